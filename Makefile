@@ -1,0 +1,48 @@
+# Every target does its own set-up in .venv, once. `make rehearse` and `make test` are the two to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JS_READY := tests/js/node_modules/.ready
+WORKERS ?= 2
+
+.PHONY: rehearse test unit check bench serve lock format
+
+rehearse: $(READY)
+	$(BIN)/toolkit rehearse
+
+test: $(READY) $(JS_READY)
+	$(BIN)/pytest tests --ignore=tests/benchmarks -n $(WORKERS) --dist loadgroup
+
+unit: $(READY)
+	$(BIN)/pytest tests/unit -q
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/pytest tests/benchmarks -q -s -p no:cacheprovider
+
+serve: $(READY)
+	$(BIN)/toolkit up --foreground
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The official JavaScript client and the supabase CLI, for tests; node itself comes from a wheel.
+$(JS_READY): tests/js/package.json tests/js/package-lock.json $(READY)
+	cd tests/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --no-save --no-audit --no-fund --loglevel=error
+	touch $@
+
+lock: $(READY)
+	{ echo "# Locked versions of everything the project installs; regenerate with \`make lock\`."; \
+	  $(BIN)/pip freeze --exclude-editable; } > constraints.txt

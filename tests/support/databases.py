@@ -1,0 +1,71 @@
+"""Databases for tests: each kind is built once as a template, then cloned in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+
+from toolkit.resources import migrations_dir
+from toolkit.targets.postgres import PostgresCluster
+
+Kind = Literal["bare", "legacy", "migrated"]
+BOOTSTRAP = Path(__file__).resolve().parents[2] / "toolkit" / "targets" / "bootstrap.sql"
+
+
+class Databases:
+    """Template databases of one cluster."""
+
+    def __init__(self, cluster: PostgresCluster) -> None:
+        self.cluster = cluster
+        self._built: set[Kind] = set()
+        self._numbers = itertools.count(1)
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def clone(self, kind: Kind) -> AsyncIterator[str]:
+        """DSN of a fresh copy of `kind`, dropped afterwards."""
+        name = f"{kind}_{next(self._numbers)}"
+        async with self._lock:
+            await self._build(kind)
+            await self._admin(f'create database "{name}" template "t_{kind}"')
+        try:
+            yield self.cluster.dsn(name)
+        finally:
+            await self._drop(name)
+
+    async def _build(self, kind: Kind) -> None:
+        if kind in self._built:
+            return
+        await self._admin(f'create database "t_{kind}"')
+        conn = await asyncpg.connect(self.cluster.dsn(f"t_{kind}"), timeout=10)
+        try:
+            await conn.execute(BOOTSTRAP.read_text())
+            files = sorted(migrations_dir().glob("*.sql"))
+            for file in {"bare": [], "legacy": files[:1], "migrated": files}[kind]:
+                await conn.execute(file.read_text())
+        finally:
+            await conn.close(timeout=5)
+        self._built.add(kind)
+
+    async def _drop(self, name: str) -> None:
+        # A replication slot pins its database; a stream that was just closed frees it a moment later.
+        for _ in range(100):
+            try:
+                await self._admin(f'drop database if exists "{name}" with (force)')
+                return
+            except asyncpg.ObjectInUseError:
+                await asyncio.sleep(0.05)
+        raise AssertionError(f"database {name} is still in use: a replication stream was not closed")
+
+    async def _admin(self, statement: str) -> None:
+        conn = await asyncpg.connect(self.cluster.dsn(), timeout=10)
+        try:
+            await conn.execute(statement, timeout=30)
+        finally:
+            await conn.close(timeout=5)

@@ -1,0 +1,77 @@
+"""The `toolkit` command: the group, its error boundary and nothing else.
+
+Each subcommand lives in `toolkit/commands/<name>.py` as a click command called `command`, and is
+imported only when it is asked for, so that `toolkit --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+
+import click
+
+from toolkit.errors import ExitCode, ToolkitError
+
+# The order is that of `toolkit --help`: what a newcomer needs first comes first.
+COMMANDS: tuple[str, ...] = ()
+
+
+class _Commands(click.Group):
+    """Finds subcommands by name in `toolkit.commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        loaded = import_module(f"toolkit.commands.{cmd_name}").command
+        assert isinstance(loaded, click.Command)
+        return loaded
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="realtime-migration-toolkit", prog_name="toolkit")
+def toolkit() -> None:
+    """Migrate a live generation system to Supabase Realtime, and prove that it worked.
+
+    Exit codes of every command: 0 pass, 1 fail, 2 usage, 3 unknown (could not be determined),
+    4 environment (a server, a machine or a permission is missing).
+    """
+
+
+def main() -> None:
+    """Run the command line; every failure ends in words and a documented exit code."""
+    try:
+        result = toolkit.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except ToolkitError as error:
+        click.echo(f"Error: {error.what}", err=True)
+        click.echo(f"  → {error.remedy}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.PASS)
+    except Exception as error:  # noqa: BLE001 - the last boundary: a person never sees a traceback
+        with tempfile.NamedTemporaryFile("w", prefix="toolkit-crash-", suffix=".txt", delete=False) as report:
+            traceback.print_exc(file=report)
+        click.echo(f"Error: an unexpected {type(error).__name__}; this is a defect of the toolkit.", err=True)
+        click.echo(f"  → Please report it with the details in {report.name}.", err=True)
+        sys.exit(ExitCode.ENVIRONMENT)
+    sys.exit(result if isinstance(result, int) else ExitCode.PASS)
+
+
+if __name__ == "__main__":
+    main()

