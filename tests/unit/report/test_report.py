@@ -1,0 +1,156 @@
+"""The renderers, held against golden files; the stored form reloads to an equal record."""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import junitparser
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.errors import ExitCode, UsageError
+from toolkit.report import as_html, as_json, as_junit, as_terminal, pictures
+from toolkit.report.model import (
+    Band,
+    Check,
+    Curve,
+    Distribution,
+    Lane,
+    Link,
+    Measurement,
+    Report,
+    Table,
+    Tick,
+    Timeline,
+    Verdict,
+    worst,
+)
+from toolkit.report.redact import redact, redact_value
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "reports"
+START = datetime(2025, 7, 27, 12, 0, tzinfo=UTC)
+
+
+def sample() -> Report:
+    return Report(
+        name="scenarios",
+        title="Scenarios",
+        verdict=Verdict.FAIL,
+        started_at=START,
+        finished_at=START + timedelta(seconds=4.25),
+        target="embedded (http://127.0.0.1:8000)",
+        tool_version="0.1.0",
+        checks=(
+            Check("start", "The process starts", Verdict.PASS, "started in 12 ms", group="flow"),
+            Check(
+                "order",
+                "Events arrive in order",
+                Verdict.FAIL,
+                "saw 7 after 5 <twice>",
+                "Look at the stream's gap handling.",
+                "flow",
+                ("0.412 s deliver 5", "0.501 s deliver 7"),
+            ),
+            Check("recovery", "The stream recovers", Verdict.UNKNOWN, "nothing was missed", "Cut earlier.", "recovery"),
+        ),
+        measurements=(Measurement("delivery p95", 12.5, "ms", "flow"),),
+        criteria=(Check("1", "All four scenarios pass", Verdict.FAIL, "1 of 2"),),
+        tables=(Table("Ledger", ("process", "rows"), (("article", "42"),), "flow"),),
+        timelines=(
+            Timeline(
+                "flow",
+                (Lane("article · database", (Tick(0.1, "1"), Tick(2.0, "2 <lost>", "bad"))),),
+                (Band(0.5, 1.5, "cut & healed"),),
+                (Curve("traffic", "1/s", ((0.0, 0.0), (1.0, 5.0), (3.0, 2.0))),),
+            ),
+        ),
+        distributions=(Distribution("Delivery latency", "ms", (1.0, 2.0, 3.0, 40.0)),),
+        links=(Link("History", "history.jsonl"),),
+        notes=("seed 4711",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [("report.txt", as_terminal.render), ("report.json", as_json.render), ("report.html", as_html.render),
+     ("report.xml", as_junit.render)],
+)  # fmt: skip
+def test_golden(name, render):
+    path = GOLDEN / name
+    got = render(sample())
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(got)
+    assert got == path.read_text(), f"differs from {path}; UPDATE_GOLDEN=1 accepts the change"
+
+
+def test_json_reloads_equal():
+    assert as_json.load(as_json.render(sample())) == sample()
+
+
+@given(
+    st.builds(
+        Check, st.text(), st.text(), st.sampled_from(Verdict), st.text(), st.text(), st.text(),
+        st.lists(st.text()).map(tuple),
+    ),
+    st.floats(allow_nan=False, allow_infinity=False),
+)  # fmt: skip
+def test_every_renderer_takes_any_text(check, value):
+    report = Report("n", "t", Verdict.PASS, START, START, "x", "1", (check,), (Measurement("m", value, "u"),))
+    assert as_json.load(as_json.render(report)) == report
+    ET.fromstring(as_junit.render(report))
+    assert as_html.render(report)
+    assert as_terminal.render(report)
+
+
+def test_a_foreign_document_is_refused_by_field():
+    with pytest.raises(UsageError, match=r"old\.json.*verdict"):
+        as_json.load(as_json.render(sample()).replace('"verdict": "fail"', '"verdict": "good"', 1), source="old.json")
+
+
+def test_junit_counts_unknown_as_error():
+    suites = junitparser.JUnitXml.fromstring(as_junit.render(sample()).encode())
+    suites.update_statistics()
+    assert (suites.tests, suites.failures, suites.errors, suites.skipped) == (4, 2, 1, 0)
+
+
+def test_the_page_loads_nothing_and_escapes_everything():
+    page = as_html.render(sample())
+    assert not re.search(r"(?:src|@import|url\()", page)
+    assert "<twice>" not in page
+    assert "<lost>" not in page
+
+
+def test_worst():
+    assert worst([]) is Verdict.UNKNOWN
+    assert worst([Verdict.PASS]) is Verdict.PASS
+    assert worst([Verdict.PASS, Verdict.UNKNOWN]) is Verdict.UNKNOWN
+    assert worst([Verdict.UNKNOWN, Verdict.FAIL]) is Verdict.FAIL
+    assert sample().exit_code is ExitCode.FAIL
+
+
+def test_pictures_survive_empty_and_dense_input():
+    assert "<svg" in pictures.timeline(Timeline("empty"))
+    assert "No samples" in pictures.distribution(Distribution("empty", "ms", ()))
+    dense = Lane("many", tuple(Tick(n / 100, str(n), "bad" if n == 777 else "plain") for n in range(5000)))
+    drawn = pictures.timeline(Timeline("dense", (dense,)))
+    assert drawn.count("<title>") <= pictures.MAX_TICKS + 1
+    assert "<title>777 at" in drawn
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "postgresql://me:hunter22@db/x",
+        "ws://h/realtime/v1/websocket?apikey=hunter22&vsn=1",
+        "Authorization: Bearer hunter22",
+        "token eyJhbGciOi.eyJzdWIiOiJ4In0.hunter22",
+        "sb_secret_hunter22",
+    ],
+)
+def test_redact(secret):
+    assert "hunter22" not in redact(secret)
+    assert "hunter22" not in str(redact_value({"a": [secret], "apikey": "hunter22"}))

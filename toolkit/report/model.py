@@ -1,0 +1,188 @@
+"""The record that every command returns and every renderer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from toolkit.errors import ExitCode
+
+
+class Verdict(StrEnum):
+    """`unknown` means: could not be determined. It is never as good as `pass`."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """fail before unknown before pass; nothing at all was looked at is unknown."""
+    seen = set(verdicts)
+    if Verdict.FAIL in seen:
+        return Verdict.FAIL
+    if Verdict.UNKNOWN in seen or not seen:
+        return Verdict.UNKNOWN
+    return Verdict.PASS
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines of
+    evidence that prove a failure, shortest first.
+    """
+
+    id: str
+    title: str
+    verdict: Verdict
+    detail: str = ""
+    remedy: str = ""
+    group: str = ""
+    witness: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A figure with its unit, for example ("delivery p95", 12.5, "ms")."""
+
+    name: str
+    value: float
+    unit: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file that belongs to the report; `href` is relative to the report's folder."""
+
+    title: str
+    href: str
+    group: str = ""
+
+
+Tone = Literal["plain", "good", "warn", "bad"]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A moment on a lane, `at` seconds after the timeline's beginning."""
+
+    at: float
+    label: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One row of a timeline."""
+
+    name: str
+    ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of time across all lanes, in seconds: a fault, a phase, a stall."""
+
+    start: float
+    end: float
+    label: str
+    tone: Tone = "warn"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Figures over the same time axis: points of (seconds, value)."""
+
+    name: str
+    unit: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Lanes, bands and curves over one axis of seconds."""
+
+    title: str
+    lanes: tuple[Lane, ...] = ()
+    bands: tuple[Band, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Samples of one figure, drawn as a histogram with its percentiles."""
+
+    title: str
+    unit: str
+    samples: tuple[float, ...]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command found.
+
+    `target` is shown as it stands, so it must be redacted (`report.redact`). `criteria` is filled by
+    the rehearsal and the sign-off, in the order of the migration guide. Times are aware, in UTC.
+    """
+
+    name: str
+    title: str
+    verdict: Verdict
+    started_at: datetime
+    finished_at: datetime
+    target: str
+    tool_version: str
+    checks: tuple[Check, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    criteria: tuple[Check, ...] = ()
+    tables: tuple[Table, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    links: tuple[Link, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 pass, 1 fail, 3 unknown."""
+        return {Verdict.PASS: ExitCode.PASS, Verdict.FAIL: ExitCode.FAIL, Verdict.UNKNOWN: ExitCode.UNKNOWN}[
+            self.verdict
+        ]
+
+    def count(self, verdict: Verdict) -> int:
+        """How many checks ended so."""
+        return sum(check.verdict is verdict for check in self.checks)
+
+
+def groups(items: Sequence[Check]) -> dict[str, list[Check]]:
+    """Checks by group, in order of first appearance."""
+    found: dict[str, list[Check]] = {}
+    for item in items:
+        found.setdefault(item.group, []).append(item)
+    return found
+
+
+def tool_version() -> str:
+    """The installed version of the toolkit."""
+    try:
+        return version("realtime-migration-toolkit")
+    except PackageNotFoundError:
+        return "unknown"
