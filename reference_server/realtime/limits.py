@@ -1,0 +1,68 @@
+"""Limits of the endpoint, and the meters that watch rates. Defaults are Supabase's documented ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Durations in seconds, sizes in bytes. Rates are means over at most the last 60 s."""
+
+    users: int = 200  # sockets that hold at least one channel
+    channels_per_socket: int = 100
+    joins_per_second: float = 100
+    events_per_second: float = 100  # broadcasts and presence calls of all clients
+    presence_calls: int = 5  # of one channel, within presence_window_s
+    presence_window_s: float = 30
+    broadcast_bytes: int = 3_000_000
+    frame_bytes: int = 5_000_000
+    idle_s: float = 60  # without any frame from the client
+    channelless_s: float = 600  # a socket that holds no channel
+    refusal_delay_s: float = 5  # before a refused join is answered
+    upgrade_refusal_delay_s: float = 2
+    subscribe_s: float = 10  # until a subscription must be live
+    policy_s: float = 5  # until the database must have answered about a private channel
+    send_s: float = 10  # a client that takes no bytes for so long is disconnected
+    queue_frames: int = 2_000
+    queue_bytes: int = 8_000_000
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value < 0 or (value == 0 and not name.endswith("delay_s")):
+                raise ValueError(f"limit {name} must be positive, got {value}")
+
+
+class RateMeter:
+    """Events a second, as a mean over the last `window_s` or since the first event, never less than 1 s."""
+
+    def __init__(self, window_s: int = 60) -> None:
+        self._window_s = window_s
+        self._buckets: deque[tuple[int, int]] = deque()
+        self._total = 0
+        self._since: float | None = None
+
+    def add(self, now: float, count: int = 1) -> None:
+        if self._since is None:
+            self._since = now
+        second = int(now)
+        if self._buckets and self._buckets[-1][0] == second:
+            self._buckets[-1] = (second, self._buckets[-1][1] + count)
+        else:
+            self._buckets.append((second, count))
+        self._total += count
+        self._forget(now)
+
+    def mean(self, now: float) -> float:
+        self._forget(now)
+        if self._since is None:
+            return 0.0
+        return self._total / min(max(now - self._since, 1.0), self._window_s)
+
+    def _forget(self, now: float) -> None:
+        while self._buckets and self._buckets[0][0] <= now - self._window_s:
+            self._total -= self._buckets.popleft()[1]
+        if not self._buckets:
+            self._since = None

@@ -1,0 +1,131 @@
+"""May this token read from, or write to, a private channel? The database's policies answer.
+
+As on Supabase, the policies are those of `realtime.messages`; they see `realtime.topic()`, the
+`extension` (broadcast or presence) and the claims. Probe rows are inserted, looked at with the
+token's role, and rolled back, so nothing is ever stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+_PROBE_ROWS = """
+insert into realtime.messages (topic, extension, event, payload, private)
+select $1, extension, 'probe', '{}', true from unnest(array['broadcast', 'presence']) extension
+"""
+_BECOME = """
+select set_config('role', $1, true), set_config('realtime.topic', $2, true),
+       set_config('request.jwt.claims', $3, true), set_config('request.jwt.claim.sub', $4, true),
+       set_config('request.jwt.claim.role', $1, true)
+"""
+_VISIBLE = "select distinct extension from realtime.messages where topic = $1 and event = 'probe'"
+_WRITE = (
+    "insert into realtime.messages (topic, extension, event, payload, private) values ($1, $2, 'probe', '{}', true)"
+)
+
+
+# No such role, no privilege, or a policy said no: all mean that this token may not.
+_DENIED: Final = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
+_FAILED: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class PoliciesUnavailable(Exception):
+    """The database did not answer, or has no `realtime.messages`: nothing may be allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    broadcast: bool
+    presence: bool
+
+    @property
+    def any(self) -> bool:
+        return self.broadcast or self.presence
+
+
+class ChannelPolicies:
+    """Asks over a small pool of its own. `timeout_s` bounds every question."""
+
+    def __init__(self, dsn: str, *, timeout_s: float = 5.0, connections: int = 4) -> None:
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._pool: asyncpg.Pool | None = None
+        self._lock = asyncio.Lock()
+
+    async def may_read(self, topic: str, claims: Mapping[str, Any]) -> Access:
+        """What this token may receive on `topic`; raises PoliciesUnavailable."""
+        try:
+            async with self._probe() as connection:
+                await connection.execute(_PROBE_ROWS, topic)
+                await _become(connection, topic, claims)
+                found = {row["extension"] for row in await connection.fetch(_VISIBLE, topic)}
+        except _DENIED:
+            return Access(False, False)
+        except _FAILED as error:
+            raise PoliciesUnavailable(str(error) or type(error).__name__) from error
+        return Access("broadcast" in found, "presence" in found)
+
+    async def may_write(self, topic: str, claims: Mapping[str, Any]) -> Access:
+        """What this token may send to `topic`; raises PoliciesUnavailable."""
+        return Access(
+            await self._may_insert(topic, claims, "broadcast"), await self._may_insert(topic, claims, "presence")
+        )
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def _may_insert(self, topic: str, claims: Mapping[str, Any], extension: str) -> bool:
+        try:
+            async with self._probe() as connection:
+                await _become(connection, topic, claims)
+                await connection.execute(_WRITE, topic, extension)
+        except _DENIED:
+            return False
+        except _FAILED as error:
+            raise PoliciesUnavailable(str(error) or type(error).__name__) from error
+        return True
+
+    @asynccontextmanager
+    async def _probe(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """A connection in a transaction that is always rolled back."""
+        async with asyncio.timeout(self._timeout_s):
+            pool = await self._open()
+            async with pool.acquire() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    yield connection
+                finally:
+                    await transaction.rollback()
+
+    async def _open(self) -> asyncpg.Pool:
+        async with self._lock:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=self._connections,
+                    timeout=self._timeout_s,
+                    command_timeout=self._timeout_s,
+                    server_settings={"application_name": "realtime policies"},
+                )
+        return self._pool
+
+
+async def _become(connection: asyncpg.pool.PoolConnectionProxy, topic: str, claims: Mapping[str, Any]) -> None:
+    everything = orjson.dumps(dict(claims)).decode()
+    await connection.execute(_BECOME, claims["role"], topic, everything, str(claims.get("sub") or ""))
