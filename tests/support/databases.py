@@ -48,7 +48,12 @@ class Databases:
             await conn.execute(BOOTSTRAP.read_text())
             files = sorted(migrations_dir().glob("*.sql"))
             for file in {"bare": [], "legacy": files[:1], "migrated": files}[kind]:
-                await conn.execute(file.read_text())
+                if "-- toolkit: transaction=false" in file.read_text():
+                    # An implicit transaction would wrap several statements sent at once.
+                    for statement in filter(str.strip, file.read_text().split(";\n")):
+                        await conn.execute(statement)
+                else:
+                    await conn.execute(file.read_text())
         finally:
             await conn.close(timeout=5)
         self._built.add(kind)
