@@ -1,0 +1,159 @@
+"""Statements on the migration history: the Supabase CLI's table, and the toolkit's own ledger beside it.
+
+Both live in schema `supabase_migrations`: the CLI's `repair` leaves our tables alone, its `db reset` clears them
+with the rest, and its diffs do not look there.
+"""
+
+from __future__ import annotations
+
+SCHEMA = "supabase_migrations"
+
+# As the CLI creates it: a key first, the other columns added if missing.
+CREATE_HISTORY = (
+    "create schema if not exists supabase_migrations",
+    "create table if not exists supabase_migrations.schema_migrations (version text not null primary key)",
+    "alter table supabase_migrations.schema_migrations add column if not exists statements text[]",
+    "alter table supabase_migrations.schema_migrations add column if not exists name text",
+)
+
+CREATE_LEDGER = (
+    """
+    create table if not exists supabase_migrations.toolkit_events (
+      id bigint generated always as identity primary key,
+      event text not null check (event in ('applied', 'rolled_back', 'failed')),
+      version text not null,
+      name text not null,
+      sha256 text not null,
+      statements integer not null,
+      duration_ms integer not null,
+      runner text not null,
+      tool_version text not null,
+      run_id uuid not null,
+      detail text,
+      at timestamptz not null default clock_timestamp()
+    )
+    """,
+    "comment on table supabase_migrations.toolkit_events is 'What the migration runner did; rows are only added.'",
+    """
+    create table if not exists supabase_migrations.toolkit_journal (
+      version text not null,
+      direction text not null check (direction in ('up', 'down')),
+      statement_index integer not null,
+      sha256 text not null,
+      state text not null check (state in ('started', 'done')),
+      at timestamptz not null default clock_timestamp(),
+      primary key (version, direction, statement_index)
+    )
+    """,
+    "comment on table supabase_migrations.toolkit_journal is "
+    "'Statements that already ran of a file that runs outside a transaction; emptied when the file is through.'",
+)
+
+COLUMNS = """
+    select c.relname::text as relation, a.attname::text as name
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = to_regnamespace('supabase_migrations')
+      and c.relname in ('schema_migrations', 'toolkit_events', 'toolkit_journal')
+"""
+
+HISTORY_VERSION_ONLY = """
+    select version, null::text[] as statements, null::text as name
+    from supabase_migrations.schema_migrations order by version collate "C"
+"""
+HISTORY = """
+    select version, statements, name from supabase_migrations.schema_migrations order by version collate "C"
+"""
+# The last thing that happened to each version, failures apart.
+LAST_EVENTS = """
+    select distinct on (version) version, event, name, sha256, duration_ms, runner, tool_version, run_id, at
+    from supabase_migrations.toolkit_events where event <> 'failed' order by version, id desc
+"""
+JOURNAL = """
+    select version, direction, statement_index, sha256, state
+    from supabase_migrations.toolkit_journal order by version, direction, statement_index
+"""
+
+INSERT_HISTORY = """
+    insert into supabase_migrations.schema_migrations (version, statements, name) values ($1, $2, $3)
+"""
+INSERT_HISTORY_WITH_ROLLBACK = """
+    insert into supabase_migrations.schema_migrations (version, statements, name, rollback) values ($1, $2, $3, $4)
+"""
+DELETE_HISTORY = "delete from supabase_migrations.schema_migrations where version = $1 returning version"
+IS_APPLIED = "select exists (select from supabase_migrations.schema_migrations where version = $1)"
+
+INSERT_EVENT = """
+    insert into supabase_migrations.toolkit_events
+      (event, version, name, sha256, statements, duration_ms, runner, tool_version, run_id, detail)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+EVENT_OF_RUN = """
+    select exists (
+      select from supabase_migrations.toolkit_events where run_id = $1 and version = $2 and event = $3
+    )
+"""
+
+JOURNAL_STATEMENT = """
+    insert into supabase_migrations.toolkit_journal (version, direction, statement_index, sha256, state)
+    values ($1, $2, $3, $4, $5)
+    on conflict (version, direction, statement_index)
+    do update set sha256 = excluded.sha256, state = excluded.state, at = clock_timestamp()
+"""
+CLEAR_JOURNAL = "delete from supabase_migrations.toolkit_journal where version = $1 and direction = $2"
+
+TRY_LOCK = "select pg_catalog.pg_try_advisory_lock($1::bigint)"
+UNLOCK = "select pg_catalog.pg_advisory_unlock($1::bigint)"
+LOCK_HOLDER = """
+    select a.pid, a.usename::text as usename, a.application_name, a.client_addr::text as client_addr, a.backend_start
+    from pg_catalog.pg_locks l
+    left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+      and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+      and (l.classid::bigint << 32) | l.objid::bigint = $1::bigint
+    limit 1
+"""
+BLOCKERS = """
+    select a.pid, a.usename::text as usename, a.application_name, a.state, left(a.query, 120) as query,
+           extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds
+    from pg_catalog.pg_locks l
+    join pg_catalog.pg_stat_activity a on a.pid = l.pid
+    where l.relation is not null and l.granted and a.pid <> pg_backend_pid()
+      and a.datname = current_database() and a.backend_type = 'client backend' and a.xact_start is not null
+    group by a.pid, a.usename, a.application_name, a.state, a.query, a.xact_start
+    order by a.xact_start limit 3
+"""
+
+INVALID_INDEXES = """
+    select n.nspname::text as schema, c.relname::text as name, i.indrelid::regclass::text as on_table
+    from pg_catalog.pg_index i
+    join pg_catalog.pg_class c on c.oid = i.indexrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where not i.indisvalid and c.relkind = 'i' and n.nspname !~ '^pg_'
+      -- A running CREATE INDEX CONCURRENTLY is invalid until it ends: it is no wreck.
+      and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)
+    order by 1, 2
+"""
+
+# Tables and their columns, to see what a rollback takes away.
+USER_COLUMNS = """
+    select n.nspname::text || '.' || c.relname::text as table_name,
+           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attname is not null), '{}') as columns
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'
+      and n.nspname not in ('information_schema', 'supabase_migrations')
+    group by 1 order by 1
+"""
+PRIMARY_KEY = """
+    select a.attname::text as name
+    from pg_catalog.pg_index i
+    cross join lateral unnest(i.indkey::int2[]) with ordinality k(attnum, position)
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    where i.indisprimary and i.indrelid = $1::regclass
+    order by k.position
+"""
+ROW_COUNT = "select count(*) from {table}"
+LOCK_TABLE = "lock table {table} in access exclusive mode"
+SELECT_COLUMNS = "select {columns} from {table}"
