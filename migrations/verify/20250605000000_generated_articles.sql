@@ -1,0 +1,39 @@
+-- check: LEG-1 The legacy tables exist
+-- remedy: toolkit migrate up
+select t.name as missing_table
+from unnest(array['organizations', 'organization_members', 'article_generation_flows', 'flow_steps',
+  'style_guide_templates', 'generated_articles_state', 'articles', 'image_placeholders']) as t (name)
+where to_regclass('public.' || t.name) is null;
+
+-- check: LEG-2 Every legacy table has row level security and at least one policy
+-- remedy: alter table … enable row level security, and restore its policies from the migration file.
+select c.relname as table_name, c.relrowsecurity as row_security,
+  (select count(*) from pg_policy p where p.polrelid = c.oid) as policies
+from pg_class c
+where c.oid = any (array['public.organizations', 'public.organization_members', 'public.article_generation_flows',
+    'public.flow_steps', 'public.style_guide_templates', 'public.generated_articles_state', 'public.articles',
+    'public.image_placeholders']::regclass[])
+  and (not c.relrowsecurity or not exists (select from pg_policy p where p.polrelid = c.oid));
+
+-- check: LEG-3 The statuses are those of the contract, in their order
+-- remedy: compare the enum generation_status with toolkit/contract/statuses.py.
+select enumlabel as status from pg_enum where enumtypid = 'public.generation_status'::regtype
+  and enumlabel not in ('in_progress', 'user_input_required', 'paused', 'completed', 'error', 'cancelled',
+    'resuming', 'auto_progressing')
+union all
+select 'expected 8 statuses, found ' || count(*) from pg_enum
+where enumtypid = 'public.generation_status'::regtype having count(*) <> 8;
+
+-- check: LEG-4 A process makes at most one article
+-- remedy: restore the unique index articles_one_per_process.
+select 'articles_one_per_process is missing or invalid' as problem
+where not exists (
+  select from pg_index i where i.indexrelid = to_regclass('public.articles_one_per_process')
+    and i.indisunique and i.indisvalid);
+
+-- check: LEG-5 The default flow is there with its nine steps
+-- remedy: insert the template again; new processes refer to it.
+select 'expected 9 steps of the default flow, found ' || count(*) as problem
+from public.article_generation_flows f join public.flow_steps s on s.flow_id = f.id
+where f.is_template and f.name = 'Default SEO Article Generation'
+having count(*) <> 9;
