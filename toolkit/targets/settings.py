@@ -1,0 +1,140 @@
+"""Where a target is: URLs and keys from options, the environment and `toolkit.toml`, in that order.
+
+# toolkit.toml
+[target]
+supabase_url = "https://abc.supabase.co"
+api_url = "https://api.example.org"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from toolkit.errors import UsageError
+from toolkit.targets.redact import redact
+
+__all__ = ["CONFIG_FILE", "HOW_TO_GET", "TargetSettings", "load_settings", "redact", "require_values"]
+
+CONFIG_FILE = Path("toolkit.toml")
+
+# What each setting is for and where a person finds it; the words of every "missing" error.
+HOW_TO_GET: dict[str, str] = {
+    "DATABASE_URL": "Supabase dashboard → Connect → Session pooler or Direct connection (postgresql://…, port 5432)",
+    "SUPABASE_URL": "Supabase dashboard → Project Settings → API → Project URL (https://<ref>.supabase.co)",
+    "SUPABASE_ANON_KEY": "Supabase dashboard → Project Settings → API keys → anon (public)",
+    "SUPABASE_SERVICE_ROLE_KEY": "Supabase dashboard → Project Settings → API keys → service_role (secret)",
+    "SUPABASE_JWT_SECRET": "Supabase dashboard → Project Settings → JWT keys → legacy JWT secret",
+    "SUPABASE_JWKS_URL": "https://<ref>.supabase.co/auth/v1/.well-known/jwks.json",
+    "API_URL": "the address of the article generation API, without /api (https://api.example.org)",
+}
+
+
+class TargetSettings(BaseSettings):
+    """Every setting is optional here; what a command needs it asks for with `require_values`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: SecretStr | None = None
+    supabase_url: str | None = None
+    supabase_anon_key: SecretStr | None = None
+    supabase_service_role_key: SecretStr | None = None
+    supabase_jwt_secret: SecretStr | None = None
+    supabase_jwks_url: str | None = None
+    api_url: str | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options win over the environment, the environment over the file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_file(CONFIG_FILE))
+
+    @field_validator("supabase_url", "supabase_jwks_url", "api_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http:// or https:// URL with a host")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+            raise ValueError("must be a postgresql:// URL")
+        return value
+
+    @property
+    def any_given(self) -> bool:
+        """Whether anything at all points at a target of the user's own."""
+        return any(getattr(self, name) is not None for name in ("database_url", "supabase_url", "api_url"))
+
+    def value(self, name: str) -> str | None:
+        """The plain value of a setting by its upper-case name."""
+        found = getattr(self, name.lower())
+        return found.get_secret_value() if isinstance(found, SecretStr) else found
+
+
+def load_settings(**options: str | None) -> TargetSettings:
+    """Settings from `options` (lower-case names; None means not given), the environment and `toolkit.toml`.
+
+    Raises UsageError naming the setting that is wrong, never its value.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return TargetSettings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "a setting"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise UsageError(
+            f"{name}: {reason}.", f"Where to find it: {HOW_TO_GET.get(name, 'see toolkit --help')}"
+        ) from None
+
+
+def require_values(values: dict[str, str | None], *names: str) -> None:
+    """Raises UsageError listing each of `names` that `values` lacks, and how to get it."""
+    missing = [name for name in names if not values.get(name)]
+    if not missing:
+        return
+    lines = "\n    ".join(f"{name}: {HOW_TO_GET[name]}" for name in missing)
+    raise UsageError(
+        f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
+        f"Set it in the environment or in {CONFIG_FILE} under [target], or leave every URL out to use --target "
+        f"embedded.\n    {lines}",
+    )
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Correct the file; it must be TOML in UTF-8.") from None
+    table = data.get("target", {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: `target` is not a table.", "Write the settings under the line [target].")
+    known = {name.lower() for name in HOW_TO_GET}
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key.lower() not in known:
+            raise UsageError(f"{path}: unknown setting {key!r} under [target].", f"Known: {', '.join(sorted(known))}.")
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {key} is not a text.", "Put the value in quotes.")
+        if value:
+            found[key.lower()] = value
+    return found
