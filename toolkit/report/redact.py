@@ -1,21 +1,11 @@
-"""Takes secrets out of text and values before anything stores or shows them."""
+"""Takes secrets out of JSON-like values before anything stores or shows them."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-HIDDEN = "***"
+from toolkit.targets.redact import MASK, redact
 
-_JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?")
-_URL_PASSWORD = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^/\s:@]*):(?P<password>[^/\s@]+)@", re.IGNORECASE
-)
-_QUERY = re.compile(
-    r"(?P<key>[?&](?:token|apikey|access_token|api_key|key|password|sslpassword)=)[^&\s\"']+", re.IGNORECASE
-)
-_BEARER = re.compile(r"\b(?P<word>Bearer\s+)[^\s\"',}]+", re.IGNORECASE)
-_SUPABASE_KEY = re.compile(r"\bsb_(?:secret|publishable)_[\w-]+")
 _SECRET_KEYS = frozenset(
     {
         "token",
@@ -33,24 +23,18 @@ _SECRET_KEYS = frozenset(
 )
 
 
-def redact(text: str) -> str:
-    """`text` with passwords in URLs, tokens in queries, bearer tokens, JWTs and Supabase keys hidden."""
-    text = _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", text)
-    text = _QUERY.sub(rf"\g<key>{HIDDEN}", text)
-    text = _BEARER.sub(rf"\g<word>{HIDDEN}", text)
-    text = _SUPABASE_KEY.sub(HIDDEN, text)
-    return _JWT.sub(HIDDEN, text)
-
-
 def redact_value(value: Any) -> Any:
-    """The same for JSON-like values; the value of a key that names a secret is hidden whole."""
+    """`value` with every text redacted; what a key that names a secret holds is hidden whole."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
         return {
-            key: HIDDEN if str(key).lower() in _SECRET_KEYS and item else redact_value(item)
+            key: MASK if str(key).lower() in _SECRET_KEYS and item else redact_value(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [redact_value(item) for item in value]
     return value
+
+
+__all__ = ["redact", "redact_value"]

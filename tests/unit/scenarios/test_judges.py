@@ -1,0 +1,351 @@
+"""Each judge has been seen to pass, to fail on its planted defect, and to say unknown."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.scenarios.histories import Tape, alter, article_events, body, edit_data, facts, good, store, uid, where
+from toolkit.report.model import Verdict
+from toolkit.scenarios.facts import event_type
+from toolkit.scenarios.judges import ALL, BY_ID, judge, sometimes
+
+
+def verdict(rule: str, tape: Tape, name: str | None = None) -> tuple[Verdict, str, tuple[str, ...]]:
+    found = facts(tape)
+    check = judge(found, BY_ID[rule], found.processes if name is None else found.named(name))
+    return check.verdict, check.detail, check.witness
+
+
+GOOD = {rule.id: ("completed", False) for rule in ALL} | {
+    "silent-after-cancel": ("cancelled", False),
+    "recovery": ("completed", True),
+}
+
+
+@pytest.mark.parametrize("rule", BY_ID)
+def test_a_good_history_passes(rule):
+    end, fault = GOOD[rule]
+    outcome = verdict(rule, good(end=end, fault=fault))
+    assert outcome[0] is Verdict.PASS, outcome
+
+
+@pytest.mark.parametrize("rule", BY_ID)
+def test_nothing_to_look_at_is_unknown(rule):
+    assert verdict(rule, Tape())[0] is Verdict.UNKNOWN
+    bare = Tape()
+    bare.add(0, "note", "run", "process", process=uid("a"), value={"name": "a", "user": "alice"})
+    assert verdict(rule, bare)[0] is Verdict.UNKNOWN
+
+
+Plant = Callable[[Tape], None]
+PLANTED: list[tuple[str, str, Plant, str, bool]] = []
+
+
+def plants(rule: str, says: str, *, end: str = "completed", fault: bool = False) -> Callable[[Plant], Plant]:
+    def register(plant: Plant) -> Plant:
+        PLANTED.append((rule, says, plant, end, fault))
+        return plant
+
+    return register
+
+
+@plants("no-gap", "from sequence 6 to 8")
+def _row_7_vanishes(tape):
+    del tape.records[where(tape, "db", seq=7, process="a")[0]]
+
+
+@plants("no-gap", "given to two events")
+def _sequence_given_twice(tape):
+    alter(tape, where(tape, "db", seq=7, process="a")[0], seq=6)
+
+
+@plants("no-gap", "not 1")
+def _first_sequence_is_2(tape):
+    del tape.records[where(tape, "db", seq=1, process="a")[0]]
+
+
+@plants("no-loss", "event 7 was never given")
+def _delivery_lost(tape):
+    del tape.records[where(tape, "deliver", seq=7, process="a")[0]]
+
+
+@plants("no-loss", "was never given")
+def _tail_lost(tape):
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db" and r.process == uid("a"))
+    del tape.records[where(tape, "deliver", seq=last, process="a")[0]]
+
+
+@plants("no-loss", "event 9 was given to no session")
+def _second_session_starts_too_late(tape):
+    tape.records = [
+        record for record in tape.records
+        if not (record.kind == "deliver" and record.actor == "watch:a" and (record.seq or 0) > 8)
+    ]  # fmt: skip
+    tape.add(9.0, "note", "watch:a", "unwatch", process=uid("a"))
+    tape.add(9.1, "note", "watch:a#2", "watch", process=uid("a"), value={"user": "alice", "since": 9})
+    for row in article_events(uid("a"))[9:]:
+        tape.add(9.2, "deliver", "watch:a#2", process=uid("a"), seq=row["seq"], value=body(row), via="backfill")
+
+
+@plants("no-duplicate", "event 7 was given twice")
+def _delivered_twice(tape):
+    tape.records.append(tape.records[where(tape, "deliver", seq=7, process="a")[0]])
+
+
+@plants("order", "was given 5 after 7")
+def _swapped(tape):
+    five, seven = (where(tape, "deliver", seq=n, process="a")[0] for n in (5, 7))
+    for name in ("seq", "event_id", "value"):
+        first, second = (getattr(tape.records[n], name) for n in (five, seven))
+        alter(tape, five, **{name: second})
+        alter(tape, seven, **{name: first})
+    del tape.records[where(tape, "deliver", seq=6, process="a")[0]]
+
+
+@plants("order", "had 3 and was given 2")
+def _older_than_asked(tape):
+    alter(tape, where(tape, "note", actor="watch:a", op="watch")[0], value={"user": "alice", "since": 3})
+    del tape.records[where(tape, "deliver", seq=1, process="a")[0]]
+
+
+@plants("database-equals-delivered", "other data in the database: status")
+def _payload_altered(tape):
+    edit_data(tape, where(tape, "deliver", seq=2, process="a")[0], lambda data: data.update(status="other"))
+
+
+@plants("database-equals-delivered", "another id")
+def _id_altered(tape):
+    alter(tape, where(tape, "deliver", seq=2, process="a")[0], event_id=uid("other"))
+
+
+@plants("database-equals-delivered", "does not hold it")
+def _invented(tape):
+    tape.add(9.0, "deliver", "watch:a", process=uid("a"), seq=999, value={"type": "x", "data": {}}, via="live")
+
+
+@plants("isolation-processes", "watch:a watches a and saw b")
+def _frame_of_another_process(tape):
+    alter(tape, where(tape, "frame", seq=4, process="a")[0], process=uid("b"))
+
+
+@plants("isolation-users", "bob was sent an event of alice's process")
+def _row_security_hole(tape):
+    place = where(tape, "frame", seq=4, process="a")[0]
+    alter(tape, place, actor="watch:bob")
+
+
+@plants("legal-transitions", "status went from completed to in_progress")
+def _back_from_the_dead(tape):
+    changed = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "status_changed"][-1]
+    edit_data(tape, changed, lambda data: data.update(changes={"status": ["completed", "in_progress"]}))
+
+
+@plants("legal-transitions", "step went from")
+def _a_step_is_skipped(tape):
+    changed = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "step_changed"][3]
+    edit_data(tape, changed, lambda data: data.update(changes={"current_step": ["theme_generating", "researching"]}))
+
+
+@plants("legal-transitions", "and then changed from")
+def _an_unrecorded_change(tape):
+    changed = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "status_changed"][2]
+    edit_data(tape, changed, lambda data: data.update(changes={"status": ["paused", "user_input_required"]}))
+
+
+@plants("whole-flow", "without persona_generating")
+def _step_event_missing(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "step_changed"]
+    del tape.records[places[1]]
+
+
+@plants("one-terminal", "ended twice")
+def _completed_twice(tape):
+    last = [r for r in tape.records if r.kind == "db" and r.op == "event" and r.process == uid("a")][-1]
+    row = {**last.value, "seq": (last.seq or 0) + 1}
+    store(tape, "a", row)
+
+
+@plants("one-terminal", "no event says that it ended")
+def _end_unsaid(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "generation_completed"]
+    del tape.records[places[0]]
+
+
+@plants("progress", "progress fell from")
+def _progress_falls(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "step_changed"]
+    edit_data(tape, places[5], lambda data: data.update(progress_percentage=0))
+
+
+@plants("event-data", "lacks article_id")
+def _key_missing(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "generation_completed"]
+    edit_data(tape, places[0], lambda data: data.pop("article_id"))
+
+
+@plants("event-data", "is in category system")
+def _wrong_category(tape):
+    place = where(tape, "db", seq=2, process="a")[0]
+    alter(tape, place, value={**tape.records[place].value, "category": "system"})
+
+
+@plants("silent-after-cancel", "was appended after the cancel", end="cancelled")
+def _worker_goes_on(tape):
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db" and r.process == uid("a"))
+    row = next(r for r in article_events(uid("a")) if r["type"] == "step_changed")
+    store(tape, "a", {**row, "seq": last + 1})
+
+
+@plants("commands", "was accepted, and user_input_resolved was recorded 4 times")
+def _answer_swallowed(tape):
+    tape.add(5.0, "ok", "user:alice", "answer", process=uid("a"), value={"status": 200})
+
+
+@plants("commands", "was recorded 4 times for 3 accepted answer")
+def _refused_answer_took_effect(tape):
+    place = where(tape, "ok", op="answer", process="a")[0]
+    alter(tape, place, kind="fail", value={"status": 409})
+
+
+@plants("no-5xx", "the API answered 500")
+def _server_error(tape):
+    tape.add(5.0, "info", "user:alice", "get", process=uid("a"), value={"status": 500})
+
+
+@plants("no-5xx", "the API answered 503")
+def _unavailable_without_a_reason(tape):
+    tape.add(5.0, "info", "user:alice", "get", process=uid("a"), value={"status": 503})
+
+
+@plants("consistent", "there are 2 articles")
+def _two_articles(tape):
+    alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": [{"id": "9"}, {"id": "8"}]})
+
+
+@plants("consistent", "tasks are still open")
+def _task_left_open(tape):
+    alter(tape, where(tape, "db", process="a", op="tasks")[0], value={"rows": [{"status": "running"}]})
+
+
+@plants("consistent", "last recorded status")
+def _status_changed_unseen(tape):
+    place = where(tape, "db", process="a", op="state")[0]
+    alter(tape, place, value={**tape.records[place].value, "status": "cancelled", "article_id": None})
+    alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": []})
+
+
+@plants("recovery", "was not live again", fault=True)
+def _never_live_again(tape):
+    del tape.records[where(tape, "note", actor="watch:a", op="live")[1]]
+
+
+@plants("recovery", "s late", fault=True)
+def _caught_up_too_late(tape):
+    alter(tape, where(tape, "deliver", seq=12, process="a")[0], t_ns=int(9e9))
+
+
+@plants("recovery", "never moved again", fault=True)
+def _work_stops_after_a_kill(tape):
+    for place in where(tape, "fault"):
+        alter(tape, place, op="kill")
+    cut = {r["seq"] for r in article_events(uid("a")) if r["created_at"] > "2025-07-27T12:00:02.95"}
+    tape.records = [r for r in tape.records if not (r.process == uid("a") and r.seq in cut)]
+
+
+@pytest.mark.parametrize(("rule", "says", "plant", "end", "fault"), PLANTED, ids=[p[2].__name__ for p in PLANTED])
+def test_a_planted_defect_is_found(rule, says, plant, end, fault):
+    tape = good(end=end, fault=fault)
+    plant(tape)
+    outcome, detail, witness = verdict(rule, tape)
+    assert outcome is Verdict.FAIL, detail
+    assert says in detail
+    assert 1 <= len(witness) <= 4, witness
+
+
+def test_every_judge_has_a_planted_defect():
+    assert {plant[0] for plant in PLANTED} == set(BY_ID)
+
+
+def test_no_single_defect_is_hidden_by_an_unknown_neighbour():
+    tape = good()
+    _delivery_lost(tape)
+    tape.add(0.4, "note", "run", "process", process=uid("idle"), value={"name": "idle", "user": "alice"})
+    assert verdict("no-loss", tape)[0] is Verdict.FAIL
+    assert verdict("no-loss", good(names=("a",)), "b")[0] is Verdict.UNKNOWN
+
+
+def test_an_unknown_outcome_may_have_taken_effect_or_not():
+    for kind in ("info",):
+        tape = good()
+        tape.add(5.0, kind, "user:alice", "answer", process=uid("a"), error="cut off")
+        assert verdict("commands", tape)[0] is Verdict.PASS
+        alter(tape, where(tape, "ok", op="answer", process="a")[0], kind="info", value={})
+        assert verdict("commands", tape)[0] is Verdict.PASS
+
+
+def test_unavailable_is_excused_while_the_api_is_down():
+    tape = good(fault=True)
+    for place in where(tape, "fault"):
+        alter(tape, place, op="kill")
+    tape.add(2.5, "info", "user:alice", "get", process=uid("a"), value={"status": 503})
+    assert verdict("no-5xx", tape)[0] is Verdict.PASS
+    tape.add(2.6, "info", "user:alice", "get", process=uid("a"), value={"status": 500})
+    assert verdict("no-5xx", tape)[0] is Verdict.FAIL
+
+
+def test_an_unconfirmed_fault_proves_no_recovery():
+    tape = good(fault=True)
+    tape.records = [r for r in tape.records if not (r.kind == "fault" and r.value["phase"] == "confirmed")]
+    assert verdict("recovery", tape)[0] is Verdict.UNKNOWN
+
+
+def test_an_error_may_be_followed_by_a_resume():
+    tape = good(end="error", names=("a",))
+    assert verdict("one-terminal", tape)[0] is Verdict.PASS
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db")
+    rows = {row["type"]: row for row in article_events(uid("a"), end="error")}
+    template = rows["generation_error"]
+    resumed = {**template, "type": "generation_resumed", "seq": last + 1}
+    store(tape, "a", resumed)
+    store(tape, "a", {**template, "type": "generation_completed", "seq": last + 2})
+    assert verdict("one-terminal", tape)[0] is Verdict.PASS
+
+
+def test_guards_are_unknown_when_nothing_happened():
+    quiet, cut = facts(good()), facts(good(fault=True))
+    assert sometimes(quiet, "a.missed_live > 0").verdict is Verdict.UNKNOWN
+    assert sometimes(cut, "a.missed_live > 0").verdict is Verdict.PASS
+    assert sometimes(cut, "a.backfilled == 10").verdict is Verdict.PASS
+    assert sometimes(cut, "nobody.live > 0").verdict is Verdict.UNKNOWN
+    with pytest.raises(ValueError, match="figures"):
+        sometimes(cut, "a.happiness > 0")
+    with pytest.raises(ValueError, match="guard such as"):
+        sometimes(cut, "a.live")
+
+
+MUTATIONS = {"drop": "no-loss", "double": "no-duplicate", "swap": "order", "leak": "isolation-processes"}
+
+
+@given(st.sampled_from(sorted(MUTATIONS)), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_random_mutation_is_found_by_the_right_judge_alone(mutation, data):
+    tape = good(fault=data.draw(st.booleans()))
+    places = where(tape, "deliver", actor="watch:a")
+    place = data.draw(st.sampled_from(places[:-1]))
+    following = places[places.index(place) + 1]
+    if mutation == "drop":
+        del tape.records[place]
+    elif mutation == "double":
+        tape.records.insert(place + 1, tape.records[place])
+    elif mutation == "swap":
+        first, second = tape.records[place], tape.records[following]
+        tape.records[place], tape.records[following] = second, first
+    else:
+        frame = data.draw(st.sampled_from(where(tape, "frame", actor="watch:a")))
+        alter(tape, frame, process=uid("b"))
+    failed = {rule.id for rule in ALL if verdict(rule.id, tape)[0] is Verdict.FAIL}
+    expected = {MUTATIONS[mutation]} | ({"recovery"} if mutation == "drop" else set())
+    assert MUTATIONS[mutation] in failed
+    assert failed <= expected

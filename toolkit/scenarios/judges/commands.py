@@ -1,0 +1,109 @@
+"""What was asked of the API: accepted commands took effect once, refused ones never, nothing broke."""
+
+from __future__ import annotations
+
+from toolkit.contract.events import EventType
+from toolkit.contract.statuses import FINAL, Status
+from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, wall
+from toolkit.scenarios.history import Record
+from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+
+# Which event proves that a command was carried out.
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "start": (EventType.PROCESS_CREATED,),
+    "answer": (EventType.USER_INPUT_RESOLVED,),
+    "pause": (EventType.GENERATION_PAUSED,),
+    "resume": (EventType.GENERATION_RESUMED,),
+    "cancel": (EventType.GENERATION_CANCELLED,),
+}
+_REPEATABLE = frozenset({"pause", "cancel"})
+
+
+def commands_took_effect(_: Facts, process: ProcessFacts) -> Finding:
+    """As many effects as accepted commands; those whose outcome nobody knows may count or not.
+
+    A repeated pause or cancel is accepted without a second effect.
+    """
+    looked_at = 0
+    if not any(record.op in EFFECTS for record in process.commands):
+        return Nothing("no command was sent")
+    if not process.events:
+        return Nothing("the database holds no event of it, or was not read")
+    for op, kinds in EFFECTS.items():
+        accepted = [record for record in process.commands if record.op == op and record.kind == "ok"]
+        unknown = [record for record in process.commands if record.op == op and record.kind == "info"]
+        effects = [record for record in process.of_type(*kinds) if not _expired(record)]
+        looked_at += len(accepted)
+        needed = min(1, len(accepted)) if op in _REPEATABLE else len(accepted)
+        if len(effects) < needed:
+            return Broken(
+                f"{len(accepted)} × {op} was accepted, and {kinds[0]} was recorded {len(effects)} times",
+                (accepted[len(effects)],),
+            )
+        if len(effects) > len(accepted) + len(unknown) and not (process.auto_mode and op == "answer"):
+            refused = [r for r in process.commands if r.op == op and r.kind == "fail"]
+            return Broken(
+                f"{kinds[0]} was recorded {len(effects)} times for {len(accepted)} accepted {op}",
+                (*refused[:1], effects[len(accepted) + len(unknown)]),
+            )
+    return Held(looked_at, "commands")
+
+
+def no_server_error(facts: Facts, process: ProcessFacts) -> Finding:
+    """No answer of 500 or above. While the API or the database is down, 502 to 504 say so honestly."""
+    answers = [record for record in facts.answers if record.process in (None, process.id)]
+    if not answers:
+        return Nothing("no request was answered")
+    for record in answers:
+        status = int(record.value["status"])
+        if status < 500:
+            continue
+        if status in (502, 503, 504) and _excused(facts, record):
+            continue
+        return Broken(f"the API answered {status}", (record,))
+    return Held(len(answers), "answers")
+
+
+def consistent(_: Facts, process: ProcessFacts) -> Finding:
+    """The rows of a process agree with one another: state, events, article, tasks."""
+    state = process.state
+    if state is None or process.tasks is None or process.articles is None:
+        return Nothing("the database's rows were not read")
+    status = str(state.get("status"))
+    last = tuple(process.events[-1:])
+    waiting = bool(state.get("is_waiting_for_input"))
+    if waiting != (status == Status.USER_INPUT_REQUIRED):
+        return Broken(f"the row is {status} while is_waiting_for_input is {waiting}", last)
+    articles = len(process.articles)
+    if (status == Status.COMPLETED) != (articles == 1):
+        return Broken(f"the row is {status} and there are {articles} articles of it", last)
+    if articles == 1 and str(state.get("article_id")) != str(process.articles[0].get("id")):
+        return Broken("article_id of the row is not the article that was saved", last)
+    if process.transport == "websocket":
+        return Held(1, "rows")
+    open_tasks = [task for task in process.tasks if task.get("status") in ("pending", "running")]
+    if status in {final.value for final in FINAL} and open_tasks:
+        return Broken(f"the row is {status} and {len(open_tasks)} of its tasks are still open", last)
+    recorded = [pair[1] for record in process.events if (pair := change(record, "status"))]
+    if recorded and recorded[-1] != status:
+        return Broken(f"the row is {status}, the last recorded status is {recorded[-1]}", last)
+    counter = state.get("last_event_sequence")
+    if counter is not None and process.events and counter != process.events[-1].seq:
+        return Broken(f"the counter stands at {counter}, the last event is {process.events[-1].seq}", last)
+    return Held(2 + articles + len(process.tasks) + len(process.events), "rows")
+
+
+def _expired(record: Record) -> bool:
+    """A pause that nobody asked for: the prompt's time ran out."""
+    reason = str(data(record).get("reason", ""))
+    return event_type(record) == EventType.GENERATION_PAUSED and ("timeout" in reason or "expired" in reason)
+
+
+def _excused(facts: Facts, record: Record) -> bool:
+    bound = facts.limits["recovery"]
+    for fault in facts.faults:
+        if fault.op not in ("kill", "restart") or fault.begun.t_ns > record.t_ns:
+            continue
+        if fault.healed is None or wall(record) <= wall(fault.healed) + bound:
+            return True
+    return False

@@ -1,0 +1,153 @@
+"""Database ↔ live ↔ application: nothing lost, doubled, swapped, altered, or given to a stranger."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, data, event_type, sequences
+from toolkit.scenarios.history import Record
+from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+
+
+def no_gap(_: Facts, process: ProcessFacts) -> Finding:
+    """Sequences in the database are 1..n, each exactly once."""
+    rows = process.events
+    if not rows:
+        return Nothing("the database holds no event of it, or was not read")
+    if rows[0].seq != 1:
+        return Broken(f"the first event has sequence {rows[0].seq}, not 1", (rows[0],))
+    for before, after in pairwise(rows):
+        assert before.seq is not None
+        if after.seq == before.seq:
+            return Broken(f"sequence {after.seq} was given to two events", (before, after))
+        if after.seq != before.seq + 1:
+            return Broken(f"the database goes from sequence {before.seq} to {after.seq}", (before, after))
+    return Held(len(rows))
+
+
+def no_loss(_: Facts, process: ProcessFacts) -> Finding:
+    """Every session was given every event of its time, and together they were given all."""
+    rows = {row.seq: row for row in process.events if row.seq is not None}
+    if not rows:
+        return Nothing("the database holds no event of it, or was not read")
+    if not process.own:
+        return Nothing("nobody watched it")
+    for watch in process.own:
+        got = set(sequences(watch.delivered))
+        upper = max(rows) if watch.closed is None else max(got, default=watch.since)
+        for seq in sorted(rows):
+            if watch.since < seq <= upper and seq not in got:
+                return Broken(f"event {seq} was never given to {watch.actor}", _around(watch, rows[seq]))
+    covered = set(range(1, min(watch.since for watch in process.own) + 1))
+    covered.update(*(sequences(watch.delivered) for watch in process.own))
+    for seq in sorted(rows):
+        if seq not in covered:
+            return Broken(f"event {seq} was given to no session", (rows[seq],))
+    return Held(len(rows))
+
+
+def no_duplicate(_: Facts, process: ProcessFacts) -> Finding:
+    """The application is given an event once."""
+    looked_at = 0
+    for watch in process.own:
+        by_seq: dict[int, Record] = {}
+        by_id: dict[str, Record] = {}
+        for record in watch.delivered:
+            if record.seq is None:
+                continue
+            looked_at += 1
+            first = by_seq.get(record.seq) or by_id.get(record.event_id or "")
+            if first is not None:
+                return Broken(f"event {record.seq} was given twice to {watch.actor}", (first, record))
+            by_seq[record.seq] = record
+            if record.event_id:
+                by_id[record.event_id] = record
+    return Held(looked_at) if looked_at else Nothing("no event was delivered")
+
+
+def order(_: Facts, process: ProcessFacts) -> Finding:
+    """The application is given events in ascending order, without a jump."""
+    looked_at = 0
+    for watch in process.own:
+        numbered = [record for record in watch.delivered if record.seq is not None]
+        looked_at += len(numbered)
+        if numbered and (numbered[0].seq or 0) <= watch.since:
+            return Broken(f"{watch.actor} had {watch.since} and was given {numbered[0].seq}", (numbered[0],))
+        for before, after in pairwise(numbered):
+            assert before.seq is not None
+            assert after.seq is not None
+            if after.seq < before.seq:
+                return Broken(f"{watch.actor} was given {after.seq} after {before.seq}", (before, after))
+    return Held(looked_at) if looked_at else Nothing("no event was delivered")
+
+
+def delivered_equals_database(_: Facts, process: ProcessFacts) -> Finding:
+    """What the application was given is what the database holds: id, type and data."""
+    rows = {row.seq: row for row in process.events}
+    looked_at = 0
+    for record in process.delivered:
+        row = rows.get(record.seq)
+        if record.seq is None:
+            continue
+        if row is None:
+            if not rows:
+                return Nothing("the database was not read")
+            return Broken(f"event {record.seq} was given, and the database does not hold it", (record,))
+        looked_at += 1
+        if record.event_id != row.event_id:
+            return Broken(f"event {record.seq} has another id in the database", (record, row))
+        if event_type(record) != event_type(row):
+            return Broken(f"event {record.seq} has another type in the database", (record, row))
+        if data(record) != data(row):
+            keys = sorted(k for k in data(record).keys() | data(row).keys() if data(record).get(k) != data(row).get(k))
+            return Broken(f"event {record.seq} has other data in the database: {', '.join(keys)}", (record, row))
+    return Held(looked_at) if looked_at else Nothing("no event was delivered")
+
+
+def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Finding:
+    """A subscription to one process is sent and given that process alone."""
+    if len(facts.processes) < 2:
+        return Nothing("there was no second process that could have leaked")
+    looked_at = 0
+    for watch in process.watches:
+        for record in _seen(watch):
+            looked_at += 1
+            if record.process != process.id:
+                other = facts.owner(record.process)
+                name = other.name if other else f"process {record.process}"
+                return Broken(f"{watch.actor} watches {process.name} and saw {name}", (watch.opened, record))
+    return Held(looked_at, "frames and deliveries") if looked_at else Nothing("nothing arrived")
+
+
+def isolation_between_users(facts: Facts, process: ProcessFacts) -> Finding:
+    """Whoever may not read a process sees nothing of it, however broadly they subscribe.
+
+    Strangers must have been proven live and the process must have had events while they were.
+    """
+    allowed = {process.user, *process.readers}
+    strangers = [watch for watch in facts.watches if watch.user not in allowed and watch.process in (None, process.id)]
+    looked_at = 0
+    for watch in strangers:
+        for record in _seen(watch):
+            if record.process == process.id:
+                return Broken(f"{watch.user} was sent an event of {process.user}'s process", (watch.opened, record))
+        looked_at += any(mood.op == "live" for mood in watch.moods)
+    if not looked_at:
+        return Nothing("no other user had a live subscription")
+    if not process.events and not process.delivered:
+        return Nothing("it had no event that could have leaked")
+    return Held(looked_at, "subscriptions of other users")
+
+
+def _seen(watch: Watch) -> list[Record]:
+    return sorted([*watch.frames, *watch.delivered], key=lambda record: (record.t_ns, record.i))
+
+
+def _around(watch: Watch, row: Record) -> tuple[Record, ...]:
+    """The delivery before the hole, the row that is missing, the delivery after it."""
+    assert row.seq is not None
+    before = [record for record in watch.delivered if record.seq is not None and record.seq < row.seq]
+    after = [record for record in watch.delivered if record.seq is not None and record.seq > row.seq]
+    nearest = max(before, key=lambda record: record.seq or 0, default=None)
+    following = min(after, key=lambda record: record.seq or 0, default=None)
+    return tuple(record for record in (nearest, row, following) if record is not None)
