@@ -184,6 +184,11 @@ def read_script(path: Path, *, rollback: bool = False) -> Script:
         raise RefusalError(f"{path.name}:{error.line}: {error.what}.", error.remedy) from error
     statements = tuple(piece for piece in pieces if not piece.is_comment)
     transactional, destroys = _header(path, pieces, rollback=rollback)
+    if destroys and not transactional:
+        raise RefusalError(
+            f"{path.name}: a rollback that destroys rows cannot run outside a transaction.",
+            "Its export and its drop must be one transaction: move the statements that refuse one to another version.",
+        )
     for statement in statements:
         _check(path, statement, transactional=transactional)
     if not statements:

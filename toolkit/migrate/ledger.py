@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import re
@@ -80,8 +81,7 @@ class Runner:
     @classmethod
     def of_this_process(cls) -> Runner:
         """A new run of this process."""
-        user = os.environ.get("USER") or str(os.getuid())
-        who = f"{user}@{socket.gethostname()}:{os.getpid()}"
+        who = f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
         return cls(who, installed_version("realtime-migration-toolkit"), uuid.uuid4())
 
 

@@ -50,6 +50,12 @@ class Statement:
     words: tuple[str, ...]
 
     @property
+    def start_line(self) -> int:
+        """The 1-based line on which `text` starts, comments included."""
+        body = len(self.leading) + len(self.text[len(self.leading) :]) - len(self.text[len(self.leading) :].lstrip())
+        return self.line - self.text.count("\n", 0, body)
+
+    @property
     def is_comment(self) -> bool:
         """Whether there is nothing to run."""
         return not self.words and self.text == self.leading

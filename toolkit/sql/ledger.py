@@ -157,3 +157,12 @@ PRIMARY_KEY = """
 ROW_COUNT = "select count(*) from {table}"
 LOCK_TABLE = "lock table {table} in access exclusive mode"
 SELECT_COLUMNS = "select {columns} from {table}"
+
+# An index by its table and bare name: the name in CREATE INDEX has no schema, it lives in the table's.
+INDEX_STATE = """
+    select i.indexrelid::regclass::text as name, i.indisvalid and i.indisready as valid
+    from pg_catalog.pg_class t
+    join pg_catalog.pg_index i on i.indrelid = t.oid
+    join pg_catalog.pg_class c on c.oid = i.indexrelid
+    where t.oid = to_regclass($1) and c.relname = $2
+"""

@@ -1,0 +1,382 @@
+"""Run a plan: each file is one transaction with its history row and its ledger event, or nothing at all."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+
+from toolkit.errors import RefusalError, ToolkitError
+from toolkit.migrate import ledger
+from toolkit.migrate.catalog import Difference, Snapshot, diff, take_snapshot
+from toolkit.migrate.connection import connected
+from toolkit.migrate.export import Export, export_destroyed, export_folder
+from toolkit.migrate.failure import Failure, failure_of
+from toolkit.migrate.ledger import Connection, Direction, JournalEntry, Runner
+from toolkit.migrate.locks import LockPolicy, is_lock_conflict, who_blocks, with_lock_retries
+from toolkit.migrate.nontransactional import index_wreck, ran_after_all
+from toolkit.migrate.plan import Plan, Step
+from toolkit.migrate.split import Statement
+from toolkit.sql import ledger as sql
+
+_LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    OSError,
+)
+_FAILURES = (asyncpg.PostgresError, *_LOST, TimeoutError)
+
+
+Phase = Literal["waiting", "file", "statement", "retry", "export", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """`statement_deadline_s` bounds one statement; `export_dir` receives the rows a rollback destroys."""
+
+    locks: LockPolicy = field(default_factory=LockPolicy)
+    statement_deadline_s: float = 3600.0
+    export_dir: Path = Path(".toolkit/exports")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something worth telling a person who waits."""
+
+    phase: Phase
+    label: str
+    message: str
+    index: int = 0
+    total: int = 0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a run works with: the connection that holds the runner's lock, and the address for a second look."""
+
+    conn: Connection
+    dsn: str
+    runner: Runner
+    options: Options
+    on_progress: OnProgress
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of one file. `changes` is what it changed in the catalog; `seconds` includes retries."""
+
+    version: str
+    name: str
+    direction: Direction
+    outcome: Literal["applied", "rolled_back", "failed", "not_run"]
+    seconds: float = 0.0
+    attempts: int = 0
+    exports: tuple[Export, ...] = ()
+    export_dir: Path | None = None
+    changes: tuple[Difference, ...] = ()
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did; `ok` when every step of the plan is through. Digests are of the catalog before and after."""
+
+    direction: Direction
+    steps: tuple[StepResult, ...]
+    notes: tuple[str, ...]
+    catalog_before: str
+    catalog_after: str
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything planned was done."""
+        return all(step.outcome in {"applied", "rolled_back"} for step in self.steps)
+
+
+async def execute(session: Session, plan: Plan) -> RunResult:
+    """Run the steps of a plan in order and stop at the first that fails; failures are in the result."""
+    started = datetime.now(UTC)
+    catalog = await take_snapshot(session.conn)
+    first = catalog.digest()
+    results: list[StepResult] = []
+    for number, step in enumerate(plan.steps):
+        result, catalog = await _Execution(session, step).run(catalog)
+        results.append(result)
+        if result.failure is not None or session.conn.is_closed():
+            results += [_result(later, "not_run") for later in plan.steps[number + 1 :]]
+            break
+    return RunResult(plan.direction, tuple(results), plan.notes, first, catalog.digest(), started, datetime.now(UTC))
+
+
+def _result(step: Step, outcome: Literal["applied", "rolled_back", "failed", "not_run"]) -> StepResult:
+    return StepResult(step.migration.version, step.migration.name, step.direction, outcome)
+
+
+class _Execution:
+    """One file's run."""
+
+    def __init__(self, session: Session, step: Step) -> None:
+        self.session, self.step = session, step
+        self.conn, self.options = session.conn, session.options
+        self.label = step.script.path.name if step.direction == "up" else f"rollbacks/{step.script.path.name}"
+        self.statement: Statement | None = None
+        self.started = time.monotonic()
+        self.attempts = 0
+        self.exports: tuple[Export, ...] = ()
+        self.export_dir: Path | None = None
+        self.blockers: tuple[str, ...] = ()
+
+    @property
+    def _done(self) -> Literal["applied", "rolled_back"]:
+        return "applied" if self.step.direction == "up" else "rolled_back"
+
+    async def run(self, before: Snapshot) -> tuple[StepResult, Snapshot]:
+        self._tell("file", f"{'applying' if self.step.direction == 'up' else 'rolling back'} {self.label}")
+        failure: Failure | None = None
+        try:
+            if self.step.script.transactional:
+                await with_lock_retries(self._whole_file, self.options.locks, self._on_retry)
+            else:
+                await self._statement_by_statement()
+        except RefusalError as error:
+            failure = Failure(self.label, 0, 1, "", error.what, error.remedy)
+        except _FAILURES as error:
+            # TimeoutError is an OSError, but a statement's deadline leaves the connection whole.
+            if self.conn.is_closed() or (isinstance(error, _LOST) and not isinstance(error, TimeoutError)):
+                return await self._after_lost_connection(before, error)
+            failure = failure_of(self.step.script, self.statement, error, await self._context(error))
+        else:
+            failure = await self._recheck()
+        await self._reset_session()
+        after = await take_snapshot(self.conn)
+        if failure is not None:
+            await self._record_failure(failure)
+        return self._finish(failure, diff(before, after)), after
+
+    # -- a file in one transaction ------------------------------------------------------------
+
+    async def _whole_file(self, attempt: int) -> None:
+        self.attempts = attempt
+        # A transaction may commit although its COMMIT's answer is lost; until then nothing is done.
+        async with self._transaction():
+            # Not a whole second per query: lock_timeout bounds how long others wait behind us.
+            await self.conn.execute(f"set local lock_timeout = {int(self.options.locks.lock_timeout_ms)}", timeout=10)
+            xid = await self.conn.fetchval("select pg_current_xact_id()::text", timeout=10)
+            tables = await self._tables() if self.step.direction == "down" else {}
+            if self.step.destroys:
+                await self._export()
+            for statement in self.step.script.statements:
+                await self._run_statement(statement)
+            self.statement = None
+            # The file may have changed its role or its search_path; what follows is ours.
+            await self.conn.execute("reset role", timeout=10)
+            if await self.conn.fetchval("select pg_current_xact_id()::text", timeout=10) != xid:
+                raise RefusalError(
+                    f"{self.label} ended the transaction it runs in (in a procedure or a DO block).",
+                    "Remove the COMMIT or ROLLBACK from it.",
+                )
+            if self.step.direction == "down":
+                self._refuse_undeclared(tables, await self._tables())
+            await self._record()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        # asyncpg's own block would hide the first error behind "connection is closed" when the server is gone.
+        transaction = self.conn.transaction()
+        await transaction.start()
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(*_LOST):
+                if not self.conn.is_closed():
+                    await transaction.rollback()
+            raise
+        await transaction.commit()
+
+    async def _run_statement(self, statement: Statement) -> None:
+        self.statement = statement
+        self._tell("statement", _first_line(statement), statement.index)
+        await self.conn.execute(statement.text, timeout=self.options.statement_deadline_s)
+
+    async def _record(self) -> None:
+        duration_ms = int((time.monotonic() - self.started) * 1000)
+        record = ledger.record_applied if self.step.direction == "up" else ledger.record_rolled_back
+        await record(self.conn, self.step.migration, duration_ms=duration_ms, runner=self.session.runner)
+
+    async def _export(self) -> None:
+        if self.export_dir is None:
+            self.export_dir = export_folder(self.options.export_dir, self.step.migration.label)
+        self.exports = await export_destroyed(self.conn, self.step, self.export_dir)
+        for export in self.exports:
+            self._tell("export", f"{export.rows} rows of {export.table} → {self.export_dir / export.file}")
+
+    async def _tables(self) -> dict[str, frozenset[str]]:
+        rows = await self.conn.fetch(sql.USER_COLUMNS, timeout=60)
+        return {row["table_name"]: frozenset(row["columns"]) for row in rows}
+
+    def _refuse_undeclared(self, before: dict[str, frozenset[str]], after: dict[str, frozenset[str]]) -> None:
+        whole = {destroyed.table for destroyed in self.step.destroys if not destroyed.columns}
+        declared = {(d.table, column) for d in self.step.destroys for column in d.columns}
+        undeclared: list[str] = []
+        for table, columns in sorted(before.items()):
+            if table in whole:
+                continue
+            if table not in after:
+                undeclared.append(f"table {table}")
+            else:
+                lost = sorted(column for column in columns - after[table] if (table, column) not in declared)
+                undeclared += [f"column {table}.{column}" for column in lost]
+        if undeclared:
+            raise RefusalError(
+                f"{self.label} destroys what its header does not declare: {', '.join(undeclared)}. "
+                "It was rolled back, and everything is as before.",
+                "Add to its header: " + "; ".join(f"-- destroys: {entry}" for entry in undeclared) + ".",
+            )
+
+    # -- a file without transaction -----------------------------------------------------------
+
+    async def _statement_by_statement(self) -> None:
+        version, direction = self.step.migration.version, self.step.direction
+        history = await ledger.read_history(self.conn)
+        entries = {entry.index: entry for entry in history.journal.get((version, direction), ())}
+        for statement in self.step.script.statements:
+            entry = entries.get(statement.index)
+            if entry is not None and entry.state == "done":
+                continue
+            if statement.refuses_transaction:
+                await self._alone(statement, entry)
+            else:
+                await with_lock_retries(self._journaled(statement), self.options.locks, self._on_retry)
+        self.statement = None
+        async with self._transaction():
+            await self._record()
+
+    def _journaled(self, statement: Statement) -> Callable[[int], Awaitable[None]]:
+        async def attempt(number: int) -> None:
+            self.attempts = max(self.attempts, number)
+            async with self._transaction():
+                timeout = int(self.options.locks.lock_timeout_ms)
+                await self.conn.execute(f"set local lock_timeout = {timeout}", timeout=10)
+                tables = await self._tables() if self.step.direction == "down" else {}
+                await self._run_statement(statement)
+                await self.conn.execute("reset role", timeout=10)
+                if self.step.direction == "down":
+                    self._refuse_undeclared(tables, await self._tables())
+                await ledger.journal(self.conn, self.step.migration.version, self.step.direction, statement, "done")
+
+        return attempt
+
+    async def _alone(self, statement: Statement, entry: JournalEntry | None) -> None:
+        self.attempts = max(self.attempts, 1)
+        version, direction = self.step.migration.version, self.step.direction
+        self.statement = statement
+        if entry is None or not await ran_after_all(self.conn, statement):
+            if wreck := await index_wreck(self.conn, statement):
+                raise RefusalError(*wreck)
+            await ledger.journal(self.conn, version, direction, statement, "started")
+            # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
+            # leave an INVALID index; that wait blocks nobody.
+            await self.conn.execute("set lock_timeout = 0", timeout=10)
+            await self._run_statement(statement)
+            if wreck := await index_wreck(self.conn, statement):
+                raise RefusalError(*wreck)
+        await ledger.journal(self.conn, version, direction, statement, "done")
+
+    # -- afterwards ---------------------------------------------------------------------------
+
+    async def _recheck(self) -> Failure | None:
+        """After the commit the history must say what we believe; anything else would be a success that is none."""
+        applied = await ledger.is_applied(self.conn, self.step.migration.version)
+        if applied == (self.step.direction == "up"):
+            return None
+        return Failure(
+            self.label, 0, 1, "",
+            f"the run ended without error, but the history {'still has' if applied else 'has no'} version "
+            f"{self.step.migration.version}",
+            "Another program changes supabase_migrations.schema_migrations: find it, then look at "
+            "`toolkit migrate status`.",
+        )  # fmt: skip
+
+    async def _after_lost_connection(self, before: Snapshot, error: BaseException) -> tuple[StepResult, Snapshot]:
+        """Did it commit before the connection broke? A new connection knows."""
+        self.conn.terminate()
+        try:
+            async with connected(self.session.dsn) as other:
+                recorded = await ledger.run_recorded(
+                    other, self.session.runner, self.step.migration.version, self._done
+                )
+                after = await take_snapshot(other)
+                failure = None if recorded else failure_of(self.step.script, self.statement, error)
+                if failure is not None:
+                    await self._record_failure(failure, other)
+        except ToolkitError as unreachable:
+            worded = failure_of(self.step.script, self.statement, error)
+            message = f"{worded.message}; then {unreachable.what} Whether the file was committed is unknown."
+            failure = replace(worded, message=message, remedy="When the database is back: `toolkit migrate status`.")
+            return self._finish(failure, ()), before
+        result = self._finish(failure, diff(before, after))
+        if recorded:
+            result = replace(result, notes=("The connection broke after the commit; the file is through.",))
+        return result, after
+
+    async def _record_failure(self, failure: Failure, conn: Connection | None = None) -> None:
+        step, duration_ms = self.step, int((time.monotonic() - self.started) * 1000)
+        await ledger.record_failed(
+            conn or self.conn, step.migration, step.script, duration_ms=duration_ms, runner=self.session.runner,
+            detail=str(failure),
+        )  # fmt: skip
+
+    async def _reset_session(self) -> None:
+        # Not RESET through asyncpg: that would also release the runner's lock.
+        await self.conn.execute("reset session authorization", timeout=10)
+        await self.conn.execute("reset role", timeout=10)
+        await self.conn.execute("reset all", timeout=10)
+
+    async def _context(self, error: BaseException) -> tuple[str, ...]:
+        return self.blockers if is_lock_conflict(error) else ()
+
+    async def _on_retry(self, attempt: int, delay: float) -> None:
+        self.blockers = await who_blocks(self.conn)
+        who = f" ({self.blockers[0]})" if self.blockers else ""
+        self._tell("retry", f"a lock was not free{who}; attempt {attempt} taken back, next in {delay:.1f} s")
+
+    def _finish(self, failure: Failure | None, changes: tuple[Difference, ...]) -> StepResult:
+        result = replace(
+            _result(self.step, "failed" if failure else self._done),
+            seconds=time.monotonic() - self.started,
+            attempts=max(self.attempts, 1),
+            exports=self.exports,
+            export_dir=self.export_dir,
+            changes=changes,
+            failure=failure,
+        )
+        self._tell(
+            "failed" if failure else "done", str(failure) if failure else f"{self.label} in {result.seconds:.2f} s"
+        )
+        return result
+
+    def _tell(self, phase: Phase, message: str, index: int = 0) -> None:
+        total = len(self.step.script.statements)
+        self.session.on_progress(Progress(phase, self.step.migration.label, message, index, total))
+
+
+def _first_line(statement: Statement) -> str:
+    body = statement.text[len(statement.leading) :].strip()
+    line = " ".join(body.split("\n", 1)[0].split())
+    return line if len(line) <= 90 else f"{line[:89]}…"
