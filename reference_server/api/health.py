@@ -1,0 +1,67 @@
+"""Liveness, readiness with its reasons, and the metrics page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import structlog
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from reference_server.api.responses import Json
+
+log = structlog.get_logger(__name__)
+router = APIRouter(tags=["health"])
+
+PROBE_DEADLINE_S = 3.0
+
+
+@router.get("/health/live", summary="The process runs and its event loop turns")
+async def live() -> Json:
+    return Json({"status": "alive"})
+
+
+@router.get(
+    "/health/ready",
+    summary="The process can do its work",
+    responses={503: {"description": "Something it needs is away; `checks` says what."}},
+)
+async def ready(request: Request) -> Json:
+    parts = request.app.state.parts
+    checks = {
+        "database": await _database(parts),
+        "replication": parts.replication_check(),
+        "workers": parts.workers_check(),
+    }
+    if parts.draining:
+        checks["process"] = {"status": "failing", "detail": "shutting down"}
+    ok = all(check["status"] != "failing" for check in checks.values())
+    body = {
+        "status": "ready" if ok else "not_ready",
+        "transport": str(parts.transport.current),
+        "roles": sorted(parts.roles),
+        "checks": checks,
+    }
+    return Json(body, status_code=200 if ok else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    parts = request.app.state.parts
+    return Response(
+        parts.metrics.render(await parts.gather_facts()), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+async def _database(parts: Any) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(PROBE_DEADLINE_S):
+            await parts.pool.fetchval("select 1")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
+        log.warning("database probe failed", error=repr(error))
+        return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}
+    if not parts.schema.legacy:
+        return {"status": "failing", "detail": "the schema is missing: run `toolkit migrate up`"}
+    return {"status": "ok", "schema": "migrated" if parts.schema.migrated else "legacy"}

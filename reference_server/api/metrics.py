@@ -1,0 +1,76 @@
+"""Prometheus metrics of one process; a registry of its own, so that two apps in one test do not meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """What a process counts itself, and the last facts gathered from its parts and the database."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "http_request_duration_seconds",
+            "Duration of HTTP requests by route template.",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.legacy_sockets = Gauge(
+            "legacy_websocket_connections", "Open legacy WebSocket generations.", registry=self.registry
+        )
+        self.legacy_runs = Counter(
+            "legacy_generations_total", "Legacy generations by how their socket's run ended.", ("outcome",),
+            registry=self.registry,
+        )  # fmt: skip
+        self._facts = _Facts()
+        self.registry.register(self._facts)
+
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        # Methods are the client's free text; unknown ones share a label so that they cannot grow the registry.
+        known = method if method in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "OTHER"
+        self._requests.labels(known, route, str(status)).observe(seconds)
+
+    def render(self, facts: list[Metric]) -> bytes:
+        """The exposition text with `facts` added to what is counted here."""
+        self._facts.latest = facts
+        return generate_latest(self.registry)
+
+
+class _Facts(Collector):
+    def __init__(self) -> None:
+        self.latest: list[Metric] = []
+
+    def collect(self) -> list[Metric]:
+        return self.latest
+
+
+def gauge(name: str, text: str, values: Mapping[str, float] | float | None, label: str = "status") -> list[Metric]:
+    """One gauge, or one for each key of a mapping; none at all for None."""
+    if values is None:
+        return []
+    if isinstance(values, Mapping):
+        family = GaugeMetricFamily(name, text, labels=(label,))
+        for key, value in values.items():
+            family.add_metric((str(key),), float(value))
+        return [family]
+    return [GaugeMetricFamily(name, text, value=float(values))]
+
+
+def flatten(prefix: str, text: str, facts: Mapping[str, Any]) -> list[Metric]:
+    """A gauge for every number among `facts`, nested mappings by joined names."""
+    found: list[Metric] = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            found += flatten(f"{prefix}_{key}", text, value)
+        elif isinstance(value, bool | int | float):
+            found += gauge(f"{prefix}_{key}", f"{text}: {key}.", float(value))
+    return found

@@ -1,0 +1,105 @@
+"""What can go wrong, in the words the client reads.
+
+ServerError
+├── Unauthorized        401  no token, or one that was refused
+├── Forbidden           403  known, but not allowed
+├── NotFound            404  absent, or none of the caller's business
+├── MethodNotAllowed    405
+├── Conflict            409  not in the state the process has
+├── PayloadTooLarge     413
+├── Invalid             422  the request itself is wrong
+├── Unavailable         503  something the server needs is away
+└── DeadlineExceeded    504
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ServerError(Exception):
+    """`code` is stable snake_case, `message` says what, `remedy` what to do, `details` holds facts."""
+
+    status = 500
+    code = "internal_error"
+    remedy = "Try again; if it persists, report the request id."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        remedy: str | None = None,
+        details: Mapping[str, Any] | list[Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.remedy = remedy or self.remedy
+        self.details: Mapping[str, Any] | list[Any] = {} if details is None else details
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class Unauthorized(ServerError):
+    status = 401
+    code = "unauthorized"
+    remedy = "Send `Authorization: Bearer <access token>`."
+
+    def __init__(self, message: str, **options: Any) -> None:
+        super().__init__(message, **({"headers": {"WWW-Authenticate": "Bearer"}} | options))
+
+
+class Forbidden(ServerError):
+    status = 403
+    code = "forbidden"
+    remedy = "Ask the owner of the process."
+
+
+class NotFound(ServerError):
+    status = 404
+    code = "not_found"
+    remedy = "Check the id, and that the token is the owner's."
+
+
+class MethodNotAllowed(ServerError):
+    status = 405
+    code = "method_not_allowed"
+    remedy = "See /docs for the methods of this path."
+
+
+class Conflict(ServerError):
+    status = 409
+    code = "conflict"
+    remedy = "Read the process's state and act on that."
+
+
+class PayloadTooLarge(ServerError):
+    status = 413
+    code = "payload_too_large"
+
+
+class Invalid(ServerError):
+    status = 422
+    code = "validation_failed"
+    remedy = "Correct the fields named in details; /docs shows the shape of every request."
+
+
+class Unavailable(ServerError):
+    status = 503
+    code = "unavailable"
+    remedy = "Try again in a few seconds."
+
+    def __init__(self, message: str, **options: Any) -> None:
+        super().__init__(message, **({"headers": {"Retry-After": "2"}} | options))
+
+
+class DeadlineExceeded(ServerError):
+    status = 504
+    code = "deadline_exceeded"
+    remedy = "Read the process's state before repeating the request; send an Idempotency-Key when you repeat it."
+
+
+class StartRefused(Exception):
+    """The process cannot start; the message says why and what to do."""

@@ -1,0 +1,161 @@
+"""Settings of one server process, from the environment and the command line.
+
+A wrong value is refused at start with one instruction for each variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from toolkit.contract.prompts import PROMPT_TIMEOUT_MINUTES
+from toolkit.contract.requests import Transport
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Role(StrEnum):
+    """What a process does; `all` on the command line means every one of them."""
+
+    API = "api"
+    WORKER = "worker"
+    REALTIME = "realtime"
+
+
+class SettingsRefused(Exception):
+    """The settings cannot be used; the message holds one instruction a line."""
+
+
+class Settings(BaseSettings):
+    """Names of the fields in upper case are the names of the variables."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    database_url: SecretStr
+    database_pool_size: int = Field(10, ge=2, le=200)
+    database_deadline_seconds: Seconds = 10.0
+
+    supabase_jwt_secret: SecretStr | None = None
+    supabase_jwks_url: str | None = None
+
+    generation_transport: Transport = Transport.REALTIME
+
+    writer_seed: int = 0
+    writer_step_latency_ms: float = Field(0.0, ge=0, le=600_000)
+    writer_failure_rate: float = Field(0.0, ge=0, le=1)
+    writer_sections: int | None = Field(None, ge=1, le=50)
+    openai_base_url: str | None = None
+    openai_api_key: SecretStr | None = None
+    openai_model: str | None = None
+
+    task_lease_seconds: Seconds = 30.0
+    task_heartbeat_seconds: Seconds | None = None
+    task_poll_seconds: Seconds = 5.0
+    worker_concurrency: int = Field(4, ge=1, le=256)
+    prompt_timeout_minutes: int = Field(PROMPT_TIMEOUT_MINUTES, ge=1, le=10_080)
+    retry_base_seconds: int = Field(60, ge=0, le=3600)
+
+    request_deadline_seconds: Seconds = 30.0
+    request_max_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
+    startup_deadline_seconds: Seconds = 30.0
+    shutdown_grace_seconds: Seconds = 10.0
+    schema_poll_seconds: Seconds = 2.0
+
+    legacy_heartbeat_seconds: Seconds = 30.0
+    legacy_idle_seconds: Seconds = 600.0
+
+    log_level: str = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "must start with postgresql:// , for example postgresql://user:password@host:5432/postgres"
+            )
+        return value
+
+    @field_validator("supabase_jwks_url", "openai_base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an http:// or https:// address")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_level(cls, value: str) -> str:
+        level = value.upper()
+        if level not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+            raise ValueError("must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+        return level
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.supabase_jwt_secret is None and self.supabase_jwks_url is None:
+            raise ValueError(
+                "SUPABASE_JWT_SECRET: not set, and SUPABASE_JWKS_URL neither; set one, or no token can be verified"
+            )
+        # A lease must survive two lost heartbeats, or a busy worker is presumed dead.
+        if self.heartbeat_seconds > self.task_lease_seconds / 3 + 1e-9:
+            raise ValueError(
+                f"TASK_HEARTBEAT_SECONDS: {self.heartbeat_seconds:g} is more than a third of TASK_LEASE_SECONDS "
+                f"({self.task_lease_seconds:g}); set it to {self.task_lease_seconds / 3:g} or less, or raise the lease"
+            )
+        if (self.openai_base_url is None) != (self.openai_model is None):
+            raise ValueError(
+                "OPENAI_BASE_URL: the LLM writer needs OPENAI_BASE_URL and OPENAI_MODEL; set both or neither"
+            )
+        return self
+
+    @property
+    def dsn(self) -> str:
+        return self.database_url.get_secret_value()
+
+    @property
+    def jwt_secret(self) -> str | None:
+        return None if self.supabase_jwt_secret is None else self.supabase_jwt_secret.get_secret_value()
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """A third of the lease unless TASK_HEARTBEAT_SECONDS says otherwise."""
+        return self.task_lease_seconds / 3 if self.task_heartbeat_seconds is None else self.task_heartbeat_seconds
+
+
+def load_settings(values: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment, `values` first. Raises SettingsRefused."""
+    try:
+        return Settings(**(values or {}))
+    except ValidationError as error:
+        raise SettingsRefused("\n".join(_instruction(problem) for problem in error.errors())) from None
+
+
+def parse_roles(text: str) -> frozenset[Role]:
+    """Roles of a comma list such as `api,worker`; `all` is every role. Raises SettingsRefused."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if "all" in names:
+        return frozenset(Role)
+    unknown = names - {role.value for role in Role}
+    if unknown or not names:
+        wrong = ", ".join(sorted(unknown)) or "nothing"
+        raise SettingsRefused(
+            f"--role: {wrong} is not a role; use all, or some of {', '.join(Role)}, separated by commas"
+        )
+    return frozenset(Role(name) for name in names)
+
+
+def _instruction(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return str(message)
+    variable = str(problem["loc"][0]).upper()
+    if problem["type"] == "missing":
+        return f"{variable}: not set; set it to {_EXAMPLES.get(variable, 'a value')}"
+    return f"{variable}: {message[:1].lower()}{message[1:]}"
+
+
+_EXAMPLES = {"DATABASE_URL": "the database, for example postgresql://user:password@host:5432/postgres"}
