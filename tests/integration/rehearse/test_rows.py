@@ -1,0 +1,74 @@
+"""The legacy rows fit the legacy schema, and whatever changes in them is seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.contract.statuses import Status
+from toolkit.errors import EnvironmentError_
+from toolkit.migrate.api import migrate_up
+from toolkit.rehearse.populate import USERS, build, populate
+from toolkit.rehearse.rows import changes, read_rows
+from toolkit.resources import migrations_dir
+
+
+async def test_the_population_has_every_kind_of_row(legacy_db, connect):
+    conn = await connect(legacy_db)
+    population = build(300)
+    await populate(conn, population)
+    statuses = dict(await conn.fetch("select status::text, count(*) from public.generated_articles_state group by 1"))
+    assert statuses == population.per_status()
+    assert set(statuses) == set(Status)
+    assert min(statuses.values()) > 20
+    assert population.processes >= 300
+    assert set(USERS) < set(population.users)
+    rows = await read_rows(conn)
+    assert all(table.rows for table in rows.tables.values()), "every table holds something"
+    assert rows.digest() == (await read_rows(conn)).digest()
+
+
+async def test_a_population_is_the_same_for_a_seed_and_does_not_fit_other_schemas(bare_db, connect):
+    assert build(40, seed=1) == build(40, seed=1)
+    assert build(40, seed=1) != build(40, seed=2)
+    with pytest.raises(EnvironmentError_, match="legacy schema"):
+        await populate(await connect(bare_db), build(40))
+
+
+@pytest.mark.parametrize(
+    ("defect", "seen"),
+    [
+        ("update public.articles set title = title || ' ' where id = (select min(id::text)::uuid from public.articles)",
+         "public.articles.title"),
+        ("update public.generated_articles_state set generated_content = null where generated_content = 'null'::jsonb",
+         "generated_content"),
+        ("delete from public.image_placeholders where placeholder_id = 'img_2'", "is gone"),
+        ("alter table public.articles drop column target_audience", "public.articles.target_audience is gone"),
+        ("drop table public.image_placeholders", "public.image_placeholders is gone"),
+        ("alter table public.articles alter column keywords type text using keywords::text", ""),
+    ],
+)  # fmt: skip
+async def test_planted_damage_is_found(legacy_db, connect, defect, seen):
+    conn = await connect(legacy_db)
+    await populate(conn, build(40))
+    before = await read_rows(conn)
+    await conn.execute(defect)
+    found = changes(before, await read_rows(conn))
+    if seen:
+        assert found
+        assert any(seen in str(change) for change in found)
+    else:
+        assert not found, "the same values under another type are the same values"
+
+
+async def test_the_migration_leaves_every_row_as_it_was(legacy_db, connect, tmp_path):
+    conn = await connect(legacy_db)
+    await populate(conn, build(40))
+    before = await read_rows(conn)
+    await conn.execute("create schema supabase_migrations")
+    await conn.execute("create table supabase_migrations.schema_migrations (version text primary key)")
+    await conn.execute("insert into supabase_migrations.schema_migrations values ('20250605000000')")
+    assert (await migrate_up(legacy_db, migrations_dir())).ok
+    after = await read_rows(conn)
+    assert changes(before, after) == ()
+    assert before.part_of(after).digest() == before.digest()
+    assert len(after.tables) > len(before.tables)

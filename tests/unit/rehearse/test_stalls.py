@@ -1,0 +1,23 @@
+"""Figures over samples."""
+
+from toolkit.rehearse.stalls import Sample, during, peaks, picture, rate
+
+
+def test_a_stall_counts_where_it_was_under_way():
+    long = Sample(1.0, 5.0)
+    assert during([long, Sample(0.0, 0.5), Sample(9.0, 0.1)], 2.0, 3.0) == (long,)
+
+
+def test_the_picture_names_the_worst_and_the_failed():
+    found = picture([Sample(float(n), 0.010) for n in range(99)] + [Sample(200.0, 0.5, "500")])
+    assert found is not None
+    assert (found.count, found.failed, found.worst, found.worst_at) == (100, 1, 500.0, 200.0)
+    assert (found.p50, found.p99) == (10.0, 10.0)
+    assert picture([]) is None
+
+
+def test_curves_show_gaps_as_nothing():
+    samples = [Sample(10.1, 0.1), Sample(10.3, 0.1), Sample(13.2, 0.3)]
+    assert rate(samples, 10.0, 1.0) == ((0.5, 2.0), (1.5, 0.0), (2.5, 0.0), (3.5, 1.0))
+    assert [at for at, _ in peaks(samples, 10.0, 1.0)] == [0.5, 3.5]
+    assert rate([], 0.0, 1.0) == ()
