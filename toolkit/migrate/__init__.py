@@ -1,0 +1,25 @@
+"""Apply, verify and roll back SQL migrations, with the Supabase CLI's history and proofs of what happened.
+
+`migrate_up`, `migrate_down`, `migrate_plan`, `migrate_status`, `verify`, `snapshot` are what others call.
+"""
+
+from toolkit.migrate.api import Status, migrate_down, migrate_plan, migrate_status, migrate_up, snapshot
+from toolkit.migrate.execute import Options, Progress, RunResult, StepResult
+from toolkit.migrate.plan import MigrationRefused
+from toolkit.migrate.verify import VerifyResult, verify
+
+__all__ = [
+    "MigrationRefused",
+    "Options",
+    "Progress",
+    "RunResult",
+    "Status",
+    "StepResult",
+    "VerifyResult",
+    "migrate_down",
+    "migrate_plan",
+    "migrate_status",
+    "migrate_up",
+    "snapshot",
+    "verify",
+]

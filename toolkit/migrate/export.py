@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, RefusalError
-from toolkit.migrate.files import Destroyed
+from toolkit.migrate.files import Destroyed, merged
 from toolkit.migrate.ledger import Connection
 from toolkit.migrate.plan import Step
 from toolkit.sql import ledger as sql
@@ -52,7 +52,7 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
     # A role that row security filters would export a part and call it everything; this makes it an error.
     await conn.execute("set local row_security = off", timeout=10)
     exports = []
-    for destroyed in _merged(step.destroys):
+    for destroyed in merged(step.destroys):
         columns = present.get(destroyed.table)
         missing = [destroyed.table] if columns is None else [name for name in destroyed.columns if name not in columns]
         if columns is None or missing:
@@ -64,18 +64,6 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
     manifest = folder / "manifest.json"
     _write_private(manifest, json.dumps(_manifest(step, exports), indent=2).encode())
     return tuple(exports)
-
-
-def _merged(declared: tuple[Destroyed, ...]) -> tuple[Destroyed, ...]:
-    """One entry a table: a table destroyed as a whole swallows its columns."""
-    merged: dict[str, Destroyed] = {}
-    for entry in declared:
-        known = merged.get(entry.table)
-        if known is None or not entry.columns:
-            merged[entry.table] = entry
-        elif known.columns:
-            merged[entry.table] = Destroyed(entry.table, tuple(dict.fromkeys(known.columns + entry.columns)))
-    return tuple(merged.values())
 
 
 async def _export(conn: Connection, destroyed: Destroyed, present: tuple[str, ...], folder: Path) -> Export:

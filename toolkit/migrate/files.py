@@ -48,6 +48,18 @@ class Destroyed:
         return f"columns {self.table} ({', '.join(self.columns)})" if self.columns else f"table {self.table}"
 
 
+def merged(declared: tuple[Destroyed, ...]) -> tuple[Destroyed, ...]:
+    """One entry a table: a table destroyed as a whole swallows its columns."""
+    merged: dict[str, Destroyed] = {}
+    for entry in declared:
+        known = merged.get(entry.table)
+        if known is None or not entry.columns:
+            merged[entry.table] = entry
+        elif known.columns:
+            merged[entry.table] = Destroyed(entry.table, tuple(dict.fromkeys(known.columns + entry.columns)))
+    return tuple(merged.values())
+
+
 @dataclass(frozen=True)
 class Script:
     """One SQL file: its bytes' SHA-256, and its statements in order.

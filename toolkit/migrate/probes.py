@@ -29,11 +29,8 @@ _PROBE_DEADLINE_S = 60
 _QUERY_DEADLINE_S = 20
 
 
-@dataclass(frozen=True)
 class Undetermined(Exception):
-    """The probe could not decide; `reason` says why."""
-
-    reason: str
+    """The probe could not decide; its text says why."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +51,10 @@ class Probe:
                 await _remove(dsn, sql.REMOVE_STALE)
                 evidence = await self.look(dsn, user)
             status = CheckStatus.FAIL if evidence else CheckStatus.PASS
-        except asyncpg.UndefinedObjectError as error:
-            status, evidence = CheckStatus.FAIL, [f"missing: {error}"]
         except asyncpg.SyntaxOrAccessError as error:
             status, evidence = CheckStatus.FAIL, [f"{error} [{error.sqlstate}]"]
         except Undetermined as open_question:
-            status, evidence = CheckStatus.UNKNOWN, [open_question.reason]
+            status, evidence = CheckStatus.UNKNOWN, [str(open_question)]
         except TimeoutError:
             status, evidence = CheckStatus.UNKNOWN, [f"no result within {_PROBE_DEADLINE_S} s"]
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ToolkitError) as error:

@@ -17,7 +17,7 @@ UPDATE_PROGRESS = """
 # Lets other writers run between the allocation of a sequence and the commit.
 LINGER = "select pg_sleep($1::float8)"
 VISIBLE_SEQUENCES = """
-    select count(*)::int as events, coalesce(max(event_sequence), 0) as highest, count(distinct event_sequence)::int as numbers
+    select count(*)::int as events, coalesce(max(event_sequence), 0) as highest
     from public.process_events where process_id = $1
 """
 SEQUENCES = "select event_sequence, event_type from public.process_events where process_id = $1 order by event_sequence"

@@ -21,7 +21,8 @@ create sequence app.counter;
 create table app.parent (id bigint generated always as identity primary key, name text unique);
 create table app.child (
   id bigint primary key, parent_id bigint references app.parent on delete cascade, note text default 'none',
-  amount integer check (amount > 0), at timestamptz default now(), doubled integer generated always as (amount * 2) stored
+  amount integer check (amount > 0),
+  at timestamptz default now(), doubled integer generated always as (amount * 2) stored
 );
 create index child_note on app.child (note);
 alter table app.child enable row level security;

@@ -1,0 +1,202 @@
+"""Results of the migration tools as reports. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from toolkit.migrate.api import Status
+from toolkit.migrate.execute import RunResult, StepResult
+from toolkit.migrate.files import merged
+from toolkit.migrate.plan import Plan, Refusal, Step, VersionStatus
+from toolkit.migrate.verify import VerifyResult
+from toolkit.report.model import Check, Measurement, Report, Table, Verdict, worst
+
+_STATUS_REMEDY = {
+    "edited": "Restore the file as it ran; put the change into a new migration.",
+    "gap": "Give it a later version, or apply it with --include-all.",
+    "missing_locally": "Get the file from where it was applied, or `supabase migration repair --status reverted`.",
+    "interrupted": "Run `toolkit migrate up`: it goes on where it stopped.",
+}
+_MOST_CHANGES = 200
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What every report of one command has in common."""
+
+    name: str
+    started_at: datetime
+    target: str
+    tool_version: str
+
+    def report(self, title: str, verdict: Verdict) -> Report:
+        """A report of this command, finished now."""
+        return Report(self.name, title, verdict, self.started_at, datetime.now(UTC), self.target, self.tool_version)
+
+
+def of_status(frame: Frame, status: Status) -> Report:
+    """Troubled versions and invalid indexes fail; pending ones do not."""
+    checks = [_version_check(version) for version in status.versions]
+    checks += [
+        Check(f"invalid-index-{index}", f"Index {index} is valid", Verdict.FAIL, "an interrupted build left it INVALID",
+              f"drop index concurrently {index.split(' on ')[0]}; then build it again")
+        for index in status.invalid_indexes
+    ]  # fmt: skip
+    rows = tuple(
+        (v.version, v.name, v.state, "yes" if v.has_rollback else "no", "yes" if v.has_verify else "no", v.detail)
+        for v in status.versions
+    )
+    table = Table("Migrations", ("version", "name", "state", "rollback", "verify", "detail"), rows)
+    verdict = worst(check.verdict for check in checks) if checks else Verdict.PASS
+    title = f"{len(status.pending)} pending" if status.pending else "Up to date"
+    if verdict is Verdict.FAIL:
+        title = "The folder and the database disagree"
+    return replace(frame.report(title, verdict), checks=tuple(checks), tables=(table,), notes=status.notices)
+
+
+def _version_check(version: VersionStatus) -> Check:
+    fine = version.state in {"applied", "pending"}
+    return Check(
+        version.version,
+        f"{version.name or version.version} is {version.state.replace('_', ' ')}",
+        Verdict.PASS if fine else Verdict.FAIL,
+        version.detail,
+        _STATUS_REMEDY.get(version.state, ""),
+    )
+
+
+def of_plan(frame: Frame, plan: Plan) -> Report:
+    """What would run; a plan that was made is a pass."""
+    rows = tuple(
+        (
+            str(number),
+            step.migration.label,
+            f"{step.done}/{len(step.script.statements)} done" if step.done else str(len(step.script.statements)),
+            "one" if step.script.transactional else "none, statement by statement",
+            _destroyed_count(step),
+        )
+        for number, step in enumerate(plan.steps, start=1)
+    )
+    verb = "apply" if plan.direction == "up" else "roll back"
+    title = f"Would {verb} {len(plan.steps)}" if plan.steps else "Nothing to do"
+    table = Table(f"To {verb}, in this order", ("", "file", "statements", "transaction", "destroys"), rows)
+    doomed = tuple(
+        (destroyed.table, ", ".join(destroyed.columns) or "all of it", step.migration.label)
+        for step in plan.steps
+        for destroyed in merged(step.destroys)
+    )
+    tables = [table] if rows else []
+    if doomed:
+        tables.append(Table("Destroyed by this; exported first (--export-dir)", ("table", "columns", "file"), doomed))
+    return replace(frame.report(title, Verdict.PASS), tables=tuple(tables), notes=plan.notes)
+
+
+def _destroyed_count(step: Step) -> str:
+    destroyed = merged(step.destroys)
+    tables = sum(not entry.columns for entry in destroyed)
+    columns = sum(len(entry.columns) for entry in destroyed)
+    counts = [f"{n} {noun}{'s' * (n > 1)}" for n, noun in ((tables, "table"), (columns, "column")) if n]
+    return ", ".join(counts) or "nothing"
+
+
+def plan_as_dict(plan: Plan) -> dict[str, Any]:
+    """The plan for JSON."""
+    return {
+        "direction": plan.direction,
+        "steps": [
+            {
+                "version": step.migration.version,
+                "name": step.migration.name,
+                "file": str(step.script.path),
+                "sha256": step.script.sha256,
+                "statements": len(step.script.statements),
+                "done": step.done,
+                "transactional": step.script.transactional,
+                "destroys": [str(destroyed) for destroyed in merged(step.destroys)],
+            }
+            for step in plan.steps
+        ],
+        "notes": list(plan.notes),
+    }
+
+
+def of_refusals(frame: Frame, refusals: tuple[Refusal, ...]) -> Report:
+    """A refusal as a failed report, each reason a check."""
+    checks = tuple(
+        Check(f"{refusal.code}-{number}", refusal.what, Verdict.FAIL, "", refusal.remedy)
+        for number, refusal in enumerate(refusals, start=1)
+    )
+    return replace(frame.report("Refused", Verdict.FAIL), checks=checks)
+
+
+def of_run(frame: Frame, result: RunResult) -> Report:
+    """What became of each file."""
+    checks = tuple(_step_check(step) for step in result.steps)
+    measurements = tuple(
+        Measurement(f"{step.version} {step.name}", step.seconds, "s")
+        for step in result.steps
+        if step.outcome != "not_run"
+    )
+    exports = tuple(
+        (export.table, str(export.rows), str(step.export_dir / export.file))
+        for step in result.steps
+        if step.export_dir is not None
+        for export in step.exports
+    )
+    done = "applied" if result.direction == "up" else "rolled back"
+    title = "Nothing to do" if not result.steps else f"{sum(not s.failure for s in result.steps)} {done}"
+    if not result.ok:
+        title = f"Stopped: not everything was {done}"
+    return replace(
+        frame.report(title, Verdict.PASS if result.ok else Verdict.FAIL),
+        checks=checks,
+        measurements=measurements,
+        tables=(Table("Exported before it was destroyed", ("table", "rows", "file"), exports),) if exports else (),
+        notes=result.notes + tuple(note for step in result.steps for note in step.notes),
+    )
+
+
+def _step_check(step: StepResult) -> Check:
+    label = f"{step.version}_{step.name}"
+    if step.failure is not None:
+        return Check(step.version, f"{label} failed", Verdict.FAIL, str(step.failure), step.failure.remedy)
+    if step.outcome == "not_run":
+        return Check(step.version, f"{label} was not run", Verdict.UNKNOWN, "an earlier file stopped the run", "")
+    verb = step.outcome.replace("_", " ")
+    return Check(
+        step.version,
+        f"{label} {verb}",
+        Verdict.PASS,
+        f"{len(step.changes)} facts of the catalog changed; attempts: {step.attempts}",
+    )
+
+
+def run_as_dict(result: RunResult) -> dict[str, Any]:
+    """The run for JSON."""
+    steps = []
+    for step in result.steps:
+        shown = asdict(step) | {
+            "changes": [str(change) for change in step.changes[:_MOST_CHANGES]],
+            "changes_total": len(step.changes),
+            "export_dir": str(step.export_dir) if step.export_dir else None,
+        }
+        steps.append(shown)
+    return {
+        "direction": result.direction,
+        "ok": result.ok,
+        "catalog_before": result.catalog_before,
+        "catalog_after": result.catalog_after,
+        "steps": steps,
+    }
+
+
+def of_verify(frame: Frame, result: VerifyResult) -> Report:
+    """Each check under its version."""
+    checks = tuple(
+        Check(check.id, check.title, Verdict(check.status.value), "", check.remedy, check.version, check.evidence)
+        for check in result.checks
+    )
+    verdict = Verdict(result.status.value)
+    return replace(frame.report(f"Verified {len(result.versions)} migrations", verdict), checks=checks)
