@@ -70,7 +70,6 @@ class Channel:
     self_broadcast: bool
     ack: bool
     presence_key: str
-    presence_enabled: bool
     bindings: tuple[Binding, ...] = ()
     legacy: bool = False
     may_read_presence: bool = True

@@ -1,0 +1,52 @@
+"""The Realtime endpoint alone, as an ASGI application: for tests, benchmarks and a look at it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+
+from reference_server.realtime.bindings import parse_bindings
+from reference_server.realtime.feed import ChangeFeed
+from reference_server.realtime.limits import Limits
+from reference_server.realtime.policies import ChannelPolicies
+from reference_server.realtime.ports import Feed
+from reference_server.realtime.router import realtime_routes
+from reference_server.realtime.service import RealtimeService
+from reference_server.tokens import TokenVerifier
+
+
+def create_service(
+    dsn: str,
+    jwt_secret: str,
+    *,
+    limits: Limits | None = None,
+    private_only: bool = False,
+    feed: Feed | None = None,
+) -> RealtimeService:
+    """A service on one database. `feed` replaces the stream of changes."""
+    limits = limits or Limits()
+    return RealtimeService(
+        verifier=TokenVerifier(jwt_secret),
+        feed=feed or ChangeFeed(dsn),
+        parse_bindings=parse_bindings,
+        policies=ChannelPolicies(dsn, timeout_s=limits.policy_s),
+        limits=limits,
+        private_only=private_only,
+    )
+
+
+def create_app(service: RealtimeService) -> Starlette:
+    """Starts and stops `service` with the application."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        try:
+            await service.start()
+            yield
+        finally:
+            await service.stop()
+            await service.verifier.aclose()
+
+    return Starlette(routes=realtime_routes(service), lifespan=lifespan)

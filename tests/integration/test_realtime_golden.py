@@ -1,0 +1,171 @@
+"""What our Realtime endpoint sends, beside what the real server sent: every recorded case but the named."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+import pytest
+
+from reference_server.realtime.limits import Limits
+from reference_server.realtime.standalone import create_app, create_service
+from tests.support.databases import Databases
+from tests.support.golden import (
+    SECRET,
+    Difference,
+    Replay,
+    Steps,
+    cases,
+    edit,
+    empty_tables,
+    expected,
+    last_leave_by_closing,
+    prepare,
+    serving,
+    undecided,
+    without,
+)
+
+FILES = ("connect", "join", "tokens", "broadcast", "presence", "http")
+RECORDED = cases(*FILES)
+
+
+def frames_of(vsn: str, change: Callable[[Steps], Steps]) -> Callable[[Steps], Steps]:
+    """Apply a change to the recordings of one serializer version only."""
+    return lambda steps: change(steps) if steps[0].vsn == vsn else steps
+
+
+def http_status(before: int, after: int, body: str) -> Callable[[Steps], Steps]:
+    """A refusal is expected with another status and body."""
+
+    def change(steps: Steps) -> Steps:
+        changed = [
+            replace(s, text=f"{after}\n\n{body}") if s.dir == "http" and (s.text or "").startswith(f"{before}\n") else s
+            for s in steps
+        ]
+        assert changed != steps, f"no answer {before} in {steps[0].case}"
+        return changed
+
+    return change
+
+
+def first_upgrade_left_out(steps: Steps) -> Steps:
+    return [step for step in steps if step.conn != "a"]
+
+
+SUPERSEDED = "1.0.0 sockets are not told that a superseded join closed: the Python client would drop its new channel"
+DIFFERENCES: dict[str, Difference] = {
+    "C06": Difference(
+        "an `exp` that is text is a client's mistake: 401, not 500",
+        http_status(500, 401, '{"error":"Fields `role` and `exp` are required in JWT"}'),
+    ),
+    "C11": Difference("one server is one tenant, so no tenant is unknown", first_upgrade_left_out),
+    "C12": Difference("one server is one tenant, which nobody suspends"),
+    "J05": Difference(SUPERSEDED, frames_of("1.0.0", without('"phx_close"'))),
+    "J05b": Difference(SUPERSEDED, frames_of("1.0.0", without('"phx_close"'))),
+    "J14": Difference(
+        "a config that cannot be read is named, not answered with the server's internals",
+        edit(
+            "UnknownErrorOnChannel: no function clause matching in Access.get/3",
+            "InvalidJoinPayload: config.broadcast must be an object",
+        ),
+    ),
+    "J17": Difference(SUPERSEDED, frames_of("1.0.0", without('"phx_close"'))),
+    "T06c": Difference(
+        "a wrongly signed refresh is said in words, not as `:signature_error`",
+        edit(":signature_error", "Failed to validate JWT signature"),
+    ),
+    "B09": Difference(
+        "a reply's response is always an object on 1.0.0: the Python client cannot read text there",
+        frames_of("1.0.0", edit('"response":"payload_size_exceeded"', '"response":{"reason":"payload_size_exceeded"}')),
+    ),
+    "B10": Difference("`realtime.send` is not served: this system's events reach clients as postgres_changes"),
+    "B11": Difference("nothing is kept for replay; a join that asks for it is refused with that reason"),
+    "R02b": Difference("the recording leaves out that it closed socket a", last_leave_by_closing("a")),
+    "R03": Difference("the recording leaves out that it closed socket b", last_leave_by_closing("b")),
+    "R03b": Difference("the recording leaves out that it closed socket a", last_leave_by_closing("a")),
+    "R06b": Difference(
+        "a channel is told nothing after its phx_close; the real server sometimes sends it its own leave",
+        frames_of("1.0.0", without(r'"joins":\{\},"leaves"')),
+    ),
+    "L02": Difference("the rate is seen at once, not some seconds late; tested in test_realtime_limits"),
+    "L03": Difference("the rate is seen at once, not some seconds late; tested in test_realtime_limits"),
+    "H02": Difference(
+        "a token without `Bearer ` is read as the token, not 500; preflight is answered, not 404; GET is 405",
+        lambda steps: [s for s in steps if s.step not in {11, 12, 37, 38, 39, 40}],
+    ),
+    "H04": Difference(
+        "preflight is answered, so that browsers may broadcast",
+        lambda steps: [s for s in steps if s.step not in {23, 24}],
+    ),
+    "H05": Difference(
+        "one server has no tenants to ask about; an upgrade that is missing is said in our words",
+        lambda steps: [s for s in steps if s.step not in {5, 6, 7, 8, 9, 10, 15, 16}],
+    ),
+    "H06": Difference("one server is one tenant, which nobody suspends"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    limits: Limits
+    private_only: bool = False
+
+
+# The recordings were made with limits out of the way, and with waits that only slow a test.
+PLENTY = Limits(
+    users=10_000,
+    channels_per_socket=1_000,
+    joins_per_second=10_000,
+    events_per_second=10_000,
+    refusal_delay_s=0,
+    upgrade_refusal_delay_s=0,
+)
+OPTIONS = {
+    "C13": Options(replace(PLENTY, idle_s=0.4)),
+    "J12": Options(PLENTY, private_only=True),
+    "L01": Options(replace(PLENTY, channels_per_socket=3)),
+    "L01b": Options(replace(PLENTY, users=2)),
+    "L01c": Options(replace(PLENTY, users=2)),
+}
+COMPARED = sorted(key for key in RECORDED if key[0] not in DIFFERENCES or DIFFERENCES[key[0]].change is not None)
+ServerFor = Callable[[Options], Awaitable[int]]
+
+
+@pytest.fixture(scope="module")
+async def golden_db(databases: Databases) -> AsyncIterator[str]:
+    async with databases.clone("bare") as dsn:
+        await prepare(dsn)
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+async def server_for(golden_db: str) -> AsyncIterator[ServerFor]:
+    """Ports of servers, one for each set of options."""
+    ports: dict[Options, int] = {}
+    async with AsyncExitStack() as stack:
+
+        async def port(options: Options) -> int:
+            if options not in ports:
+                service = create_service(golden_db, SECRET, limits=options.limits, private_only=options.private_only)
+                ports[options] = await stack.enter_async_context(serving(create_app(service)))
+            return ports[options]
+
+        yield port
+
+
+@pytest.mark.parametrize(("case", "vsn"), COMPARED)
+async def test_answers_as_the_real_server(case: str, vsn: str, golden_db: str, server_for: ServerFor) -> None:
+    port = await server_for(OPTIONS.get(case, Options(PLENTY)))
+    await empty_tables(golden_db)
+    await Replay(port, golden_db).run(expected(RECORDED[case, vsn], DIFFERENCES.get(case)))
+
+
+def test_every_recorded_case_is_compared_or_named() -> None:
+    assert undecided((case for case, _ in RECORDED), (case for case, _ in COMPARED), DIFFERENCES) == set()
+    assert set(DIFFERENCES) <= {case for case, _ in RECORDED}
+
+
+def test_a_forgotten_case_is_noticed() -> None:
+    assert undecided(["C01", "C02"], ["C01"], {}) == {"C02"}
