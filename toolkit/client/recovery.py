@@ -1,0 +1,405 @@
+"""The lossless stream as a pure state machine: what happened and what time it is go in, what to do comes out.
+
+Realtime has no replay: what commits while nobody listens, or before a subscription is live, is never
+sent. So the log is read over HTTP from the last delivered sequence on, whenever something may have
+been missed:
+
+    join → the subscription is live → fetch, page by page → deliver in order, each sequence once
+    a sequence jumps → keep what came, fetch what is missing
+    the socket is lost → wait (full jitter) → connect again → the same
+    nothing heard for a while, connected or not → look
+
+A fetch that begins after the subscription is live sees everything that committed before, and the
+subscription brings everything after; sequence order is commit order, so nothing can appear later below
+what was delivered. The browser's hook follows the same machine.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+from toolkit.client.events import EventPage, ProcessEvent, Via
+from toolkit.contract.events import EventType
+
+ENDS = frozenset({EventType.GENERATION_COMPLETED, EventType.GENERATION_CANCELLED})
+
+
+@dataclass(frozen=True)
+class RecoveryLimits:
+    """Times in seconds. Waits before a new attempt are drawn from [0, min(cap, base · 2^attempts)]."""
+
+    silence_s: float = 10.0  # nothing heard for so long → look
+    live_grace_s: float = 0.25  # joined, but the server does not say that the subscription is live
+    connect_deadline_s: float = 20.0
+    stable_s: float = 5.0  # a connection that lasted so long starts the waits anew
+    connect_base_s: float = 0.5
+    connect_cap_s: float = 15.0
+    fetch_base_s: float = 0.25
+    fetch_cap_s: float = 5.0
+    stalled_s: float = 60.0  # neither a change nor a page for so long → say so
+    max_buffer: int = 1000  # events kept while something before them is missing
+
+
+class Phase(StrEnum):
+    """Where the subscription stands."""
+
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    JOINED = "joined"
+    LIVE = "live"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Open a connection, join, and report with this `epoch`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Disconnect:
+    """Drop the connection of `epoch`."""
+
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Read one page of events after `since`, and report with this `ticket`."""
+
+    ticket: int
+    since: int
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """Hand the event to the application."""
+
+    event: ProcessEvent
+
+
+@dataclass(frozen=True)
+class HistoryExpired:
+    """Tell the application: these events (inclusive) existed and are no longer stored."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """Tell the application: nothing could be heard or read for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class End:
+    """The process is over and everything was delivered."""
+
+    event: ProcessEvent
+
+
+Effect: TypeAlias = Connect | Disconnect | Fetch | Deliver | HistoryExpired | Stalled | End
+
+
+@dataclass(frozen=True)
+class _Asked:
+    ticket: int
+    looking: bool
+    epoch: int
+    live: bool
+
+
+class Recovery:
+    """One process' stream. Every input takes `now` (seconds, monotonic) and returns what to do, in order."""
+
+    def __init__(
+        self,
+        *,
+        since: int = 0,
+        end_on_error: bool = False,
+        limits: RecoveryLimits | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.limits = limits or RecoveryLimits()
+        self.last_sequence = since
+        self.phase = Phase.WAITING
+        self.reconnects = 0
+        self.duplicates_dropped = 0
+        self.overflowed = 0
+        self.delivered_live = 0
+        self.delivered_backfill = 0
+        self.silent_subscriptions = 0
+        self.stalled = False
+        self._ends = ENDS | ({EventType.GENERATION_ERROR} if end_on_error else set())
+        # Spreading reconnects needs no secrecy.
+        self._rng = rng or random.Random()  # noqa: S311
+        self._buffer: dict[int, ProcessEvent] = {}
+        self._highest_seen = since
+        self._baseline: int | None = None
+        self._unseen: set[int] = set()
+        self._epoch = 0
+        self._connect_attempts = 0
+        self._connect_at: float | None = None
+        self._phase_since = 0.0
+        self._ticket = 0
+        self._asked: _Asked | None = None
+        self._want_fetch = False
+        self._fetch_attempts = 0
+        self._fetch_at = 0.0
+        self._suspected: frozenset[tuple[int, int]] = frozenset()
+        self._silent_looks = 0
+        self._heard_at = 0.0
+
+    @property
+    def missed_live(self) -> int:
+        """Events written after the first catch-up that reached us by reading and not (yet) by the subscription."""
+        return len(self._unseen)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream is over; no input has an effect any more."""
+        return self.phase is Phase.ENDED
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Effect]:
+        """Begin."""
+        self._heard_at = now
+        return self._connect(now)
+
+    def joined(self, epoch: int, now: float) -> list[Effect]:
+        """The join was answered ok; the subscription may or may not be live yet."""
+        if epoch == self._epoch and self.phase is Phase.CONNECTING:
+            self._enter(Phase.JOINED, now)
+        return []
+
+    def live(self, epoch: int, now: float) -> list[Effect]:
+        """The server says that changes flow: at first, and again when it renewed the subscription."""
+        if epoch != self._epoch or self.phase not in {Phase.JOINED, Phase.LIVE}:
+            return []
+        if self.phase is Phase.JOINED:
+            self._enter(Phase.LIVE, now)
+        return self._catch_up(now)
+
+    def change(self, event: ProcessEvent, now: float) -> list[Effect]:
+        """An event came over the subscription."""
+        if self.ended:
+            return []
+        self._hear(now)
+        self._silent_looks = 0
+        self._unseen.discard(event.sequence)
+        self._highest_seen = max(self._highest_seen, event.sequence)
+        if event.sequence <= self.last_sequence or event.sequence in self._buffer:
+            self.duplicates_dropped += 1
+            return []
+        if len(self._buffer) >= self.limits.max_buffer and event.sequence != self.last_sequence + 1:
+            self.overflowed += 1  # the fetch that is due brings it
+        else:
+            self._buffer[event.sequence] = replace(event, via="live")
+        effects = self._drain()
+        if not self.ended and self.last_sequence < self._highest_seen:
+            effects += self._catch_up(now)
+        return effects
+
+    def page(self, ticket: int, page: EventPage, now: float) -> list[Effect]:
+        """A page was read."""
+        asked = self._asked
+        if self.ended or asked is None or asked.ticket != ticket:
+            return []
+        self._asked = None
+        self._hear(now)
+        before = self.last_sequence
+        for event in page.events:
+            if event.sequence > self.last_sequence:
+                self._buffer.setdefault(event.sequence, replace(event, via="backfill"))
+        effects = self._drain()
+        effects += self._skip_expired(page)
+        if self.ended:
+            return effects
+        self._fetch_attempts = 0 if self.last_sequence > before else self._fetch_attempts + 1
+        if not self._complete(page):
+            self._want_fetch = True
+            # Progress goes on at once; without any, what we wait for needs a moment.
+            self._fetch_at = now if self.last_sequence > before else now + self._fetch_wait()
+        else:
+            self._fetch_attempts, self._fetch_at = 0, now
+            if self._baseline is None and asked.live:
+                self._baseline = self.last_sequence
+        if asked.looking and asked.live and asked.epoch == self._epoch and self.last_sequence > before:
+            effects += self._doubt_subscription(now)
+        return effects + self._ask_if_due(now)
+
+    def fetch_failed(self, ticket: int, now: float) -> list[Effect]:
+        """A page could not be read; it will be asked for again."""
+        if self.ended or self._asked is None or self._asked.ticket != ticket:
+            return []
+        self._asked = None
+        self._fetch_attempts += 1
+        self._want_fetch = True
+        self._fetch_at = now + self._fetch_wait()
+        return []
+
+    def lost(self, epoch: int, reason: str, now: float) -> list[Effect]:
+        """The connection of `epoch` failed, was refused, or ended."""
+        if self.ended or epoch != self._epoch or self.phase is Phase.WAITING:
+            return []
+        if self.phase is Phase.LIVE and now - self._phase_since >= self.limits.stable_s:
+            self._connect_attempts = 0
+        self.reconnects += 1
+        self._enter(Phase.WAITING, now)
+        self._connect_at = now + self._jitter(
+            self.limits.connect_base_s, self.limits.connect_cap_s, self._connect_attempts
+        )
+        self._connect_attempts += 1
+        return [Disconnect(epoch, reason)]
+
+    def look(self, now: float) -> list[Effect]:
+        """Somebody has a reason to believe that there is more."""
+        return [] if self.ended else self._catch_up(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time passed; call it at `next_wake` or at any other time."""
+        if self.ended:
+            return []
+        effects: list[Effect] = []
+        if self.phase is Phase.WAITING and self._connect_at is not None and now >= self._connect_at:
+            effects += self._connect(now)
+        elif self.phase is Phase.CONNECTING and now >= self._phase_since + self.limits.connect_deadline_s:
+            effects += self.lost(self._epoch, "the join was not answered in time", now)
+        elif self.phase is Phase.JOINED and now >= self._phase_since + self.limits.live_grace_s:
+            # Servers of another make may never say it; if ours says it later, we fetch again.
+            self._enter(Phase.LIVE, now)
+            effects += self._catch_up(now)
+        if now >= self._heard_at + self.limits.stalled_s and not self.stalled:
+            self.stalled = True
+            effects.append(Stalled(now - self._heard_at))
+        if now >= self._heard_at + self.limits.silence_s and self._asked is None and not self._want_fetch:
+            self._want_fetch = True
+            self._fetch_at = now
+            effects += self._ask_if_due(now, looking=True)
+        return effects + self._ask_if_due(now)
+
+    def next_wake(self) -> float | None:
+        """When `tick` has something to do, if nothing else happens before; None: never."""
+        if self.ended:
+            return None
+        times = []
+        if self.phase is Phase.WAITING and self._connect_at is not None:
+            times.append(self._connect_at)
+        if self.phase is Phase.CONNECTING:
+            times.append(self._phase_since + self.limits.connect_deadline_s)
+        if self.phase is Phase.JOINED:
+            times.append(self._phase_since + self.limits.live_grace_s)
+        if not self.stalled:
+            times.append(self._heard_at + self.limits.stalled_s)
+        if self._asked is None:
+            times.append(self._fetch_at if self._want_fetch else self._heard_at + self.limits.silence_s)
+        return min(times, default=None)
+
+    # -- connection ---------------------------------------------------------------------------
+
+    def _connect(self, now: float) -> list[Effect]:
+        self._epoch += 1
+        self._connect_at = None
+        self._silent_looks = 0
+        self._enter(Phase.CONNECTING, now)
+        return [Connect(self._epoch)]
+
+    def _enter(self, phase: Phase, now: float) -> None:
+        self.phase = phase
+        self._phase_since = now
+
+    def _doubt_subscription(self, now: float) -> list[Effect]:
+        """A look found what a live subscription should have brought: once may be slowness, twice is a dead one."""
+        self._silent_looks += 1
+        if self._silent_looks < 2:
+            return []
+        self.silent_subscriptions += 1
+        return self.lost(self._epoch, "the subscription brings nothing although events are written", now)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _catch_up(self, now: float) -> list[Effect]:
+        self._want_fetch = True
+        return self._ask_if_due(now)
+
+    def _ask_if_due(self, now: float, *, looking: bool = False) -> list[Effect]:
+        if self.ended or not self._want_fetch or self._asked is not None or now < self._fetch_at:
+            return []
+        self._want_fetch = False
+        self._ticket += 1
+        self._asked = _Asked(self._ticket, looking, self._epoch, self.phase is Phase.LIVE)
+        return [Fetch(self._ticket, self.last_sequence)]
+
+    def _complete(self, page: EventPage) -> bool:
+        if self.last_sequence < self._highest_seen:
+            return False
+        if page.last_sequence is None:
+            return not page.events
+        return self.last_sequence >= page.last_sequence
+
+    def _skip_expired(self, page: EventPage) -> list[Effect]:
+        """What lies between stored events, or below the oldest, was cleaned up: say so, once it is certain.
+
+        A page is one snapshot, and nothing can commit below what it shows; a second page must agree all
+        the same before anything is given up.
+        """
+        effects: list[Effect] = []
+        covered = max((event.sequence for event in page.events), default=page.last_sequence or 0)
+        holes = self._holes(covered)
+        below_oldest = page.oldest_sequence or 0
+        while holes and not self.ended and (holes[0] in self._suspected or holes[0][1] < below_oldest):
+            first, last = holes[0]
+            effects.append(HistoryExpired(first, last))
+            self.last_sequence = last
+            effects += self._drain()
+            holes = holes[1:]
+        self._suspected = frozenset(holes)
+        return effects
+
+    def _holes(self, covered: int) -> list[tuple[int, int]]:
+        holes, expected = [], self.last_sequence + 1
+        for sequence in [*sorted(s for s in self._buffer if s <= covered), covered + 1]:
+            if sequence > expected:
+                holes.append((expected, sequence - 1))
+            expected = max(expected, sequence + 1)
+        return holes
+
+    # -- delivery -----------------------------------------------------------------------------
+
+    def _drain(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while not self.ended and (event := self._buffer.pop(self.last_sequence + 1, None)) is not None:
+            self.last_sequence = event.sequence
+            self._count(event.sequence, event.via)
+            effects.append(Deliver(event))
+            if event.type in self._ends:
+                effects.append(Disconnect(self._epoch, "the process is over"))
+                effects.append(End(event))
+                self.phase = Phase.ENDED
+        return effects
+
+    def _count(self, sequence: int, via: Via) -> None:
+        if via == "live":
+            self.delivered_live += 1
+            return
+        self.delivered_backfill += 1
+        if self._baseline is not None and sequence > self._baseline:
+            self._unseen.add(sequence)
+
+    def _hear(self, now: float) -> None:
+        self._heard_at = now
+        self.stalled = False
+
+    def _fetch_wait(self) -> float:
+        return self._jitter(self.limits.fetch_base_s, self.limits.fetch_cap_s, self._fetch_attempts)
+
+    def _jitter(self, base: float, cap: float, attempts: int) -> float:
+        return self._rng.uniform(0, min(cap, base * 2 ** min(attempts, 20)))
