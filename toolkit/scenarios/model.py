@@ -1,0 +1,404 @@
+"""A scenario as typed, frozen values. The words and what each means are in docs/scenarios.md.
+
+`reading.load` makes these from YAML and says file, line and column of what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from toolkit.contract.events import EventType
+from toolkit.contract.prompts import InputType
+from toolkit.contract.statuses import Status
+from toolkit.contract.steps import Step as GenerationStep
+from toolkit.scenarios.judges import BY_ID
+from toolkit.scenarios.judges.guards import parse as parse_guard
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_WHO = r"(?P<every>every )?(?P<who>[a-z][a-z0-9_-]*(?:\[\d+\])?)"
+_CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("is", re.compile(rf"{_WHO} is (?P<what>live|caught up|ended|{'|'.join(Status)})")),
+    ("waits", re.compile(rf"{_WHO} waits for (?P<what>{'|'.join(InputType)})")),
+    ("enters", re.compile(rf"{_WHO} enters (?P<what>{'|'.join(GenerationStep)})")),
+    ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+)(?: x (?P<times>\d+))?")),
+)
+CONDITION_FORMS = (
+    "`NAME is STATUS|live|caught up|ended`, `NAME waits for INPUT`, `NAME enters STEP`, "
+    "`NAME event TYPE [x N]` or `NAME event N`"
+)
+
+
+def seconds(value: object) -> object:
+    """`3s`, `300ms` or `2m` in seconds. Raises ValueError."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("a duration with its unit, such as 300ms, 3s or 2m")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds),
+    Field(json_schema_extra={"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m)$", "examples": ["3s"]}),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Strict):
+    """What an `until` or an `after` waits for, taken apart."""
+
+    kind: Literal["is", "waits", "enters", "event"]
+    who: str
+    what: str
+    every: bool = False
+    times: int = 1
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def condition(value: object) -> object:
+    """A `Condition` from its sentence. Raises ValueError."""
+    if isinstance(value, str):
+        for kind, pattern in _CONDITIONS:
+            if match := pattern.fullmatch(value.strip()):
+                found = match.groupdict()
+                return {
+                    "kind": kind,
+                    "who": found["who"],
+                    "what": found["what"],
+                    "every": found["every"] is not None,
+                    "times": int(found.get("times") or 1),
+                    "text": value.strip(),
+                }
+    raise ValueError(CONDITION_FORMS)
+
+
+Sentence = Annotated[
+    Condition,
+    BeforeValidator(condition),
+    Field(json_schema_extra={"type": "string", "examples": ["article is completed"]}),
+]
+
+
+class SelectAnswer(_Strict):
+    """`select: N` takes the N-th proposal, counted from 0."""
+
+    select: int = Field(ge=0)
+
+
+class EditAnswer(_Strict):
+    """`edit: {…}` replaces the proposal and goes on."""
+
+    edit: dict[str, Any]
+
+
+class RawAnswer(_Strict):
+    """Sends exactly this, right or wrong."""
+
+    response_type: str
+    payload: dict[str, Any] = Field(default_factory=dict)
+
+
+Word = Literal["approve", "reject", "regenerate"]
+
+
+def _answer_form(value: object) -> str:
+    if isinstance(value, str):
+        return "word"
+    keys: object = value.keys() if isinstance(value, dict) else type(value).model_fields.keys()  # type: ignore[attr-defined]
+    assert hasattr(keys, "__contains__")
+    for key, form in (("select", "select"), ("edit", "edit"), ("response_type", "raw")):
+        if key in keys:
+            return form
+    return "unknown"
+
+
+Answer = Annotated[
+    Annotated[Word, Tag("word")]
+    | Annotated[SelectAnswer, Tag("select")]
+    | Annotated[EditAnswer, Tag("edit")]
+    | Annotated[RawAnswer, Tag("raw")],
+    Discriminator(
+        _answer_form,
+        custom_error_type="answer",
+        custom_error_message=(
+            "Input should be approve, reject, regenerate, {select: N}, {edit: {…}} or {response_type: …, payload: {…}}"
+        ),
+    ),
+]
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+Answers = Annotated[list[Answer], BeforeValidator(_listed), Field(min_length=1)]
+DEFAULT_ANSWERS: dict[InputType, list[Answer]] = {
+    InputType.SELECT_PERSONA: [SelectAnswer(select=0)],
+    InputType.SELECT_THEME: [SelectAnswer(select=0)],
+    InputType.APPROVE_PLAN: ["approve"],
+    InputType.APPROVE_OUTLINE: ["approve"],
+}
+
+
+class Process(_Strict):
+    """One kind of generation to start: by whom, how often, and how its prompts are answered.
+
+    `answers` left out: the first proposal is taken and everything approved. `manual`: the steps answer.
+    A list gives successive answers to the same prompt; its last repeats.
+    """
+
+    user: str
+    count: int = Field(default=1, ge=1, le=200)
+    body: dict[str, Any] = Field(default_factory=dict)
+    answers: dict[InputType, Answers] | Literal["manual"] = Field(default_factory=dict)
+    readers: list[str] = Field(default_factory=list)
+
+
+class _Step(_Strict):
+    point: str | None = None
+    """Which numbered point of the migration guide the step proves."""
+
+
+Expectations = dict[str, Any]
+
+
+class Start(_Step):
+    """Start every process of this name at once, each watched from its first event."""
+
+    start: str
+    expect: Expectations = Field(default_factory=dict)
+
+
+class Until(_Step):
+    """Wait for a condition; it fails after `within`, or as soon as it can no longer come true."""
+
+    until: Sentence
+    within: Duration = 30.0
+    where: dict[str, Any] = Field(default_factory=dict)
+
+
+class AnswerStep(_Step):
+    """Answer the open prompt of a process."""
+
+    answer: str
+    give: Answer
+    expect: Expectations = Field(default_factory=dict)
+
+
+class Pause(_Step):
+    """Pause a process."""
+
+    pause: str
+    expect: Expectations = Field(default_factory=dict)
+
+
+class Resume(_Step):
+    """Resume a process."""
+
+    resume: str
+    expect: Expectations = Field(default_factory=dict)
+
+
+class Cancel(_Step):
+    """Cancel a process."""
+
+    cancel: str
+    expect: Expectations = Field(default_factory=dict)
+
+
+class Request(_Step):
+    """Send `METHOD /path` as a user (nobody: without a token); `{NAME.id}` stands for a process' id."""
+
+    request: str
+    user: str | None = None
+    body: Any = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    expect: Expectations
+
+    @field_validator("request")
+    @classmethod
+    def _form(cls, value: str) -> str:
+        if not re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /\S*", value):
+            raise ValueError("METHOD /path, such as `GET /api/articles/generation/{article.id}`")
+        return value
+
+
+class Disconnect(_Step):
+    """End the application's session, as closing the browser's tab does."""
+
+    disconnect: str
+
+
+class Reconnect(_Step):
+    """Begin another session of the application, which has what the last one was given."""
+
+    reconnect: str
+
+
+class Quiet(_Step):
+    """No event is appended to the process for this long."""
+
+    quiet: str
+    lasting: Duration
+
+
+class Database(_Step):
+    """Look at the process' rows until they are as expected, at most for `within`.
+
+    Paths: `state.<column>`, `events`, `articles`, `article.<column>`, `tasks`, `open_tasks`.
+    """
+
+    database: str
+    expect: Expectations = Field(min_length=1)
+    within: Duration = 5.0
+
+
+class Reconfigure(_Step):
+    """Restart the workers of the embedded system, gracefully, with other settings."""
+
+    reconfigure: Literal["worker"]
+    to: dict[str, str] = Field(min_length=1)
+
+
+VERBS: dict[str, type[_Step]] = {
+    "start": Start,
+    "until": Until,
+    "answer": AnswerStep,
+    "pause": Pause,
+    "resume": Resume,
+    "cancel": Cancel,
+    "request": Request,
+    "disconnect": Disconnect,
+    "reconnect": Reconnect,
+    "quiet": Quiet,
+    "database": Database,
+    "reconfigure": Reconfigure,
+}
+
+
+def _verb(value: object) -> str | None:
+    if isinstance(value, dict):
+        found = [verb for verb in VERBS if verb in value]
+        return found[0] if len(found) == 1 else None
+    return next((verb for verb, kind in VERBS.items() if isinstance(value, kind)), None)
+
+
+Step = Annotated[
+    Annotated[Start, Tag("start")]
+    | Annotated[Until, Tag("until")]
+    | Annotated[AnswerStep, Tag("answer")]
+    | Annotated[Pause, Tag("pause")]
+    | Annotated[Resume, Tag("resume")]
+    | Annotated[Cancel, Tag("cancel")]
+    | Annotated[Request, Tag("request")]
+    | Annotated[Disconnect, Tag("disconnect")]
+    | Annotated[Reconnect, Tag("reconnect")]
+    | Annotated[Quiet, Tag("quiet")]
+    | Annotated[Database, Tag("database")]
+    | Annotated[Reconfigure, Tag("reconfigure")],
+    Discriminator(
+        _verb,
+        custom_error_type="verb",
+        custom_error_message=f"Input should be a step with exactly one of the verbs {', '.join(VERBS)}",
+    ),
+]
+
+
+class Fault(_Strict):
+    """What is broken, when, and for how long. Exactly one of `cut`, `slow`, `kill`, `restart`."""
+
+    after: Sentence
+    cut: Literal["websocket"] | None = None
+    slow: Literal["realtime"] | None = None
+    kill: Literal["worker", "api"] | None = None
+    restart: Literal["database"] | None = None
+    lasting: Duration = 2.0
+    latency: Duration = 0.3
+
+    @model_validator(mode="after")
+    def _one_verb(self) -> Fault:
+        given = [verb for verb in ("cut", "slow", "kill", "restart") if getattr(self, verb) is not None]
+        if len(given) != 1:
+            raise ValueError("exactly one of cut, slow, kill, restart")
+        return self
+
+    @property
+    def op(self) -> str:
+        """`cut`, `slow`, `kill` or `restart`."""
+        return next(verb for verb in ("cut", "slow", "kill", "restart") if getattr(self, verb) is not None)
+
+    @property
+    def target(self) -> str:
+        """What it is done to."""
+        return str(getattr(self, self.op))
+
+
+class Ruling(_Strict):
+    """One judge, and the point of the guide it proves."""
+
+    judge: str
+    point: str | None = None
+
+    @field_validator("judge")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in BY_ID:
+            raise ValueError(f"one of the judges {', '.join(BY_ID)}")
+        return value
+
+
+def _ruling(value: object) -> object:
+    return {"judge": value} if isinstance(value, str) else value
+
+
+Rulings = list[Annotated[Ruling, BeforeValidator(_ruling)]]
+
+
+def _guard(value: str) -> str:
+    parse_guard(value)
+    return value
+
+
+class Scenario(_Strict):
+    """A whole scenario file."""
+
+    scenario: str = Field(pattern=f"^{_NAME.pattern}$")
+    title: str = Field(min_length=1)
+    transports: list[Literal["realtime", "websocket"]] = Field(default=["realtime"], min_length=1)
+    users: list[str] = Field(min_length=1)
+    processes: dict[str, Process] = Field(default_factory=dict)
+    watch: dict[str, str] = Field(default_factory=dict)
+    """user → process name, or `everything`: bare subscriptions that must be shown nothing foreign."""
+    steps: list[Step] = Field(min_length=1)
+    faults: list[Fault] = Field(default_factory=list)
+    check: dict[str, Rulings] = Field(default_factory=dict)
+    sometimes: list[Annotated[str, BeforeValidator(_guard)]] = Field(default_factory=list)
+    limits: dict[Literal["recovery", "delivery_p50", "delivery_p95", "duration"], Duration] = Field(
+        default_factory=dict
+    )
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Settings of the embedded reference server that this scenario runs with."""
+    seed: int = 1
+
+    @property
+    def control(self) -> bool:
+        """Whether it needs a system whose processes it may kill or restart."""
+        return any(fault.op in ("kill", "restart") for fault in self.faults) or any(
+            isinstance(step, Reconfigure) for step in self.steps
+        )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a scenario file, for editors."""
+    made = Scenario.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
