@@ -168,8 +168,8 @@ class Report:
         ]
 
     def count(self, verdict: Verdict) -> int:
-        """How many checks ended so."""
-        return sum(check.verdict is verdict for check in self.checks)
+        """How many checks ended so; of the criteria in a report that holds nothing else."""
+        return sum(check.verdict is verdict for check in self.checks or self.criteria)
 
 
 def groups(items: Sequence[Check]) -> dict[str, list[Check]]:

@@ -1,0 +1,105 @@
+"""Saved reports as evidence: what is old, foreign or missing proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from toolkit.errors import UsageError
+from toolkit.report import as_html, as_json, as_terminal
+from toolkit.report.model import Check, Measurement, Report, Table, Verdict, tool_version
+from toolkit.signoff.evidence import COMPLETED_ON, SIGN_OFF, find_reports, from_report, weigh
+from toolkit.signoff.judge import Request, sign_off
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def report(name: str = "rehearse", *checks: Check, finished: datetime = NOW, version: str | None = None) -> Report:
+    return Report(
+        name, name, Verdict.PASS, finished, finished, "embedded", version or tool_version(),
+        checks=checks or (Check("migrate.apply", "applied", Verdict.PASS, "2 files"),
+                          Check("migrate.verify", "verified", Verdict.FAIL, "1 of 9")),
+        measurements=(Measurement("operations", 900, "", "migrate"),),
+        tables=(Table(SIGN_OFF, ("", ""), ((COMPLETED_ON, "2026-11-23 11:59 UTC"),)),),
+    )  # fmt: skip
+
+
+def save(folder, saved: Report) -> None:
+    folder.mkdir()
+    (folder / "report.json").write_text(as_json.render(saved))
+
+
+def test_a_report_is_taken_at_its_word():
+    evidence = from_report(report(), "r.json")
+    assert evidence.items["migrate.apply"].verdict is Verdict.PASS
+    assert evidence.figures == {"migrate: operations": 900}
+    assert evidence.completed_on == "2026-11-23 11:59 UTC"
+
+
+@pytest.mark.parametrize(
+    ("now", "version", "says"),
+    [
+        (NOW + timedelta(days=8), None, "8.0 days old"),
+        (NOW, "0.0.1", "version 0.0.1"),
+        (NOW - timedelta(hours=1), None, "future"),
+    ],
+)
+def test_stale_evidence_passes_nothing_and_still_fails(now, version, says):
+    stale = report(version=version)
+    evidence = weigh(from_report(stale, "r.json"), stale, now=now, tool_version=tool_version())
+    assert evidence.items["migrate.apply"].verdict is Verdict.UNKNOWN
+    assert says in evidence.items["migrate.apply"].detail
+    assert evidence.items["migrate.verify"].verdict is Verdict.FAIL
+    assert not evidence.figures
+    assert evidence.objections
+
+
+def test_fresh_evidence_is_left_alone():
+    fresh = report()
+    evidence = from_report(fresh, "r.json")
+    assert weigh(evidence, fresh, now=NOW + timedelta(days=6), tool_version=tool_version()) == evidence
+
+
+def test_the_newest_rehearsal_counts_with_the_scenario_runs_after_it(tmp_path):
+    save(tmp_path / "a", report(finished=NOW))
+    save(tmp_path / "b", report(finished=NOW - timedelta(days=1)))
+    save(tmp_path / "c", report("scenarios", finished=NOW - timedelta(hours=1)))
+    save(tmp_path / "d", report("scenarios", finished=NOW + timedelta(hours=1)))
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "report.json").write_text("{}")
+    (tmp_path / "latest").symlink_to("a")
+    assert [path.parent.name for path in find_reports(tmp_path)] == ["a", "d"]
+    assert [path.parent.name for path in find_reports(tmp_path / "b")] == ["b"]
+
+
+def test_a_later_scenario_run_replaces_what_the_rehearsal_saw(tmp_path):
+    bad = Check("no-loss", "No loss", Verdict.FAIL, group="process-recovery #2")
+    good = Check("no-loss", "No loss", Verdict.PASS, group="process-recovery #1")
+    save(tmp_path / "a", report("rehearse", Check("scenario.2", "s", Verdict.PASS, "fine"), finished=NOW))
+    save(tmp_path / "b", report("scenarios", good, bad, finished=NOW + timedelta(minutes=1)))
+    found = sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2))
+    assert found.criteria[5].verdict is Verdict.FAIL
+    assert "No loss" in found.criteria[5].detail
+
+
+def test_nothing_saved_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no saved rehearsal"):
+        sign_off(Request(tmp_path))
+    save(tmp_path / "a", report("doctor"))
+    with pytest.raises(UsageError, match="no saved rehearsal"):
+        sign_off(Request(tmp_path))
+
+
+def test_the_sign_off_never_passes_without_evidence_and_says_who_signed(tmp_path):
+    save(tmp_path / "a", report(finished=NOW))
+    found = sign_off(Request(tmp_path, signed_off_by="Aoi"), now=NOW)
+    assert found.verdict is Verdict.FAIL
+    assert [check.verdict for check in found.criteria].count(Verdict.PASS) == 0
+    text = as_terminal.render(found)
+    assert "2026-11-23 11:59 UTC" in text
+    assert "Aoi (with 10 of 10 criteria not passed)" in text
+    unsigned = sign_off(Request(tmp_path), now=NOW)
+    assert "nobody yet" in as_terminal.render(unsigned)
+    assert "Signed off by" in as_html.render(replace(unsigned, title="x"))

@@ -1,0 +1,183 @@
+"""The ten success criteria of the migration guide: pure functions over evidence.
+
+A criterion passes when everything it needs was determined and is good. It fails when anything it needs is bad,
+and is unknown in every other case: missing evidence is never as good as good evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from toolkit.report.model import Check, Verdict, worst
+from toolkit.signoff.evidence import Evidence
+
+# Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.
+ERROR_LIMIT = 0.001
+LEAST_OPERATIONS = 200
+# Criterion 10: what a person notices. The first feedback after a start, against the transport they had.
+FIRST_FEEDBACK_LIMIT_MS = 1000.0
+STALL_LIMIT_MS = 2000.0
+# Not measured by the rehearsal, so unknown there without making the rehearsal's own verdict unknown.
+OUT_OF_SCOPE_OF_THE_REHEARSAL = frozenset({"criterion-7"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a criterion makes of the evidence; `witness` names where each part of it is written."""
+
+    verdict: Verdict
+    detail: str
+    witness: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """`title` is the guide's wording."""
+
+    id: str
+    title: str
+    remedy: str
+    judge: Callable[[Evidence], Finding]
+
+
+def judge_all(evidence: Evidence) -> tuple[Check, ...]:
+    """The ten, in the guide's order."""
+    found = []
+    for criterion in CRITERIA:
+        finding = criterion.judge(evidence)
+        found.append(
+            Check(
+                criterion.id, criterion.title, finding.verdict, finding.detail,
+                "" if finding.verdict is Verdict.PASS else criterion.remedy, witness=finding.witness,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _needs(*ids: str) -> Callable[[Evidence], Finding]:
+    def judge(evidence: Evidence) -> Finding:
+        return _of_items(evidence, ids)
+
+    return judge
+
+
+def _of_items(evidence: Evidence, ids: Sequence[str]) -> Finding:
+    missing = [name for name in ids if name not in evidence.items]
+    present = {name: evidence.items[name] for name in ids if name in evidence.items}
+    verdict = worst([item.verdict for item in present.values()] + [Verdict.UNKNOWN] * len(missing))
+    lines = [f"{name}: {item.verdict}: {item.detail}" for name, item in present.items()]
+    lines += [f"{name}: no evidence" for name in missing]
+    if verdict is Verdict.PASS:
+        detail = "; ".join(item.detail for item in present.values() if item.detail) or "determined, without figures"
+    else:
+        blamed = [line for line in lines if not _is_good(evidence, line.split(":")[0])]
+        detail = "; ".join(blamed)
+    sources = sorted({item.source for item in present.values()})
+    return Finding(verdict, detail, (*lines, *(f"in {source}" for source in sources)))
+
+
+def _is_good(evidence: Evidence, name: str) -> bool:
+    return name in evidence.items and evidence.items[name].verdict is Verdict.PASS
+
+
+def _with_figures(
+    ids: Sequence[str], names: Sequence[str], rule: Callable[[list[float]], tuple[Verdict, str]]
+) -> Callable[[Evidence], Finding]:
+    """Items first; then a rule over figures that must all be there."""
+
+    def judge(evidence: Evidence) -> Finding:
+        items = _of_items(evidence, ids)
+        missing = [name for name in names if name not in evidence.figures]
+        if missing:
+            ruled = Verdict.UNKNOWN, f"not measured: {', '.join(missing)}"
+        else:
+            ruled = rule([evidence.figures[name] for name in names])
+        detail = "; ".join(part for part in (ruled[1], items.detail) if part)
+        return Finding(worst((items.verdict, ruled[0])), detail, items.witness)
+
+    return judge
+
+
+def _error_rate(figures: list[float]) -> tuple[Verdict, str]:
+    operations, failed = figures
+    if operations < LEAST_OPERATIONS:
+        return Verdict.UNKNOWN, f"only {operations:.0f} operations were made; at least {LEAST_OPERATIONS} are needed"
+    share = failed / operations
+    words = f"{failed:.0f} of {operations:.0f} operations failed ({share:.3%}; limit {ERROR_LIMIT:.1%})"
+    return (Verdict.PASS if share <= ERROR_LIMIT else Verdict.FAIL), words
+
+
+def _experience(figures: list[float]) -> tuple[Verdict, str]:
+    before, after, asked, answered, stall = figures
+    limit = max(before, FIRST_FEEDBACK_LIMIT_MS)
+    words = (
+        f"first feedback after {after:.0f} ms (p95; WebSocket {before:.0f} ms, limit {limit:.0f} ms); "
+        f"{answered:.0f} of {asked:.0f} prompts answered; worst request during the migration {stall:.0f} ms"
+    )
+    if asked < 1:
+        return Verdict.UNKNOWN, words
+    good = after <= limit and answered == asked and stall <= STALL_LIMIT_MS
+    return (Verdict.PASS if good else Verdict.FAIL), words
+
+
+CRITERIA: tuple[Criterion, ...] = (
+    Criterion(
+        "criterion-1", "All database migrations applied successfully",
+        "Read the failed statement in the phase's checks; `toolkit migrate status` shows where the database stands.",
+        _needs("migrate.apply", "migrate.verify", "again.apply", "again.verify"),
+    ),
+    Criterion(
+        "criterion-2", "New HTTP endpoints are functional",
+        "Ask the endpoint that is named for its OpenAPI description at /docs and read the API's log.",
+        _needs("realtime.endpoints"),
+    ),
+    Criterion(
+        "criterion-3", "Realtime events are received correctly",
+        "Open the scenario's history: it names the first event that was lost, doubled or out of order.",
+        _needs("realtime.events", "scenario.1", "scenario.4"),
+    ),
+    Criterion(
+        "criterion-4", "Background tasks execute without errors",
+        "Look at background_tasks.error_message of the failed tasks, and at the workers' logs.",
+        _needs("realtime.tasks"),
+    ),
+    Criterion(
+        "criterion-5", "End-to-end article generation works",
+        "Open the history of the scenario that failed.",
+        _needs("scenario.1", "scenario.3", "scenario.4"),
+    ),
+    Criterion(
+        "criterion-6", "Process recovery functions correctly",
+        "Open the history of the run under faults: it holds the fault, what was missed and what came back.",
+        _needs("scenario.2", "faults.1", "faults.2", "faults.3", "faults.4"),
+    ),
+    Criterion(
+        "criterion-7", "Performance meets or exceeds WebSocket version",
+        "The rehearsal does not measure this: compare both transports under load (`toolkit load run`).",
+        _needs("load.comparison"),
+    ),
+    Criterion(
+        "criterion-8", "No data loss during transition",
+        "The witness names table, row and column, or the write that is missing.",
+        _needs("migrate.rows", "migrate.writes", "migrate.inflight", "rollback.catalog", "rollback.rows",
+               "rollback.later-rows"),
+    ),
+    Criterion(
+        "criterion-9", "Error rates remain within acceptable limits",
+        "The phase's witness lists the first failed operations with their answers.",
+        _with_figures(
+            ("migrate.requests",), ("migrate: operations", "migrate: failed operations"), _error_rate
+        ),
+    ),
+    Criterion(
+        "criterion-10", "User experience is maintained or improved",
+        "Compare the first feedback of both transports and the stalls of the migration in the report's timeline.",
+        _with_figures(
+            ("scenario.1",),
+            ("legacy: first feedback p95", "realtime: first feedback p95", "realtime: prompts put",
+             "realtime: prompts answered", "migrate: worst request"),
+            _experience,
+        ),
+    ),
+)  # fmt: skip

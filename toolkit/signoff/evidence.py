@@ -1,0 +1,158 @@
+"""What saved reports say, weighed: evidence that is old or from another version proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from toolkit.errors import UsageError
+from toolkit.report import as_json
+from toolkit.report.model import Check, Measurement, Report, Table, Verdict, groups, worst
+
+MAX_AGE_DAYS = 7
+REPORT_FILE = "report.json"
+# The guide's four end-to-end scenarios, in its order: scenario.1 … scenario.4 in a rehearsal's report.
+SCENARIOS = ("complete-generation-flow", "process-recovery", "error-handling", "concurrent-processes")
+SIGN_OFF = "Sign-off"
+COMPLETED_ON = "Migration completed on"
+SIGNED_BY = "Signed off by"
+NOT_SIGNED = "nobody yet"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a saved report says. `source` is where it can be read."""
+
+    verdict: Verdict
+    detail: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Items by id and figures by name, from one or more reports; the newest report wins.
+
+    `completed_on` is the moment at which the migration was through, as the report words it.
+    """
+
+    items: Mapping[str, Item] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    completed_on: str | None = None
+    reports: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()
+
+    def with_later(self, later: Evidence) -> Evidence:
+        """This evidence, replaced by `later` where both speak of the same thing."""
+        return Evidence(
+            {**self.items, **later.items},
+            {**self.figures, **later.figures},
+            later.completed_on or self.completed_on,
+            (*self.reports, *later.reports),
+            (*self.objections, *later.objections),
+        )
+
+
+def from_report(report: Report, source: str) -> Evidence:
+    """What `report` says, taken at its word; `source` is its file."""
+    if report.name == "rehearse":
+        items = {check.id: Item(check.verdict, check.detail, source) for check in report.checks}
+        return Evidence(items, _figures(report.measurements), _completed_on(report.tables), (source,))
+    if report.name == "scenarios":
+        return Evidence(_scenarios(report.checks, source), {}, None, (source,))
+    return Evidence(reports=())
+
+
+def weigh(
+    evidence: Evidence, report: Report, *, now: datetime, tool_version: str, max_age_days: float = MAX_AGE_DAYS
+) -> Evidence:
+    """`evidence` as far as it can be relied on: nothing passes on a report that is too old or of another version.
+
+    A failure stays one, whenever it was seen.
+    """
+    objections = []
+    age = now - report.finished_at
+    if age > timedelta(days=max_age_days):
+        objections.append(f"the report is {age.total_seconds() / 86400:.1f} days old; the limit is {max_age_days:g}")
+    if age < timedelta(minutes=-5):
+        objections.append(f"the report says it was finished in the future ({report.finished_at:%Y-%m-%d %H:%M}Z)")
+    if report.tool_version != tool_version:
+        objections.append(f"the report is of version {report.tool_version} of the toolkit; this is {tool_version}")
+    if not objections:
+        return evidence
+    reason = "; ".join(objections)
+    return replace(
+        evidence,
+        items={
+            name: item
+            if item.verdict is Verdict.FAIL
+            else replace(item, verdict=Verdict.UNKNOWN, detail=f"{reason} (it said: {item.verdict} {item.detail})")
+            for name, item in evidence.items.items()
+        },
+        figures={},
+        objections=tuple(f"{source}: {reason}" for source in evidence.reports),
+    )
+
+
+def read(path: Path, *, now: datetime, tool_version: str, max_age_days: float = MAX_AGE_DAYS) -> Evidence:
+    """The evidence in one saved report. Raises UsageError when it cannot be read."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Give a folder that a rehearsal wrote, or run one first."
+        ) from error
+    report = as_json.load(text, source=str(path))
+    return weigh(from_report(report, str(path)), report, now=now, tool_version=tool_version, max_age_days=max_age_days)
+
+
+def find_reports(place: Path) -> tuple[Path, ...]:
+    """The reports to read: the one in folder `place`, or the newest rehearsal below it with every scenario run after.
+
+    Ordered by the time they were finished. Raises UsageError when there is none.
+    """
+    if (place / REPORT_FILE).is_file():
+        return (place / REPORT_FILE,)
+    found: list[tuple[datetime, str, Path]] = []
+    for path in sorted(place.glob(f"*/{REPORT_FILE}")):
+        if path.parent.is_symlink():
+            continue
+        try:
+            report = as_json.load(path.read_bytes(), source=str(path))
+        except (UsageError, OSError):
+            continue  # another program's file, or one of another version: no evidence
+        found.append((report.finished_at, report.name, path))
+    found.sort()
+    rehearsals = [at for at, name, _ in found if name == "rehearse"]
+    if not rehearsals:
+        raise UsageError(f"There is no saved rehearsal in {place}.", "Run `toolkit rehearse` first.")
+    return tuple(
+        path for at, name, path in found
+        if (name == "rehearse" and at == rehearsals[-1]) or (name == "scenarios" and at > rehearsals[-1])
+    )  # fmt: skip
+
+
+def _scenarios(checks: Iterable[Check], source: str) -> dict[str, Item]:
+    items: dict[str, Item] = {}
+    for name, members in groups(tuple(checks)).items():
+        # `name #2` is the second of several runs of the same scenario.
+        base = name.split(" ")[0].split("#")[0]
+        if base in SCENARIOS:
+            bad = [check.title for check in members if check.verdict is not Verdict.PASS]
+            detail = f"{len(members) - len(bad)} of {len(members)} checks passed" + (f"; not: {bad[0]}" if bad else "")
+            key = f"scenario.{SCENARIOS.index(base) + 1}"
+            verdict = worst(check.verdict for check in members)
+            if key in items:
+                verdict = worst((verdict, items[key].verdict))
+            items[key] = Item(verdict, detail, source)
+    return items
+
+
+def _figures(measurements: Iterable[Measurement]) -> dict[str, float]:
+    return {f"{m.group}: {m.name}" if m.group else m.name: m.value for m in measurements}
+
+
+def _completed_on(tables: Iterable[Table]) -> str | None:
+    rows = {row[0]: row[1] for table in tables if table.title == SIGN_OFF for row in table.rows}
+    return rows.get(COMPLETED_ON)
