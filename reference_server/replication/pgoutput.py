@@ -7,6 +7,7 @@ raises PgOutputError. The layout is PostgreSQL's "Logical Replication Message Fo
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -286,7 +287,7 @@ def _message(data: bytes, at: int) -> tuple[LogicalMessage, int]:
     return LogicalMessage(bool(flags & 1), lsn, prefix, data[at : at + size]), at + size
 
 
-_DECODERS = {
+_DECODERS: dict[int, Callable[[bytes, int], tuple[Message, int]]] = {
     ord("B"): _begin,
     ord("C"): _commit,
     ord("O"): _origin,

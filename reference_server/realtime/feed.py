@@ -1,0 +1,484 @@
+"""The change feed: the WAL stream, the subscriptions, and the worker that brings them together.
+
+Commit order is kept per subscription: one worker takes the changes in stream order, in batches,
+and hands a batch out only when all of it is decided. Nothing is lost in silence: a subscription
+that can no longer be served is ended and told why; when the stream or the database is lost, every
+subscription is ended and `on_state` callbacks hear "lost".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import asyncpg
+import structlog
+
+from reference_server.realtime.access import SESSION_FUNCTION, Access, Identity, InvalidBinding
+from reference_server.realtime.bindings import Binding
+from reference_server.realtime.changes import RowChange, TablePlan, lag_s, plan_table, row_change
+from reference_server.realtime.delivery import Delivery, decide
+from reference_server.realtime.ports import SubscribeRefused
+from reference_server.realtime.subscriptions import Change, Registration, Sink, Subscription, SubscriptionIndex
+from reference_server.replication.catalog import Catalog
+from reference_server.replication.facts import TableFacts
+from reference_server.replication.pgoutput import (
+    Begin,
+    Commit,
+    Delete,
+    Insert,
+    Message,
+    Relation,
+    Type,
+    Update,
+    committed_at,
+    lsn_text,
+)
+from reference_server.replication.stream import SESSION_SETTINGS, StreamLost, WalStream
+
+__all__ = ["Change", "ChangeFeed", "FeedFacts", "FeedState", "SubscribeRefused", "Subscription"]
+
+log = structlog.get_logger(__name__)
+
+FeedState = Literal["starting", "live", "lost", "stopped"]
+BATCH = 500
+# The stream is held back above the first and read on below the second.
+QUEUE_LIMITS = (5_000, 1_000)
+QUEUE_BYTES = (64 << 20, 16 << 20)
+DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
+                 asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFacts:
+    """The feed's condition, for health checks and metrics. Counters are since its start.
+
+    `lag_s` is the age of the oldest change that waits to be delivered (0 when none waits),
+    `latency_s` the time from commit to delivery of the latest batch.
+    """
+
+    state: FeedState
+    last_commit_lsn: str | None
+    last_commit_at: datetime | None
+    reconnects: int
+    changes_seen: int
+    deliveries: int
+    failures: int
+    subscriptions: int
+    queued: int
+    lag_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    relation: Relation
+    message: Insert | Update | Delete
+    begin: Begin
+    size: int
+
+
+class ChangeFeed:
+    """Decoded changes of one database for any number of subscribers, in one process."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        publication: str = "supabase_realtime",
+        pool_size: int = 4,
+        query_deadline_s: float = 10.0,
+        live_deadline_s: float = 5.0,
+    ) -> None:
+        self.dsn = dsn
+        self.publication = publication
+        self.pool_size = pool_size
+        self.query_deadline_s = query_deadline_s
+        self.live_deadline_s = live_deadline_s
+        self.state: FeedState = "starting"
+        self._index = SubscriptionIndex()
+        self._callbacks: list[Callable[[str], None]] = []
+        self._stream = WalStream(dsn, publication, self._on_message, self._on_live, self._on_lost)
+        self._queue: deque[_Queued] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._live = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._relations: dict[int, Relation] = {}
+        self._plans: dict[int, TablePlan] = {}
+        self._begin: Begin | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._epoch = 0
+        self._commit: Commit | None = None
+        self._seen = self._delivered = self._failures = 0
+        self._latency_s = 0.0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self, deadline_s: float = 30) -> None:
+        """Return when changes flow. Raises StreamLost, OSError, TimeoutError or an asyncpg error."""
+        async with asyncio.timeout(deadline_s):
+            self._pool = await asyncpg.create_pool(
+                self.dsn, min_size=1, max_size=self.pool_size, init=_prepare_connection,
+                command_timeout=self.query_deadline_s, timeout=10, max_inactive_connection_lifetime=0,
+                server_settings={"application_name": "reference_server realtime access",
+                                 "statement_timeout": str(int(self.query_deadline_s * 500)), **SESSION_SETTINGS},
+            )  # fmt: skip
+        self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
+        self._access = Access(self._pool, self._catalog, self.query_deadline_s)
+        try:
+            await self._stream.start(deadline_s)
+        except BaseException:
+            self._pool.terminate()
+            raise
+        self._worker = asyncio.create_task(self._work(), name="change-feed")
+
+    async def stop(self) -> None:
+        """Close every connection; the slot goes with them. Safe to call twice."""
+        if self.state == "stopped":
+            return
+        self._set_state("stopped")
+        self._live.clear()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker], timeout=10)
+        await self._stream.stop()
+        self._end_all()
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    def on_state(self, callback: Callable[[str], None]) -> None:
+        """Be told each new state. At "lost" every subscription has ended: channels must rejoin."""
+        self._callbacks.append(callback)
+
+    @property
+    def lag_s(self) -> float:
+        """Age in seconds of the oldest change that waits to be delivered; 0 when none waits."""
+        return lag_s(self._queue[0].begin.committed_us, time.time()) if self._queue else 0.0
+
+    @property
+    def facts(self) -> FeedFacts:
+        """The feed's condition now."""
+        return FeedFacts(
+            self.state,
+            lsn_text(self._commit.commit_lsn) if self._commit else None,
+            committed_at(self._commit.committed_us) if self._commit else None,
+            self._stream.reconnects, self._seen, self._delivered, self._failures, len(self._index), len(self._queue),
+            self.lag_s, self._latency_s,
+        )  # fmt: skip
+
+    # -- subscribers --------------------------------------------------------------------------
+
+    async def subscribe(
+        self,
+        bindings: Sequence[Binding],
+        claims: Mapping[str, Any],
+        sink: Sink,
+        *,
+        on_error: Callable[[str], None] | None = None,
+    ) -> Subscription:
+        """Subscribe; what commits after this returns is delivered. Raises SubscribeRefused.
+
+        `sink` gets each Change in commit order, is synchronous and must not block. `on_error` is
+        called once if this subscription alone can no longer be served (it has ended then); without
+        it such a failure ends the whole stream, so that it is never silent.
+        """
+        # A change whose commit races with this call may be delivered too. It must not be cut off by
+        # comparing WAL positions: a commit is in the WAL before others can see its rows, and a
+        # client that reads the table after subscribing would miss such a row on both ways.
+        subscription = Subscription(tuple(bindings), Identity("", ""), sink, on_error)
+        try:
+            async with asyncio.timeout(self.live_deadline_s + self.query_deadline_s):
+                while True:
+                    await self._until_live()
+                    epoch = self._epoch
+                    identity, registrations = await self._registrations(subscription, claims)
+                    if epoch == self._epoch and self.state == "live":
+                        break
+        except DATABASE_LOST as error:
+            raise SubscribeRefused(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+        subscription.identity = identity
+        self._index.add(subscription, registrations)
+        return subscription
+
+    async def update_claims(self, subscription: Subscription, claims: Mapping[str, Any]) -> None:
+        """Serve the subscription under new claims; nothing is delivered under the old ones afterwards.
+
+        Raises SubscribeRefused when it is not possible under the new claims, and has ended then.
+        """
+        if subscription.ended:
+            raise SubscribeRefused("The subscription has ended; join again.")
+        try:
+            async with asyncio.timeout(self.query_deadline_s * 2):
+                identity, registrations = await self._registrations(subscription, claims)
+                async with self._turn:
+                    if subscription.ended:
+                        raise SubscribeRefused("The subscription has ended; join again.")
+                    self._index.remove(subscription)
+                    subscription.identity = identity
+                    self._index.add(subscription, registrations)
+        except SubscribeRefused:
+            self._end(subscription)
+            raise
+        except DATABASE_LOST as error:
+            self._end(subscription)
+            raise SubscribeRefused(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End the subscription; its sink is not called again. Harmless when it has ended."""
+        self._end(subscription)
+
+    async def _until_live(self) -> None:
+        if self.state == "stopped":
+            raise SubscribeRefused("The server is shutting down; join again in a moment.")
+        try:
+            await asyncio.wait_for(self._live.wait(), self.live_deadline_s)
+        except TimeoutError:
+            raise SubscribeRefused("The replication stream is not available; join again in a moment.") from None
+
+    async def _registrations(
+        self, subscription: Subscription, claims: Mapping[str, Any]
+    ) -> tuple[Identity, list[Registration]]:
+        role = claims.get("role")
+        if not isinstance(role, str) or "\0" in role or not await self._catalog.is_api_role(role):
+            raise SubscribeRefused(
+                f"The token's role {json.dumps(role)} is not one that API clients may take on this database; "
+                "it must be anon, authenticated, service_role or a role granted to authenticator."
+            )
+        identity = Identity(role, json.dumps(dict(claims), separators=(",", ":"), default=str))
+        registrations: list[Registration] = []
+        for binding in subscription.bindings:
+            registrations += await self._register(subscription, binding, role)
+        return identity, registrations
+
+    async def _register(self, subscription: Subscription, binding: Binding, role: str) -> list[Registration]:
+        if binding.problem is not None:
+            raise SubscribeRefused(binding.problem)
+        tables = await self._catalog.published(binding.schema, binding.table) if _exists_in_utf8(binding) else []
+        if not tables:
+            raise SubscribeRefused(
+                "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given "
+                f"connect parameters: {binding.shown()}"
+            )
+        try:
+            conditions = [(facts, await self._access.check_binding(binding, facts, role)) for facts in tables]
+        except InvalidBinding as error:
+            raise SubscribeRefused(str(error)) from None
+        if not binding.predicates:
+            return [Registration(subscription, binding, binding.schema, binding.table)]
+        return [Registration(subscription, binding, facts.schema, facts.name, found) for facts, found in conditions]
+
+    def _end(self, subscription: Subscription) -> None:
+        subscription.ended = True
+        self._index.remove(subscription)
+
+    def _end_all(self) -> None:
+        for subscription in self._index.clear():
+            subscription.ended = True
+
+    def _fail(self, subscription: Subscription, reason: str) -> None:
+        if subscription.ended:
+            return
+        self._failures += 1
+        log.error("realtime_subscription_failed", reason=reason, role=subscription.identity.role)
+        self._end(subscription)
+        if subscription.on_error is None:
+            self._stream.fail(StreamLost(f"a subscription failed and could not be told: {reason}"))
+        else:
+            subscription.on_error(reason)
+
+    # -- stream -------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> None:
+        match message:
+            case Insert() | Update() | Delete():
+                assert self._begin is not None
+                self._seen += 1
+                relation = self._relations[message.relation_oid]
+                if self._index.concerns(relation.schema, relation.table):
+                    self._enqueue(_Queued(relation, message, self._begin, _size(message)))
+            case Begin():
+                self._begin = message
+            case Commit():
+                self._commit = message
+            case Relation():
+                self._relations[message.oid] = message
+                self._catalog.forget_table(message.oid)
+            case Type():
+                self._catalog.forget_types()
+            case _:  # TRUNCATE, origins and logical messages are nobody's business here
+                pass
+
+    def _enqueue(self, queued: _Queued) -> None:
+        self._queue.append(queued)
+        self._queued_bytes += queued.size
+        self._wake.set()
+        if len(self._queue) >= QUEUE_LIMITS[0] or self._queued_bytes >= QUEUE_BYTES[0]:
+            self._stream.pause()
+
+    async def _on_live(self) -> None:
+        await self._pool.fetchval("select 1", timeout=self.query_deadline_s)
+        self._set_state("live")
+        self._live.set()
+
+    async def _on_lost(self, error: StreamLost) -> None:
+        self._epoch += 1
+        self._live.clear()
+        self._end_all()
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._relations.clear()
+        self._plans.clear()
+        self._catalog.forget_all()
+        self._set_state("lost")
+
+    def _set_state(self, state: FeedState) -> None:
+        self.state = state
+        for callback in self._callbacks:
+            try:
+                callback(state)
+            except Exception:  # one listener's mistake must not stop the feed or the other listeners
+                log.exception("realtime_state_callback_failed", state=state)
+
+    # -- worker -------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._queued_bytes -= sum(queued.size for queued in batch)
+            async with self._turn:
+                await self._serve(batch, self._epoch)
+            if len(self._queue) <= QUEUE_LIMITS[1] and self._queued_bytes <= QUEUE_BYTES[1]:
+                self._stream.resume()
+            await asyncio.sleep(0)
+
+    async def _serve(self, batch: Sequence[_Queued], epoch: int) -> None:
+        """Decide and hand out one batch; on an unforeseen error change by change, to spare the others."""
+        try:
+            deliveries = await self._decide(batch)
+        except DATABASE_LOST as error:
+            self._stream.fail(StreamLost(f"the database did not answer a question about a change: {_brief(error)}"))
+            return
+        except Exception as error:
+            log.exception("realtime_batch_failed", changes=len(batch))
+            if len(batch) == 1:
+                self._give_up(batch[0], _brief(error))
+                return
+            for queued in batch:
+                await self._serve([queued], epoch)
+            return
+        if epoch == self._epoch:
+            self._hand_out(deliveries)
+            self._latency_s = lag_s(batch[-1].begin.committed_us, time.time())
+
+    async def _decide(self, batch: Sequence[_Queued]) -> list[Delivery]:
+        changes: list[RowChange] = []
+        for queued in batch:
+            plan = await self._plan(queued.relation)
+            if plan is None:
+                self._give_up(queued, "the table was dropped before its last changes could be checked")
+                continue
+            begin = queued.begin
+            changes.append(row_change(plan, queued.message, begin.xid, begin.committed_us, begin.commit_lsn))
+        deliveries, failures = await decide(changes, self._index, self._access)
+        for subscription, reason in failures.items():
+            self._fail(subscription, reason)
+        return deliveries
+
+    def _hand_out(self, deliveries: Sequence[Delivery]) -> None:
+        for subscription, change in deliveries:
+            if subscription.ended:
+                continue
+            try:
+                subscription.sink(change)
+            except Exception as error:
+                log.exception("realtime_sink_failed")
+                self._fail(subscription, f"the change could not be handed over: {_brief(error)}")
+                continue
+            self._delivered += 1
+
+    def _give_up(self, queued: _Queued, reason: str) -> None:
+        """A change that cannot be judged: whoever subscribed to its table, or to any, is told."""
+        relation = queued.relation
+        log.error("realtime_change_failed", schema=relation.schema, table=relation.table, reason=reason)
+        for subscription in self._index.concerned(relation.schema, relation.table):
+            self._fail(subscription, f"a change of {relation.schema}.{relation.table} could not be delivered: {reason}")
+
+    async def _plan(self, relation: Relation) -> TablePlan | None:
+        """How rows of the relation are written; None when the table is gone."""
+        facts = await self._catalog.table(relation.oid)
+        if facts is None:
+            return None
+        plan = self._plans.get(relation.oid)
+        if plan is None or plan.relation is not relation or plan.facts is not facts:
+            await self._catalog.load_types(column.type_oid for column in relation.columns)
+            plan = self._plans[relation.oid] = plan_table(relation, facts, self._catalog.types)
+            await self._recheck(facts)
+        return plan
+
+    async def _recheck(self, facts: TableFacts) -> None:
+        """The table was announced anew: filters were cast to its columns' types, which may have changed."""
+        for registration in self._index.on_table(facts.schema, facts.name):
+            stale = any(
+                (column := facts.columns.get(condition.column)) is None
+                or (column.type_oid, column.collation) != (condition.type_oid, condition.collation)
+                for condition in registration.conditions
+            )
+            if not stale:
+                continue
+            subscription = registration.subscription
+            try:
+                found = await self._access.check_binding(registration.binding, facts, subscription.identity.role)
+            except InvalidBinding as error:
+                self._fail(subscription, str(error))
+                continue
+            if not subscription.ended:
+                self._index.replace(registration, found)
+        for subscription, binding in self._index.missing_on(facts.schema, facts.name):
+            # A filtered wildcard met a table that was published after it subscribed.
+            try:
+                found = await self._access.check_binding(binding, facts, subscription.identity.role)
+            except InvalidBinding as error:
+                log.info("realtime_wildcard_does_not_fit", table=facts.quoted, reason=str(error))
+                continue
+            if not subscription.ended:
+                self._index.extend(subscription, Registration(subscription, binding, facts.schema, facts.name, found))
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    await connection.execute(SESSION_FUNCTION, timeout=10)
+
+
+def _size(message: Insert | Update | Delete) -> int:
+    match message:
+        case Insert():
+            rows = [message.new]
+        case Update():
+            rows = [message.key or (), message.old or (), message.new]
+        case Delete():
+            rows = [message.key or (), message.old or ()]
+    return sum(len(value) for row in rows for value in row if isinstance(value, bytes))
+
+
+def _exists_in_utf8(binding: Binding) -> bool:
+    """JSON may carry lone surrogates, which no name in a database can."""
+    try:
+        return bool((binding.schema + binding.table).encode()) and "\0" not in binding.schema + binding.table
+    except UnicodeEncodeError:
+        return False
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

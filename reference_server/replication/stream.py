@@ -1,0 +1,270 @@
+"""The WAL as a stream of decoded messages: a temporary pgoutput slot, read through the event loop.
+
+A slot is made anew for each connection and starts at the present, so what commits while there is
+no connection is never seen here; whoever needs those rows reads the tables. Sends nothing before a
+transaction has committed, then its rows in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg2
+import psycopg2.extras
+import structlog
+
+from reference_server.replication.pgoutput import Message, PgOutputError, decode
+
+log = structlog.get_logger(__name__)
+
+# Values must read the same whatever the database's or the role's defaults are.
+SESSION_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+}
+MESSAGES_A_WAKEUP = 256
+FEEDBACK_EVERY_S = 5.0
+# The server answers each feedback that asks for it; a link that is silent for this long is dead.
+SILENCE_LIMIT_S = 30.0
+BACKOFF_S = (0.1, 5.0)
+
+MessageHandler = Callable[[Message], None]
+
+
+class StreamLost(ConnectionError):
+    """The replication connection ended, could not be made, or sent what cannot be decoded."""
+
+
+class _Cursor(Protocol):
+    """What psycopg2's replication cursor offers; its type stubs leave this out."""
+
+    wal_end: int
+
+    def read_message(self) -> Any: ...
+    def send_feedback(self, **options: Any) -> None: ...
+
+
+@dataclass
+class WalStream:
+    """One replication connection at a time, with its reconnection.
+
+    `on_message` is called for every message, in order, in the event loop; it must not block.
+    `on_live` / `on_lost` are awaited when a connection has begun to stream and when it has ended.
+    Call `pause` / `resume` to hold the server back when the consumer cannot keep up.
+    """
+
+    dsn: str
+    publication: str
+    on_message: MessageHandler
+    on_live: Callable[[], Awaitable[None]]
+    on_lost: Callable[[StreamLost], Awaitable[None]]
+    connect_deadline_s: float = 30.0
+    reconnects: int = 0
+    position: int = 0  # LSN: everything that committed before it has been handed to on_message
+    _conn: Any = None
+    _fd: int = -1  # kept, because a connection that was lost no longer tells it
+    _cursor: _Cursor | None = None
+    _ended: asyncio.Future[None] | None = None
+    _paused: bool = False
+    _heard_at: float = 0.0
+    _task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    async def start(self, deadline_s: float) -> None:
+        """Return when the stream is live. Raises StreamLost when the first connection fails."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._open()
+                await self.on_live()
+        except TimeoutError:
+            await self._close()
+            raise StreamLost(
+                f"no replication stream within {deadline_s:g} s; a transaction that has been open for long delays "
+                "the creation of a slot (see pg_stat_activity), or max_replication_slots is reached"
+            ) from None
+        except BaseException:
+            await self._close()
+            raise
+        self._task = asyncio.create_task(self._supervise(), name="wal-stream")
+
+    async def stop(self) -> None:
+        """Close the connection, which drops its slot. Safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=10)
+            self._task = None
+        await self._close()
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`; the server keeps what follows."""
+        if not self._paused and self._conn is not None:
+            self._paused = True
+            asyncio.get_running_loop().remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on after `pause`."""
+        if self._paused and self._conn is not None:
+            self._paused = False
+            loop = asyncio.get_running_loop()
+            self._heard_at = loop.time()
+            loop.add_reader(self._fd, self._drain)
+            loop.call_soon(self._drain)  # what libpq has buffered already wakes nobody
+
+    def fail(self, error: StreamLost) -> None:
+        """Give the connection up for `error`, as if it had been lost."""
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(error)
+
+    # -- life of a connection -----------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                await self._stream_until_lost()
+                return
+            except StreamLost as error:
+                log.error("replication_stream_lost", error=str(error))
+                await self._close()
+                await self.on_lost(error)
+            await self._reconnect()
+
+    async def _stream_until_lost(self) -> None:
+        """Tend the connection; raises StreamLost, or is cancelled."""
+        assert self._ended is not None
+        assert self._cursor is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            done, _ = await asyncio.wait([self._ended], timeout=FEEDBACK_EVERY_S)
+            if done:
+                self._ended.result()
+            if not self._paused and loop.time() - self._heard_at > SILENCE_LIMIT_S:
+                raise StreamLost(f"the server has been silent for {SILENCE_LIMIT_S:g} s")
+            self._send_feedback()
+
+    async def _reconnect(self) -> None:
+        floor, ceiling = BACKOFF_S
+        attempt = 0
+        while True:
+            # Full jitter: servers that lost the same database must not return in step.
+            await asyncio.sleep(random.uniform(floor, min(ceiling, floor * 2**attempt) + floor))  # noqa: S311
+            attempt = min(attempt + 1, 10)
+            try:
+                async with asyncio.timeout(self.connect_deadline_s):
+                    await self._open()
+                    await self.on_live()
+            except (StreamLost, TimeoutError, OSError) as error:
+                log.warning("replication_reconnect_failed", attempt=attempt, error=str(error) or type(error).__name__)
+                await self._close()
+                continue
+            self.reconnects += 1
+            log.info("replication_stream_live_again", attempts=attempt)
+            return
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        opening: list[Any] = []  # the connection as soon as it exists, so that a deadline can cancel it
+        attempt = asyncio.ensure_future(asyncio.to_thread(_connect, self.dsn, self.publication, opening))
+        try:
+            conn, cursor = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            attempt.add_done_callback(_discard)
+            for conn in opening:
+                conn.cancel()
+            raise
+        except psycopg2.Error as error:
+            raise StreamLost(_one_line(error)) from error
+        self._conn, self._cursor, self._fd = conn, cursor, conn.fileno()
+        self._ended = loop.create_future()
+        self._paused = False
+        self._heard_at = loop.time()
+        loop.add_reader(self._fd, self._drain)
+        loop.call_soon(self._drain)
+
+    async def _close(self) -> None:
+        conn, self._conn, self._cursor = self._conn, None, None
+        if conn is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._fd)
+        if not conn.closed:
+            conn.close()
+        if self._ended is not None and not self._ended.done():
+            self._ended.cancel()
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Read a bounded number of messages; the loop runs others before the next portion."""
+        cursor = self._cursor
+        if cursor is None or self._paused or self._ended is None or self._ended.done():
+            return
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        try:
+            for _ in range(MESSAGES_A_WAKEUP):
+                raw = cursor.read_message()
+                if raw is None:
+                    self.position = max(self.position, cursor.wal_end)
+                    return
+                self.on_message(decode(raw.payload))
+                if self._paused:
+                    return
+        except (psycopg2.Error, PgOutputError) as error:
+            loop.remove_reader(self._fd)
+            self._ended.set_exception(StreamLost(_one_line(error)))
+            return
+        loop.call_soon(self._drain)
+
+    def _send_feedback(self) -> None:
+        """Confirm what was read. A slot that dies with its connection never needs it again."""
+        assert self._cursor is not None
+        try:
+            self._cursor.send_feedback(flush_lsn=self.position, write_lsn=self.position, reply=True, force=True)
+        except psycopg2.Error as error:
+            raise StreamLost(_one_line(error)) from error
+
+
+def _connect(dsn: str, publication: str, opening: list[Any]) -> tuple[Any, _Cursor]:
+    """Connect, make the slot, start to stream; runs in a thread because psycopg2 blocks here."""
+    options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION_SETTINGS.items())
+    conn = psycopg2.connect(
+        dsn,
+        connection_factory=psycopg2.extras.LogicalReplicationConnection,
+        connect_timeout=10,
+        keepalives_idle=10,
+        application_name="reference_server realtime stream",
+        options=options,
+    )
+    opening.append(conn)
+    try:
+        cursor: Any = conn.cursor()
+        slot = f"reference_server_{os.getpid()}_{secrets.token_hex(6)}"
+        cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT')
+        names = psycopg2.extensions.quote_ident(publication, conn)
+        cursor.start_replication(
+            slot_name=slot,
+            options={"proto_version": "1", "publication_names": names},
+            status_interval=10,
+            decode=False,
+        )
+    except BaseException:
+        conn.close()
+        raise
+    return conn, cursor
+
+
+def _discard(attempt: asyncio.Future[tuple[Any, _Cursor]]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result()[0].close()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
