@@ -1,0 +1,115 @@
+"""What a use case can refuse: typed, so that the API only has to choose the HTTP status."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from toolkit.contract.prompts import InputType
+from toolkit.contract.statuses import Action, Status
+
+
+class GenerationError(Exception):
+    """`code` is stable and machine-readable; `remedy` says what to do next."""
+
+    code = "generation_error"
+    remedy = "Read the process's state and try again."
+
+
+class NotFound(GenerationError):
+    code = "not_found"
+    remedy = "Check the id."
+
+    def __init__(self, kind: str, wanted: UUID) -> None:
+        super().__init__(f"There is no {kind} {wanted}.")
+
+
+class NotMember(GenerationError):
+    """The organisation or style template named by a start request is not the caller's."""
+
+    code = "not_a_member"
+    remedy = "Leave it out, or name one that you belong to."
+
+
+class ActionNotAllowed(GenerationError):
+    """The transition table does not allow the action in the present status."""
+
+    code = "illegal_transition"
+
+    def __init__(self, status: Status, action: Action, allowed: frozenset[Status]) -> None:
+        super().__init__(f"Cannot {action} a process that is {status}.")
+        self.status = status
+        self.action = action
+        self.allowed = sorted(allowed)
+        self.remedy = f"To {action} is possible while it is {' or '.join(self.allowed)}."
+
+
+class NotWaiting(GenerationError):
+    code = "not_waiting_for_input"
+    remedy = "Wait for the next user_input_required event; a prompt takes one answer."
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(f"The process is {status} and has no open prompt.")
+        self.status = status
+
+
+class UnexpectedResponse(GenerationError):
+    code = "unexpected_response_type"
+
+    def __init__(self, input_type: InputType, given: str, allowed: frozenset[str]) -> None:
+        super().__init__(f"The open prompt is {input_type}: expected {input_type}, got {given}.")
+        self.input_type = input_type
+        self.given = given
+        self.allowed = sorted(allowed)
+        self.remedy = f"Answer with one of: {', '.join(self.allowed)}."
+
+
+class AnswerRefused(GenerationError):
+    """The answer fits the prompt but its payload does not; nothing has changed, the prompt is still open."""
+
+    remedy = "Correct the payload and send it again; the prompt is still open."
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class IdempotencyKeyReused(GenerationError):
+    code = "idempotency_key_reused"
+    remedy = "Use a new Idempotency-Key for a new request."
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used before with another request.")
+
+
+class ProcessUnreadable(GenerationError):
+    """The stored row is not of a format this version knows."""
+
+    code = "process_unreadable"
+    remedy = "Start a new process; this one was saved by another version of the server."
+
+
+class TextRefused(GenerationError):
+    code = "invalid_text"
+    remedy = "Remove the character; text may hold anything that UTF-8 and Postgres can store."
+
+    def __init__(self) -> None:
+        super().__init__("The request contains a NUL character or a lone surrogate, which cannot be stored.")
+
+
+class InvalidCursor(GenerationError):
+    code = "invalid_cursor"
+    remedy = "Use next_cursor of the page before as it was given, or leave it out for the first page."
+
+    def __init__(self) -> None:
+        super().__init__("The cursor is not one that was given out.")
+
+
+class StaleClaim(Exception):
+    """A worker's write came too late: the task is no longer its own, or the process no longer runs.
+
+    Its work is thrown away.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

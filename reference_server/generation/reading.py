@@ -1,0 +1,195 @@
+"""What the use cases read: rows become views, cursors become positions."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from reference_server.generation.context import ContextUnreadable, from_json
+from reference_server.generation.errors import InvalidCursor, NotFound
+from reference_server.generation.prompts import prompt_data
+from reference_server.generation.views import (
+    ArticlePage,
+    ArticleView,
+    EventPage,
+    OpenPrompt,
+    ProcessAccess,
+    ProcessPage,
+    ProcessSummary,
+    ProcessView,
+    QueueStatus,
+    StoredEvent,
+    WorkerOnTasks,
+)
+from reference_server.store import articles, events, health, processes
+from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
+from toolkit.contract.statuses import Status
+from toolkit.contract.tasks import TaskStatus, realtime_channel
+
+Row = asyncpg.Record
+
+
+async def access(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> ProcessAccess:
+    row = await processes.access(pool, process_id, viewer_id)
+    if row is None:
+        raise NotFound("process", process_id)
+    return ProcessAccess(process_id, row["user_id"], row["organization_id"], row["is_member"])
+
+
+async def process(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> ProcessView:
+    row = await processes.view(pool, process_id, viewer_id)
+    if row is None:
+        raise NotFound("process", process_id)
+    status = Status(row["status"])
+    context = None
+    with contextlib.suppress(ContextUnreadable):  # the rest of the row is still worth showing
+        context = from_json(row["article_context"])
+    waiting = row["is_waiting_for_input"] and status is Status.USER_INPUT_REQUIRED
+    prompt = None
+    if waiting and context is not None and row["input_type"] in set(InputType):
+        spec = BY_INPUT_TYPE[InputType(row["input_type"])]
+        prompt = OpenPrompt(spec.input_type, prompt_data(spec.step, context), tuple(sorted(spec.answers)))
+    return ProcessView(
+        process_id=process_id,
+        access=ProcessAccess(process_id, row["user_id"], row["organization_id"], row["is_member"]),
+        status=status,
+        current_step=row["current_step_name"] or "start",
+        executing_step=row["executing_step"],
+        progress_percentage=row["progress_percentage"],
+        is_waiting_for_input=waiting,
+        input_type=row["input_type"] if waiting else None,
+        prompt=prompt,
+        user_input_timeout=row["user_input_timeout"],
+        image_mode=row["image_mode"],
+        image_settings=row["image_settings"],
+        error_message=row["error_message"],
+        article_id=row["article_id"],
+        realtime_channel=row["realtime_channel"] or realtime_channel(str(process_id)),
+        last_event_sequence=row["last_sequence"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        generated_content=row["generated_content"],
+        transport=row["transport"],
+        resume_from_step=row["resume_from_step"],
+        context=context,
+    )
+
+
+async def list_processes(
+    pool: asyncpg.Pool, user_id: str, status: Status | None, limit: int, cursor: str | None
+) -> ProcessPage:
+    rows = await processes.list_of_user(pool, user_id, status, _position(cursor), limit + 1)
+    found = tuple(
+        ProcessSummary(
+            process_id=row["id"],
+            status=Status(row["status"]),
+            current_step=row["current_step_name"] or "start",
+            progress_percentage=row["progress_percentage"],
+            is_waiting_for_input=row["is_waiting_for_input"] and row["status"] == Status.USER_INPUT_REQUIRED,
+            input_type=row["input_type"],
+            title=row["title"],
+            keywords=tuple(str(word) for word in row["keywords"]) if isinstance(row["keywords"], list) else (),
+            error_message=row["error_message"],
+            article_id=row["article_id"],
+            organization_id=row["organization_id"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )
+        for row in rows[:limit]
+    )
+    return ProcessPage(found, _cursor(rows, limit))
+
+
+def event(process_id: UUID, row: Row) -> StoredEvent:
+    return StoredEvent(
+        id=row["id"],
+        process_id=process_id,
+        event_type=row["event_type"],
+        event_data=row["event_data"],
+        event_sequence=row["event_sequence"],
+        event_category=row["event_category"],
+        event_source=row["event_source"],
+        created_at=row["created_at"],
+    )
+
+
+async def events_page(pool: asyncpg.Pool, process_id: UUID, since: int, types: Sequence[str], limit: int) -> EventPage:
+    rows = await events.page(pool, process_id, since, types, limit)
+    if not rows:
+        raise NotFound("process", process_id)
+    found = tuple(event(process_id, row) for row in rows if row["id"] is not None)
+    return EventPage(found, rows[0]["last_sequence"], rows[0]["oldest_sequence"])
+
+
+async def article(pool: asyncpg.Pool, article_id: UUID, viewer_id: str | None) -> ArticleView:
+    row = await articles.view(pool, article_id, viewer_id)
+    if row is None:
+        raise NotFound("article", article_id)
+    placeholders = tuple(dict(placeholder) for placeholder in await articles.placeholders_of(pool, article_id))
+    return _article(row, placeholders)
+
+
+async def list_articles(pool: asyncpg.Pool, user_id: str, limit: int, cursor: str | None) -> ArticlePage:
+    rows = await articles.list_of_user(pool, user_id, _position(cursor), limit + 1)
+    return ArticlePage(tuple(_article(row) for row in rows[:limit]), _cursor(rows, limit))
+
+
+async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
+    counts = await health.queue_counts(pool)
+    oldest, expired = await health.queue_facts(pool, lease_s)
+    queue = dict.fromkeys((str(status) for status in TaskStatus), 0)
+    by_type: dict[str, dict[str, int]] = {}
+    for row in counts:
+        queue[row["status"]] += row["tasks"]
+        by_type.setdefault(row["task_type"], {})[row["status"]] = row["tasks"]
+    workers = tuple(
+        WorkerOnTasks(row["worker_id"], row["worker_hostname"], row["running"], row["last_heartbeat"])
+        for row in await health.workers(pool)
+    )
+    return QueueStatus(queue, by_type, oldest, expired, workers)
+
+
+def _article(row: Row, placeholders: tuple[dict[str, Any], ...] = ()) -> ArticleView:
+    return ArticleView(
+        id=row["id"],
+        owner_user_id=row["user_id"],
+        organization_id=row["organization_id"],
+        is_member=row["is_member"],
+        generation_process_id=row["generation_process_id"],
+        title=row["title"],
+        content=row["content"],
+        keywords=tuple(row["keywords"]),
+        target_audience=row["target_audience"],
+        status=row["status"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        image_placeholders=placeholders,
+    )
+
+
+def _cursor(rows: Sequence[Row], limit: int) -> str | None:
+    """Where the next page begins; one row more than asked for was read to know whether there is one."""
+    if len(rows) <= limit:
+        return None
+    last = rows[limit - 1]
+    return base64.urlsafe_b64encode(f"{last['created_at'].isoformat()}|{last['id']}".encode()).decode()
+
+
+def _position(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    try:
+        created_at, last_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+        position = datetime.fromisoformat(created_at), UUID(last_id)
+    except (binascii.Error, ValueError):
+        raise InvalidCursor from None
+    if position[0].tzinfo is None:
+        raise InvalidCursor
+    return position

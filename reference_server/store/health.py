@@ -1,0 +1,29 @@
+"""Facts about the queue for operators."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+
+from reference_server.store.pool import Connection
+from reference_server.store.queries import queries
+
+_SQL = queries("health")
+
+
+async def queue_counts(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
+    """Rows of task_type, status, tasks."""
+    return await db.fetch(_SQL["queue"])
+
+
+async def queue_facts(db: Connection | asyncpg.Pool, lease_s: float) -> tuple[float, int]:
+    """Seconds the oldest due task has waited (0 when none waits), and running tasks with an expired lease."""
+    row = await db.fetchrow(_SQL["queue_facts"], timedelta(seconds=lease_s))
+    assert row is not None
+    return row["oldest_pending_seconds"], row["expired_leases"]
+
+
+async def workers(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
+    """Rows of worker_id, worker_hostname, running, last_heartbeat."""
+    return await db.fetch(_SQL["workers"])

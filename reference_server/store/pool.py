@@ -1,0 +1,107 @@
+"""Connections and transactions: JSON as Python values, a deadline on everything, safe repetition."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+import orjson
+
+T = TypeVar("T")
+Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+ACQUIRE_DEADLINE_S = 15.0
+ATTEMPTS = 4
+
+# The transaction was rolled back by the server, or the statement was planned for a schema that a
+# migration has changed since: nothing was written, the same work may be done again.
+_REPEATABLE = (
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+CONNECTION_LOST = (
+    OSError,  # TimeoutError is one
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+)
+
+
+class CommitUnknown(Exception):
+    """The connection was lost while COMMIT was under way: the transaction may or may not have happened.
+
+    Whoever catches it reads what the database holds before doing anything again.
+    """
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    min_size: int = 1,
+    max_size: int = 10,
+    deadline_s: float = 30,
+    application_name: str = "reference_server",
+    statement_cache_size: int = 100,
+) -> asyncpg.Pool:
+    """A pool whose connections read and write jsonb as Python values.
+
+    `deadline_s` bounds connecting and every statement. Behind a transaction pooler the statement cache
+    must be 0. Raises OSError or an asyncpg error when the database cannot be reached.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=min(deadline_s, 15),
+        command_timeout=deadline_s,
+        statement_cache_size=statement_cache_size,
+        server_settings={"application_name": application_name, "idle_in_transaction_session_timeout": "60000"},
+        init=prepare_connection,
+    )
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Teaches a connection that jsonb columns hold Python values."""
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dump, decoder=orjson.loads)
+
+
+async def transact(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Runs `work` in one transaction and returns what it returned; an exception rolls back.
+
+    `work` runs again when the server undid it for a reason of its own (deadlock, changed schema), so it
+    must do nothing outside the transaction. Raises CommitUnknown when the outcome cannot be known.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await _once(pool, work)
+        except _REPEATABLE:
+            if attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _once(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async with pool.acquire(timeout=ACQUIRE_DEADLINE_S) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            result = await work(connection)
+        except BaseException:
+            # The server rolls back by itself when the connection is what failed.
+            with contextlib.suppress(*CONNECTION_LOST, asyncpg.PostgresError):
+                await transaction.rollback()
+            raise
+        try:
+            await transaction.commit()
+        except CONNECTION_LOST as error:
+            raise CommitUnknown(f"the reply to COMMIT was lost: {type(error).__name__}") from error
+        return result
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()

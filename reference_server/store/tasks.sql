@@ -1,0 +1,56 @@
+-- The task queue. Claimed rows are written only by whoever holds their claim token.
+
+-- name: enqueue
+select public.enqueue_background_task(
+  $1, $2, $3, $4, p_id => $5, p_max_retries => $6, p_retry_delay_seconds => $7, p_created_by => $8);
+
+-- name: claim
+select t.id, t.process_id, t.task_type, t.task_data, t.claim_token, t.retry_count, t.rescue_count, t.max_retries
+from public.claim_background_task($1, $2, $3) t;
+
+-- name: held
+-- Asked after the process is locked, in a statement of its own: a snapshot taken before the lock would
+-- still show a claim that a rescue has taken away meanwhile.
+select exists (select from public.background_tasks where id = $1 and status = 'running' and claim_token = $2);
+
+-- name: complete
+select public.complete_background_task($1, $2);
+
+-- name: fail
+select public.fail_background_task($1, $2, $3, $4, $5);
+
+-- name: release
+select public.release_background_task($1, $2);
+
+-- name: heartbeat
+select h.claim_token from public.heartbeat_background_tasks($1::uuid[]) h;
+
+-- name: rescue
+select r.id, r.process_id, r.status, r.rescue_count, r.worker_id
+from public.rescue_background_tasks($1::interval, $2) r
+order by r.process_id;
+
+-- name: retry_facts
+select t.retry_count, t.scheduled_for from public.background_tasks t where t.id = $1;
+
+-- name: pause
+-- Running ones too: without a claim token their worker can change nothing any more.
+update public.background_tasks set status = 'paused' where process_id = $1 and status in ('pending', 'running');
+
+-- name: unpause
+update public.background_tasks
+set status = 'pending', worker_id = null, worker_hostname = null, scheduled_for = clock_timestamp()
+where process_id = $1 and status = 'paused'
+returning id, task_type;
+
+-- name: open
+-- Everything of a process that has not ended yet.
+select t.id, t.status from public.background_tasks t
+where t.process_id = $1 and t.status in ('pending', 'running', 'paused')
+order by t.id;
+
+-- name: cancel
+update public.background_tasks set status = 'cancelled', error_message = $2 where id = any ($1::uuid[]);
+
+-- name: settle
+select public.settle_task_dependents($1);
