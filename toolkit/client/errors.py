@@ -1,0 +1,62 @@
+"""What can go wrong between an application and the generation system.
+
+ClientError
+├── ApiError        the server answered, and the answer is no
+├── NotReached      no answer; `definite` says whether the request certainly had no effect
+├── HistoryGap      events existed and are no longer stored
+└── StreamFailed    the stream cannot go on: the server refuses to let us read
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.errors import ToolkitError
+
+
+class ClientError(ToolkitError):
+    """Base of every error of `toolkit.client`."""
+
+
+class ApiError(ClientError):
+    """The server's refusal: HTTP `status`, stable `code`, `message`, `remedy`, and the `request_id` of its logs."""
+
+    def __init__(
+        self, status: int, code: str, message: str, remedy: str, *, request_id: str | None = None, details: Any = None
+    ) -> None:
+        super().__init__(f"{message} ({status} {code})", remedy)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.details = details
+
+
+class NotReached(ClientError):
+    """The server gave no answer. `definite`: the request certainly had no effect; otherwise nobody knows."""
+
+    def __init__(self, what: str, *, definite: bool) -> None:
+        super().__init__(
+            what,
+            "Nothing was changed; check the address and whether the server runs."
+            if definite
+            else "It may or may not have taken effect: read the state before sending it again.",
+        )
+        self.definite = definite
+
+
+class HistoryGap(ClientError):
+    """Events `first` to `last` (inclusive) were cleaned up before this client read them."""
+
+    def __init__(self, process_id: str, first: int, last: int) -> None:
+        super().__init__(
+            f"Events {first} to {last} of process {process_id} are no longer stored.",
+            "Read the process' state instead; iterating on continues with what is stored.",
+        )
+        self.process_id = process_id
+        self.first = first
+        self.last = last
+
+
+class StreamFailed(ClientError):
+    """The stream ended for good; the cause is in `__cause__`."""
