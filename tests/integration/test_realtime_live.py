@@ -1,0 +1,251 @@
+"""What recordings cannot show: limits, slow readers, a lost stream, a restart, and the promise that a
+subscription is live before its join is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from reference_server.realtime.bindings import parse_bindings
+from reference_server.realtime.feed import ChangeFeed
+from reference_server.realtime.limits import Limits
+from reference_server.realtime.policies import ChannelPolicies, PoliciesUnavailable
+from reference_server.realtime.service import RealtimeService
+from reference_server.realtime.standalone import create_app, create_service
+from reference_server.tokens import TokenVerifier
+from tests.support.golden import SECRET, mint, prepare, serving
+from tests.support.waiting import until
+
+LIMITS = replace(Limits(), refusal_delay_s=0, upgrade_refusal_delay_s=0)
+ITEMS = [{"event": "*", "schema": "public", "table": "gf_items"}]
+
+
+@pytest.fixture
+async def db(bare_db: str) -> str:
+    await prepare(bare_db)
+    return bare_db
+
+
+@asynccontextmanager
+async def running(dsn: str, **limits: Any) -> AsyncIterator[tuple[int, RealtimeService]]:
+    service = create_service(dsn, SECRET, limits=replace(LIMITS, **limits))
+    async with serving(create_app(service)) as port:
+        yield port, service
+
+
+class Client:
+    """A plain 2.0.0 client."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self._refs = 0
+
+    async def push(self, topic: str, event: str, payload: Any) -> str:
+        self._refs += 1
+        await self.connection.send(json.dumps(["1", str(self._refs), topic, event, payload]))
+        return str(self._refs)
+
+    async def join(self, topic: str, config: dict[str, Any] | None = None) -> Any:
+        self._refs += 1
+        ref = str(self._refs)
+        await self.connection.send(json.dumps([ref, ref, topic, "phx_join", {"config": config or {}}]))
+        return await self.next("phx_reply")
+
+    async def next(self, event: str | None = None) -> Any:
+        """The next frame, or the next of this event."""
+        async with asyncio.timeout(15):
+            while True:
+                frame = json.loads(await self.connection.recv())
+                if event is None or frame[3] == event:
+                    return frame
+
+    async def closed(self) -> int | None:
+        async with asyncio.timeout(15):
+            try:
+                while True:
+                    await self.connection.recv()
+            except ConnectionClosed:
+                return self.connection.close_code
+
+
+@asynccontextmanager
+async def client(port: int, **options: Any) -> AsyncIterator[Client]:
+    url = f"ws://127.0.0.1:{port}/realtime/v1/websocket?vsn=2.0.0&apikey={mint('authenticated:owner-a')}"
+    async with connect(url, ping_interval=None, close_timeout=1, **options) as connection:
+        yield Client(connection)
+
+
+async def test_what_commits_after_the_ok_is_delivered(db: str) -> None:
+    """A writer that never stops; each of many joins must see every row written after its answer."""
+    async with running(db, users=1_000) as (port, _):
+        written: list[int] = []
+        done = asyncio.Event()
+
+        async def write() -> None:
+            conn = await asyncpg.connect(db, timeout=10)
+            while not done.is_set():
+                await conn.execute("insert into public.gf_items (id) values ($1)", len(written))
+                written.append(len(written))
+            await conn.close(timeout=5)
+
+        async def watch(number: int) -> None:
+            async with client(port) as one:
+                reply = await one.join(f"realtime:{number}", {"postgres_changes": ITEMS})
+                assert reply[4]["status"] == "ok"
+                first = len(written) + 1  # the row after the one that may be in flight
+                seen: list[int] = []
+                while len(seen) < 20 or seen[-1] < first + 20:
+                    change = await one.next("postgres_changes")
+                    seen.append(change[4]["data"]["record"]["id"])
+                assert seen == list(range(seen[0], seen[0] + len(seen)))
+                assert seen[0] <= first
+
+        writer = asyncio.create_task(write())
+        try:
+            await until(lambda: len(written) > 5, "the first rows")
+            for group in range(4):
+                await asyncio.gather(*(watch(group * 5 + number) for number in range(5)))
+        finally:
+            done.set()
+            await writer
+
+
+async def test_a_lost_stream_fails_the_channels_that_listen_and_only_those(db: str) -> None:
+    async with running(db) as (port, service), client(port) as one:
+        await one.join("realtime:changes", {"postgres_changes": ITEMS})
+        await one.next("system")
+        await one.join("realtime:talk", {"broadcast": {"self": True}})
+        conn = await asyncpg.connect(db, timeout=10)
+        await conn.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid > 0"
+                           " and database = current_database()")  # fmt: skip
+        failure = await one.next()
+        assert failure[2:4] == ["realtime:changes", "phx_error"]
+        await one.push("realtime:talk", "broadcast", {"event": "still here"})
+        assert (await one.next())[2:4] == ["realtime:talk", "broadcast"]
+
+        await until(lambda: service.feed.state == "live", "the stream to come back")
+        assert (await one.join("realtime:changes", {"postgres_changes": ITEMS}))[4]["status"] == "ok"
+        await conn.execute("insert into public.gf_items (id) values (1)")
+        assert (await one.next("postgres_changes"))[4]["data"]["record"]["id"] == 1
+        await conn.close(timeout=5)
+
+
+async def test_a_slow_reader_is_cut_off_and_costs_the_others_nothing(db: str) -> None:
+    async with running(db, queue_bytes=500_000, send_s=1, events_per_second=10_000) as (port, service):
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", port))
+        async with client(port) as quick, client(port) as sender, client(port, sock=narrow, max_queue=1) as slow:
+            for one in (quick, slow, sender):
+                await one.join("realtime:room")
+            transport: Any = slow.connection.transport
+            transport.pause_reading()
+            numbers: list[int] = []
+
+            async def read() -> None:
+                while len(numbers) < 200:
+                    numbers.append((await quick.next("broadcast"))[4]["payload"]["n"])
+
+            reader = asyncio.create_task(read())
+            for n in range(200):
+                await sender.push("realtime:room", "broadcast", {"event": "e", "payload": {"n": n, "v": "x" * 20_000}})
+            async with asyncio.timeout(20):
+                await reader
+            assert numbers == list(range(200))
+            await until(lambda: service.facts().slow_consumers == 1, "the slow reader to be noticed")
+            await until(lambda: service.facts().connections == 2, "the slow reader to be cut off")
+            transport.resume_reading()
+            await slow.closed()
+
+
+async def test_too_many_messages_close_the_channel_but_deliver_the_last(db: str) -> None:
+    async with running(db, events_per_second=5) as (port, _), client(port) as one:
+        await one.join("realtime:room", {"broadcast": {"self": True}})
+        for n in range(6):
+            await one.push("realtime:room", "broadcast", {"event": "e", "payload": n})
+        frames = [await one.next() for _ in range(8)]
+        assert [frame[3] for frame in frames] == ["broadcast"] * 6 + ["system", "phx_close"]
+        assert frames[6][4]["message"] == "Too many messages per second"
+        assert (await one.join("realtime:room"))[4]["status"] == "ok"
+
+
+async def test_too_many_joins_close_the_socket_and_refuse_the_next(db: str) -> None:
+    async with running(db, joins_per_second=5) as (port, _):
+        async with client(port) as one:
+            replies = [await one.join(f"realtime:{n}") for n in range(6)]
+            assert [reply[4]["status"] for reply in replies] == ["ok"] * 5 + ["error"]
+            assert replies[-1][4]["response"]["reason"] == "ClientJoinRateLimitReached: Too many joins per second"
+            assert await one.closed() == 1000
+        with pytest.raises(InvalidStatus) as refused:
+            async with client(port):
+                pass
+        assert refused.value.response.status_code == 429
+
+
+async def test_health_and_metrics_say_what_is_open(db: str) -> None:
+    async with running(db) as (port, service), client(port) as one:
+        await one.join("realtime:room")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            health = await http.get("/realtime/v1/health")
+        assert health.status_code == 200
+        body = health.json()
+        assert (body["status"], body["stream"]["state"], body["connections"], body["channels"]) == ("ok", "live", 1, 1)
+        assert service.facts().frames_sent == 1
+
+
+async def test_a_restart_tells_clients_to_come_back_and_leaves_nothing_open(db: str) -> None:
+    async with running(db) as (port, _):
+        url = f"ws://127.0.0.1:{port}/socket/websocket?vsn=2.0.0&apikey={mint('authenticated:owner-a')}"
+        connection = await connect(url, ping_interval=None)
+        one = Client(connection)
+        await one.join("realtime:changes", {"postgres_changes": ITEMS})
+    assert await one.closed() == 1012
+    conn = await asyncpg.connect(db, timeout=10)
+    left = await conn.fetch(
+        "select application_name from pg_stat_activity where datname = current_database()"
+        " and pid <> pg_backend_pid() and backend_type in ('client backend', 'walsender')"
+    )
+    await conn.close(timeout=5)
+    assert left == []
+
+
+async def test_a_private_channel_is_never_open_while_the_policies_cannot_be_read(db: str) -> None:
+    elsewhere = db.replace("/bare_", "/no_such_db_")
+    with pytest.raises(PoliciesUnavailable):
+        await ChannelPolicies(elsewhere).may_read("rw:x", {"role": "authenticated"})
+    service = RealtimeService(
+        verifier=TokenVerifier(SECRET),
+        feed=ChangeFeed(db),
+        parse_bindings=parse_bindings,
+        policies=ChannelPolicies(elsewhere),
+        limits=LIMITS,
+    )
+    async with serving(create_app(service)) as port, client(port) as one:
+        reply = await one.join("realtime:rw:x", {"private": True})
+        assert reply[4]["response"]["reason"].startswith("UnableToConnectToProject")
+
+
+@pytest.mark.parametrize("role", ["no_such_role", "authenticated; reset role", "", "pg_signal_backend"])
+async def test_unknown_roles_may_nothing(db: str, role: str) -> None:
+    policies = ChannelPolicies(db)
+    try:
+        assert not (await policies.may_read("rw:x", {"role": role})).any
+        assert not (await policies.may_write("rw:x", {"role": role})).any
+        assert (await policies.may_read("rw:x", {"role": "authenticated"})).broadcast
+    finally:
+        await policies.close()
+    conn = await asyncpg.connect(db, timeout=10)
+    assert await conn.fetchval("select count(*) from realtime.messages") == 0
+    await conn.close(timeout=5)
