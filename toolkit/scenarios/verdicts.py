@@ -1,0 +1,152 @@
+"""A history and its scenario to a report: pure, so that a stored run is judged again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from toolkit.report.model import Check, Link, Measurement, Report, Verdict, tool_version, worst
+from toolkit.report.pictures import percentile
+from toolkit.scenarios import pictures
+from toolkit.scenarios.facts import Facts, gather
+from toolkit.scenarios.history import Record
+from toolkit.scenarios.judges import BY_ID, describe, judge, sometimes
+from toolkit.scenarios.judges.recovery import recovery_seconds
+from toolkit.scenarios.model import Ruling, Scenario
+
+
+def report(scenario: Scenario, records: Sequence[Record], *, target: str, links: Sequence[Link] = ()) -> Report:
+    """Everything that was expected and judged; the verdict is the worst of all checks."""
+    facts = gather(records)
+    transport = str(facts.scenario.get("transport", "realtime"))
+    group = f"{scenario.scenario} ({transport})"
+    checks = [*_expectations(facts, group), *_rulings(scenario, facts, transport, group)]
+    checks += [sometimes(facts, guard, group=group) for guard in scenario.sometimes]
+    checks += [*_faults(scenario, facts, group), *_limits(scenario, facts, transport, group)]
+    if facts.stopped is not None:
+        checks.append(
+            Check("completed", "The run came to its end", Verdict.UNKNOWN, facts.stopped, "Run it again.", group)
+        )
+    begun = datetime.fromisoformat(records[0].wall) if records else datetime.now(UTC)
+    ended = datetime.fromisoformat(records[-1].wall) if records else begun
+    samples = pictures.latencies(facts)
+    return Report(
+        name="scenarios",
+        title=scenario.title,
+        verdict=worst(check.verdict for check in checks),
+        started_at=begun,
+        finished_at=ended,
+        target=target,
+        tool_version=tool_version(),
+        checks=tuple(checks),
+        measurements=tuple(_measurements(facts, samples, group)),
+        timelines=(pictures.timeline(facts, title=f"{group}: database, live, backfill", group=group),),
+        distributions=(pictures.distribution(facts, group=group),) if samples else (),
+        links=tuple(links),
+        notes=(f"{group}: seed {facts.scenario.get('seed')}, {len(records)} records in the history",),
+    )
+
+
+def _expectations(facts: Facts, group: str) -> list[Check]:
+    found = []
+    for record in facts.expectations:
+        value = record.value or {}
+        verdict = Verdict(value["verdict"])
+        witness = (describe(facts, record),) if verdict is Verdict.FAIL else ()
+        found.append(
+            Check(
+                str(value["id"]), str(value["title"]), verdict, str(value.get("detail", "")),
+                str(value.get("remedy", "")), group, witness,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _rulings(scenario: Scenario, facts: Facts, transport: str, group: str) -> list[Check]:
+    found = []
+    for name, rulings in scenario.check.items():
+        for ruling in rulings:
+            rule = BY_ID[ruling.judge]
+            if transport not in rule.transports:
+                continue
+            check = judge(facts, rule, facts.named(name), group=group)
+            found.append(_named(check, ruling, name))
+    return found
+
+
+def _named(check: Check, ruling: Ruling, name: str) -> Check:
+    title = f"{ruling.point}: {check.title}" if ruling.point else check.title
+    return Check(
+        f"{check.id}:{name}", f"{title} ({name})", check.verdict, check.detail, check.remedy, check.group, check.witness
+    )
+
+
+def _faults(scenario: Scenario, facts: Facts, group: str) -> list[Check]:
+    """Each planned fault must have begun, hit something, and healed; otherwise nothing was proved."""
+    found = []
+    by_number = {fault.number: fault for fault in facts.faults}
+    for number, planned in enumerate(scenario.faults):
+        fault = by_number.get(number)
+        title = f"The fault took effect: {planned.op} {planned.target} after {planned.after}"
+        if fault is None:
+            verdict, detail = Verdict.UNKNOWN, "it never began: its anchor was not reached, or the target refuses it"
+        elif not fault.confirmed:
+            verdict, detail = Verdict.UNKNOWN, "it began, and nothing shows that it hit anything"
+        elif fault.healed is None:
+            verdict, detail = Verdict.UNKNOWN, "it was never healed"
+        else:
+            seconds = facts.seconds(fault.healed) - facts.seconds(fault.begun)
+            verdict, detail = Verdict.PASS, f"lasted {seconds:.1f} s"
+        remedy = "Move the fault to an event that the process certainly reaches while it is being watched."
+        found.append(Check(f"fault-{number}", title, verdict, detail, remedy, group))
+    return found
+
+
+def _limits(scenario: Scenario, facts: Facts, transport: str, group: str) -> list[Check]:
+    found = []
+    for name, bound in scenario.limits.items():
+        if name == "recovery":
+            continue  # a judge's bound, not a figure of its own
+        if name == "duration":
+            value: float | None = facts.seconds(facts.records[-1]) if facts.records else None
+        elif transport != "realtime":
+            continue
+        else:
+            samples = sorted(pictures.latencies(facts))
+            value = percentile(samples, 0.5 if name == "delivery_p50" else 0.95) / 1000 if samples else None
+        title = f"{name.replace('_', ' ')} is at most {bound:g} s"
+        if value is None:
+            found.append(Check(name, title, Verdict.UNKNOWN, "nothing was measured", "Run it again.", group))
+        else:
+            verdict = Verdict.PASS if value <= bound else Verdict.FAIL
+            remedy = "Look at the distribution and at what else the machine did."
+            found.append(Check(name, title, verdict, f"{value:.3f} s", remedy, group))
+    return found
+
+
+def _measurements(facts: Facts, samples: tuple[float, ...], group: str) -> list[Measurement]:
+    found = [
+        Measurement("events in the database", float(sum(len(p.events) for p in facts.processes)), "events", group),
+        Measurement("delivered", float(sum(len(p.delivered) for p in facts.processes)), "events", group),
+        Measurement(
+            "recovered by backfill",
+            float(sum(1 for p in facts.processes for record in p.delivered if record.via == "backfill")),
+            "events",
+            group,
+        ),
+    ]
+    ordered = sorted(samples)
+    if ordered:
+        found += [
+            Measurement(f"delivery {name}", round(percentile(ordered, share), 3), "ms", group)
+            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        ]
+    recoveries = [
+        seconds
+        for process in facts.processes
+        for fault in facts.faults
+        if (seconds := recovery_seconds(process, fault)) is not None
+    ]
+    if recoveries:
+        found.append(Measurement("slowest recovery after a heal", round(max(recoveries), 3), "s", group))
+    return found
