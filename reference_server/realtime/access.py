@@ -145,12 +145,7 @@ class Access:
             return (value,)
         if operator == "in":
             # Cast as one array, so that the literal is read by Postgres's own rules.
-            values = await self._ask(
-                "select array(select case when e is not null then pg_catalog.format('%s', e) end "
-                f"from pg_catalog.unnest($1::text::{sql_type}[]) with ordinality as u (e, n) order by n)",
-                value,
-            )
-            flat = tuple(values)
+            flat = tuple(await self._ask(_ELEMENTS.format(type=sql_type), value))
             if len(flat) > MAX_IN_VALUES:
                 raise _raised(f"too many values for `in` filter. Maximum {MAX_IN_VALUES}")
             return flat
@@ -278,6 +273,12 @@ class Access:
             timeout=self.deadline_s,
         )
         return [dict(zip((column.name for column in wanted), row["made"], strict=True)) for row in found]
+
+
+_ELEMENTS = """
+select array(select case when e is not null then pg_catalog.format('%s', e) end
+             from pg_catalog.unnest($1::text::{type}[]) with ordinality as u (e, n) order by n)
+"""
 
 
 def in_progress(xid: int, snapshot: str) -> bool:

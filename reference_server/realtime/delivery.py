@@ -41,8 +41,13 @@ async def decide(
     failures: Failures = {}
     await _fill_generated(changes, access)
     matches = await _matches(changes, index, access, failures)
+    allowed: dict[tuple[int, str], RoleAccess] = {}
     for match in matches:
-        match.access = await access.catalog.access(match.change.plan.facts, match.subscription.identity.role)
+        facts, role = match.change.plan.facts, match.subscription.identity.role
+        found = allowed.get((id(facts), role))
+        if found is None:
+            found = allowed[id(facts), role] = await access.catalog.access(facts, role)
+        match.access = found
     visible = await _visible(matches, access, failures)
     shared: dict[tuple[tuple[int, ...], int], Change] = {}
     deliveries = []
@@ -51,10 +56,10 @@ async def decide(
             continue
         for ids, data in _payloads(match):
             key = ids, id(data)  # the same bytes object is the same content
-            found = shared.get(key)
-            if found is None:
-                found = shared[key] = Change(ids, data)
-            deliveries.append((match.subscription, found))
+            change = shared.get(key)
+            if change is None:
+                change = shared[key] = Change(ids, data)
+            deliveries.append((match.subscription, change))
     return deliveries, failures
 
 

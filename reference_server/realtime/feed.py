@@ -9,31 +9,31 @@ subscription is ended and `on_state` callbacks hear "lost".
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import asyncpg
 import structlog
 
-from reference_server.realtime.access import SESSION_FUNCTION, Access, Identity, InvalidBinding
+from reference_server.realtime.access import SESSION_FUNCTION, Access, AccessFailed, Identity
 from reference_server.realtime.bindings import Binding
 from reference_server.realtime.changes import RowChange, TablePlan, lag_s, plan_table, row_change
 from reference_server.realtime.delivery import Delivery, decide
+from reference_server.realtime.feed_facts import FeedFacts, FeedState
 from reference_server.realtime.ports import SubscribeRefused
-from reference_server.realtime.subscriptions import Change, Registration, Sink, Subscription, SubscriptionIndex
+from reference_server.realtime.registrar import Registrar
+from reference_server.realtime.subscriptions import Change, Sink, Subscription, SubscriptionIndex
 from reference_server.replication.catalog import Catalog
-from reference_server.replication.facts import TableFacts
 from reference_server.replication.pgoutput import (
     Begin,
     Commit,
     Delete,
     Insert,
     Message,
+    PgOutputError,
     Relation,
     Type,
     Update,
@@ -46,34 +46,12 @@ __all__ = ["Change", "ChangeFeed", "FeedFacts", "FeedState", "SubscribeRefused",
 
 log = structlog.get_logger(__name__)
 
-FeedState = Literal["starting", "live", "lost", "stopped"]
 BATCH = 500
 # The stream is held back above the first and read on below the second.
 QUEUE_LIMITS = (5_000, 1_000)
 QUEUE_BYTES = (64 << 20, 16 << 20)
 DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
                  asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class FeedFacts:
-    """The feed's condition, for health checks and metrics. Counters are since its start.
-
-    `lag_s` is the age of the oldest change that waits to be delivered (0 when none waits),
-    `latency_s` the time from commit to delivery of the latest batch.
-    """
-
-    state: FeedState
-    last_commit_lsn: str | None
-    last_commit_at: datetime | None
-    reconnects: int
-    changes_seen: int
-    deliveries: int
-    failures: int
-    subscriptions: int
-    queued: int
-    lag_s: float
-    latency_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +110,7 @@ class ChangeFeed:
             )  # fmt: skip
         self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
         self._access = Access(self._pool, self._catalog, self.query_deadline_s)
+        self._registrar = Registrar(self._catalog, self._access, self._index)
         try:
             await self._stream.start(deadline_s)
         except BaseException:
@@ -201,7 +180,7 @@ class ChangeFeed:
                 while True:
                     await self._until_live()
                     epoch = self._epoch
-                    identity, registrations = await self._registrations(subscription, claims)
+                    identity, registrations = await self._registrar.registrations(subscription, claims)
                     if epoch == self._epoch and self.state == "live":
                         break
         except DATABASE_LOST as error:
@@ -219,7 +198,7 @@ class ChangeFeed:
             raise SubscribeRefused("The subscription has ended; join again.")
         try:
             async with asyncio.timeout(self.query_deadline_s * 2):
-                identity, registrations = await self._registrations(subscription, claims)
+                identity, registrations = await self._registrar.registrations(subscription, claims)
                 async with self._turn:
                     if subscription.ended:
                         raise SubscribeRefused("The subscription has ended; join again.")
@@ -245,38 +224,6 @@ class ChangeFeed:
         except TimeoutError:
             raise SubscribeRefused("The replication stream is not available; join again in a moment.") from None
 
-    async def _registrations(
-        self, subscription: Subscription, claims: Mapping[str, Any]
-    ) -> tuple[Identity, list[Registration]]:
-        role = claims.get("role")
-        if not isinstance(role, str) or "\0" in role or not await self._catalog.is_api_role(role):
-            raise SubscribeRefused(
-                f"The token's role {json.dumps(role)} is not one that API clients may take on this database; "
-                "it must be anon, authenticated, service_role or a role granted to authenticator."
-            )
-        identity = Identity(role, json.dumps(dict(claims), separators=(",", ":"), default=str))
-        registrations: list[Registration] = []
-        for binding in subscription.bindings:
-            registrations += await self._register(subscription, binding, role)
-        return identity, registrations
-
-    async def _register(self, subscription: Subscription, binding: Binding, role: str) -> list[Registration]:
-        if binding.problem is not None:
-            raise SubscribeRefused(binding.problem)
-        tables = await self._catalog.published(binding.schema, binding.table) if _exists_in_utf8(binding) else []
-        if not tables:
-            raise SubscribeRefused(
-                "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given "
-                f"connect parameters: {binding.shown()}"
-            )
-        try:
-            conditions = [(facts, await self._access.check_binding(binding, facts, role)) for facts in tables]
-        except InvalidBinding as error:
-            raise SubscribeRefused(str(error)) from None
-        if not binding.predicates:
-            return [Registration(subscription, binding, binding.schema, binding.table)]
-        return [Registration(subscription, binding, facts.schema, facts.name, found) for facts, found in conditions]
-
     def _end(self, subscription: Subscription) -> None:
         subscription.ended = True
         self._index.remove(subscription)
@@ -293,8 +240,11 @@ class ChangeFeed:
         self._end(subscription)
         if subscription.on_error is None:
             self._stream.fail(StreamLost(f"a subscription failed and could not be told: {reason}"))
-        else:
+            return
+        try:
             subscription.on_error(reason)
+        except Exception:  # one channel's mistake must not stop the feed
+            log.exception("realtime_error_callback_failed", reason=reason)
 
     # -- stream -------------------------------------------------------------------------------
 
@@ -303,7 +253,9 @@ class ChangeFeed:
             case Insert() | Update() | Delete():
                 assert self._begin is not None
                 self._seen += 1
-                relation = self._relations[message.relation_oid]
+                relation = self._relations.get(message.relation_oid)
+                if relation is None:
+                    raise PgOutputError(f"a row of relation {message.relation_oid}, which was not announced")
                 if self._index.concerns(relation.schema, relation.table):
                     self._enqueue(_Queued(relation, message, self._begin, _size(message)))
             case Begin():
@@ -326,7 +278,11 @@ class ChangeFeed:
             self._stream.pause()
 
     async def _on_live(self) -> None:
-        await self._pool.fetchval("select 1", timeout=self.query_deadline_s)
+        try:
+            await self._pool.expire_connections()
+            await self._pool.fetchval("select 1", timeout=self.query_deadline_s)
+        except (*DATABASE_LOST, asyncpg.PostgresError) as error:
+            raise StreamLost(f"the database does not answer questions: {_brief(error)}") from error
         self._set_state("live")
         self._live.set()
 
@@ -358,8 +314,12 @@ class ChangeFeed:
                 await self._wake.wait()
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             self._queued_bytes -= sum(queued.size for queued in batch)
-            async with self._turn:
-                await self._serve(batch, self._epoch)
+            try:
+                async with self._turn:
+                    await self._serve(batch, self._epoch)
+            except Exception as error:  # changes are lost now, and everyone has to hear of it
+                log.exception("realtime_worker_failed")
+                self._stream.fail(StreamLost(_brief(error)))
             if len(self._queue) <= QUEUE_LIMITS[1] and self._queued_bytes <= QUEUE_BYTES[1]:
                 self._stream.resume()
             await asyncio.sleep(0)
@@ -368,7 +328,7 @@ class ChangeFeed:
         """Decide and hand out one batch; on an unforeseen error change by change, to spare the others."""
         try:
             deliveries = await self._decide(batch)
-        except DATABASE_LOST as error:
+        except (*DATABASE_LOST, AccessFailed) as error:
             self._stream.fail(StreamLost(f"the database did not answer a question about a change: {_brief(error)}"))
             return
         except Exception as error:
@@ -425,36 +385,9 @@ class ChangeFeed:
         if plan is None or plan.relation is not relation or plan.facts is not facts:
             await self._catalog.load_types(column.type_oid for column in relation.columns)
             plan = self._plans[relation.oid] = plan_table(relation, facts, self._catalog.types)
-            await self._recheck(facts)
+            for subscription, reason in (await self._registrar.recheck(facts)).items():
+                self._fail(subscription, reason)
         return plan
-
-    async def _recheck(self, facts: TableFacts) -> None:
-        """The table was announced anew: filters were cast to its columns' types, which may have changed."""
-        for registration in self._index.on_table(facts.schema, facts.name):
-            stale = any(
-                (column := facts.columns.get(condition.column)) is None
-                or (column.type_oid, column.collation) != (condition.type_oid, condition.collation)
-                for condition in registration.conditions
-            )
-            if not stale:
-                continue
-            subscription = registration.subscription
-            try:
-                found = await self._access.check_binding(registration.binding, facts, subscription.identity.role)
-            except InvalidBinding as error:
-                self._fail(subscription, str(error))
-                continue
-            if not subscription.ended:
-                self._index.replace(registration, found)
-        for subscription, binding in self._index.missing_on(facts.schema, facts.name):
-            # A filtered wildcard met a table that was published after it subscribed.
-            try:
-                found = await self._access.check_binding(binding, facts, subscription.identity.role)
-            except InvalidBinding as error:
-                log.info("realtime_wildcard_does_not_fit", table=facts.quoted, reason=str(error))
-                continue
-            if not subscription.ended:
-                self._index.extend(subscription, Registration(subscription, binding, facts.schema, facts.name, found))
 
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
@@ -470,14 +403,6 @@ def _size(message: Insert | Update | Delete) -> int:
         case Delete():
             rows = [message.key or (), message.old or ()]
     return sum(len(value) for row in rows for value in row if isinstance(value, bytes))
-
-
-def _exists_in_utf8(binding: Binding) -> bool:
-    """JSON may carry lone surrogates, which no name in a database can."""
-    try:
-        return bool((binding.schema + binding.table).encode()) and "\0" not in binding.schema + binding.table
-    except UnicodeEncodeError:
-        return False
 
 
 def _brief(error: BaseException) -> str:

@@ -88,16 +88,12 @@ class SubscriptionIndex:
             for bucket in _buckets(table, registration):
                 bucket[registration] = None
 
-    def extend(self, subscription: Subscription, registration: Registration) -> None:
-        """One more registration of a subscription that is in."""
-        self.add(subscription, [registration])
-
     def replace(self, registration: Registration, conditions: tuple[Condition, ...]) -> None:
         """Give a registration other conditions: the types of its table's columns have changed."""
         self._take_out(registration)
         registration.conditions = conditions
         registration.subscription.registrations.remove(registration)
-        self.extend(registration.subscription, registration)
+        self.add(registration.subscription, [registration])
 
     def remove(self, subscription: Subscription) -> None:
         """Take the subscription out; harmless when it is not in."""

@@ -161,7 +161,7 @@ class WalStream:
                 async with asyncio.timeout(self.connect_deadline_s):
                     await self._open()
                     await self.on_live()
-            except (StreamLost, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported and tried again
                 log.warning("replication_reconnect_failed", attempt=attempt, error=str(error) or type(error).__name__)
                 await self._close()
                 continue
@@ -217,9 +217,11 @@ class WalStream:
                 self.on_message(decode(raw.payload))
                 if self._paused:
                     return
-        except (psycopg2.Error, PgOutputError) as error:
+        except Exception as error:
             loop.remove_reader(self._fd)
-            self._ended.set_exception(StreamLost(_one_line(error)))
+            if not isinstance(error, psycopg2.Error | PgOutputError):
+                log.exception("replication_message_failed")
+            self.fail(StreamLost(_one_line(error)))
             return
         loop.call_soon(self._drain)
 
