@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ NOT_MODELLED: tuple[str, ...] = (
     "planner statistics, physical layout, OIDs, holes left by dropped columns",
     "schema supabase_migrations: the history itself",
 )
-_OLDEST = 150000
+_OLDEST = 15
 _QUERY_DEADLINE_S = 60
 
 
@@ -80,16 +81,13 @@ async def take_snapshot(conn: Connection) -> Snapshot:
     EnvironmentError_ for a server older than Postgres 15, whose catalog lacks what we read.
     """
     version = conn.get_server_version()
-    if version.major * 10000 < _OLDEST:
+    if version.major < _OLDEST:
         raise EnvironmentError_(
-            f"The server is Postgres {version.major}; catalog snapshots need 15 or later.", "Upgrade the database."
+            f"The server is Postgres {version.major}; catalog snapshots need {_OLDEST} or later.",
+            "Upgrade the database.",
         )
-    nested = conn.is_in_transaction()
-    transaction = conn.transaction() if nested else conn.transaction(isolation="repeatable_read", readonly=True)
-    await transaction.start()
-    try:
-        await conn.execute(sql.PIN_RENDERING, timeout=10)
-        facts: dict[str, str] = {}
+    facts: dict[str, str] = {}
+    async with reading(conn):
         for name, query in sql.queries().items():
             try:
                 rows = await conn.fetch(query, timeout=_QUERY_DEADLINE_S)
@@ -101,8 +99,22 @@ async def take_snapshot(conn: Connection) -> Snapshot:
             for key, fact in rows:
                 assert key is not None, f"catalog query {name} returned an unnamed fact: {fact}"
                 assert key not in facts, f"catalog query {name}: two facts are called {key}"
-                facts[key] = _canonical(json.loads(fact) if isinstance(fact, str) else fact)
-        return Snapshot(facts)
+                facts[key] = _canonical(json.loads(fact))
+    return Snapshot(facts)
+
+
+@asynccontextmanager
+async def reading(conn: Connection) -> AsyncIterator[None]:
+    """One moment of the database, rendered the same way whatever the session's settings are; leaves no trace.
+
+    Inside the caller's transaction a savepoint, otherwise a read-only transaction.
+    """
+    nested = conn.is_in_transaction()
+    transaction = conn.transaction() if nested else conn.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    try:
+        await conn.execute(sql.PIN_RENDERING, timeout=10)
+        yield
     finally:
         if not conn.is_closed():
             await transaction.rollback()

@@ -154,7 +154,7 @@ class _Execution:
                 await with_lock_retries(self._whole_file, self.options.locks, self._on_retry)
             else:
                 await self._statement_by_statement()
-        except RefusalError as error:
+        except ToolkitError as error:
             failure = Failure(self.label, 0, 1, "", error.what, error.remedy)
         except _FAILURES as error:
             # TimeoutError is an OSError, but a statement's deadline leaves the connection whole.
@@ -317,7 +317,7 @@ class _Execution:
         """Did it commit before the connection broke? A new connection knows."""
         self.conn.terminate()
         try:
-            async with connected(self.session.dsn) as other:
+            async with connected(self.session.dsn, "toolkit migrate: second look") as other:
                 recorded = await ledger.run_recorded(
                     other, self.session.runner, self.step.migration.version, self._done
                 )

@@ -1,0 +1,127 @@
+"""Files that run outside a transaction: journaled, resumable, and no INVALID index passes for a good one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from tests.integration.migrate.conftest import Write, until
+from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up
+
+Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+
+HEAD = "-- toolkit: transaction=false\n"
+TABLE = {
+    "1_t.sql": "create table public.t (a integer, b integer); insert into t select 1, 1 from generate_series(1, 2);"
+}
+
+
+async def test_each_statement_runs_by_itself_and_the_journal_is_emptied(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {
+        "2_i.sql": HEAD + "create index concurrently i on t (a);\nvacuum t;\ncreate table public.u ();",
+        "rollbacks/2_i.sql": HEAD + "drop index concurrently i;",
+    })  # fmt: skip
+    result = await migrate_up(bare_db, folder)
+    assert result.ok, [s.failure for s in result.steps]
+    conn = await connect(bare_db)
+    assert await conn.fetchval("select count(*) from supabase_migrations.toolkit_journal") == 0
+    assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
+    # Its rollback drops a table silently: not declared, not done. (u is not touched by it, so it goes through.)
+    assert (await migrate_down(bare_db, folder)).ok
+
+
+async def test_an_interrupted_file_goes_on_where_it_stopped(bare_db: str, write: Write, connect: Connect) -> None:
+    folder = write(
+        TABLE | {"2_i.sql": HEAD + "create table public.once ();\nvacuum t;\nselect 1 / 0;\ncreate table last ();"}
+    )
+    result = await migrate_up(bare_db, folder)
+    failure = result.steps[1].failure
+    assert failure is not None
+    assert (failure.statement, failure.line, failure.sqlstate) == (3, 4, "22012")
+    status = await migrate_status(bare_db, folder)
+    assert status.versions[1].state == "interrupted"
+    assert status.versions[1].detail == "2 of 4 statements ran"
+    # A later statement may be corrected, one that ran may not.
+    write({"2_i.sql": HEAD + "create table public.other ();\nvacuum t;\nselect 1;"})
+    with pytest.raises(MigrationRefused, match="edited after 2 of its statements"):
+        await migrate_up(bare_db, folder)
+    write({"2_i.sql": HEAD + "create table public.once ();\nvacuum t;\nselect 1;\ncreate table last ();"})
+    result = await migrate_up(bare_db, folder)
+    assert result.ok
+    assert (await migrate_status(bare_db, folder)).pending == ()
+
+
+async def test_a_failed_index_build_is_reported_and_not_taken_for_success(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    # Two equal rows: the unique build fails and leaves an INVALID index, which IF NOT EXISTS would keep.
+    folder = write(TABLE | {"2_i.sql": HEAD + "create unique index concurrently if not exists i on t (a);"})
+    result = await migrate_up(bare_db, folder)
+    assert result.steps[1].failure is not None
+    assert result.steps[1].failure.sqlstate == "23505"
+    assert (await migrate_status(bare_db, folder)).invalid_indexes == ("public.i on t",)
+    again = await migrate_up(bare_db, folder)
+    failure = again.steps[0].failure
+    assert failure is not None
+    assert "INVALID" in failure.message
+    assert "drop index concurrently i" in failure.remedy
+    # The remedy works.
+    conn = await connect(bare_db)
+    await conn.execute("drop index concurrently i")
+    await conn.execute("delete from t where ctid = (select min(ctid) from t)")
+    assert (await migrate_up(bare_db, folder)).ok
+    assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
+
+
+async def test_an_invalid_index_that_was_there_before_is_not_kept_by_if_not_exists(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently if not exists i on t (a);"})
+    await migrate_up(bare_db, folder, to="1")
+    conn = await connect(bare_db)
+    await conn.execute(
+        "create index i on t (a); update pg_index set indisvalid = false where indexrelid = 'i'::regclass"
+    )
+    result = await migrate_up(bare_db, folder)
+    assert result.steps[0].failure is not None
+    assert "INVALID" in result.steps[0].failure.message
+
+
+async def test_an_index_build_that_was_done_when_the_connection_broke_is_not_built_twice(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect 1 / 0;"})
+    await migrate_up(bare_db, folder)
+    conn = await connect(bare_db)
+    # As if the backend died between the build and its journal entry.
+    await conn.execute("update supabase_migrations.toolkit_journal set state = 'started' where statement_index = 1")
+    write({"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect 1;"})
+    assert (await migrate_up(bare_db, folder)).ok
+
+
+async def test_an_index_build_waits_for_old_transactions_longer_than_the_lock_timeout(
+    bare_db: str, write: Write, connect: Connect, options: Options
+) -> None:
+    """lock_timeout would kill it and leave an INVALID index; the wait stands in nobody's way."""
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);"})
+    await migrate_up(bare_db, folder, to="1")
+    writer, watcher = await connect(bare_db), await connect(bare_db)
+    transaction = writer.transaction()
+    await transaction.start()
+    await writer.execute("insert into t values (9, 9)")
+    seen: list[Progress] = []
+    running = asyncio.create_task(migrate_up(bare_db, folder, options=options, on_progress=seen.append))
+    # Ten times the lock timeout of `options`: the build waits for our transaction all the while.
+    await until(watcher, """
+        select exists (select from pg_stat_activity where query like '%create index concurrently%'
+          and pid <> pg_backend_pid() and datname = current_database() and wait_event_type = 'Lock'
+          and clock_timestamp() - query_start > '500 ms')
+    """)  # fmt: skip
+    await transaction.commit()
+    result = await asyncio.wait_for(running, 30)
+    assert result.ok, [s.failure for s in result.steps]

@@ -1,0 +1,27 @@
+"""Digests of rows: sums of hashes, so that neither the order of rows nor memory matters."""
+
+from __future__ import annotations
+
+COLUMNS = """
+    select a.attname::text as name from pg_catalog.pg_attribute a
+    where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum
+"""
+# Each value is hashed together with its row's key, so that values swapped between rows are noticed; N and V tell
+# NULL from every text. Two seeds: one 64-bit sum alone could be met by chance.
+COLUMN_DIGEST = """
+    coalesce(sum(hashtextextended({key} || chr(31) || coalesce('V' || {column}::text, 'N'), 1)::numeric), 0)::text
+    || ':' ||
+    coalesce(sum(hashtextextended({key} || chr(31) || coalesce('V' || {column}::text, 'N'), 2)::numeric), 0)::text
+"""
+TABLE_DIGEST = "select count(*) as rows{digests} from {table}{where}"
+ROW_FINGERPRINTS = """
+    select {key} as key, md5(concat_ws(chr(31), {values})) as digest from {table}{where}
+"""
+ROW_VALUE = "coalesce('V' || {column}::text, 'N')"
+TABLES = """
+    select n.nspname::text || '.' || c.relname::text as name
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and not c.relispartition and n.nspname !~ '^pg_'
+      and n.nspname not in ('information_schema', 'supabase_migrations')
+    order by 1
+"""
