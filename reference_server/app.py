@@ -8,51 +8,40 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import asyncpg
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client.core import Metric
 
-from reference_server.api import health
+from reference_server.api import articles, events, health, internal, legacy_websocket, processes
+from reference_server.api.legacy_run import RunTools
+from reference_server.api.legacy_runs import LegacyGenerations
 from reference_server.api.metrics import Metrics
 from reference_server.api.middleware import RequestMiddleware
 from reference_server.api.responses import Json, install_error_handlers
 from reference_server.api.transport import TransportFlag
 from reference_server.errors import StartRefused
+from reference_server.event_parts import DATABASE_TROUBLE, EventParts
+from reference_server.generation.deterministic_writer import DeterministicWriter
+from reference_server.generation.service import GenerationService, ServiceSettings
+from reference_server.generation.writer import ContentWriter
 from reference_server.log import redacted
+from reference_server.parts import Parts
+from reference_server.realtime.bindings import parse_bindings
+from reference_server.realtime.feed import ChangeFeed
+from reference_server.realtime.limits import Limits
+from reference_server.realtime.policies import ChannelPolicies
+from reference_server.realtime.router import realtime_routes
+from reference_server.realtime.service import RealtimeService
 from reference_server.settings import Role, Settings
+from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema
 from reference_server.tokens import TokenVerifier
 from toolkit.contract.requests import Transport
 
 FIRST = asyncio.FIRST_COMPLETED
 log = structlog.get_logger(__name__)
-
-
-class Parts:
-    """Everything one process runs, and what its health says."""
-
-    def __init__(self, settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> None:
-        self.settings = settings
-        self.roles = roles
-        self.pool = pool
-        self.schema = schema
-        self.metrics = Metrics()
-        self.transport = TransportFlag(settings.generation_transport)
-        self.verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
-        self.draining = False
-
-    def replication_check(self) -> dict[str, Any]:
-        return {"status": "off"}
-
-    def workers_check(self) -> dict[str, Any]:
-        return {"status": "off"}
-
-    async def gather_facts(self) -> list[Metric]:
-        return []
 
 
 def build_app(parts: Parts) -> FastAPI:
@@ -72,7 +61,61 @@ def build_app(parts: Parts) -> FastAPI:
         max_bytes=parts.settings.request_max_bytes,
     )
     app.include_router(health.router)
+    if Role.API in parts.roles:
+        for router in (processes.router, events.router, articles.router, internal.router, legacy_websocket.router):
+            app.include_router(router)
+    if parts.events.realtime is not None:
+        app.router.routes.extend(realtime_routes(parts.events.realtime))
     return app
+
+
+def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> Parts:
+    """Every part of a process with these roles, none of them started."""
+    metrics = Metrics()
+    verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
+    writer = _writer(settings)
+    realtime = None
+    if Role.REALTIME in roles:
+        limits = Limits(users=settings.realtime_max_users)
+        realtime = RealtimeService(
+            verifier=verifier,
+            feed=ChangeFeed(settings.dsn),
+            parse_bindings=parse_bindings,
+            policies=ChannelPolicies(settings.dsn, timeout_s=limits.policy_s),
+            limits=limits,
+        )
+    service_settings = ServiceSettings(
+        prompt_timeout_minutes=settings.prompt_timeout_minutes,
+        retry_base_seconds=settings.retry_base_seconds,
+        lease_seconds=settings.task_lease_seconds,
+    )
+    return Parts(
+        settings=settings,
+        roles=roles,
+        pool=pool,
+        verifier=verifier,
+        transport=TransportFlag(settings.generation_transport),
+        service=GenerationService(pool, service_settings),
+        legacy=LegacyGenerations(RunTools(pool, writer, settings.legacy_heartbeat_seconds), metrics),
+        events=EventParts(
+            pool,
+            schema,
+            realtime=realtime,
+            make_worker=None,
+            poll_s=settings.schema_poll_seconds,
+            start_deadline_s=settings.startup_deadline_seconds,
+        ),
+        metrics=metrics,
+    )
+
+
+def _writer(settings: Settings) -> ContentWriter:
+    return DeterministicWriter(
+        settings.writer_seed,
+        step_latency_s=settings.writer_step_latency_ms / 1000,
+        failure_rate=settings.writer_failure_rate,
+        sections=settings.writer_sections,
+    )
 
 
 class ServerProcess:
@@ -90,13 +133,43 @@ class ServerProcess:
         with self._signals(), contextlib.closing(self._listen()) as listener:
             async with self._pool() as pool:
                 schema = await self._schema(pool)
-                parts = Parts(self.settings, self.roles, pool, schema)
-                await self._serve(parts, listener)
+                parts = wire(self.settings, self.roles, pool, schema)
+                try:
+                    await self._start(parts)
+                    await self._serve(parts, listener)
+                finally:
+                    await self._drain(parts)
+
+    async def _start(self, parts: Parts) -> None:
+        try:
+            async with asyncio.timeout(self.settings.startup_deadline_seconds * 2):
+                await parts.events.start()
+        except DATABASE_TROUBLE as error:
+            raise StartRefused(
+                f"a part could not start ({type(error).__name__}: {redacted(str(error))}); Realtime needs "
+                "wal_level=logical, a free replication slot and a role that may replicate"
+            ) from error
+
+    async def _drain(self, parts: Parts) -> None:
+        """Put every part to rest, each within the grace period. Safe to call twice."""
+        grace = self.settings.shutdown_grace_seconds
+        for name, ending in (
+            ("legacy generations", parts.legacy.stop),
+            ("worker", parts.events.stop_worker),
+            ("realtime", lambda: parts.events.stop_realtime(grace / 2)),
+            ("token verifier", parts.verifier.aclose),
+        ):
+            try:
+                async with asyncio.timeout(grace):
+                    await ending()
+            except Exception as error:  # one part's trouble must not keep the others from ending
+                log.exception("a part did not end in order", part=name, cause=repr(error))
 
     async def _serve(self, parts: Parts, listener: socket.socket) -> None:
         config = uvicorn.Config(
             build_app(parts),
             ws="websockets-sansio",
+            ws_max_size=Limits().frame_bytes,
             ws_per_message_deflate=False,
             loop="none",
             lifespan="off",
@@ -121,10 +194,13 @@ class ServerProcess:
             await asyncio.wait({serving, stopping}, return_when=FIRST)
             stopping.cancel()
         finally:
+            # New work is refused first; then what runs is put to rest while answers still reach clients.
             parts.draining = True
+            for listening in server.servers if server.started else ():
+                listening.close()
+            await self._drain(parts)
             server.should_exit = True
-            async with asyncio.timeout(self.settings.shutdown_grace_seconds + 2):
-                await serving
+            await asyncio.wait({serving}, timeout=self.settings.shutdown_grace_seconds + 2)
 
     def _listen(self) -> socket.socket:
         try:
@@ -151,13 +227,8 @@ class ServerProcess:
         deadline = asyncio.get_running_loop().time() + settings.startup_deadline_seconds
         while not self._stop.is_set():
             try:
-                return await asyncpg.create_pool(
-                    settings.dsn,
-                    min_size=1,
-                    max_size=settings.database_pool_size,
-                    timeout=min(10.0, settings.startup_deadline_seconds),
-                    command_timeout=settings.database_deadline_seconds,
-                    server_settings={"application_name": "reference_server"},
+                return await open_pool(
+                    settings.dsn, max_size=settings.database_pool_size, deadline_s=settings.database_deadline_seconds
                 )
             except (asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError, ValueError) as error:
                 raise StartRefused(f"DATABASE_URL does not work: {redacted(str(error))}") from None

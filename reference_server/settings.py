@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: Seconds = 10.0
     schema_poll_seconds: Seconds = 2.0
 
+    realtime_max_users: int = Field(200, ge=1, le=100_000)
+
     legacy_heartbeat_seconds: Seconds = 30.0
     legacy_idle_seconds: Seconds = 600.0
 
@@ -111,6 +113,11 @@ class Settings(BaseSettings):
                 "OPENAI_BASE_URL: the LLM writer needs OPENAI_BASE_URL and OPENAI_MODEL; set both or neither"
             )
         return self
+
+    @property
+    def legacy_silence_seconds(self) -> float:
+        """A legacy run that gave no sign of life for so long has died with its server."""
+        return self.legacy_heartbeat_seconds * 3
 
     @property
     def dsn(self) -> str:

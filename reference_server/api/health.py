@@ -10,7 +10,9 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from reference_server.api.gathered import gather
 from reference_server.api.responses import Json
+from reference_server.parts import Parts, parts_of
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
@@ -29,11 +31,11 @@ async def live() -> Json:
     responses={503: {"description": "Something it needs is away; `checks` says what."}},
 )
 async def ready(request: Request) -> Json:
-    parts = request.app.state.parts
+    parts = parts_of(request)
     checks = {
         "database": await _database(parts),
-        "replication": parts.replication_check(),
-        "workers": parts.workers_check(),
+        "replication": parts.events.replication_check(),
+        "workers": parts.events.workers_check(),
     }
     if parts.draining:
         checks["process"] = {"status": "failing", "detail": "shutting down"}
@@ -49,19 +51,17 @@ async def ready(request: Request) -> Json:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    parts = request.app.state.parts
-    return Response(
-        parts.metrics.render(await parts.gather_facts()), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    parts = parts_of(request)
+    return Response(parts.metrics.render(await gather(parts)), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _database(parts: Any) -> dict[str, Any]:
+async def _database(parts: Parts) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PROBE_DEADLINE_S):
             await parts.pool.fetchval("select 1")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
         log.warning("database probe failed", error=repr(error))
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}
-    if not parts.schema.legacy:
+    if not parts.events.schema.legacy:
         return {"status": "failing", "detail": "the schema is missing: run `toolkit migrate up`"}
-    return {"status": "ok", "schema": "migrated" if parts.schema.migrated else "legacy"}
+    return {"status": "ok", "schema": "migrated" if parts.migrated else "legacy"}

@@ -17,12 +17,16 @@ from starlette.responses import Response
 from reference_server.errors import (
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     Invalid,
     MethodNotAllowed,
     NotFound,
     ServerError,
     Unavailable,
 )
+from reference_server.generation import errors as generation
+from reference_server.generation.errors import GenerationError
+from reference_server.store.pool import CommitUnknown
 from toolkit.contract.statuses import IllegalTransition
 
 log = structlog.get_logger(__name__)
@@ -79,6 +83,14 @@ def worded(error: BaseException) -> ServerError:
     match error:
         case ServerError():
             return error
+        case GenerationError():
+            return _generation(error)
+        case CommitUnknown():
+            return Unavailable(
+                "the database was lost while it committed; the request may or may not have been carried out",
+                code="outcome_unknown",
+                remedy="Read the process's state, or repeat the request with the same Idempotency-Key.",
+            )
         case IllegalTransition():
             return illegal_transition(error)
         case RequestValidationError():
@@ -97,6 +109,23 @@ def worded(error: BaseException) -> ServerError:
             return Unavailable("the database cannot be reached", code="database_unavailable")
         case _:
             return ServerError("the server failed to handle the request")
+
+
+_GENERATION: dict[type[GenerationError], type[ServerError]] = {
+    generation.NotFound: NotFound,
+    generation.NotMember: Forbidden,
+    generation.ActionNotAllowed: Conflict,
+    generation.NotWaiting: Conflict,
+    generation.UnexpectedResponse: Conflict,
+    generation.IdempotencyKeyReused: Conflict,
+}
+
+
+def _generation(error: GenerationError) -> ServerError:
+    """What a use case refused; whatever has no status of its own is a wrong request."""
+    kind = _GENERATION.get(type(error), Invalid)
+    facts = {name: _plain(value) for name, value in vars(error).items() if name not in ("code", "remedy")}
+    return kind(str(error), code=error.code, remedy=error.remedy, details=facts)
 
 
 def illegal_transition(error: IllegalTransition) -> Conflict:
@@ -118,8 +147,16 @@ def install_error_handlers(app: FastAPI) -> None:
         return error_response(problem, request.scope["state"]["request_id"])
 
     # A TimeoutError in here is the database's: the request's own deadline shows as one in the middleware only.
-    kinds: list[type[Exception]] = [ServerError, IllegalTransition, RequestValidationError, HTTPException]
-    for kind in (*kinds, *_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY):
+    kinds: list[type[Exception]] = [
+        ServerError,
+        GenerationError,
+        CommitUnknown,
+        IllegalTransition,
+        RequestValidationError,
+        HTTPException,
+    ]
+    kinds += [*_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY]
+    for kind in kinds:
         app.add_exception_handler(kind, handle)
 
 

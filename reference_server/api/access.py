@@ -1,0 +1,95 @@
+"""Who may do what with a process: decided here for every route.
+
+The service role may do anything. The owner may do anything with what is theirs. Members of a
+process's organisation may read it. For everybody else it does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Path, Query, Request
+
+from reference_server.api.auth import Caller, CallerDep
+from reference_server.errors import Conflict, Forbidden, NotFound
+from reference_server.generation.errors import NotFound as GenerationNotFound
+from reference_server.generation.views import ArticleView
+from reference_server.parts import Parts, parts_of
+from reference_server.store import reads
+from reference_server.store.reads import Access
+
+ProcessId = Annotated[UUID, Path(description="The process id that start returned.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A process the caller may at least read."""
+
+    process_id: UUID
+    access: Access
+    caller: Caller
+
+
+async def readable_process(process_id: ProcessId, request: Request, caller: CallerDep) -> Granted:
+    """Dependency of the routes that read a process. Raises NotFound."""
+    structlog.contextvars.bind_contextvars(process_id=str(process_id))
+    access = await reads.process_access(parts_of(request).pool, process_id, caller.user_id)
+    if access is None or not _may_read(caller, access.user_id, member=access.member):
+        raise GenerationNotFound("process", process_id)
+    return Granted(process_id, access, caller)
+
+
+async def owned_process(granted: Annotated[Granted, Depends(readable_process)]) -> Granted:
+    """Dependency of the routes that change a process. Raises NotFound, Forbidden."""
+    if not (granted.caller.is_service or granted.caller.user_id == granted.access.user_id):
+        raise Forbidden("only its owner may change this process", code="owner_required")
+    return granted
+
+
+async def steerable_process(request: Request, granted: Annotated[Granted, Depends(owned_process)]) -> Granted:
+    """Dependency of the commands that only processes of the Realtime transport take. Raises Conflict too."""
+    parts_of(request).require_migrated()
+    if granted.access.transport != "realtime":
+        raise other_transport(granted.process_id)
+    return granted
+
+
+def other_transport(process_id: UUID) -> Conflict:
+    return Conflict(
+        f"process {process_id} is driven by its legacy WebSocket",
+        code="other_transport",
+        remedy="Send the command over that socket, or let it end and POST …/resume, which moves the process over.",
+        details={"transport": "websocket"},
+    )
+
+
+def check_article(caller: Caller, article: ArticleView) -> None:
+    """Raises NotFound unless the caller may read the article."""
+    if not _may_read(caller, article.owner_user_id, member=article.is_member):
+        raise GenerationNotFound("article", article.id)
+
+
+async def check_organization(parts: Parts, caller: Caller, organization_id: UUID | None) -> None:
+    """Raises NotFound when the caller does not belong to the organisation."""
+    if organization_id is None or caller.is_service:
+        return
+    if caller.user_id is None or not await reads.is_member(parts.pool, organization_id, caller.user_id):
+        raise NotFound(
+            f"you belong to no organisation {organization_id}",
+            code="organization_not_found",
+            remedy="Leave organization_id out, or ask to be added to the organisation.",
+        )
+
+
+def _may_read(caller: Caller, owner: str, *, member: bool) -> bool:
+    return caller.is_service or caller.user_id == owner or member
+
+
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows of one page.")]
+Cursor = Annotated[str | None, Query(max_length=200, description="next_cursor of the page before.")]
+Readable = Annotated[Granted, Depends(readable_process)]
+Owned = Annotated[Granted, Depends(owned_process)]
+Steerable = Annotated[Granted, Depends(steerable_process)]

@@ -1,0 +1,102 @@
+"""Routes of a process's event log and of its Realtime channel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+
+from reference_server.api import schemas
+from reference_server.api.access import Owned, Readable
+from reference_server.api.documented import errors
+from reference_server.api.processes import subscription_info
+from reference_server.errors import Invalid
+from reference_server.parts import parts_of
+
+router = APIRouter(prefix="/api/articles/generation/{process_id}", tags=["events"])
+
+LARGEST_SEQUENCE = 2_147_483_647
+_EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_HEADERS = {
+    "X-Last-Sequence": {
+        "description": "The highest sequence ever allocated for the process.",
+        "schema": {"type": "integer"},
+    },
+    "X-Oldest-Sequence": {"description": "The lowest still stored, 0 for none.", "schema": {"type": "integer"}},
+}
+
+
+@router.get(
+    "/events",
+    summary="Events after a sequence, ascending",
+    responses={**errors(404), 200: {"headers": _HEADERS, "description": "A page; empty at the end."}},
+)
+async def list_events(
+    *,
+    request: Request,
+    response: Response,
+    granted: Readable,
+    since_sequence: Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    event_types: Annotated[str | None, Query(max_length=2000, description="Comma list; all when left out.")] = None,
+) -> list[schemas.Event]:
+    parts = parts_of(request)
+    parts.require_migrated()
+    page = await parts.service.events(
+        granted.process_id, since_sequence=since_sequence, limit=limit, event_types=_event_types(event_types)
+    )
+    response.headers["X-Last-Sequence"] = str(page.last_sequence)
+    response.headers["X-Oldest-Sequence"] = str(page.oldest_sequence)
+    return [schemas.Event(**asdict(event)) for event in page.events]
+
+
+@router.post("/events/{event_id}/acknowledge", summary="Mark an event as seen", responses=errors(403, 404))
+async def acknowledge(
+    request: Request, granted: Owned, event_id: Annotated[UUID, Path(description="The event's id.")]
+) -> schemas.Acknowledged:
+    parts = parts_of(request)
+    parts.require_migrated()
+    await parts.service.acknowledge(granted.process_id, event_id, granted.caller.user_id or granted.caller.role)
+    return schemas.Acknowledged(event_id=event_id)
+
+
+@router.post(
+    "/test-event", status_code=201, summary="Append a test event, to see it arrive", responses=errors(403, 404)
+)
+async def append_test_event(
+    request: Request, granted: Owned, body: Annotated[schemas.TestEventBody | None, Body()] = None
+) -> schemas.TestEventCreated:
+    parts = parts_of(request)
+    parts.require_migrated()
+    event = await parts.service.test_event(granted.process_id, (body or schemas.TestEventBody()).message)
+    return schemas.TestEventCreated(event_id=event.id, event_sequence=event.event_sequence)
+
+
+@router.get("/realtime-info", summary="How to subscribe to a process", responses=errors(404))
+async def realtime_info(request: Request, granted: Readable) -> schemas.RealtimeInfo:
+    parts = parts_of(request)
+    parts.require_migrated()
+    view = await parts.service.get(granted.process_id)
+    return schemas.RealtimeInfo(
+        process_id=granted.process_id,
+        realtime_channel=view.realtime_channel,
+        subscription_info=subscription_info(granted.process_id),
+        current_status=view.status,
+        last_event_sequence=view.last_event_sequence,
+        last_updated=view.updated_at,
+    )
+
+
+def _event_types(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if not _EVENT_TYPE.fullmatch(name):
+            message = "must be a comma list of event types such as step_started,step_completed"
+            raise Invalid(
+                f"query.event_types: {message}",
+                details=[{"field": "query.event_types", "message": message, "type": "event_type"}],
+            )
+    return names

@@ -1,0 +1,51 @@
+"""Routes for operators: the task queue and the transport flag."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import structlog
+from fastapi import APIRouter, Request
+
+from reference_server.api import schemas
+from reference_server.api.auth import CallerDep, ServiceDep
+from reference_server.api.documented import errors
+from reference_server.parts import parts_of
+from toolkit.contract.requests import Transport
+
+router = APIRouter(prefix="/api/internal", tags=["internal"])
+log = structlog.get_logger(__name__)
+
+
+@router.get("/background-tasks/status", summary="The task queue and its workers", responses=errors())
+async def background_tasks_status(request: Request, caller: CallerDep) -> schemas.TaskStatus:
+    parts = parts_of(request)
+    parts.require_migrated()
+    status = await parts.service.queue_status()
+    workers = [asdict(worker) for worker in status.workers]
+    if not caller.is_service:
+        # How many and how alive is everybody's to see; which machines, the operators'.
+        hidden = ("worker_id", "hostname")
+        workers = [{key: value for key, value in worker.items() if key not in hidden} for worker in workers]
+    return schemas.TaskStatus(**{**asdict(status), "workers": workers})
+
+
+@router.get("/transport", summary="Which transport new processes use", responses=errors(403))
+async def get_transport(request: Request, _caller: ServiceDep) -> schemas.TransportState:
+    return schemas.TransportState(transport=parts_of(request).transport.current)
+
+
+@router.put(
+    "/transport",
+    summary="Switch the transport of new processes",
+    description="This API process alone, until it restarts; running processes end on the transport they began with.",
+    responses=errors(403),
+)
+async def put_transport(request: Request, _caller: ServiceDep, body: schemas.TransportBody) -> schemas.TransportState:
+    parts = parts_of(request)
+    if body.transport is not Transport.WEBSOCKET:
+        await parts.events.refresh()
+        parts.require_migrated()
+    before, parts.transport.current = parts.transport.current, body.transport
+    log.info("transport switched", before=str(before), after=str(body.transport))
+    return schemas.TransportState(transport=body.transport)

@@ -1,0 +1,185 @@
+"""The legacy WebSocket: who may open one, and the frames of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+
+from reference_server.api import legacy_frames as frames
+from reference_server.api.auth import Caller, identify, identify_token
+from reference_server.api.legacy_run import LegacyRun
+from reference_server.api.legacy_runs import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
+from reference_server.api.schemas import StartBody
+from reference_server.errors import ServerError
+from reference_server.generation.context import ArticleContext, ContextUnreadable, to_json
+from reference_server.parts import Parts, parts_of
+from reference_server.store import legacy, processes, reads
+from reference_server.store.legacy import Saved
+from toolkit.contract.statuses import Status
+
+log = structlog.get_logger(__name__)
+router = APIRouter()
+
+ACQUIRE_DEADLINE_S = 10.0
+
+
+@router.websocket("/api/articles/ws/generate")
+@router.websocket("/articles/ws/generate")
+async def legacy_websocket(websocket: WebSocket) -> None:
+    """A new generation, or with `process_id` one that is resumed. The token is a parameter or the header."""
+    parts = parts_of(websocket)
+    await websocket.accept()
+    socket = ClientSocket(websocket)
+    parts.metrics.legacy_sockets.inc()
+    try:
+        caller = await _caller(parts, websocket)
+        if parts.draining:
+            raise Refused(RESTART, "restarting")
+        run = await _run(parts, socket, caller, websocket.query_params)
+        if run is not None:
+            structlog.contextvars.bind_contextvars(process_id=str(run.process_id))
+            await _converse(parts, socket, run)
+    except Refused as refusal:
+        if refusal.message is not None:
+            await _try_send(socket, frames.failure("start", refusal.message))
+        await socket.close(refusal.code, refusal.reason)
+    except ServerError as error:
+        await _try_send(socket, frames.failure("start", f"{error.message}. {error.remedy}"))
+        await socket.close(POLICY if error.status < 500 else INTERNAL, error.code)
+    except Exception:
+        log.exception("legacy socket broke")
+        await socket.close(INTERNAL, "internal_error")
+    finally:
+        parts.metrics.legacy_sockets.dec()
+
+
+async def _caller(parts: Parts, websocket: WebSocket) -> Caller:
+    token = websocket.query_params.get("token")
+    if token:
+        return await identify_token(parts.verifier, token)
+    return await identify(parts.verifier, websocket.headers.get("authorization"))
+
+
+async def _run(parts: Parts, socket: ClientSocket, caller: Caller, query: Mapping[str, str]) -> LegacyRun | None:
+    """The run this socket drives; None when the client left before it began. Raises Refused."""
+    process_id = query.get("process_id")
+    if process_id:
+        try:
+            wanted = UUID(process_id)
+        except ValueError:
+            raise Refused(POLICY, "invalid_process_id", f"{process_id[:60]!r} is not a process id") from None
+        return await _resumed(parts, socket, caller, wanted)
+    if not parts.transport.websocket_allowed:
+        raise Refused(
+            POLICY,
+            "transport_unavailable",
+            "new generations are started with POST /api/articles/generation/start at present",
+        )
+    try:
+        async with asyncio.timeout(parts.settings.legacy_idle_seconds):
+            first = await socket.receive()
+    except TimeoutError:
+        raise Refused(NORMAL, "idle_timeout", "no start request came") from None
+    if first is None:
+        return None
+    try:
+        body = StartBody.model_validate(frames.parse_object(first))
+    except frames.BadFrame as error:
+        raise Refused(POLICY, "validation_failed", str(error)) from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "start request"
+        raise Refused(POLICY, "validation_failed", f"{where}: {problem['msg']}") from None
+    return await _started(parts, socket, caller, body)
+
+
+async def _started(parts: Parts, socket: ClientSocket, caller: Caller, body: StartBody) -> LegacyRun:
+    if caller.user_id is None:
+        raise Refused(POLICY, "user_required", "the token names no user a process could belong to")
+    template = body.style_template_id
+    if template is not None and not caller.is_service:
+        async with parts.pool.acquire(timeout=ACQUIRE_DEADLINE_S) as db:
+            if not await processes.may_use_template(db, template, caller.user_id):
+                raise Refused(POLICY, "not_a_member", f"style template {template} is not yours")
+    context = to_json(ArticleContext(body.request()))
+    mark = str(uuid.uuid4())
+    status = Status.AUTO_PROGRESSING if body.auto_mode else Status.IN_PROGRESS
+    process_id = await legacy.insert(
+        parts.pool,
+        user_id=caller.user_id,
+        organization_id=None,
+        status=status,
+        context=context,
+        image_mode=body.image_mode,
+        image_settings=body.image_settings,
+        style_template_id=template,
+        runner=mark,
+    )
+    return await parts.legacy.start(process_id, mark, Saved(status, "start", None, 0, context), socket)
+
+
+async def _resumed(parts: Parts, socket: ClientSocket, caller: Caller, process_id: UUID) -> LegacyRun:
+    access = await reads.process_access(parts.pool, process_id, caller.user_id)
+    if access is None or not (caller.is_service or caller.user_id == access.user_id):
+        raise Refused(POLICY, "process_not_found", f"there is no process {process_id} of yours")
+    if access.transport != "websocket":
+        raise Refused(
+            POLICY, "other_transport", "this process is steered over HTTP and followed over Realtime, not over a socket"
+        )
+    if (run := parts.legacy.run_of(process_id)) is not None:
+        await run.attach(socket)
+        return run
+    mark = str(uuid.uuid4())
+    saved = await legacy.take_over(parts.pool, process_id, mark)
+    if saved is None:
+        raise Refused(POLICY, "process_over", f"the process is {access.status}; there is nothing to go on with")
+    try:
+        return await parts.legacy.start(process_id, mark, saved, socket)
+    except (ContextUnreadable, ValueError) as error:
+        raise Refused(POLICY, "unreadable_process", f"what is stored of the process cannot be used: {error}") from None
+
+
+async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun) -> None:
+    """Read the client's frames until it leaves, falls silent, or the run is over."""
+    over = asyncio.create_task(parts.legacy.wait(run))
+    try:
+        while not over.done():
+            reading = asyncio.create_task(socket.receive())
+            await asyncio.wait(
+                {reading, over}, timeout=parts.settings.legacy_idle_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})
+                if not over.done():
+                    log.info("the client fell silent: cancelled", process_id=str(run.process_id))
+                    await parts.legacy.cancel(run)
+                    raise Refused(NORMAL, "idle_timeout", "the generation was cancelled: no frame came from the client")
+                return
+            frame = reading.result()
+            if frame is None:
+                return
+            try:
+                response = frames.parse_response(frame)
+            except frames.BadFrame as error:
+                await _try_send(socket, frames.failure(run.step, str(error)))
+                continue
+            if response is not None:
+                await run.answer(response)
+    finally:
+        over.cancel()
+        run.detach(socket)
+
+
+async def _try_send(socket: ClientSocket, frame: dict[str, Any]) -> None:
+    try:
+        await socket.send(frame)
+    except ConnectionError:
+        log.info("the client left before it could be told")

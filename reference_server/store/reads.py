@@ -1,0 +1,51 @@
+"""Reads that the API needs on the legacy schema too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+DEADLINE_S = 10
+
+# What decides who may do what, and nothing else.
+_ACCESS = """
+select s.user_id, s.organization_id, s.status::text as status,
+       coalesce(s.process_metadata ->> 'transport', 'websocket') as transport,
+       exists (select from organization_members m
+               where m.organization_id = s.organization_id and m.user_id = $2) as member
+from generated_articles_state s where s.id = $1
+"""
+_MEMBERSHIP = "select exists (select from organization_members where organization_id = $1 and user_id = $2)"
+
+# The row as one JSON value: whatever columns there are, the statement's result type stays the same, so
+# that a migration under a running server makes no prepared statement invalid.
+_STATE = "select to_jsonb(s) as state from generated_articles_state s where s.id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whose a process is. `member`: the asking user belongs to its organisation."""
+
+    user_id: str
+    organization_id: UUID | None
+    status: str
+    transport: str
+    member: bool
+
+
+async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | None) -> Access | None:
+    row = await pool.fetchrow(_ACCESS, process_id, user_id, timeout=DEADLINE_S)
+    return None if row is None else Access(**row)
+
+
+async def is_member(pool: asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:
+    return bool(await pool.fetchval(_MEMBERSHIP, organization_id, user_id, timeout=DEADLINE_S))
+
+
+async def process_state(pool: asyncpg.Pool, process_id: UUID) -> dict[str, Any] | None:
+    """The whole row by column name, times as ISO 8601 text; on the legacy schema it has fewer columns."""
+    state: dict[str, Any] | None = await pool.fetchval(_STATE, process_id, timeout=DEADLINE_S)
+    return state
