@@ -1,0 +1,76 @@
+"""Keeps the leases of the tasks a worker runs, and tells it which it has lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from reference_server.store import tasks
+from reference_server.workers.link import LINK_ERRORS, Backoff, dedicated
+
+log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """Beats on its own connection every `interval_s`, at most a third of the lease.
+
+    `running` gives the tokens in use; `lost` is told those that no longer hold their task. When no
+    beat has gone through for a whole lease, all of them count as lost.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        name: str,
+        interval_s: float,
+        lease_s: float,
+        running: Callable[[], Collection[UUID]],
+        lost: Callable[[UUID, str], None],
+    ) -> None:
+        if not 0 < interval_s <= lease_s / 3 + 1e-9:
+            raise ValueError(
+                f"a heartbeat every {interval_s:g} s does not fit a lease of {lease_s:g} s; "
+                f"use at most {lease_s / 3:g} s"
+            )
+        self._dsn = dsn
+        self._name = name
+        self._interval_s = interval_s
+        self._lease_s = lease_s
+        self._running = running
+        self._lost = lost
+        self.last_beat = time.monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        backoff = Backoff()
+        while True:
+            try:
+                async with dedicated(self._dsn, f"{self._name} heartbeat", max(1.0, self._lease_s / 3)) as connection:
+                    while True:
+                        await self._beat(connection)
+                        backoff.succeeded()
+                        await asyncio.sleep(self._interval_s)
+            except LINK_ERRORS as error:
+                log.warning("heartbeat interrupted", error=repr(error), tasks=len(self._running()))
+                self._give_up_if_silent()
+                await backoff.wait()
+
+    async def _beat(self, connection: asyncpg.Connection) -> None:
+        tokens = tuple(self._running())
+        if tokens:
+            surviving = await tasks.heartbeat(connection, tokens)
+            for token in tokens:
+                if token not in surviving:
+                    self._lost(token, "its claim was taken away")
+        self.last_beat = time.monotonic()
+
+    def _give_up_if_silent(self) -> None:
+        if time.monotonic() - self.last_beat > self._lease_s:
+            for token in tuple(self._running()):
+                self._lost(token, "no heartbeat went through for a whole lease")
