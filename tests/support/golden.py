@@ -12,7 +12,6 @@ expected), or named as not compared (`Difference.change is None`). There is no f
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import re
 import socket
@@ -20,7 +19,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ def edit(pattern: str, replacement: str) -> Callable[[Steps], Steps]:
 
     def change(steps: Steps) -> Steps:
         changed = [
-            dataclasses.replace(step, text=re.sub(pattern, replacement, step.text))
+            replace(step, text=re.sub(pattern, replacement, step.text))
             if step.dir in {"server", "http"} and step.text is not None
             else step
             for step in steps
@@ -140,7 +139,7 @@ def last_leave_by_closing(name: str) -> Callable[[Steps], Steps]:
     def change(steps: Steps) -> Steps:
         gone = re.findall(r'"phx_ref":"([^"]+)"', steps[-1].text or "")[-1]
         at = next(i for i, step in enumerate(steps) if gone in (step.text or "") and '"joins":{}' in (step.text or ""))
-        closing = Step(steps[0].case, steps[0].vsn, 0, "client", conn=name, note="websocket closed by client")
+        closing = replace(steps[at], dir="client", text=None, conn=name, note="websocket closed by client")
         return [*steps[:at], closing, *steps[at:]]
 
     return change
@@ -266,6 +265,8 @@ class Replay:
             if frame is None:
                 assert "closed by client" in step.note, step
                 await opened.connection.close()
+                if at + 1 < len(steps):  # the recorded pause, in which the server noticed
+                    await asyncio.sleep(min((steps[at + 1].ms - step.ms) / 1000 * TIME_SCALE, SILENCE_S))
             else:
                 with suppress(ConnectionClosed):  # a close while sending is what the next step expects, or not
                     await opened.connection.send(self._tokens.fill(frame) if isinstance(frame, str) else frame)

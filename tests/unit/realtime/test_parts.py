@@ -22,6 +22,7 @@ from reference_server.realtime.outbox import Outbox
 from reference_server.realtime.presence import Presence
 from reference_server.realtime.subscriptions import Change
 from reference_server.tokens import VerifiedToken
+from tests.support.waiting import until
 
 TOKEN = VerifiedToken({"role": "anon"}, "anon", None, 1e12)
 
@@ -163,10 +164,44 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
         await outbox.run()
 
 
-def test_bytes_count_as_well_as_frames() -> None:
+async def test_bytes_count_as_well_as_frames() -> None:
     outbox = Outbox(SlowClient().send, replace(Limits(), queue_bytes=1_000), list)
-    outbox.put("x" * 1_001)
+    for frame in ("taken", "in hand", "x" * 1_000):
+        outbox.put(frame)
+        assert not outbox.overflowed
+    outbox.put("x")
     assert outbox.overflowed
+
+
+async def test_a_willing_client_gets_frames_at_once_and_in_order() -> None:
+    client = SlowClient()
+    outbox = Outbox(client.send, Limits(), list)
+    outbox.put("first")
+    assert [event["text"] for event in client.taken] == ["first"]
+    outbox.put("second")  # the client stalls here; what follows waits behind it
+    outbox.put("third")
+    client.released.set()
+    writer = asyncio.create_task(outbox.run())
+    await until(lambda: len(client.taken) == 3, "the frames that waited")
+    outbox.put("fourth")
+    outbox.close(1000)
+    async with asyncio.timeout(5):
+        await writer
+    assert [event.get("text") for event in client.taken] == ["first", "second", "third", "fourth", None]
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("websocket.send after close")])
+async def test_a_client_that_is_gone_ends_the_outbox_quietly(error: Exception) -> None:
+    async def send(event: MutableMapping[str, Any]) -> None:
+        raise error
+
+    outbox = Outbox(send, Limits(), list)
+    outbox.put("one")
+    outbox.put("two")
+    outbox.close(1000)
+    async with asyncio.timeout(5):
+        await outbox.run()
+    assert outbox.sent == 0
 
 
 @pytest.mark.parametrize("body", [None, [], {"messages": 5}, {"messages": [5]}, {"messages": [{"topic": []}]}])
