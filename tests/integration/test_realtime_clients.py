@@ -75,6 +75,9 @@ async def test_python_client_receives_changes_broadcasts_and_presence(endpoint: 
         assert [message["payload"]["from"] for message in broadcasts] == ["itself", "other"]
         assert any(getattr(system, "message", None) or "Subscribed" in str(system) for system in systems)
 
+        await peer.unsubscribe()
+        await until(lambda: peer.is_closed, "the end of the other's channel")
+
         # A second join of the same topic on one socket: the new channel must survive the end of the old one.
         with pytest.warns(DeprecationWarning, match="subscribe"):
             await channel.join()

@@ -32,6 +32,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from reference_server.realtime.limits import Limits
+from reference_server.realtime.router import uvicorn_options
 from tests.support.golden_match import Mismatch, Names, match_frame, match_http
 
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"
@@ -98,6 +100,10 @@ def cases(*files: str) -> dict[tuple[str, str], Steps]:
             step = Step(**json.loads(line))
             found.setdefault((step.case, step.vsn), []).append(step)
     return found
+
+
+def touches_database(steps: Steps) -> bool:
+    return any(step.dir == "sql" for step in steps)
 
 
 def expected(steps: Steps, difference: Difference | None) -> Steps:
@@ -227,7 +233,7 @@ class Replay:
     async def run(self, steps: Steps) -> None:
         """Raises Mismatch at the first step that is not as expected."""
         exact_time = any("exp+" in (step.text or "") for step in steps)
-        conn = await asyncpg.connect(self._dsn, timeout=10) if self._dsn else None
+        conn = await asyncpg.connect(self._dsn, timeout=10) if self._dsn and touches_database(steps) else None
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self._port}", timeout=10)
         try:
             at = 0
@@ -377,15 +383,13 @@ def _group(frame: object) -> tuple[bool, str]:
 class LiveServer:
     """uvicorn in a thread of its own on a free loopback port, as in production apart from the thread."""
 
-    def __init__(self, app: ASGIApp, *, max_size: int = 5_000_000) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._socket.getsockname()[1]
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                ws="websockets-sansio",
-                ws_max_size=max_size,
-                ws_per_message_deflate=False,
+                **uvicorn_options(Limits()),
                 log_level="warning",
                 lifespan="on",
                 timeout_graceful_shutdown=5,
