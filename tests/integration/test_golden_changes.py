@@ -375,3 +375,33 @@ def test_every_recorded_case_is_compared_and_every_difference_exists() -> None:
     assert DIFFERENCES.keys() <= names
     # Each case has something that can differ: an answer to a join, or a payload.
     assert all(recorded(steps).answers or recorded(steps).payloads for steps in CASES.values())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        (r'"n": 10\b', '"n": 10.0'),
+        (r'"payload": \{"k": \[1, 2.50', '"payload": {"k": [1, 2.5'),
+        (r'"details": "d1", ', ""),
+        (r'"type": "jsonb"', '"type": "json"'),
+        (r'"errors":null', '"errors":[]'),
+        ('"type":"INSERT"', '"type":"UPDATE"'),
+        (r'"ids":\[\d+\]', '"ids":[]'),
+    ],
+)
+async def test_the_comparison_sees_each_kind_of_difference(rig: Rig, pattern: str, replacement: str) -> None:
+    steps = copy.deepcopy(CASES["P02", "1.0.0"])
+    (sent,) = [step for step in steps if step["dir"] == "server" and "commit_timestamp" in step.get("text", "")]
+    changed = re.sub(pattern, replacement, sent["text"])
+    assert changed != sent["text"]
+    ours = Replay(rig)
+    await ours.run(steps)
+    actual = comparable(ours.payloads, id_names(ours.echoes), unordered=False)
+
+    def wanted() -> Payloads:
+        found = recorded(steps)
+        return comparable(found.payloads, id_names(found.echoes), unordered=False)
+
+    assert actual == wanted()
+    sent["text"] = changed
+    assert actual != wanted()
