@@ -156,6 +156,7 @@ class Recovery:
         self._suspected: frozenset[tuple[int, int]] = frozenset()
         self._silent_looks = 0
         self._heard_at = 0.0
+        self._held = False
 
     @property
     def missed_live(self) -> int:
@@ -199,7 +200,8 @@ class Recovery:
         if event.sequence <= self.last_sequence or event.sequence in self._buffer:
             self.duplicates_dropped += 1
             return []
-        if len(self._buffer) >= self.limits.max_buffer and event.sequence != self.last_sequence + 1:
+        full = len(self._buffer) >= self.limits.max_buffer and event.sequence != self.last_sequence + 1
+        if self._held or full:
             self.overflowed += 1  # the fetch that is due brings it
         else:
             self._buffer[event.sequence] = replace(event, via="live")
@@ -264,6 +266,16 @@ class Recovery:
         """Somebody has a reason to believe that there is more."""
         return [] if self.ended else self._catch_up(now)
 
+    def hold(self) -> None:
+        """The application does not keep up: read nothing and take nothing until `release`."""
+        self._held = True
+
+    def release(self, now: float) -> list[Effect]:
+        """The application has room again."""
+        self._held = False
+        self._hear(now)
+        return self.look(now)
+
     def tick(self, now: float) -> list[Effect]:
         """Time passed; call it at `next_wake` or at any other time."""
         if self.ended:
@@ -277,6 +289,8 @@ class Recovery:
             # Servers of another make may never say it; if ours says it later, we fetch again.
             self._enter(Phase.LIVE, now)
             effects += self._catch_up(now)
+        if self._held:
+            return effects
         if now >= self._heard_at + self.limits.stalled_s and not self.stalled:
             self.stalled = True
             effects.append(Stalled(now - self._heard_at))
@@ -297,6 +311,8 @@ class Recovery:
             times.append(self._phase_since + self.limits.connect_deadline_s)
         if self.phase is Phase.JOINED:
             times.append(self._phase_since + self.limits.live_grace_s)
+        if self._held:
+            return min(times, default=None)
         if not self.stalled:
             times.append(self._heard_at + self.limits.stalled_s)
         if self._asked is None:
@@ -331,7 +347,7 @@ class Recovery:
         return self._ask_if_due(now)
 
     def _ask_if_due(self, now: float, *, looking: bool = False) -> list[Effect]:
-        if self.ended or not self._want_fetch or self._asked is not None or now < self._fetch_at:
+        if self.ended or self._held or not self._want_fetch or self._asked is not None or now < self._fetch_at:
             return []
         self._want_fetch = False
         self._ticket += 1

@@ -193,7 +193,7 @@ class ProcessEventStream:
                 item = self._pending.popleft()
                 if self._held_back and len(self._pending) <= self._max_pending // 2:
                     self._held_back = False
-                    self._inbox.put_nowait(self._recovery.look)
+                    self._inbox.put_nowait(self._recovery.release)
                 if isinstance(item, ProcessEvent):
                     return item
                 if self._on_history_expired is None:
@@ -250,6 +250,9 @@ class ProcessEventStream:
                         self._on_stalled(effect)
                 case End():
                     pass  # the loop sees it
+        if len(self._pending) >= self._max_pending and not self._held_back:
+            self._held_back = True
+            self._recovery.hold()
         self._notify()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -333,8 +336,6 @@ class _Ear:
             return
         if event.process_id and event.process_id != stream.process_id:
             stream.foreign_dropped += 1  # a server that ignores filters shall not mix processes
-        elif len(stream._pending) >= stream._max_pending:
-            stream._held_back = True  # read again when the application has caught up
         else:
             self._tell(lambda now: stream._recovery.change(replace(event, via="live"), now))
 

@@ -56,6 +56,7 @@ class World(RuleBasedStateMachine):
         self.server_live = False
         self.readings: list[Reading] = []
         self.ended = False
+        self.held = False
         self.recovery = self.machine(limits=LIMITS, rng=random.Random(7))
         self.perform(self.recovery.start(self.now))
 
@@ -111,6 +112,20 @@ class World(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.wire) - 1))
         found = self.wire[index] if data.draw(st.booleans()) else self.wire.pop(index)  # else: again later
         self.perform(self.recovery.change(found, self.now))
+
+    @rule(for_long=st.booleans())
+    def application_is_slow(self, for_long: bool) -> None:
+        self.held = True
+        self.recovery.hold()
+        if for_long:
+            self.now += 100
+            self.perform(self.recovery.tick(self.now))
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def application_has_room(self) -> None:
+        self.held = False
+        self.perform(self.recovery.release(self.now))
 
     @precondition(lambda self: self.wire)
     @rule()
@@ -181,6 +196,8 @@ class World(RuleBasedStateMachine):
         """The faults stop, the process completes: the machine must reach the end by itself."""
         if not self.ended:
             self.log.append(event(len(self.log) + 1, EventType.GENERATION_COMPLETED))
+        if self.held:
+            self.perform(self.recovery.release(self.now))
         for _ in range(200):
             if self.ended:
                 break
