@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from toolkit.errors import EnvironmentError_
+from toolkit.migrate import migrate_status, migrate_up
 from toolkit.resources import migrations_dir
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
 from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, postgres_user, wheel_bin_dir
@@ -137,18 +138,23 @@ class EmbeddedTarget:
         finally:
             await conn.close(timeout=5)
         if self.schema != "bare":
-            await self._migrate(None if self.schema == "realtime" else 1)
+            await self._migrate(self.schema)
 
-    async def _migrate(self, count: int | None) -> None:
-        conn = await asyncpg.connect(self.dsn, timeout=10)
-        try:
-            if await conn.fetchval("select to_regclass('public.generated_articles_state') is not null"):
-                return
-            for file in sorted(migrations_dir().glob("*.sql"))[:count]:
-                async with conn.transaction():
-                    await conn.execute(file.read_text(), timeout=120)
-        finally:
-            await conn.close(timeout=5)
+    async def _migrate(self, schema: Schema) -> None:
+        folder = migrations_dir()
+        pending = (await migrate_status(self.dsn, folder)).versions
+        if schema == "legacy":
+            if any(version.state == "applied" for version in pending):
+                return  # a database that has moved on is not taken back without being asked to
+            result = await migrate_up(self.dsn, folder, to=pending[0].version)
+        else:
+            result = await migrate_up(self.dsn, folder)
+        if not result.ok:
+            failed = next(step for step in result.steps if step.outcome == "failed")
+            raise EnvironmentError_(
+                f"Migration {failed.version} could not be applied to the embedded database: {failed.failure}",
+                f"See `toolkit migrate status --data {self.data.path}`.",
+            )
 
     # -- servers ------------------------------------------------------------------------------
 
