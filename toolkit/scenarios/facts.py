@@ -168,6 +168,7 @@ def gather(records: Iterable[Record]) -> Facts:
     by_id: dict[str, ProcessFacts] = {}
     open_watches: dict[str, Watch] = {}
     faults: dict[int, Fault] = {}
+    outcomes: list[Record] = []
     for record in facts.records:
         value = record.value if isinstance(record.value, dict) else {}
         match record.kind:
@@ -182,12 +183,15 @@ def gather(records: Iterable[Record]) -> Facts:
             case "ok" | "fail" | "info":
                 if "status" in value:
                     facts.answers.append(record)
-                if record.process in by_id:
-                    by_id[record.process].commands.append(record)
+                outcomes.append(record)
             case "fault":
                 _fault(facts, faults, record, value)
             case _:
                 pass
+    # A start is answered before its process can be named.
+    for record in outcomes:
+        if record.process in by_id:
+            by_id[record.process].commands.append(record)
     for process in facts.processes:
         process.events.sort(key=lambda r: (r.seq or 0, r.i))
     return facts

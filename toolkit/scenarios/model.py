@@ -8,100 +8,29 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from toolkit.contract.events import EventType
 from toolkit.contract.prompts import InputType
-from toolkit.contract.statuses import Status
-from toolkit.contract.steps import Step as GenerationStep
 from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
+from toolkit.scenarios.words import Duration, Sentence, Strict
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_WHO = r"(?P<every>every )?(?P<who>[a-z][a-z0-9_-]*(?:\[\d+\])?)"
-_CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("is", re.compile(rf"{_WHO} is (?P<what>live|caught up|ended|{'|'.join(Status)})")),
-    ("waits", re.compile(rf"{_WHO} waits for (?P<what>{'|'.join(InputType)})")),
-    ("enters", re.compile(rf"{_WHO} enters (?P<what>{'|'.join(GenerationStep)})")),
-    ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+)(?: x (?P<times>\d+))?")),
-)
-CONDITION_FORMS = (
-    "`NAME is STATUS|live|caught up|ended`, `NAME waits for INPUT`, `NAME enters STEP`, "
-    "`NAME event TYPE [x N]` or `NAME event N`"
-)
+_NAME = r"^[a-z][a-z0-9_-]*$"
 
 
-def seconds(value: object) -> object:
-    """`3s`, `300ms` or `2m` in seconds. Raises ValueError."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    raise ValueError("a duration with its unit, such as 300ms, 3s or 2m")
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(seconds),
-    Field(json_schema_extra={"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m)$", "examples": ["3s"]}),
-]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Strict):
-    """What an `until` or an `after` waits for, taken apart."""
-
-    kind: Literal["is", "waits", "enters", "event"]
-    who: str
-    what: str
-    every: bool = False
-    times: int = 1
-    text: str = ""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def condition(value: object) -> object:
-    """A `Condition` from its sentence. Raises ValueError."""
-    if isinstance(value, str):
-        for kind, pattern in _CONDITIONS:
-            if match := pattern.fullmatch(value.strip()):
-                found = match.groupdict()
-                return {
-                    "kind": kind,
-                    "who": found["who"],
-                    "what": found["what"],
-                    "every": found["every"] is not None,
-                    "times": int(found.get("times") or 1),
-                    "text": value.strip(),
-                }
-    raise ValueError(CONDITION_FORMS)
-
-
-Sentence = Annotated[
-    Condition,
-    BeforeValidator(condition),
-    Field(json_schema_extra={"type": "string", "examples": ["article is completed"]}),
-]
-
-
-class SelectAnswer(_Strict):
+class SelectAnswer(Strict):
     """`select: N` takes the N-th proposal, counted from 0."""
 
     select: int = Field(ge=0)
 
 
-class EditAnswer(_Strict):
+class EditAnswer(Strict):
     """`edit: {…}` replaces the proposal and goes on."""
 
     edit: dict[str, Any]
 
 
-class RawAnswer(_Strict):
+class RawAnswer(Strict):
     """Sends exactly this, right or wrong."""
 
     response_type: str
@@ -150,7 +79,7 @@ DEFAULT_ANSWERS: dict[InputType, list[Answer]] = {
 }
 
 
-class Process(_Strict):
+class Process(Strict):
     """One kind of generation to start: by whom, how often, and how its prompts are answered.
 
     `answers` left out: the first proposal is taken and everything approved. `manual`: the steps answer.
@@ -164,7 +93,9 @@ class Process(_Strict):
     readers: list[str] = Field(default_factory=list)
 
 
-class _Step(_Strict):
+class AnyStep(Strict):
+    """What every step may have."""
+
     point: str | None = None
     """Which numbered point of the migration guide the step proves."""
 
@@ -172,14 +103,14 @@ class _Step(_Strict):
 Expectations = dict[str, Any]
 
 
-class Start(_Step):
+class Start(AnyStep):
     """Start every process of this name at once, each watched from its first event."""
 
     start: str
     expect: Expectations = Field(default_factory=dict)
 
 
-class Until(_Step):
+class Until(AnyStep):
     """Wait for a condition; it fails after `within`, or as soon as it can no longer come true."""
 
     until: Sentence
@@ -187,7 +118,7 @@ class Until(_Step):
     where: dict[str, Any] = Field(default_factory=dict)
 
 
-class AnswerStep(_Step):
+class AnswerStep(AnyStep):
     """Answer the open prompt of a process."""
 
     answer: str
@@ -195,28 +126,28 @@ class AnswerStep(_Step):
     expect: Expectations = Field(default_factory=dict)
 
 
-class Pause(_Step):
+class Pause(AnyStep):
     """Pause a process."""
 
     pause: str
     expect: Expectations = Field(default_factory=dict)
 
 
-class Resume(_Step):
+class Resume(AnyStep):
     """Resume a process."""
 
     resume: str
     expect: Expectations = Field(default_factory=dict)
 
 
-class Cancel(_Step):
+class Cancel(AnyStep):
     """Cancel a process."""
 
     cancel: str
     expect: Expectations = Field(default_factory=dict)
 
 
-class Request(_Step):
+class Request(AnyStep):
     """Send `METHOD /path` as a user (nobody: without a token); `{NAME.id}` stands for a process' id."""
 
     request: str
@@ -233,26 +164,26 @@ class Request(_Step):
         return value
 
 
-class Disconnect(_Step):
+class Disconnect(AnyStep):
     """End the application's session, as closing the browser's tab does."""
 
     disconnect: str
 
 
-class Reconnect(_Step):
+class Reconnect(AnyStep):
     """Begin another session of the application, which has what the last one was given."""
 
     reconnect: str
 
 
-class Quiet(_Step):
+class Quiet(AnyStep):
     """No event is appended to the process for this long."""
 
     quiet: str
     lasting: Duration
 
 
-class Database(_Step):
+class Database(AnyStep):
     """Look at the process' rows until they are as expected, at most for `within`.
 
     Paths: `state.<column>`, `events`, `articles`, `article.<column>`, `tasks`, `open_tasks`.
@@ -263,14 +194,14 @@ class Database(_Step):
     within: Duration = 5.0
 
 
-class Reconfigure(_Step):
+class Reconfigure(AnyStep):
     """Restart the workers of the embedded system, gracefully, with other settings."""
 
     reconfigure: Literal["worker"]
     to: dict[str, str] = Field(min_length=1)
 
 
-VERBS: dict[str, type[_Step]] = {
+VERBS: dict[str, type[AnyStep]] = {
     "start": Start,
     "until": Until,
     "answer": AnswerStep,
@@ -314,7 +245,7 @@ Step = Annotated[
 ]
 
 
-class Fault(_Strict):
+class Fault(Strict):
     """What is broken, when, and for how long. Exactly one of `cut`, `slow`, `kill`, `restart`."""
 
     after: Sentence
@@ -343,7 +274,7 @@ class Fault(_Strict):
         return str(getattr(self, self.op))
 
 
-class Ruling(_Strict):
+class Ruling(Strict):
     """One judge, and the point of the guide it proves."""
 
     judge: str
@@ -369,10 +300,10 @@ def _guard(value: str) -> str:
     return value
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """A whole scenario file."""
 
-    scenario: str = Field(pattern=f"^{_NAME.pattern}$")
+    scenario: str = Field(pattern=_NAME)
     title: str = Field(min_length=1)
     transports: list[Literal["realtime", "websocket"]] = Field(default=["realtime"], min_length=1)
     users: list[str] = Field(min_length=1)

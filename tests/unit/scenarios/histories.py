@@ -93,8 +93,8 @@ def good(*, end: str = "completed", fault: bool = False, names: Iterable[str] = 
     for name in names:
         pid = uid(name)
         tape.add(0.3, "invoke", "user:alice", "start", call=1)
-        tape.add(0.4, "note", "run", "process", process=pid, value={"name": name, "user": ALICE})
         tape.add(0.4, "ok", "user:alice", "start", process=pid, call=1, value={"status": 201})
+        tape.add(0.4, "note", "run", "process", process=pid, value={"name": name, "user": ALICE})
         tape.add(0.5, "note", f"watch:{name}", "watch", process=pid, value={"user": ALICE})
         tape.add(0.6, "note", f"watch:{name}", "live", process=pid)
         rows += [(name, row) for row in article_events(pid, end=end)]

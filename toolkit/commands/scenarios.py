@@ -1,0 +1,194 @@
+"""`toolkit scenarios`: list, run, judge again, and the schema of scenario files."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._run import run_async
+from toolkit.errors import UsageError
+from toolkit.report import as_html, as_json, as_junit, as_terminal
+from toolkit.report.model import Link, Report, tool_version, worst
+from toolkit.targets.target import Target
+
+
+@click.group("scenarios")
+def command() -> None:
+    """End-to-end scenarios: run them against a system, and judge what was recorded.
+
+    Each run leaves a folder with its whole history; `check` judges it again without a system.
+    """
+
+
+@command.command("list")
+@click.option("--judges", is_flag=True, help="List the judges instead: what a scenario can have checked.")
+@click.option("--json", "as_data", is_flag=True, help="As JSON.")
+def list_(judges: bool, as_data: bool) -> None:
+    """The scenarios that ship with the toolkit."""
+    from toolkit.scenarios.judges import ALL
+    from toolkit.scenarios.reading import load, shipped
+
+    if judges:
+        rows: list[dict[str, Any]] = [
+            {"name": rule.id, "title": rule.title, "transports": sorted(rule.transports)} for rule in ALL
+        ]
+    else:
+        found = [load(path) for path in shipped().values()]
+        rows = [
+            {"name": s.scenario, "title": s.title, "transports": s.transports, "needs_control": s.control}
+            for s in found
+        ]
+    if as_data:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    width = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        click.echo(f"{row['name']:<{width}}  {row['title']}  [{', '.join(map(str, row['transports']))}]")
+
+
+@command.command("schema")
+def schema_() -> None:
+    """The JSON Schema of a scenario file, for editors."""
+    from toolkit.scenarios.model import schema
+
+    click.echo(json.dumps(schema(), ensure_ascii=False, indent=2))
+
+
+@command.command("run")
+@click.argument("names", nargs=-1)
+@target_options
+@click.option("--transport", type=click.Choice(["realtime", "websocket"]), default="realtime", show_default=True)
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run each so often.")
+@click.option("--seed", type=int, help="Instead of the scenario's own.")
+@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write one page over all runs to this file.")
+@click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
+def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options: Any) -> None:
+    """Run scenarios (all that fit the transport when no NAME is given; a NAME may be a .yaml file).
+
+    On an embedded target everything is started and stopped for the run. On another one, articles are
+    really generated, by users whose tokens are minted with SUPABASE_JWT_SECRET.
+    """
+    from toolkit.scenarios.reading import find, load, shipped
+
+    chosen = [load(find(name)) for name in names] or [
+        scenario for path in shipped().values() if transport in (scenario := load(path)).transports
+    ]
+    target = choice.external() if choice.kind == "external" else None
+    if target is not None:
+        confirm_change(target, "Generating articles", choice.yes)
+    report = run_async(_run_all(chosen, target, transport, options))
+    _show(report, options)
+
+
+@command.command("check")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the page to this file.")
+@click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
+def check(run_dir: Path, **options: Any) -> None:
+    """Judge a stored run again; no system is needed."""
+    from toolkit.scenarios import history, verdicts
+    from toolkit.scenarios.reading import load
+
+    records = history.load(run_dir / "history.jsonl")
+    scenario = load(run_dir / "scenario.yaml")
+    target = next((str(r.value.get("target")) for r in records if r.op == "scenario" and r.kind == "note"), "unknown")
+    _show(verdicts.report(scenario, records, target=target), options)
+
+
+async def _run_all(chosen: list[Any], target: Target | None, transport: str, options: dict[str, Any]) -> Report:
+    from toolkit.scenarios.faults.control import embedded_system
+    from toolkit.scenarios.run import run_scenario
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    begun = datetime.now(UTC)
+    results = []
+    async with AsyncExitStack() as stack:
+        system = None
+        if target is None:
+            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-scenarios-")))
+            say("starting an embedded system")
+            system = await stack.enter_async_context(embedded_system(data_dir))
+        for scenario in chosen:
+            for _ in range(options["repeat"]):
+                if system is not None:
+                    await system.configure("both" if transport == "websocket" else "realtime", scenario.environment)
+                    where = system.target
+                else:
+                    assert target is not None
+                    where = target
+                    if scenario.environment:
+                        say(f"note: {scenario.scenario} is written for servers with {scenario.environment}")
+                results.append(
+                    await run_scenario(
+                        scenario,
+                        where,
+                        runs_dir=options["runs_dir"],
+                        transport=transport,
+                        control=system,
+                        seed=options["seed"],
+                        say=say,
+                    )
+                )
+                say(f"{scenario.scenario}: {results[-1].verdict.upper()}")
+    if len(results) == 1:
+        only = results[0]
+        return replace(only.report, links=(Link("Run folder", str(only.folder)),))
+    return _merged([result.report for result in results], begun, [(r.scenario.scenario, r.folder) for r in results])
+
+
+def _merged(reports: list[Report], begun: datetime, folders: list[tuple[str, Path]]) -> Report:
+    """One report over several runs; runs of the same scenario are told apart by their number."""
+    seen: dict[str, int] = {}
+    checks, measurements, timelines, distributions = [], [], [], []
+    for report in reports:
+        group = report.checks[0].group if report.checks else report.title
+        seen[group] = seen.get(group, 0) + 1
+        name = group if seen[group] == 1 else f"{group} run {seen[group]}"
+        checks += [replace(check, group=name) for check in report.checks]
+        measurements += [replace(measurement, group=name) for measurement in report.measurements]
+        timelines += [replace(picture, group=name) for picture in report.timelines]
+        distributions += [replace(picture, group=name) for picture in report.distributions]
+    return Report(
+        name="scenarios",
+        title="Scenarios",
+        verdict=worst(report.verdict for report in reports),
+        started_at=begun,
+        finished_at=datetime.now(UTC),
+        target=reports[0].target,
+        tool_version=tool_version(),
+        checks=tuple(checks),
+        measurements=tuple(measurements),
+        timelines=tuple(timelines),
+        distributions=tuple(distributions),
+        links=tuple(Link(name, str(folder)) for name, folder in folders),
+        notes=tuple(note for report in reports for note in report.notes),
+    )
+
+
+def _show(report: Report, options: dict[str, Any]) -> None:
+    for path, render in ((options["junit"], as_junit.render), (options["html"], as_html.render)):
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(render(report))
+            except OSError as error:
+                raise UsageError(f"{path} cannot be written: {error.strerror}.", "Give another file.") from error
+    if options["as_data"]:
+        click.echo(as_json.render(report), nl=False)
+    else:
+        click.echo(as_terminal.render(report, colour=sys.stdout.isatty()), nl=False)
+    raise click.exceptions.Exit(int(report.exit_code))

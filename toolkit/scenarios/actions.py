@@ -1,0 +1,302 @@
+"""What each verb of a scenario does. Every one ends in an expectation that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from toolkit.contract.prompts import InputType
+from toolkit.errors import EnvironmentError_
+from toolkit.report.model import Verdict
+from toolkit.scenarios import model
+from toolkit.scenarios.caller import NoAnswer
+from toolkit.scenarios.expect import Answer, fill, mismatches
+from toolkit.scenarios.world import Running, World
+
+POLL_S = 0.05
+# Events that tell of an end may still be on their way when the status is seen.
+HOPELESS_GRACE_S = 3.0
+SOCKET_START_S = 20.0
+
+
+class Stop(Exception):
+    """What was expected did not come, and the steps after it make no sense."""
+
+
+async def perform(world: World, step: model.AnyStep) -> None:
+    """Do one step. Raises Stop when the run cannot go on; the reason is already written down."""
+    action = ACTIONS[type(step)]
+    await action(world, step)
+
+
+def title_of(step: model.AnyStep) -> str:
+    """The words of a step in a report: its point of the guide, or what it says."""
+    verb = next(verb for verb, kind in model.VERBS.items() if isinstance(step, kind))
+    words = f"{verb} {getattr(step, verb)}"
+    return f"{step.point} ({words})" if step.point else words
+
+
+# -- verbs ------------------------------------------------------------------------------------
+
+
+async def _start(world: World, step: model.Start) -> None:
+    spec = world.scenario.processes[step.start]
+    names = [step.start] if spec.count == 1 else [f"{step.start}[{n}]" for n in range(spec.count)]
+    started = [world.add(name, step.start, spec) for name in names]
+    one = _start_socket if world.transport == "websocket" else _start_realtime
+    problems = [problem for problem in await asyncio.gather(*(one(world, p, step) for p in started)) if problem]
+    _conclude(world, step, problems, ok=f"{len(started)} started", stop=True)
+
+
+async def _start_realtime(world: World, process: Running, step: model.Start) -> str | None:
+    try:
+        answer = await world.caller.command(
+            "start", "POST", "/api/articles/generation/start", process.spec.user, body=process.spec.body
+        )
+    except NoAnswer as error:
+        return f"{process.name}: {error}"
+    wrong = _unexpected(answer, step.expect)
+    if wrong:
+        return f"{process.name}: {wrong}"
+    if answer.status >= 300:
+        return None
+    process_id = answer.body.get("process_id") if isinstance(answer.body, dict) else None
+    if not process_id:
+        return f"{process.name}: the answer names no process_id"
+    world.identify(process, str(process_id))
+    world.open_session(process)
+    await world.watch_process(process)
+    return None
+
+
+async def _start_socket(world: World, process: Running, _: model.Start) -> str | None:
+    world.open_socket(process)
+    try:
+        await _until(world, SOCKET_START_S, lambda: process.id is not None or _failure(process) is not None)
+    except TimeoutError:
+        return f"{process.name}: no first frame within {SOCKET_START_S:g} s"
+    return None if process.id else f"{process.name}: {_failure(process)}"
+
+
+async def _wait(world: World, step: model.Until) -> None:
+    processes = _all(world, step, step.until.who)
+    if step.until.kind == "is" and step.until.what == "caught up":
+        await _catch_up(world, step, processes)
+        return
+    loop = asyncio.get_running_loop()
+    hopeless_since: dict[str, float] = {}
+
+    def decided() -> bool:
+        open_ = [p for p in processes if not p.tracker.holds(step.until, step.where)]
+        for process in open_:
+            if _failure(process) or (
+                process.tracker.hopeless(step.until)
+                and loop.time() - hopeless_since.setdefault(process.name, loop.time()) > HOPELESS_GRACE_S
+            ):
+                return True
+        return not open_
+
+    begun = loop.time()
+    with contextlib.suppress(TimeoutError):
+        await _until(world, step.within, decided)
+    problems = []
+    for process in processes:
+        if not process.tracker.holds(step.until, step.where):
+            why = _failure(process) or process.tracker.hopeless(step.until) or f"not within {step.within:g} s"
+            problems.append(f"{process.name}: {why}; {process.tracker.words}")
+    _conclude(world, step, problems, ok=f"after {loop.time() - begun:.1f} s", stop=True)
+
+
+async def _catch_up(world: World, step: model.Until, processes: list[Running]) -> None:
+    """Caught up: the application has the last sequence that the database had given out when it was asked."""
+    targets = {process.name: await _last_sequence(world, process) for process in processes}
+
+    def behind() -> list[Running]:
+        return [p for p in processes if p.tracker.last_sequence < targets[p.name]]
+
+    with contextlib.suppress(TimeoutError):
+        await _until(world, step.within, lambda: not behind())
+    problems = [f"{p.name} has {p.tracker.last_sequence} of {targets[p.name]} events" for p in behind()]
+    for process in processes:
+        process.tracker.caught_up = process not in behind()
+    _conclude(world, step, problems, ok=", ".join(f"{name} at {seq}" for name, seq in targets.items()), stop=False)
+
+
+async def _answer(world: World, step: model.AnswerStep) -> None:
+    (process,) = _all(world, step, step.answer)
+    prompt = process.tracker.open_prompt
+    try:
+        status, body = await world.give(process, InputType(prompt) if prompt else None, step.give)
+    except (NoAnswer, ConnectionError) as error:
+        _conclude(world, step, [str(error)], stop=True)
+        return
+    problem = _unexpected(Answer(status, body), step.expect)
+    _conclude(world, step, [problem] if problem else [], ok=f"{prompt}: {status}", stop=not step.expect)
+
+
+async def _control(world: World, step: model.Pause | model.Resume | model.Cancel) -> None:
+    verb = "pause" if isinstance(step, model.Pause) else "resume" if isinstance(step, model.Resume) else "cancel"
+    problems = []
+    for process in _all(world, step, str(getattr(step, verb))):
+        path = f"/api/articles/generation/{process.id}" + ("" if verb == "cancel" else f"/{verb}")
+        method = "DELETE" if verb == "cancel" else "POST"
+        try:
+            answer = await world.caller.call(verb, method, path, process.spec.user, process=process.id)
+        except NoAnswer as error:
+            problems.append(f"{process.name}: {error}")
+            continue
+        wrong = _unexpected(answer, step.expect)
+        if wrong:
+            problems.append(f"{process.name}: {wrong}")
+    _conclude(world, step, problems, ok="accepted" if not step.expect else "as expected", stop=False)
+
+
+async def _request(world: World, step: model.Request) -> None:
+    facts = {name: process.facts for name, process in world.running.items()}
+    try:
+        method, path = fill(step.request, facts).split(" ", 1)
+        body, headers = fill(step.body, facts), fill(step.headers, facts)
+    except KeyError as error:
+        _conclude(world, step, [str(error.args[0])], stop=False)
+        return
+    try:
+        answer = await world.caller.call("request", method, path, step.user, body=body, headers=headers)
+    except NoAnswer as error:
+        _conclude(world, step, [str(error)], stop=False)
+        return
+    _conclude(world, step, mismatches(answer.facts, step.expect), ok=f"{answer.status}", stop=False)
+
+
+async def _disconnect(world: World, step: model.Disconnect) -> None:
+    for process in _all(world, step, step.disconnect):
+        if process.session is not None:
+            await process.session.close()
+            suffix = f"#{process.sessions}" if process.sessions > 1 else ""
+            world.history.add("note", f"watch:{process.name}{suffix}", "unwatch", process=process.id)
+            process.session = None
+    _conclude(world, step, [], ok="closed", stop=False)
+
+
+async def _reconnect(world: World, step: model.Reconnect) -> None:
+    for process in _all(world, step, step.reconnect):
+        process.tracker.caught_up = False
+        if world.transport == "websocket":
+            world.open_socket(process)
+        else:
+            world.open_session(process)
+    _conclude(world, step, [], ok="opened", stop=False)
+
+
+async def _quiet(world: World, step: model.Quiet) -> None:
+    (process,) = _all(world, step, step.quiet)
+    before = await _last_sequence(world, process)
+    await asyncio.sleep(step.lasting)
+    after = await _last_sequence(world, process)
+    problems = [f"{after - before} events were appended: {before + 1} to {after}"] if after != before else []
+    _conclude(world, step, problems, ok=f"still at {before} after {step.lasting:g} s", stop=False)
+
+
+async def _database(world: World, step: model.Database) -> None:
+    (process,) = _all(world, step, step.database)
+    assert process.id is not None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + step.within
+    while True:
+        rows = await world.witness.rows(process.id)
+        facts = rows.facts | {"events": await world.witness.last_sequence(process.id)}
+        if rows.state is None and rows.tasks is None:
+            world.expectation(
+                title_of(step),
+                Verdict.UNKNOWN,
+                "the database was not given",
+                process=process.id,
+                remedy="Give DATABASE_URL.",
+            )
+            return
+        wrong = mismatches(facts, step.expect)
+        if not wrong or loop.time() > deadline:
+            break
+        await asyncio.sleep(POLL_S)
+    _conclude(world, step, wrong, ok=", ".join(step.expect), stop=False)
+
+
+async def _reconfigure(world: World, step: model.Reconfigure) -> None:
+    if world.control is None:
+        reason = "this target's workers cannot be restarted from here"
+        world.expectation(title_of(step), Verdict.UNKNOWN, reason, remedy="Run it on --target embedded.")
+        raise Stop(reason)
+    await world.control.reconfigure(step.reconfigure, step.to)
+    _conclude(world, step, [], ok=", ".join(f"{name}={value}" for name, value in step.to.items()), stop=False)
+
+
+# The key decides the type that the function is given.
+ACTIONS: dict[type[model.AnyStep], Callable[[World, Any], Awaitable[None]]] = {
+    model.Start: _start,
+    model.Until: _wait,
+    model.AnswerStep: _answer,
+    model.Pause: _control,
+    model.Resume: _control,
+    model.Cancel: _control,
+    model.Request: _request,
+    model.Disconnect: _disconnect,
+    model.Reconnect: _reconnect,
+    model.Quiet: _quiet,
+    model.Database: _database,
+    model.Reconfigure: _reconfigure,
+}
+
+
+# -- shared -----------------------------------------------------------------------------------
+
+
+async def _until(world: World, within: float, decided: Callable[[], bool]) -> None:
+    """Return when `decided`; looked at after each event, and now and then. Raises TimeoutError."""
+    async with asyncio.timeout(within), world.changed:
+        while not decided():
+            try:
+                async with asyncio.timeout(POLL_S * 4):
+                    await world.changed.wait()
+            except TimeoutError:
+                if decided():
+                    return
+
+
+def _conclude(world: World, step: model.AnyStep, problems: list[str], *, ok: str = "", stop: bool) -> None:
+    title = title_of(step)
+    if not problems:
+        world.expectation(title, Verdict.PASS, ok)
+        return
+    world.expectation(title, Verdict.FAIL, "; ".join(problems))
+    if stop:
+        raise Stop(title)
+
+
+def _all(world: World, step: model.AnyStep, name: str) -> list[Running]:
+    found = [process for process in world.of(name) if process.id is not None]
+    if not found:
+        world.expectation(title_of(step), Verdict.FAIL, f"{name} was never started")
+        raise Stop(f"{name} was never started")
+    return found
+
+
+def _unexpected(answer: Answer, expected: dict[str, Any]) -> str | None:
+    """Why the answer is not what the step expects; without expectations it must be a 2xx."""
+    if expected:
+        return "; ".join(mismatches(answer.facts, expected)) or None
+    return None if answer.status < 300 else f"the API answered {answer.status}: {answer.body}"
+
+
+def _failure(process: Running) -> str | None:
+    return process.session.failure if process.session is not None else None
+
+
+async def _last_sequence(world: World, process: Running) -> int:
+    assert process.id is not None
+    try:
+        return await world.witness.last_sequence(process.id)
+    except EnvironmentError_:
+        # The database may be the very thing that is broken just now: once more, then it counts.
+        await asyncio.sleep(1)
+        return await world.witness.last_sequence(process.id)

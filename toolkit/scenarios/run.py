@@ -1,0 +1,349 @@
+"""Runs one scenario against a target: the steps, the faults, the history, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from toolkit.client.recovery import RecoveryLimits
+from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
+from toolkit.report import as_html, as_json
+from toolkit.report.model import Link, Report, Verdict
+from toolkit.scenarios import verdicts
+from toolkit.scenarios.actions import Stop, perform, title_of
+from toolkit.scenarios.caller import Caller, NoAnswer
+from toolkit.scenarios.facts import Facts, gather
+from toolkit.scenarios.faults.control import Control
+from toolkit.scenarios.faults.proxy import TcpProxy
+from toolkit.scenarios.faults.schedule import Schedule
+from toolkit.scenarios.history import History
+from toolkit.scenarios.model import Scenario, Until
+from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
+from toolkit.scenarios.words import Condition
+from toolkit.scenarios.world import Running, World
+from toolkit.targets.target import Target
+
+OBSERVE_S = 0.05
+SETTLE_S = 20.0
+MARGIN_S = 180.0
+LINKS = (
+    Link("History", "history.jsonl"),
+    Link("Scenario as it was run", "scenario.yaml"),
+    Link("Page", "report.html"),
+)
+# Recovery is what is examined: a client that looks every ten seconds of silence would hide nothing,
+# but it would make every scenario with a cut ten seconds longer.
+CLIENT_LIMITS = RecoveryLimits(silence_s=4.0, connect_cap_s=3.0, stalled_s=30.0)
+
+
+@dataclass(frozen=True)
+class ScenarioResult:
+    """What one run came to. `folder` holds history.jsonl, scenario.yaml, report.json and report.html."""
+
+    scenario: Scenario
+    transport: str
+    seed: int
+    folder: Path
+    report: Report
+    facts: Facts
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all checks."""
+        return self.report.verdict
+
+
+async def run_scenario(
+    scenario: Scenario,
+    target: Target,
+    *,
+    runs_dir: Path,
+    transport: str = "realtime",
+    control: Control | None = None,
+    seed: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    limits: RecoveryLimits | None = None,
+) -> ScenarioResult:
+    """Run `scenario` once, judge it, and leave its folder under `runs_dir`.
+
+    `control` is power over the target's processes; without it a scenario that kills or restarts anything is
+    unknown. Raises UsageError when the transport or a setting does not fit, EnvironmentError_ when the
+    target cannot be reached at all. What goes wrong during the run is in the result, never raised.
+    """
+    if transport not in scenario.transports:
+        raise UsageError(
+            f"{scenario.scenario} is not written for the {transport} transport.",
+            f"Use --transport {' or '.join(scenario.transports)}.",
+        )
+    needs = ["API_URL", "SUPABASE_JWT_SECRET"]
+    if transport == "realtime":
+        needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"]
+    target.require(*needs)
+    await _reach(target)
+    folder = _folder(runs_dir, scenario.scenario, transport)
+    seed = scenario.seed if seed is None else seed
+    resolved = scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    (folder / "scenario.yaml").write_text(yaml.safe_dump(_sentences(resolved), allow_unicode=True, sort_keys=False))
+    history = History(folder / "history.jsonl")
+    history.add(
+        "note",
+        "run",
+        "scenario",
+        value={
+            "name": scenario.scenario,
+            "seed": seed,
+            "transport": transport,
+            "limits": scenario.limits,
+            "target": target.describe(),
+        },
+    )
+    say(f"{scenario.scenario} ({transport}), seed {seed}: {folder}")
+    try:
+        async with asyncio.timeout(_deadline(scenario)):
+            await _run(scenario, target, history, transport, control, seed, say, limits or CLIENT_LIMITS)
+    except TimeoutError:
+        history.add("note", "run", "stopped", error=f"the whole run took longer than {_deadline(scenario):g} s")
+    except (EnvironmentError_, OSError) as error:
+        history.add("note", "run", "stopped", error=str(error))
+    finally:
+        history.close()
+    report = verdicts.report(scenario, history.records, target=target.describe(), links=LINKS)
+    (folder / "report.json").write_text(as_json.render(report))
+    (folder / "report.html").write_text(as_html.render(report))
+    return ScenarioResult(scenario, transport, seed, folder, report, gather(history.records))
+
+
+async def _run(  # noqa: PLR0917 - one call, in one place
+    scenario: Scenario,
+    target: Target,
+    history: History,
+    transport: str,
+    control: Control | None,
+    seed: int,
+    say: Callable[[str], None],
+    limits: RecoveryLimits,
+) -> None:
+    suffix = secrets.token_hex(4)
+    subjects = {user: f"{user}-{suffix}" for user in scenario.users}
+    # Long enough for the longest run; renewing tokens is another test's subject.
+    tokens = {user: target.user_token(subject, ttl_s=7200) for user, subject in subjects.items()}
+    async with AsyncExitStack() as stack:
+        caller = Caller(target.get("API_URL"), tokens.__getitem__, history)
+        stack.push_async_callback(caller.close)
+        link = await _link(stack, scenario, target, transport, seed)
+        owners: dict[str, str] = {}
+        witness: Witness = SqlWitness(target.database_url) if target.database_url else ApiWitness(caller, owners)
+        stack.push_async_callback(witness.close)
+        world = World(
+            scenario,
+            target,
+            transport=transport,
+            history=history,
+            caller=caller,
+            witness=witness,
+            control=control,
+            realtime_url=link.url if link else target.supabase_url or "",
+            subject=subjects.__getitem__,
+            token=tokens.__getitem__,
+            say=say,
+            limits=limits,
+        )
+        world.owners = owners
+        stack.push_async_callback(world.close)
+        if scenario.control and control is None:
+            reason = "this scenario kills or restarts processes, and the target is not ours to do that"
+            history.add("note", "run", "stopped", error=reason)
+            say(f"? {reason}")
+            return
+        if transport == "realtime":
+            await world.watch_everything()
+        schedule = Schedule(
+            scenario.faults,
+            history,
+            reached=lambda condition: _reached(world, condition),
+            link=link,
+            control=control,
+            say=say,
+        )
+        stack.push_async_callback(schedule.abandon)
+        async with _observer(world, bool(scenario.faults)):
+            schedule.start()
+            await _steps(world)
+            await schedule.finish()
+        for problem in schedule.problems:
+            history.add("note", "run", "stopped", error=problem)
+        await _settle(world)
+
+
+async def _reach(target: Target) -> None:
+    """Any answer at all will do. Raises EnvironmentError_."""
+    caller = Caller(target.get("API_URL"), lambda _: "", History())
+    try:
+        await caller.quietly("GET", "/health/live", None)
+    except NoAnswer as error:
+        raise EnvironmentError_(
+            f"The API at {target.api_url} does not answer: {error}", "Start it, or correct API_URL."
+        ) from error
+    finally:
+        await caller.close()
+
+
+async def _link(
+    stack: AsyncExitStack, scenario: Scenario, target: Target, transport: str, seed: int
+) -> TcpProxy | None:
+    """The proxy that network faults need, before Realtime; plain TCP, so only for http."""
+    if not any(fault.op in ("cut", "slow") for fault in scenario.faults) or transport != "realtime":
+        return None
+    url = target.get("SUPABASE_URL")
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        raise EnvironmentError_(
+            f"The network to {parts.hostname} cannot be broken from here: it is encrypted.",
+            "Run the scenario on --target embedded, or give an http:// address of Realtime.",
+        )
+    return await stack.enter_async_context(TcpProxy(parts.hostname or "127.0.0.1", parts.port or 80, seed=seed))
+
+
+async def _steps(world: World) -> None:
+    steps = world.scenario.steps
+    for number, step in enumerate(steps):
+        world.history.add("note", "run", "step", value={"number": number, "step": title_of(step)})
+        try:
+            await perform(world, step)
+        except (Stop, ToolkitError) as error:
+            if isinstance(error, ToolkitError):
+                world.expectation(title_of(step), Verdict.UNKNOWN, error.what, remedy=error.remedy)
+            for missed in steps[number + 1 :]:
+                world.expectation(title_of(missed), Verdict.UNKNOWN, f"not reached: stopped at {title_of(step)}")
+            return
+
+
+@asynccontextmanager
+async def _observer(world: World, needed: bool) -> AsyncIterator[None]:
+    """Reads what the database appends, so that faults are anchored to it and not to what a client has seen."""
+    if not needed:
+        yield
+        return
+    task = asyncio.create_task(_observe(world), name="observer")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _observe(world: World) -> None:
+    while True:
+        for process in list(world.running.values()):
+            if process.id is None:
+                continue
+            with contextlib.suppress(EnvironmentError_):  # the database may be what is broken just now
+                for event in await world.witness.events(process.id, process.stored.last_sequence):
+                    process.stored.event(event.sequence, event.type, event.data)
+        await asyncio.sleep(OBSERVE_S)
+
+
+async def _reached(world: World, condition: Condition) -> None:
+    while True:
+        processes = [process for process in world.of(condition.who) if process.id is not None]
+        held = [process.stored.holds(condition) or _live(process, condition) for process in processes]
+        if held and (all(held) if condition.every else any(held)):
+            return
+        await asyncio.sleep(OBSERVE_S / 2)
+
+
+def _live(process: Running, condition: Condition) -> bool:
+    return condition.kind == "is" and condition.what == "live" and process.tracker.live
+
+
+async def _settle(world: World) -> None:
+    """End what is still running, let the sessions catch up, then read what the database holds."""
+    for process in world.running.values():
+        if process.id is None:
+            continue
+        if world.transport == "realtime" and not process.tracker.ended and not process.stored.ended:
+            path = f"/api/articles/generation/{process.id}"
+            with contextlib.suppress(NoAnswer):
+                await world.caller.call("cancel", "DELETE", path, process.spec.user, process=process.id)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SETTLE_S
+    while loop.time() < deadline:
+        behind = [
+            process
+            for process in world.running.values()
+            if process.id is not None and process.session is not None and world.transport == "realtime"
+            and process.tracker.last_sequence < await world.witness.last_sequence(process.id)
+        ]  # fmt: skip
+        if not behind:
+            break
+        await asyncio.sleep(OBSERVE_S)
+    await asyncio.gather(
+        *(process.session.close() for process in world.running.values() if process.session is not None)
+    )
+    for process in world.running.values():
+        if process.id is not None:
+            await _read(world, process.id)
+
+
+async def _read(world: World, process: str) -> None:
+    for event in await world.witness.events(process):
+        world.history.add(
+            "db", "database", "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
+        )
+    rows = await world.witness.rows(process)
+    if rows.state is not None:
+        world.history.add("db", "database", "state", process=process, value=rows.state)
+    if rows.articles is not None:
+        kept = [{key: value for key, value in row.items() if key != "content"} for row in rows.articles]
+        world.history.add("db", "database", "articles", process=process, value={"rows": kept})
+    if rows.tasks is not None:
+        world.history.add("db", "database", "tasks", process=process, value={"rows": rows.tasks})
+
+
+def _deadline(scenario: Scenario) -> float:
+    waits = sum(step.within for step in scenario.steps if isinstance(step, Until))
+    return waits + sum(fault.lasting for fault in scenario.faults) + MARGIN_S
+
+
+def _folder(runs_dir: Path, name: str, transport: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    for number in range(1, 1000):
+        suffix = "" if number == 1 else f"-{number}"
+        folder = runs_dir / f"{stamp}-{name}-{transport}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise EnvironmentError_(
+                f"{folder} cannot be made: {error.strerror}.", "Give another folder with --runs-dir."
+            ) from error
+        return folder
+    raise EnvironmentError_(f"{runs_dir} is full of runs of this second.", "Give another folder with --runs-dir.")
+
+
+def _sentences(value: object) -> object:
+    """Conditions and durations as they are written in a file, so that a stored scenario can be read again."""
+    if isinstance(value, dict):
+        if "text" in value and "kind" in value and "who" in value:
+            return value["text"]
+        return {
+            key: f"{item:g}s"
+            if key in ("within", "lasting", "latency") and isinstance(item, int | float)
+            else {name: f"{bound:g}s" for name, bound in item.items()}
+            if key == "limits" and isinstance(item, dict)
+            else _sentences(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_sentences(item) for item in value]
+    return value

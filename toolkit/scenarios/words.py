@@ -1,0 +1,85 @@
+"""The small words of scenario files: durations, and the sentences that say what is waited for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from toolkit.contract.events import EventType
+from toolkit.contract.prompts import InputType
+from toolkit.contract.statuses import Status
+from toolkit.contract.steps import Step as GenerationStep
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
+_WHO = r"(?P<every>every )?(?P<who>[a-z][a-z0-9_-]*(?:\[\d+\])?)"
+_CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("is", re.compile(rf"{_WHO} is (?P<what>live|caught up|ended|{'|'.join(Status)})")),
+    ("waits", re.compile(rf"{_WHO} waits for (?P<what>{'|'.join(InputType)})")),
+    ("enters", re.compile(rf"{_WHO} enters (?P<what>{'|'.join(GenerationStep)})")),
+    ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+)(?: x (?P<times>\d+))?")),
+)
+CONDITION_FORMS = (
+    "`NAME is STATUS|live|caught up|ended`, `NAME waits for INPUT`, `NAME enters STEP`, "
+    "`NAME event TYPE [x N]` or `NAME event N`"
+)
+
+
+def seconds(value: object) -> object:
+    """`3s`, `300ms` or `2m` in seconds. Raises ValueError."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("a duration with its unit, such as 300ms, 3s or 2m")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds),
+    Field(json_schema_extra={"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m)$", "examples": ["3s"]}),
+]
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(Strict):
+    """What an `until` or an `after` waits for, taken apart."""
+
+    kind: Literal["is", "waits", "enters", "event"]
+    who: str
+    what: str
+    every: bool = False
+    times: int = 1
+    text: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def condition(value: object) -> object:
+    """A `Condition` from its sentence. Raises ValueError."""
+    if isinstance(value, str):
+        for kind, pattern in _CONDITIONS:
+            if match := pattern.fullmatch(value.strip()):
+                found = match.groupdict()
+                return {
+                    "kind": kind,
+                    "who": found["who"],
+                    "what": found["what"],
+                    "every": found["every"] is not None,
+                    "times": int(found.get("times") or 1),
+                    "text": value.strip(),
+                }
+    raise ValueError(CONDITION_FORMS)
+
+
+Sentence = Annotated[
+    Condition,
+    BeforeValidator(condition),
+    Field(json_schema_extra={"type": "string", "examples": ["article is completed"]}),
+]
