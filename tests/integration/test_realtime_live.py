@@ -17,12 +17,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from reference_server.realtime.access import Identity
 from reference_server.realtime.bindings import parse_bindings
 from reference_server.realtime.feed import ChangeFeed
 from reference_server.realtime.limits import Limits
 from reference_server.realtime.policies import ChannelPolicies, PoliciesUnavailable
 from reference_server.realtime.service import RealtimeService
 from reference_server.realtime.standalone import create_app, create_service
+from reference_server.realtime.subscriptions import Subscription
 from reference_server.tokens import TokenVerifier
 from tests.support.golden import SECRET, mint, prepare, serving
 from tests.support.waiting import until
@@ -86,39 +88,62 @@ async def client(port: int, **options: Any) -> AsyncIterator[Client]:
         yield Client(connection)
 
 
+async def join_under_load(dsn: str, port: int, joins: int) -> None:
+    """A writer that never stops; each join must see every row written after its answer, and in order."""
+    written: list[int] = []
+    done = asyncio.Event()
+
+    async def write() -> None:
+        conn = await asyncpg.connect(dsn, timeout=10)
+        while not done.is_set():
+            await conn.execute("insert into public.gf_items (id) values ($1)", len(written))
+            written.append(len(written))
+        await conn.close(timeout=5)
+
+    async def watch(number: int) -> None:
+        async with client(port) as one:
+            reply = await one.join(f"realtime:{number}", {"postgres_changes": ITEMS})
+            assert reply[4]["status"] == "ok"
+            first = len(written) + 1  # the row after the one that may be in flight
+            seen: list[int] = []
+            while len(seen) < 20 or seen[-1] < first + 20:
+                change = await one.next("postgres_changes")
+                seen.append(change[4]["data"]["record"]["id"])
+            assert seen == list(range(seen[0], seen[0] + len(seen))), "rows are missing or out of order"
+            assert seen[0] <= first, f"rows {first} to {seen[0]} committed after the answer and were not delivered"
+
+    writer = asyncio.create_task(write())
+    try:
+        await until(lambda: len(written) > 5, "the first rows")
+        for number in range(0, joins, 5):
+            await asyncio.gather(*(watch(number + k) for k in range(min(5, joins))))
+    finally:
+        done.set()
+        await writer
+
+
 async def test_what_commits_after_the_ok_is_delivered(db: str) -> None:
-    """A writer that never stops; each of many joins must see every row written after its answer."""
     async with running(db, users=1_000) as (port, _):
-        written: list[int] = []
-        done = asyncio.Event()
+        await join_under_load(db, port, 20)
 
-        async def write() -> None:
-            conn = await asyncpg.connect(db, timeout=10)
-            while not done.is_set():
-                await conn.execute("insert into public.gf_items (id) values ($1)", len(written))
-                written.append(len(written))
-            await conn.close(timeout=5)
 
-        async def watch(number: int) -> None:
-            async with client(port) as one:
-                reply = await one.join(f"realtime:{number}", {"postgres_changes": ITEMS})
-                assert reply[4]["status"] == "ok"
-                first = len(written) + 1  # the row after the one that may be in flight
-                seen: list[int] = []
-                while len(seen) < 20 or seen[-1] < first + 20:
-                    change = await one.next("postgres_changes")
-                    seen.append(change[4]["data"]["record"]["id"])
-                assert seen == list(range(seen[0], seen[0] + len(seen)))
-                assert seen[0] <= first
+class HastyFeed(ChangeFeed):
+    """Planted: says that a subscription is live before it is, as the real server does."""
 
-        writer = asyncio.create_task(write())
-        try:
-            await until(lambda: len(written) > 5, "the first rows")
-            for group in range(4):
-                await asyncio.gather(*(watch(group * 5 + number) for number in range(5)))
-        finally:
-            done.set()
-            await writer
+    async def subscribe(self, *arguments: Any, **options: Any) -> Any:
+        async def later() -> None:
+            await asyncio.sleep(0.1)
+            await super(HastyFeed, self).subscribe(*arguments, **options)
+
+        self._late = asyncio.create_task(later())
+        return Subscription((), Identity("", ""), lambda _: None)
+
+
+async def test_an_answer_before_the_subscription_is_live_would_be_noticed(db: str) -> None:
+    service = create_service(db, SECRET, limits=LIMITS, feed=HastyFeed(db))
+    async with serving(create_app(service)) as port:
+        with pytest.raises(AssertionError, match="committed after the answer and were not delivered"):
+            await join_under_load(db, port, 1)
 
 
 async def test_a_lost_stream_fails_the_channels_that_listen_and_only_those(db: str) -> None:
