@@ -38,6 +38,8 @@ from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema
 from reference_server.tokens import TokenVerifier
+from reference_server.worker_part import WorkerPart
+from reference_server.workers.loop import Worker, WorkerSettings
 from toolkit.contract.requests import Transport
 
 FIRST = asyncio.FIRST_COMPLETED
@@ -101,11 +103,30 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
             pool,
             schema,
             realtime=realtime,
-            make_worker=None,
+            make_worker=(lambda: _worker(settings, service_settings, writer, metrics))
+            if Role.WORKER in roles
+            else None,
             poll_s=settings.schema_poll_seconds,
             start_deadline_s=settings.startup_deadline_seconds,
         ),
         metrics=metrics,
+    )
+
+
+def _worker(
+    settings: Settings, service_settings: ServiceSettings, writer: ContentWriter, metrics: Metrics
+) -> WorkerPart:
+    worker_settings = WorkerSettings(
+        concurrency=settings.worker_concurrency,
+        poll_seconds=settings.task_poll_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        service=service_settings,
+    )
+    size = min(settings.worker_concurrency, settings.database_pool_size) + 2
+    return WorkerPart(
+        lambda: open_pool(settings.dsn, max_size=size, deadline_s=settings.database_deadline_seconds),
+        lambda pool: Worker(pool, settings.dsn, writer, worker_settings, observer=metrics.worker),
+        drain_s=settings.shutdown_grace_seconds / 2,
     )
 
 

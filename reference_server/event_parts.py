@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 import structlog
@@ -16,19 +16,12 @@ import structlog
 from reference_server.realtime.service import RealtimeService
 from reference_server.replication.stream import StreamLost
 from reference_server.store.schema import Schema, read_schema
+from reference_server.worker_part import WorkerPart
 
 log = structlog.get_logger(__name__)
 
 Check = dict[str, Any]
 DATABASE_TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StreamLost)
-
-
-class WorkerPart(Protocol):
-    """`start` returns when tasks are awaited; `stop` gives unfinished ones back."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def facts(self) -> dict[str, Any]: ...
 
 
 class EventParts:
@@ -97,7 +90,7 @@ class EventParts:
             return {"status": "off", "detail": "this process has not the role worker"}
         if not self.schema.migrated:
             return {"status": "off", "detail": "workers are off: the database has the legacy schema"}
-        if self.worker is None:
+        if self.worker is None or self.worker.failed:
             return {"status": "failing", "detail": self._problem or "the worker is starting"}
         return {"status": "ok", **self.worker.facts()}
 
@@ -124,10 +117,16 @@ class EventParts:
             if self.realtime is not None and not self._realtime_runs:
                 await self.realtime.start(self._start_deadline_s)
                 self._realtime_runs = True
+            if self.worker is not None and self.worker.failed:
+                await self._stop_worker()
             if self._make_worker is not None and self.worker is None:
                 worker = self._make_worker()
-                async with asyncio.timeout(self._start_deadline_s):
-                    await worker.start()
+                try:
+                    async with asyncio.timeout(self._start_deadline_s):
+                        await worker.start()
+                except BaseException:
+                    await worker.stop()
+                    raise
                 self.worker = worker
 
     async def _stop_worker(self) -> None:

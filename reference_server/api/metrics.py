@@ -31,6 +31,7 @@ class Metrics:
             "legacy_generations_total", "Legacy generations by how their socket's run ended.", ("outcome",),
             registry=self.registry,
         )  # fmt: skip
+        self.worker = WorkerMetrics(self.registry)
         self._facts = _Facts()
         self.registry.register(self._facts)
 
@@ -43,6 +44,30 @@ class Metrics:
         """The exposition text with `facts` added to what is counted here."""
         self._facts.latest = facts
         return generate_latest(self.registry)
+
+
+class WorkerMetrics:
+    """The worker's observer: what becomes of tasks and how long steps take."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._claimed = Counter("tasks_claimed", "Tasks claimed by type.", ("task_type",), registry=registry)
+        self._ended = Counter("tasks_ended", "Tasks ended by outcome.", ("outcome",), registry=registry)
+        self._failures = Counter("task_claim_failures", "Looks at the queue that failed.", registry=registry)
+        self._steps = Histogram(
+            "generation_step_duration_seconds", "Duration of steps.", ("step",), buckets=_BUCKETS, registry=registry
+        )
+
+    def task_claimed(self, task_type: str) -> None:
+        self._claimed.labels(task_type).inc()
+
+    def task_ended(self, outcome: str) -> None:
+        self._ended.labels(outcome).inc()
+
+    def step_done(self, step: str, seconds: float) -> None:
+        self._steps.labels(step).observe(seconds)
+
+    def claim_failed(self) -> None:
+        self._failures.inc()
 
 
 class _Facts(Collector):

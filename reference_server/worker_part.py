@@ -1,0 +1,73 @@
+"""The background worker as a part of this process: started ready, watched, drained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+import asyncpg
+import structlog
+
+from reference_server.workers.loop import Worker
+
+log = structlog.get_logger(__name__)
+
+# Behind a transaction pooler LISTEN is silent and the worker polls; it is ready all the same.
+LISTEN_PATIENCE_S = 5.0
+
+
+class WorkerPart:
+    """A worker with connections of its own, so that its work and the API's do not wait for each other."""
+
+    def __init__(
+        self,
+        open_pool: Callable[[], Awaitable[asyncpg.Pool]],
+        make_worker: Callable[[asyncpg.Pool], Worker],
+        *,
+        drain_s: float,
+    ) -> None:
+        self._open_pool = open_pool
+        self._make_worker = make_worker
+        self._drain_s = drain_s
+        self._pool: asyncpg.Pool | None = None
+        self._worker: Worker | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the worker has ended without being told to."""
+        return self._running is not None and self._running.done()
+
+    async def start(self) -> None:
+        """Returns when tasks are listened for. Raises what keeps the worker from running."""
+        self._pool = await self._open_pool()
+        self._worker = self._make_worker(self._pool)
+        self._running = asyncio.create_task(self._worker.run(), name="worker")
+        give_up = asyncio.get_running_loop().time() + LISTEN_PATIENCE_S
+        while not self._worker.status.listening and asyncio.get_running_loop().time() < give_up:
+            done, _ = await asyncio.wait({self._running}, timeout=0.01)
+            if done:
+                self._running.result()
+
+    async def stop(self) -> None:
+        """Claim nothing more, let what runs end within the grace period, give the rest back."""
+        if self._worker is not None and self._running is not None:
+            if not self._running.done():
+                await self._worker.drain(self._drain_s)
+                await asyncio.wait({self._running}, timeout=5)
+            if not self._running.done():
+                self._running.cancel()
+                await asyncio.wait({self._running}, timeout=5)
+            if not self._running.cancelled() and self._running.done() and (error := self._running.exception()):
+                log.error("the worker had failed", cause=repr(error))
+        if self._pool is not None:
+            try:
+                async with asyncio.timeout(3):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    def facts(self) -> dict[str, Any]:
+        return {} if self._worker is None else asdict(self._worker.status)
