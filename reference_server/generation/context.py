@@ -65,7 +65,7 @@ class ArticleContext:
         return self.rounds.get(step, 0)
 
     def with_next_round(self, step: Step) -> ArticleContext:
-        return replace(self, rounds={**self.rounds, step: self.round_of(step) + 1})
+        return replace(self, rounds={**self.rounds, step.value: self.round_of(step) + 1})
 
 
 _ADAPTER = TypeAdapter(ArticleContext)

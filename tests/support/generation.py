@@ -137,7 +137,7 @@ async def eventually(
     """Waits for a condition."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not await is_so():
+            while not await is_so():  # noqa: ASYNC110 - the condition lives in the database
                 await asyncio.sleep(every_s)
     except TimeoutError:
         raise AssertionError(f"{what}: not within {deadline_s} s") from None
