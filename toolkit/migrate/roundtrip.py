@@ -80,7 +80,7 @@ async def prove_round_trip(
     run = _Run(dsn, folder, options or Options(), pg_dump, on_progress)
     for version in versions:
         try:
-            checks += await _prove(run, version)
+            await _prove(run, version, checks)
         except (_Stopped, MigrationRefused) as stopped:
             text = str(stopped) if isinstance(stopped, _Stopped) else stopped.what
             checks.append(
@@ -93,7 +93,9 @@ async def prove_round_trip(
     return RoundTrip(versions, tuple(checks))
 
 
-async def _prove(run: _Run, version: str) -> list[CheckResult]:
+async def _prove(run: _Run, version: str, checks: list[CheckResult]) -> None:
+    """Adds to `checks` as it goes, so that what was seen before a file failed is kept."""
+
     async def up() -> None:
         result = await migrate_up(run.dsn, run.folder, to=version, options=run.options, on_progress=run.on_progress)
         if not result.ok:
@@ -109,13 +111,11 @@ async def _prove(run: _Run, version: str) -> list[CheckResult]:
     applied = await _look(run, before)
     await down()
     back = await _look(run, before)
+    checks += _equal(version, "back", "The rollback returns the catalog to what it was", before, back)
     await up()
     again = await _look(run, before)
-    return [
-        *_equal(version, "back", "The rollback returns the catalog to what it was", before, back),
-        *_equal(version, "again", "Applying again gives the same catalog", applied, again),
-        _preserved(version, before, {"up": applied, "down": back, "up again": again}),
-    ]
+    checks += _equal(version, "again", "Applying again gives the same catalog", applied, again)
+    checks.append(_preserved(version, before, {"up": applied, "down": back, "up again": again}))
 
 
 async def _look(run: _Run, reference: _State | None) -> _State:

@@ -31,8 +31,22 @@ async def test_each_statement_runs_by_itself_and_the_journal_is_emptied(
     conn = await connect(bare_db)
     assert await conn.fetchval("select count(*) from supabase_migrations.toolkit_journal") == 0
     assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
-    # Its rollback drops a table silently: not declared, not done. (u is not touched by it, so it goes through.)
     assert (await migrate_down(bare_db, folder)).ok
+
+
+async def test_a_rollback_outside_a_transaction_may_not_drop_a_table(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {
+        "2_i.sql": HEAD + "create index concurrently i on t (a);\ncreate table public.u ();",
+        "rollbacks/2_i.sql": HEAD + "drop index concurrently i;\ndrop table public.u;",
+    })  # fmt: skip
+    await migrate_up(bare_db, folder)
+    result = await migrate_down(bare_db, folder)
+    assert result.steps[0].failure is not None
+    assert "table public.u" in result.steps[0].failure.message
+    conn = await connect(bare_db)
+    assert await conn.fetchval("select to_regclass('public.u') is not null")
 
 
 async def test_an_interrupted_file_goes_on_where_it_stopped(bare_db: str, write: Write, connect: Connect) -> None:

@@ -1,0 +1,138 @@
+"""`toolkit migrate` as a person or a pipeline runs it: output, exit codes, and the question before data is changed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.migrate.conftest import PAIR, Write
+from toolkit.cli import main
+from toolkit.targets.postgres import free_port
+
+TOP = {"name", "verdict", "started_at", "finished_at", "target", "checks", "measurements"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+Toolkit = Callable[..., Ran]
+
+
+@pytest.fixture
+def toolkit(
+    bare_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Toolkit:
+    """`toolkit("up", "--json")`: the command on a database given by its address."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", bare_db)
+
+    def run(*args: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["toolkit", "migrate", *args])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return Ran(int(stopped.value.code or 0), out, err)
+
+    return run
+
+
+def test_the_whole_way_in_json(toolkit: Toolkit, write: Write, tmp_path: Path) -> None:
+    folder = str(
+        write(
+            PAIR | {"verify/1_first.sql": "-- check: F the row is there\nselect 1 where not exists (select from first)"}
+        )
+    )
+    reports = {
+        "status": toolkit("status", "--migrations", folder, "--json"),
+        "plan": toolkit("plan", "--migrations", folder, "--json"),
+        "up": toolkit("up", "--migrations", folder, "--json", "--yes"),
+        "verify": toolkit("verify", "--migrations", folder, "--json", "--yes", "--to", "1"),
+        "down": toolkit("down", "--migrations", folder, "--json", "--yes", "--export-dir", str(tmp_path / "x")),
+    }
+    for name, ran in reports.items():
+        assert ran.code == 0, (name, ran)
+        assert ran.json.keys() >= TOP
+        assert (ran.json["name"], ran.json["verdict"]) == (f"migrate {name}", "pass")
+    assert [v["state"] for v in reports["status"].json["versions"]] == ["pending", "pending"]
+    assert [s["version"] for s in reports["plan"].json["plan"]["steps"]] == ["1", "2"]
+    assert [s["outcome"] for s in reports["up"].json["run"]["steps"]] == ["applied", "applied"]
+    assert [c["id"] for c in reports["verify"].json["checks"]] == ["F"]
+    (step,) = reports["down"].json["run"]["steps"]
+    assert step["outcome"] == "rolled_back"
+    assert Path(step["export_dir"]).is_relative_to(tmp_path / "x")
+
+
+def test_nothing_changes_a_database_of_the_users_without_yes(toolkit: Toolkit, write: Write) -> None:
+    folder = str(write(PAIR))
+    ran = toolkit("up", "--migrations", folder)
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert "1_first" in ran.err  # what it would do is shown before the question
+    assert toolkit("status", "--migrations", folder, "--json").json["versions"][0]["state"] == "pending"
+    assert toolkit("up", "--migrations", folder, "--yes").code == 0
+    assert toolkit("down", "--migrations", folder).code == 2
+    assert toolkit("verify", "--migrations", folder).code == 2
+    # Verify files alone change nothing, so nobody needs to agree. Without any, nothing is known: exit code 3.
+    assert toolkit("verify", "--migrations", folder, "--no-probes").code == 3
+    assert toolkit("up", "--migrations", folder).code == 0  # nothing to do is nothing to ask
+
+
+def test_refusals_failures_and_mistakes_have_their_exit_codes(
+    toolkit: Toolkit, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(write(PAIR))
+    assert toolkit("up", "--migrations", folder, "--yes").code == 0
+    write({"1_first.sql": PAIR["1_first.sql"] + "--"})
+    refused = toolkit("up", "--migrations", folder, "--yes")
+    assert refused.code == 1
+    assert "edited after it was applied" in refused.err
+    assert "→ Restore the file" in refused.err
+    as_json = toolkit("up", "--migrations", folder, "--yes", "--json")
+    assert (as_json.code, as_json.json["verdict"]) == (1, "fail")
+    assert [r["code"] for r in as_json.json["refusals"]] == ["edited"]
+    assert toolkit("status", "--migrations", folder).code == 1
+    write({"1_first.sql": PAIR["1_first.sql"], "3_bad.sql": "select 1;\nselect nope;"})
+    failed = toolkit("up", "--migrations", folder, "--yes")
+    assert failed.code == 1
+    assert '3_bad.sql:2, statement 2: column "nope" does not exist [42703]' in " ".join(failed.out.split())
+    write({"3_bad.sql": "select 1;\ncommit;"})
+    authored = toolkit("status", "--migrations", folder)
+    assert (authored.code, "3_bad.sql:2" in authored.err) == (1, True)
+    assert toolkit("status", "--migrations", str(tmp_path / "absent")).code == 2
+    assert toolkit("plan", "--migrations", folder, "--last", "1").code == 2
+    assert toolkit("down", "--migrations", folder, "--last", "0").code == 2
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:s3cret-word@127.0.0.1:{free_port()}/app")
+    unreachable = toolkit("status", "--migrations", str(write({"3_bad.sql": "select 1"})))
+    assert unreachable.code == 4
+    assert "s3cret-word" not in unreachable.out + unreachable.err
+    assert "me@127.0.0.1" in unreachable.err
+
+
+def test_a_long_run_tells_on_stderr_what_it_is_at(toolkit: Toolkit, write: Write) -> None:
+    folder = str(write({"1_slow.sql": "create table public.slow (); select pg_sleep(2.3);"}))
+    ran = toolkit("up", "--migrations", folder, "--yes", "--json")
+    assert ran.code == 0
+    assert "1_slow 2/2: select pg_sleep(2.3)" in ran.err
+    assert ran.json["verdict"] == "pass"  # stdout holds the report alone
+
+
+def test_help_names_every_subcommand(toolkit: Toolkit) -> None:
+    ran = toolkit("--help")
+    assert all(name in ran.out for name in ("status", "plan", "up", "down", "verify"))

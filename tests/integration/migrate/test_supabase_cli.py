@@ -1,0 +1,168 @@
+"""The real Supabase CLI reads what we wrote, and we read what it wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from toolkit.migrate import MigrationRefused, migrate_plan, migrate_status, migrate_up
+from toolkit.migrate.plan import Up
+from toolkit.resources import migrations_dir
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+CLI = ROOT / "tests" / "js" / "node_modules" / ".bin" / "supabase"
+BOOTSTRAP = ROOT / "toolkit" / "targets" / "bootstrap.sql"
+
+FILES = {
+    "20250101000000_first.sql": "-- a comment; with a semicolon\ncreate table public.a (id integer); -- behind it\n\n"
+    "/* block /* nested; */ */\ncreate function public.f() returns integer language sql begin atomic\n"
+    "  select case when true then 1 else 2 end; select 2; end;\n",
+    "20250102000000_second.sql": "create function public.g() returns void language plpgsql as $body$\nbegin\n"
+    "  perform 1; -- inner\nend\n$body$;\n;\ninsert into public.a values (1);\n-- the end\n",
+}
+
+pytestmark = [
+    pytest.mark.skipif(not CLI.exists(), reason="the supabase CLI is not installed: make tests/js/node_modules/.ready"),
+    pytest.mark.xdist_group("supabase-cli"),
+]
+
+
+@pytest.fixture(scope="module")
+def tcp_cluster() -> AsyncIterator[PostgresCluster]:
+    """The CLI speaks TCP only."""
+    folder = Path(tempfile.mkdtemp(prefix="rmt-cli-"))
+    pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS, tcp_port=free_port())
+    pg.start()
+    try:
+        yield pg
+    finally:
+        pg.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def dsn(tcp_cluster: PostgresCluster, request: pytest.FixtureRequest) -> str:
+    """A database of its own for each test."""
+    name = f"cli_{abs(hash(request.node.name))}"
+    admin = await asyncpg.connect(tcp_cluster.dsn(), timeout=10)
+    await admin.execute(f'create database "{name}"')
+    await admin.close(timeout=5)
+    conn = await asyncpg.connect(tcp_cluster.dsn(name), timeout=10)
+    await conn.execute(BOOTSTRAP.read_text())
+    await conn.close(timeout=5)
+    return tcp_cluster.tcp_dsn(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project folder of the CLI; migrations are in `supabase/migrations`."""
+    folder = tmp_path / "project" / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    return tmp_path / "project"
+
+
+async def supabase(project: Path, dsn: str, *args: str) -> str:
+    """Run the CLI against the database; its standard output. Fails the test on any exit code but 0."""
+    environment = os.environ | {
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "SUPABASE_YES": "1",
+        "SUPABASE_TELEMETRY_DISABLED": "1",
+        "DO_NOT_TRACK": "1",
+        "HOME": str(project),
+    }
+    process = await asyncio.create_subprocess_exec(
+        str(CLI), *args, f"--remote={dsn}", cwd=project, env=environment,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), 90)
+    except BaseException:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        raise
+    assert process.returncode == 0, errors.decode()
+    return output.decode() + errors.decode()
+
+
+async def listed(project: Path, dsn: str) -> list[tuple[str, str]]:
+    output = await supabase(project, dsn, "migration", "list", "--output-format", "json")
+    found = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    return [(entry["local"], entry["remote"]) for entry in found["migrations"]]
+
+
+async def history(dsn: str) -> list[tuple[object, ...]]:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        rows = await conn.fetch(
+            "select version, name, statements from supabase_migrations.schema_migrations order by version"
+        )
+        return [tuple(row) for row in rows]
+    finally:
+        await conn.close(timeout=5)
+
+
+async def test_after_our_apply_the_cli_sees_a_match_and_is_up_to_date(dsn: str, project: Path) -> None:
+    assert (await migrate_up(dsn, project / "supabase" / "migrations")).ok
+    assert await listed(project, dsn) == [(v, v) for v in ("20250101000000", "20250102000000")]
+    before = await history(dsn)
+    output = await supabase(project, dsn, "migration", "up")
+    assert "up to date" in output
+    assert "Applying" not in output
+    assert await history(dsn) == before
+
+
+async def test_after_the_clis_apply_we_see_it_applied_and_an_edit_of_it(dsn: str, project: Path) -> None:
+    folder = project / "supabase" / "migrations"
+    await supabase(project, dsn, "migration", "up")
+    status = await migrate_status(dsn, folder)
+    assert [(v.state, v.detail) for v in status.versions] == [("applied", "by another tool; no checksum")] * 2
+    assert (await migrate_plan(dsn, folder, Up())).steps == ()
+    first = folder / "20250101000000_first.sql"
+    first.write_text(FILES[first.name].replace("id integer", "id bigint"))
+    with pytest.raises(MigrationRefused, match="edited after it was applied"):
+        await migrate_plan(dsn, folder, Up())
+
+
+async def test_we_record_exactly_what_the_cli_records(dsn: str, project: Path, tcp_cluster: PostgresCluster) -> None:
+    await supabase(project, dsn, "migration", "up")
+    theirs = await history(dsn)
+    conn = await asyncpg.connect(dsn, timeout=10)
+    await conn.execute("drop schema supabase_migrations cascade; drop table public.a; drop function public.f, public.g")
+    await conn.close(timeout=5)
+    assert (await migrate_up(dsn, project / "supabase" / "migrations")).ok
+    assert await history(dsn) == theirs
+
+
+async def test_the_clis_and_our_runs_can_alternate(dsn: str, project: Path) -> None:
+    folder = project / "supabase" / "migrations"
+    assert (await migrate_up(dsn, folder, to="20250101000000")).ok
+    output = await supabase(project, dsn, "migration", "up")
+    assert "20250102000000_second.sql" in output
+    (folder / "20250103000000_third.sql").write_text("create table public.c ();")
+    result = await migrate_up(dsn, folder)
+    assert [step.version for step in result.steps] == ["20250103000000"]
+    assert await listed(project, dsn) == [
+        (v, v) for v in ("20250101000000", "20250102000000", "20250103000000")
+    ]  # fmt: skip
+
+
+async def test_the_cli_agrees_about_the_projects_own_migrations(dsn: str, project: Path) -> None:
+    folder = project / "supabase" / "migrations"
+    shutil.rmtree(folder)
+    shutil.copytree(migrations_dir(), folder)
+    assert (await migrate_up(dsn, folder)).ok
+    versions = [version.version for version in (await migrate_status(dsn, folder)).versions]
+    assert await listed(project, dsn) == [(version, version) for version in versions]
+    assert "up to date" in await supabase(project, dsn, "migration", "up")
