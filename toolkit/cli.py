@@ -17,7 +17,7 @@ import click
 from toolkit.errors import ExitCode, ToolkitError
 
 # The order is that of `toolkit --help`: what a newcomer needs first comes first.
-COMMANDS: tuple[str, ...] = ("up", "down", "token", "migrate")
+COMMANDS: tuple[str, ...] = ("rehearse", "up", "down", "token", "migrate", "scenarios", "signoff")
 
 
 class _Commands(click.Group):

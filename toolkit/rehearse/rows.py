@@ -55,6 +55,16 @@ class Rows:
             }
         )
 
+    def like(self, other: Rows) -> Rows:
+        """Every row of these, with the tables and columns of `other` alone."""
+        found: dict[str, TableRows] = {}
+        for name, table in other.tables.items():
+            mine = self.tables[name]
+            places = [mine.columns.index(column) for column in table.columns]
+            rows = {key: tuple(hashes[place] for place in places) for key, hashes in mine.rows.items()}
+            found[name] = TableRows(table.columns, rows)
+        return Rows(found)
+
     def digest(self) -> str:
         """SHA-256 over every value, in an order of its own."""
         hashed = hashlib.sha256()

@@ -61,6 +61,10 @@ from (
   from public.process_events where process_id = any ($1::uuid[]) group by process_id
 ) p join public.process_events using (process_id)
 """
+EVENT_COUNTS = """
+select process_id::text as process_id, count(*) as events
+from public.process_events where process_id = any ($1::uuid[]) group by 1
+"""
 # Tasks that are not what the end of their process says: the evidence of criterion 4.
 TASKS = """
 select t.status, s.status::text as process_status, count(*) as tasks,
@@ -69,11 +73,8 @@ select t.status, s.status::text as process_status, count(*) as tasks,
 from public.background_tasks t join public.generated_articles_state s on s.id = t.process_id
 group by 1, 2 order by 1, 2
 """
-TABLES_OF_THE_MIGRATION = """
-select count(*) from pg_tables
-where schemaname = 'public' and tablename in ('process_events', 'background_tasks', 'task_dependencies')
-"""
-WORKER_SESSIONS = """
+# Who else is connected, by program.
+OTHER_SESSIONS = """
 select application_name, count(*) as sessions from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_type in ('client backend', 'walsender')
 group by 1 order by 1

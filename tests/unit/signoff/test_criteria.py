@@ -23,12 +23,14 @@ NEEDS = {
         "migrate.rows", "migrate.writes", "migrate.inflight", "rollback.catalog", "rollback.rows",
         "rollback.later-rows",
     ),
-    "criterion-9": ("migrate.requests",),
+    "criterion-9": (),
     "criterion-10": ("scenario.1",),
 }  # fmt: skip
 FIGURES = {
     "migrate: operations": 5000.0,
     "migrate: failed operations": 0.0,
+    "realtime: operations": 300.0,
+    "realtime: failed operations": 0.0,
     "legacy: first feedback p95": 80.0,
     "realtime: first feedback p95": 60.0,
     "realtime: prompts put": 12.0,
@@ -37,6 +39,7 @@ FIGURES = {
 }
 BAD_FIGURES = {
     "migrate: failed operations": 6.0,
+    "realtime: failed operations": 6.0,
     "realtime: first feedback p95": 1500.0,
     "realtime: prompts answered": 11.0,
     "migrate: worst request": 2500.0,
@@ -112,7 +115,9 @@ def test_a_bad_figure_fails(figure):
 
 
 def test_a_handful_of_operations_proves_no_error_rate():
-    few = replace(good(), figures=FIGURES | {"migrate: operations": LEAST_OPERATIONS - 1.0})
+    few = replace(
+        good(), figures=FIGURES | {"migrate: operations": LEAST_OPERATIONS - 1.0, "realtime: operations": 0.0}
+    )
     assert verdict(few, "criterion-9") is Verdict.UNKNOWN
 
 

@@ -1,0 +1,72 @@
+"""`toolkit rehearse`: the whole migration on a system of our own, proved."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from toolkit.commands._run import run_async
+from toolkit.errors import UsageError
+from toolkit.report import as_html, as_json, as_terminal
+
+DEFAULT_DATA = Path(".toolkit") / "rehearsal"
+DEFAULT_RUNS = Path("runs")
+LEAST_PROCESSES = 16
+
+
+@click.command("rehearse")
+@click.option("--target", type=click.Choice(["embedded", "external"]), default="embedded", show_default=True,
+              help="Where to rehearse: a system of our own, made for it.")  # fmt: skip
+@click.option("--data", "data_dir", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DATA,
+              show_default=True, help="Folder for the embedded system; emptied at the beginning.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(min=LEAST_PROCESSES), default=300, show_default=True,
+              help="Legacy processes in the database before the migration.")  # fmt: skip
+@click.option("--signed-off-by", metavar="NAME", default=None, help="Who signs the report.")
+@click.option("--quick", is_flag=True, help="Less traffic and fewer runs; every phase and every proof all the same.")
+@click.option("--keep", is_flag=True, help="Keep the database afterwards, to look at it with `toolkit up`.")
+@click.option("--seed", type=int, default=4711, show_default=True, help="Of the rows and of what is written.")
+@click.option("--report-dir", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_RUNS,
+              show_default=True, help="Each run gets a folder here; `latest` leads to the last.")  # fmt: skip
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here, too.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
+def command(
+    target: str, data_dir: Path, processes: int, signed_off_by: str | None, quick: bool, keep: bool, seed: int,
+    report_dir: Path, html: Path | None, as_json_: bool,
+) -> None:  # fmt: skip
+    """Take a populated legacy system through the whole migration and back, under live traffic, and prove it.
+
+    \b
+    1. A legacy database and server with people at work on it
+    2. Plan, apply under traffic, verify; what was there is unchanged
+    3. Realtime on; the four scenarios; again with a cut network and a killed worker
+    4. Back by the flag, back by the database, and the migration once more
+    5. The guide's ten success criteria, each with its evidence
+
+    The report goes to stdout, and with histories, logs and exports to a folder of its own. Exit codes: 0 every
+    check and criterion passed (7, performance, is measured by `toolkit load` and does not count here), 1 something
+    failed, 3 something could not be determined, 4 this machine could not run it.
+    """
+    if target != "embedded":
+        raise UsageError(
+            "A rehearsal migrates, kills, rolls back and migrates again: it runs on a system of its own only.",
+            "Rehearse with --target embedded; then use `toolkit migrate` on the real one.",
+        )
+    from toolkit.rehearse.model import QUICK, Options, Size
+    from toolkit.rehearse.progress import progress_on
+    from toolkit.rehearse.run import rehearse
+
+    run_dir = report_dir / f"rehearse-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    size = replace(QUICK if quick else Size(), processes=processes)
+    options = Options(data_dir, run_dir, size, seed, signed_off_by, keep)
+    report, code = run_async(rehearse(options, progress_on(sys.stderr)))
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(as_html.render(report))
+    text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
+    click.echo(text, nl=False)
+    click.echo(f"Report: {run_dir / 'report.html'}", err=True)
+    raise click.exceptions.Exit(code)

@@ -1,0 +1,85 @@
+"""Phase 1: a legacy database with years of rows, a legacy server, and people at work."""
+
+from __future__ import annotations
+
+from toolkit.migrate.api import migrate_up
+from toolkit.migrate.connection import connected
+from toolkit.rehearse.legacy_run import legacy_run
+from toolkit.rehearse.model import Findings
+from toolkit.rehearse.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
+from toolkit.rehearse.runs import Run
+from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.reader import Reading
+from toolkit.report.model import Table
+
+START_DEADLINE_S = 60.0
+
+
+async def run(stage: Stage, found: Findings) -> None:
+    """Leaves population, crew and a legacy server called `legacy` at work."""
+    size = stage.options.size
+    stage.say("applying the legacy schema")
+    applied = await migrate_up(stage.dsn, stage.migrations, to=stage.legacy_version)
+    found.check(
+        "schema", "The legacy schema is applied", applied.ok, f"version {stage.legacy_version}",
+        "Read the failed statement.", [str(step.failure) for step in applied.steps if step.failure],
+    )  # fmt: skip
+    await _populate(stage, found)
+    assert stage.population is not None
+
+    stage.say("starting the legacy server")
+    server = await stage.embedded.start_server("legacy", roles=("api",), transport="websocket", env=stage.writer_env())
+    crew = stage.crew = Crew(server.url, stage.dsn, stage.population.owned)
+    people = [f"user_live_{number}" for number in range(1, size.legacy_users + 1)]
+    target = stage.target(server)
+
+    async def generate(person: Run) -> None:
+        await legacy_run(target, person)
+
+    crew.start(people, generate, _readings(stage, stage.population), size.readers)
+    stage.say(f"{size.legacy_users} people, {size.readers} readers and another application at work")
+    await crew.until(
+        lambda: any(run.good for run in crew.runs) and len(crew.in_flight()) >= min(2, size.legacy_users),
+        "one article was finished and others are under way",
+        START_DEADLINE_S,
+    )
+    baseline = stage.clock.now() + size.baseline_s
+    await crew.until(lambda: stage.clock.now() >= baseline, "the baseline", size.baseline_s + 30)
+    finished = [run for run in crew.runs if run.ended is not None]
+    bad = [str(run) for run in finished if not run.good]
+    found.check(
+        "works", "The legacy system writes articles over its WebSocket", not bad,
+        f"{len(finished)} articles finished, {len(crew.in_flight())} under way",
+        f"Read {server.log_path.name} in the run's logs.", bad,
+    )  # fmt: skip
+
+
+async def _populate(stage: Stage, found: Findings) -> None:
+    stage.say(f"inserting {stage.options.size.processes} processes")
+    population = stage.population = build(stage.options.size.processes, stage.options.seed)
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        await populate(conn, population)
+    counts = population.per_status()
+    totals = {table: len(rows) for table, rows in population.rows.items()}
+    found.check(
+        "populated", "Processes in every status, articles, users and an organisation",
+        all(counts.values()) and all(totals.values()),
+        f"{population.processes} processes of {len(population.users)} users in {len(counts)} statuses, "
+        f"{totals['articles']} articles, {totals['organization_members']} organisation members",
+    )  # fmt: skip
+    found.tables.append(
+        Table("Legacy processes", ("status", "rows"), tuple((name, str(n)) for name, n in counts.items()), found.group)
+    )
+    found.measure("processes", population.processes, "rows")
+
+
+def _readings(stage: Stage, population: Population) -> list[Reading]:
+    """Lists of every user, and a spread of single processes, the odd ones first."""
+    people = (*USERS, ODD_USER)
+    tokens = {user: stage.token(user) for user in (*people, OTHER_APPLICATION)}
+    state = [row for row in population.rows["generated_articles_state"] if row["user_id"] in tokens]
+    chosen = [*state[:16], *state[16 :: max(1, len(state) // 40)]]
+    singles = [Reading(f"/api/articles/generation/{row['id']}", tokens[row["user_id"]]) for row in chosen]
+    lists = [Reading("/api/articles/generation?limit=50", tokens[user]) for user in people]
+    return [*lists, *singles]

@@ -1,0 +1,219 @@
+"""Phase 2: plan, apply under traffic, verify; what was there is unchanged, what ran finishes, stalls are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from toolkit.migrate.api import migrate_plan, migrate_up
+from toolkit.migrate.api import snapshot as take_catalog
+from toolkit.migrate.checks import CheckStatus
+from toolkit.migrate.connection import connected
+from toolkit.migrate.execute import Options as MigrateOptions
+from toolkit.migrate.execute import Progress, RunResult
+from toolkit.migrate.plan import Up
+from toolkit.migrate.verify import verify
+from toolkit.rehearse.model import Findings
+from toolkit.rehearse.populate import Population
+from toolkit.rehearse.rows import Rows, changes, read_rows
+from toolkit.rehearse.runs import Run
+from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stalls import Sample, during, picture
+from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.writer import stored_tickets
+from toolkit.report.model import Band, Table, Verdict
+from toolkit.signoff.criteria import ERROR_LIMIT, STALL_LIMIT_MS
+from toolkit.sql import rehearsal as sql
+
+IN_FLIGHT_DEADLINE_S = 60.0
+FINISH_DEADLINE_S = 120.0
+STATE = "public.generated_articles_state"
+
+
+async def run(stage: Stage, found: Findings) -> None:
+    """Leaves the migrated schema, with the legacy server and its traffic still at work on it."""
+    crew = stage.crew
+    assert crew is not None
+    assert stage.population is not None
+    stage.catalog_before = await take_catalog(stage.dsn)
+
+    plan = await migrate_plan(stage.dsn, stage.migrations, Up())
+    found.check(
+        "plan", "There is a plan", bool(plan.steps),
+        ", ".join(step.script.path.name for step in plan.steps), "Look at `toolkit migrate status`.",
+    )  # fmt: skip
+
+    await crew.until(lambda: bool(crew.in_flight()), "a process is under way", IN_FLIGHT_DEADLINE_S)
+    stage.rows_before = await _rows_at_rest(stage, crew, stage.population)
+    in_flight = crew.in_flight()
+
+    began = stage.clock.now()
+    result = await apply(stage, found)
+    ended = stage.clock.now()
+    await verify_applied(stage, found)
+    stage.applied(found)
+    stage.catalog_after = await take_catalog(stage.dsn)
+
+    settled = stage.clock.now() + stage.options.size.settle_s
+    await crew.until(lambda: stage.clock.now() >= settled, "the traffic after the migration", 60)
+    await _finished(stage, found, crew, in_flight)
+    await compare_rows(stage, found, "rows", stage.rows_before)
+    await _acknowledged(stage, found, crew)
+    _stalls(stage, found, crew, (began, ended), result)
+
+
+async def apply(stage: Stage, found: Findings) -> RunResult:
+    """Apply what is pending; bands and ticks for the timeline."""
+    begun: dict[str, float] = {}
+
+    def tell(progress: Progress) -> None:
+        at = stage.clock.now()
+        if progress.phase == "file":
+            begun[progress.label] = at
+        elif progress.phase == "retry":
+            stage.diary.tick("migration", at, progress.message, "warn")
+        elif progress.phase in {"done", "failed"}:
+            tone = "bad" if progress.phase == "failed" else "plain"
+            stage.diary.bands.append(Band(begun.get(progress.label, at), at, progress.label[:14], tone))
+        if progress.phase != "statement":
+            stage.say(progress.message)
+
+    result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=tell)
+    found.check(
+        "apply", "Every migration is applied", result.ok and bool(result.steps),
+        "; ".join(f"{step.version} in {step.seconds:.2f} s, {step.attempts} attempt(s)" for step in result.steps),
+        "Read the failed statement; nothing of a transactional file is left behind.",
+        [str(step.failure) for step in result.steps if step.failure],
+    )  # fmt: skip
+    for step in result.steps:
+        found.measure(f"apply {step.version}", step.seconds, "s")
+        found.measure(f"attempts {step.version}", step.attempts, "")
+    return result
+
+
+async def verify_applied(stage: Stage, found: Findings) -> None:
+    """Run every verify file and probe."""
+    result = await verify(stage.dsn, stage.migrations, on_progress=lambda progress: stage.say(progress.message))
+    bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
+    witness = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
+    found.check(
+        "verify", "What was applied has the shape and the behaviour it should have",
+        Verdict(result.status.value), f"{len(result.checks) - len(bad)} of {len(result.checks)} checks hold",
+        bad[0].remedy if bad else "", witness,
+    )  # fmt: skip
+    found.measure("verify checks", len(result.checks), "")
+
+
+async def compare_rows(stage: Stage, found: Findings, id: str, before: Rows) -> None:
+    """The digest proof: everything of `before` is there and the same."""
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        now = await read_rows(conn)
+    different = changes(before, now)
+    digest, later = before.digest(), before.part_of(now).digest()
+    found.check(
+        id, "Every row that existed is unchanged", not different and digest == later,
+        f"{before.count} rows in {len(before.tables)} tables, {before.values} values, digest {digest[:16]}",
+        "The witness names table, column and row; nothing but the migration may have touched them.",
+        [*(str(change) for change in different), *([f"digest was {digest}, is {later}"] if digest != later else [])],
+    )  # fmt: skip
+    found.measure(f"{id}: values compared", before.values, "")
+
+
+async def _rows_at_rest(stage: Stage, crew: Crew, population: Population) -> Rows:
+    """Every row, but for processes that somebody is working on: those change, and are looked at one by one."""
+    rest = {str(row["id"]) for row in population.rows["generated_articles_state"]} - set(map(str, population.owned))
+    rest |= {run.process_id for run in crew.runs if run.process_id and run.ended is not None}
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        rows = await read_rows(conn)
+    busy = {key for key in rows.tables[STATE].rows if key[0] not in rest}
+    return rows.without({STATE: busy})
+
+
+async def _finished(stage: Stage, found: Findings, crew: Crew, in_flight: Sequence[Run]) -> None:
+    stage.say(f"waiting for {len(in_flight)} processes that were under way")
+    await crew.until(
+        lambda: all(run.ended is not None for run in in_flight), "the processes under way finished", FINISH_DEADLINE_S
+    )
+    ids = [UUID(run.process_id) for run in in_flight if run.process_id]
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        stored = {row["id"]: row for row in await conn.fetch(sql.PROCESSES, ids, timeout=30)}
+    bad = [str(run) for run in in_flight if not run.good]
+    for process in map(str, ids):
+        row = stored.get(process)
+        if row is None or row["status"] != "completed" or not row["article"] or not row["content"]:
+            bad.append(f"process {process} is {dict(row) if row else 'gone'}")
+    found.check(
+        "inflight", "Processes that were under way finish, with their article",
+        Verdict.UNKNOWN if not in_flight else not bad,
+        f"{len(in_flight)} were under way when the migration began; {len(ids) - len(bad)} completed",
+        "Read the legacy server's log around the migration.", bad,
+    )  # fmt: skip
+
+
+async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
+    await crew.rest()
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        missing = crew.tickets.missing(await stored_tickets(conn, crew.owned))
+        events = await conn.fetchrow(sql.EVENTS_OF, list(crew.owned), timeout=30)
+    found.check(
+        "writes", "Every acknowledged write of another application is stored",
+        Verdict.UNKNOWN if not crew.tickets.count else not missing,
+        f"{crew.tickets.count} writes to {len(crew.owned)} rows", "", missing,
+    )  # fmt: skip
+    assert events is not None
+    found.check(
+        "observed", "Writes of an application that knows nothing of events leave events, without gaps",
+        bool(events["events"]) and events["gapless"],
+        f"{events['events']} events of {events['processes']} processes",
+        "Look at trigger_publish_process_event on generated_articles_state.",
+    )  # fmt: skip
+
+
+def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, float], result: RunResult) -> None:
+    origin = stage.clock.origin
+    start, end = origin + window[0], origin + window[1]
+    rows, worst = [], {}
+    for name, meter in (("worst request", crew.requests), ("worst write", crew.writes)):
+        before = [sample for sample in meter.samples if sample.end <= start]
+        parts = (("before", before), ("during", during(meter.samples, start, end)),
+                 ("after", [sample for sample in meter.samples if sample.at >= end]))  # fmt: skip
+        for part, samples in parts:
+            seen = picture(samples)
+            if seen is not None:
+                rows.append((name.removeprefix("worst "), part, str(seen.count),
+                             *(f"{value:.1f}" for value in (seen.p50, seen.p95, seen.p99, seen.worst))))  # fmt: skip
+            if seen is not None and part == "during":
+                worst[name] = seen.worst
+                found.measure(name, seen.worst, "ms")
+                stage.diary.tick(
+                    "stalls", stage.clock.of(seen.worst_at), f"{name} {seen.worst:.0f} ms",
+                    "bad" if seen.worst > STALL_LIMIT_MS else "warn",
+                )  # fmt: skip
+    found.tables.append(
+        Table("Times in ms around the migration", ("", "", "count", "p50", "p95", "p99", "worst"), tuple(rows),
+              found.group)
+    )  # fmt: skip
+    found.check(
+        "stalls", "The worst stall is measured and bearable",
+        Verdict.UNKNOWN if len(worst) < 2 else all(value <= STALL_LIMIT_MS for value in worst.values()),
+        ", ".join(f"{name} {value:.0f} ms" for name, value in worst.items()) + f" (limit {STALL_LIMIT_MS:.0f} ms), "
+        f"while {len(result.steps)} files were applied in {window[1] - window[0]:.2f} s",
+        "Which statement held its lock longest? Lower --lock-timeout-ms, or split the file.",
+    )  # fmt: skip
+    operations = crew.operations()
+    failed = [sample for sample in operations if sample.error]
+    found.measure("operations", len(operations), "")
+    found.measure("failed operations", len(failed), "")
+    found.check(
+        "requests", "No request, write or generation failed", _failures(operations, failed),
+        f"{len(crew.requests.samples)} requests, {len(crew.writes.samples)} writes, "
+        f"{sum(run.ended is not None for run in crew.runs)} generations; {len(failed)} failed (limit {ERROR_LIMIT:.1%})",
+        "The witness shows when (seconds since the beginning) and what the server said.",
+        [f"{stage.clock.of(sample.at):.2f} s: {sample.error}" for sample in failed],
+    )  # fmt: skip
+
+
+def _failures(operations: Sequence[Sample], failed: Sequence[Sample]) -> Verdict:
+    if not operations:
+        return Verdict.UNKNOWN
+    return Verdict.FAIL if failed else Verdict.PASS

@@ -1,0 +1,164 @@
+"""Phase 3: Realtime on, first beside the WebSocket and then alone; the four scenarios."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from toolkit.migrate.connection import connected
+from toolkit.rehearse.endpoints import ask_every_endpoint
+from toolkit.rehearse.legacy_run import legacy_run
+from toolkit.rehearse.model import Findings
+from toolkit.rehearse.phases.rollback import switch
+from toolkit.rehearse.runs import Run, realtime_run
+from toolkit.rehearse.scenario_runs import run_all, system_of
+from toolkit.rehearse.stage import Stage
+from toolkit.report.model import Band, Distribution, Table, Verdict
+from toolkit.report.pictures import percentile
+from toolkit.signoff.evidence import SCENARIOS
+from toolkit.sql import rehearsal as sql
+
+DRAIN_DEADLINE_S = 120.0
+
+
+async def run(stage: Stage, found: Findings) -> None:
+    """Leaves API and worker at work on Realtime alone, and the legacy server stopped."""
+    began = stage.clock.now()
+    await _transition(stage, found)
+    stage.diary.bands.append(Band(began, stage.clock.now(), "both → realtime", "good"))
+    await _endpoints(stage, found)
+    await _runs(stage, found)
+    await run_all(stage, found, "scenario", SCENARIOS, under_faults=False)
+    await _tasks(stage, found)
+
+
+async def _transition(stage: Stage, found: Findings) -> None:
+    crew = stage.crew
+    assert crew is not None
+    stage.say("starting API and worker with both transports")
+    system = system_of(stage)
+    await system.configure("both", stage.writer_env())
+    api = stage.api = stage.embedded.servers["api"]
+    target = stage.target(api)
+    stage.say("old and new transport side by side; people at work finish their articles")
+    new, old, late = await asyncio.gather(
+        realtime_run(target, "user_both_new"),
+        legacy_run(target, Run("user_both_old", "websocket")),
+        crew.drain(DRAIN_DEADLINE_S),
+    )
+    bad = [str(run) for run in (new, old) if not run.good]
+    found.check(
+        "side-by-side", "With `both`, articles are written over either transport at the same time", not bad,
+        f"{new}; {old}", f"Read {api.log_path.name}.", bad,
+    )  # fmt: skip
+    ended = [run for run in crew.runs if run.ended is not None]
+    bad = [str(run) for run in (*late, *ended) if not run.good]
+    found.check(
+        "drained", "Every process that people began on the legacy server came to its end", not bad,
+        f"{len(ended)} of {len(crew.runs)} ended well before the legacy server was stopped",
+        "Read legacy.log around the times of the witness.", bad,
+    )  # fmt: skip
+    feedback = _feedback(crew.runs)
+    if feedback:
+        found.measure("first feedback p50", percentile(feedback, 0.5), "ms", group="legacy")
+        found.measure("first feedback p95", percentile(feedback, 0.95), "ms", group="legacy")
+    await stage.embedded.stop_server("legacy")
+    await switch(stage, api, "realtime")
+    refused = await legacy_run(target, Run("user_late", "websocket"))
+    found.check(
+        "alone", "With `realtime`, a new process on the WebSocket is refused in words",
+        "transport_unavailable" in refused.error, refused.error or "it was accepted", f"Read {api.log_path.name}.",
+    )  # fmt: skip
+
+
+async def _endpoints(stage: Stage, found: Findings) -> None:
+    assert stage.api is not None
+    stage.say("every endpoint of the guide")
+    asked = await ask_every_endpoint(stage.target(stage.api))
+    bad = [f"{one.endpoint}: {one.error}" for one in asked if one.error]
+    found.check(
+        "endpoints", "Every endpoint of the guide answers as it should", not bad,
+        f"{len(asked) - len(bad)} of {len(asked)}", f"Read {stage.api.log_path.name}; /docs describes each.", bad,
+    )  # fmt: skip
+    found.measure("endpoints asked", len(asked), "")
+
+
+async def _runs(stage: Stage, found: Findings) -> None:
+    assert stage.api is not None
+    count = stage.options.size.realtime_runs
+    stage.say(f"{count} articles at once over Realtime")
+    target = stage.target(stage.api)
+    runs = await asyncio.gather(*(realtime_run(target, f"user_realtime_{number}") for number in range(count)))
+    await _events(stage, found, runs)
+    feedback = _feedback(runs)
+    if feedback:
+        found.measure("first feedback p50", percentile(feedback, 0.5), "ms")
+        found.measure("first feedback p95", percentile(feedback, 0.95), "ms")
+    rows = [
+        (transport, str(len(times)), f"{percentile(times, 0.5):.0f}", f"{percentile(times, 0.95):.0f}")
+        for transport, times in (("WebSocket", _feedback(stage.crew.runs if stage.crew else [])),
+                                 ("Realtime", feedback)) if times
+    ]  # fmt: skip
+    found.tables.append(Table("First feedback after a start, ms", ("", "runs", "p50", "p95"), tuple(rows), found.group))
+    put, answered = sum(run.prompts_put for run in runs), sum(run.prompts_answered for run in runs)
+    found.measure("prompts put", put, "")
+    found.measure("prompts answered", answered, "")
+    # A start, an answer to each prompt, and the article: what a person would call an operation.
+    found.measure("operations", sum(2 + run.prompts_put for run in runs), "")
+    found.measure("failed operations", sum(not run.good for run in runs) + put - answered, "")
+    stage.distributions.append(Distribution("First feedback over Realtime", "ms", tuple(feedback), found.group))
+
+
+async def _events(stage: Stage, found: Findings, runs: Sequence[Run]) -> None:
+    ids = [UUID(run.process_id) for run in runs if run.process_id]
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        stored = {row["process_id"]: row["events"] for row in await conn.fetch(sql.EVENT_COUNTS, ids, timeout=30)}
+    bad = [str(run) for run in runs if not run.good]
+    for run in runs:
+        # The stream ends with the event that ends the process; what the database holds after it is not lost.
+        wanted = list(range(1, len(run.sequences) + 1))
+        if run.sequences != wanted:
+            bad.append(f"{run}: sequences {run.sequences[:20]} … are not 1 to {len(wanted)}")
+        if len(run.sequences) < stored.get(run.process_id or "", 0):
+            bad.append(f"{run}: {len(run.sequences)} events delivered, {stored.get(run.process_id or '')} stored")
+    live = sum(run.live for run in runs)
+    found.check(
+        "events", "Every event reaches its subscriber over Realtime, once and in order",
+        Verdict.FAIL if bad else Verdict.PASS if live else Verdict.UNKNOWN,
+        f"{sum(stored.values())} events stored, {live} delivered live, {sum(run.backfilled for run in runs)} fetched "
+        f"while connecting; {len(runs)} subscribers",
+        "Compare process_events with the sequences of the witness.", bad,
+    )  # fmt: skip
+    found.measure("events stored", sum(stored.values()), "")
+    found.measure("events delivered live", live, "")
+
+
+async def _tasks(stage: Stage, found: Findings) -> None:
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        rows = await conn.fetch(sql.TASKS, timeout=30)
+    found.tables.append(
+        Table(
+            "Background tasks", ("task", "process", "tasks", "retries", "rescues"),
+            tuple((row["status"], row["process_status"], *(str(row[name]) for name in ("tasks", "retries", "rescues")))
+                  for row in rows), found.group,
+        )
+    )  # fmt: skip
+    # The third scenario makes work fail on purpose and cancels; a process that completed has no task that did not.
+    bad = [
+        f"{row['tasks']} {row['status']} task(s) of {row['process_status']} processes: {row['error'] or 'no error'}"
+        for row in rows
+        if (row["process_status"] == "completed" and row["status"] != "completed")
+        or (row["status"] in {"pending", "running"} and row["process_status"] in {"cancelled", "error"})
+    ]
+    done = sum(row["tasks"] for row in rows if row["status"] == "completed")
+    found.check(
+        "tasks", "Background tasks are executed to their end", Verdict.FAIL if bad else
+        Verdict.PASS if done else Verdict.UNKNOWN, f"{done} completed, {sum(row['retries'] for row in rows)} retries",
+        "Look at background_tasks.error_message and the worker's log.", bad,
+    )  # fmt: skip
+    found.measure("tasks completed", done, "")
+
+
+def _feedback(runs: Sequence[Run]) -> list[float]:
+    return sorted(run.feedback_ms for run in runs if run.feedback_ms is not None)

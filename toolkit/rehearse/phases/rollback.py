@@ -1,0 +1,169 @@
+"""Phase 4: the flag back to WebSocket; the database back to the legacy schema, proved; and the migration once more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from toolkit.client.errors import ApiError
+from toolkit.client.generation import GenerationClient
+from toolkit.migrate.api import migrate_down
+from toolkit.migrate.api import snapshot as take_catalog
+from toolkit.migrate.catalog import Snapshot, diff
+from toolkit.migrate.connection import connected
+from toolkit.migrate.execute import Options as MigrateOptions
+from toolkit.rehearse.legacy_run import legacy_run
+from toolkit.rehearse.model import Findings
+from toolkit.rehearse.phases import migrate
+from toolkit.rehearse.rows import read_rows
+from toolkit.rehearse.runs import BODY, Gate, Run, realtime_run
+from toolkit.rehearse.stage import Stage
+from toolkit.report.model import Band, Verdict
+from toolkit.sql import rehearsal as sql
+from toolkit.targets.servers import ServerHandle
+
+RUNNING = 3
+GATE_DEADLINE_S = 60.0
+FLAG_DEADLINE_S = 15.0
+
+
+async def switch(stage: Stage, server: ServerHandle, transport: str) -> None:
+    """Set the flag of a running API process. Raises httpx.HTTPError when it refuses."""
+    token = stage.embedded.target.user_token("toolkit", role="service_role")
+    async with httpx.AsyncClient(base_url=server.url, timeout=FLAG_DEADLINE_S) as http:
+        answer = await http.put(
+            "/api/internal/transport", json={"transport": transport}, headers={"Authorization": f"Bearer {token}"}
+        )
+        answer.raise_for_status()
+
+
+# -- immediate rollback ---------------------------------------------------------------------------
+
+
+async def run_flag(stage: Stage, found: Findings) -> None:
+    """Flips the flag while processes run; they complete, new ones use the old transport."""
+    api = stage.api
+    assert api is not None
+    target = stage.target(api)
+    began = stage.clock.now()
+    stage.say(f"{RUNNING} processes on Realtime, each held at its first prompt")
+    gates = [Gate() for _ in range(RUNNING)]
+    async with asyncio.TaskGroup() as group:
+        running = [
+            group.create_task(realtime_run(target, f"user_flag_{number}", gate)) for number, gate in enumerate(gates)
+        ]
+        async with asyncio.timeout(GATE_DEADLINE_S):
+            await asyncio.gather(*(gate.reached.wait() for gate in gates))
+        stage.say("flag back to websocket")
+        await switch(stage, api, "websocket")
+        refusal = await _refused_start(stage, api)
+        for gate in gates:
+            gate.open.set()
+        old = await legacy_run(target, Run("user_flag_old", "websocket"))
+    runs = [task.result() for task in running]
+    found.check(
+        "refused", "New Realtime processes are refused, in words", refusal.startswith("409 transport_unavailable"),
+        refusal, "Look at what the API does with GENERATION_TRANSPORT.",
+    )  # fmt: skip
+    bad = [str(run) for run in runs if not run.good]
+    found.check(
+        "running", "Processes that were running on Realtime complete", not bad,
+        f"{len(runs) - len(bad)} of {len(runs)} completed after the flag was flipped", "Read the worker's log.", bad,
+    )  # fmt: skip
+    found.check("legacy", "New processes use the WebSocket again", old.good, str(old), f"Read {api.log_path.name}.")
+    stage.diary.bands.append(Band(began, stage.clock.now(), "flag back", "plain"))
+
+
+async def _refused_start(stage: Stage, api: ServerHandle) -> str:
+    async with GenerationClient(api.url, stage.token("user_flag_new")) as client:
+        try:
+            started = await client.start_article_generation(**BODY)
+        except ApiError as error:
+            return f"{error.status} {error.code}: {error.message}"
+    return f"201: process {started.process_id} was started"
+
+
+# -- database rollback ----------------------------------------------------------------------------
+
+
+async def run_database(stage: Stage, found: Findings) -> None:
+    """Leaves the legacy schema again, with every server stopped."""
+    assert stage.rows_before is not None
+    assert stage.catalog_before is not None
+    stage.say("stopping API and workers")
+    await stage.stop_servers()
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        sessions = [f"{row['application_name'] or '(unnamed)'}: {row['sessions']}"
+                    for row in await conn.fetch(sql.OTHER_SESSIONS, timeout=30)]  # fmt: skip
+        written = (await read_rows(conn)).like(stage.rows_before)
+    found.check(
+        "quiet", "No server works on the database any more", not sessions,
+        f"{len(sessions)} kinds of session are left", "Stop every API, worker and Realtime process first.", sessions,
+    )  # fmt: skip
+    began = stage.clock.now()
+    result = await migrate_down(
+        stage.dsn, stage.migrations, to=stage.legacy_version,
+        options=MigrateOptions(export_dir=stage.options.run_dir / "exports"),
+        on_progress=lambda progress: stage.say(progress.message),
+    )  # fmt: skip
+    stage.diary.bands.append(Band(began, stage.clock.now(), "rolled back", "warn"))
+    exported = [export for step in result.steps for export in step.exports]
+    rows = sum(export.rows for export in exported)
+    found.check(
+        "down", "The database is rolled back, and what that destroys is exported first",
+        result.ok and bool(result.steps) and bool(exported),
+        f"{len(result.steps)} files in {sum(step.seconds for step in result.steps):.2f} s; {rows} rows of "
+        f"{len(exported)} tables in exports/", "Read the failed statement.",
+        [str(step.failure) for step in result.steps if step.failure],
+    )  # fmt: skip
+    found.measure("rows exported", rows, "rows")
+    compare_catalog(found, "catalog", "The catalog is what it was before the migration",
+                    stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
+    await migrate.compare_rows(stage, found, "rows", stage.rows_before)
+    await migrate.compare_rows(stage, found, "later-rows", written)
+
+    stage.say("the legacy system once more")
+    server = await stage.embedded.start_server(
+        "legacy-again", roles=("api",), transport="websocket", env=stage.writer_env()
+    )
+    run = await legacy_run(stage.target(server), Run("user_again", "websocket"))
+    found.check(
+        "legacy", "The legacy system writes articles on the rolled-back schema", run.good, str(run),
+        f"Read {server.log_path.name}.",
+    )  # fmt: skip
+    await server.stop()
+
+
+def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, after: Snapshot) -> None:
+    """The catalog proof: no fact of either snapshot is missing in or different from the other."""
+    different = diff(before, after)
+    found.check(
+        id, title, Verdict.UNKNOWN if not before.facts else not different,
+        f"{len(before.facts)} facts, digest {before.digest()[:16]}",
+        "The rollback file must undo what the witness names.", [str(difference) for difference in different],
+    )  # fmt: skip
+    found.measure(f"{id}: facts compared", len(before.facts), "")
+
+
+# -- again ----------------------------------------------------------------------------------------
+
+
+async def run_again(stage: Stage, found: Findings) -> None:
+    """Leaves the migrated schema, with every server stopped."""
+    await migrate.apply(stage, found)
+    await migrate.verify_applied(stage, found)
+    stage.applied(found)
+    if stage.catalog_after is not None:
+        compare_catalog(found, "catalog", "The second migration leads where the first one led",
+                        stage.catalog_after, await take_catalog(stage.dsn))  # fmt: skip
+    assert stage.rows_before is not None
+    await migrate.compare_rows(stage, found, "rows", stage.rows_before)
+    stage.say("one more article over Realtime")
+    server = await stage.embedded.start_server("all-again", transport="realtime", env=stage.writer_env())
+    run = await realtime_run(stage.target(server), "user_again")
+    found.check(
+        "realtime", "Realtime works on the schema that was migrated twice", run.good, str(run),
+        f"Read {server.log_path.name}.",
+    )  # fmt: skip
+    await server.stop()

@@ -1,0 +1,157 @@
+"""From what the phases found to the one report, and to the files it is saved in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from toolkit.rehearse.model import PhaseResult
+from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stalls import peaks, rate
+from toolkit.report import as_html, as_json, as_junit
+from toolkit.report.model import (
+    Band,
+    Check,
+    Curve,
+    Distribution,
+    Lane,
+    Link,
+    Report,
+    Table,
+    Tick,
+    Timeline,
+    Verdict,
+    tool_version,
+    worst,
+)
+from toolkit.signoff.criteria import OUT_OF_SCOPE_OF_THE_REHEARSAL, judge_all
+from toolkit.signoff.evidence import REPORT_FILE, from_report
+from toolkit.signoff.judge import sign_off_table
+
+CURVE_WIDTH_S = 0.25
+SCOPE = (
+    "Criterion 7 (performance against WebSocket) is not measured by a rehearsal: it stays unknown here without making "
+    "the rehearsal's own verdict unknown. `toolkit signoff` counts it."
+)
+
+
+def make_report(stage: Stage, started_at: datetime) -> Report:
+    """The report of a rehearsal that is over, however it ended."""
+    results = stage.results
+    checks = tuple(check for result in results for check in _checks(result))
+    report = Report(
+        name="rehearse",
+        title="Rehearsal of the migration",
+        verdict=Verdict.UNKNOWN,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        target="embedded",
+        tool_version=tool_version(),
+        checks=checks,
+        measurements=tuple(figure for result in results for figure in result.measurements),
+        tables=(_phases(results), *(table for result in results for table in result.tables)),
+        timelines=(_timeline(stage),),
+        distributions=(*_distributions(stage), *stage.distributions),
+        links=(*(link for result in results for link in result.links), *_logs(stage.options.run_dir)),
+        notes=(f"seed {stage.options.seed}", f"data: {_data(stage)}", SCOPE),
+    )
+    criteria = judge_all(from_report(report, REPORT_FILE))
+    counted = [check.verdict for check in criteria if check.id not in OUT_OF_SCOPE_OF_THE_REHEARSAL]
+    verdict = worst([*(check.verdict for check in checks), *counted])
+    open_criteria = sum(check.verdict is not Verdict.PASS for check in criteria)
+    completed = f"{stage.completed_at:%Y-%m-%d %H:%M:%S} UTC" if stage.completed_at else None
+    signed = sign_off_table(completed, stage.options.signed_off_by, open_criteria)
+    return replace(report, verdict=verdict, criteria=criteria, tables=(*report.tables, signed))
+
+
+def save(report: Report, run_dir: Path) -> None:
+    """Write report.json, report.html and junit.xml, and let `latest` beside the folder lead here."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        (REPORT_FILE, as_json.render(report)), ("report.html", as_html.render(report)),
+        ("junit.xml", as_junit.render(report)),
+    ):  # fmt: skip
+        (run_dir / name).write_text(text)
+    latest = run_dir.parent / "latest"
+    if latest.is_symlink() or not latest.exists():
+        fresh = run_dir.parent / f".latest-{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(run_dir.name)
+        fresh.replace(latest)
+
+
+def keep_logs(logs: Path, run_dir: Path) -> None:
+    """Copy the servers' logs beside the report, before their folder goes."""
+    if logs.is_dir():
+        shutil.copytree(logs, run_dir / "logs", dirs_exist_ok=True)
+
+
+def _checks(result: PhaseResult) -> Iterable[Check]:
+    """What the phase found, and one check about the phase itself when it did not come to its end."""
+    yield from result.checks
+    if result.outcome != "done":
+        verdict = Verdict.FAIL if result.outcome == "aborted" and not result.environment else Verdict.UNKNOWN
+        title = "The phase came to its end" if result.outcome == "aborted" else "The phase was run"
+        yield Check(
+            f"{result.id}.phase", title, verdict, result.error, "Read the logs in the run's folder.", result.title
+        )
+
+
+def _phases(results: Iterable[PhaseResult]) -> Table:
+    rows = tuple(
+        (result.title, str(result.verdict), f"{result.end - result.start:.1f} s",
+         result.error or f"{sum(c.verdict is Verdict.PASS for c in result.checks)} of {len(result.checks)} checks")
+        for result in results
+    )  # fmt: skip
+    return Table("Phases", ("phase", "verdict", "took", ""), rows)
+
+
+def _timeline(stage: Stage) -> Timeline:
+    origin, crew = stage.clock.origin, stage.crew
+    curves: tuple[Curve, ...] = ()
+    lanes = [Lane(name, tuple(ticks)) for name, ticks in stage.diary.ticks.items()]
+    if crew is not None:
+        curves = (
+            Curve("requests", "1/s", rate(crew.requests.samples, origin, CURVE_WIDTH_S)),
+            Curve("longest request", "ms", peaks(crew.requests.samples, origin, CURVE_WIDTH_S)),
+            Curve("writes", "1/s", rate(crew.writes.samples, origin, CURVE_WIDTH_S)),
+            Curve("longest write", "ms", peaks(crew.writes.samples, origin, CURVE_WIDTH_S)),
+        )
+        people = []
+        for run in crew.runs:
+            people.append(Tick(stage.clock.of(run.began), f"{run.user} starts"))
+            if run.ended is not None:
+                people.append(
+                    Tick(stage.clock.of(run.ended), run.error or f"{run.user} has the article",
+                         "bad" if run.error else "good")
+                )  # fmt: skip
+        lanes.append(Lane("people's articles", tuple(sorted(people, key=lambda tick: tick.at))))
+        failed = [Tick(stage.clock.of(s.at), s.error, "bad") for s in (*crew.requests.failed, *crew.writes.failed)]
+        lanes.append(Lane("failed operations", tuple(failed)))
+    phases = Lane("phases", tuple(Tick(result.start, result.title) for result in stage.results))
+    return Timeline("The migration under traffic", (phases, *lanes), _bands(stage), curves)
+
+
+def _bands(stage: Stage) -> tuple[Band, ...]:
+    return tuple(sorted(stage.diary.bands, key=lambda band: band.start))
+
+
+def _distributions(stage: Stage) -> list[Distribution]:
+    if stage.crew is None:
+        return []
+    pairs = (("Requests on the legacy API", stage.crew.requests), ("Writes of another application", stage.crew.writes))
+    return [
+        Distribution(title, "ms", tuple(sample.seconds * 1000 for sample in meter.samples)) for title, meter in pairs
+    ]
+
+
+def _logs(run_dir: Path) -> list[Link]:
+    return [Link(f"Log of {path.stem}", f"logs/{path.name}") for path in sorted((run_dir / "logs").glob("*.log"))]
+
+
+def _data(stage: Stage) -> str:
+    return f"kept in {stage.options.data_dir}" if stage.options.keep else "removed (use --keep to look at it)"

@@ -1,0 +1,105 @@
+"""The rehearsal: every phase in its order, whatever the others came to; one report; nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError
+from toolkit.rehearse.model import Clock, Findings, Options, PhaseResult
+from toolkit.rehearse.order import PHASES, Phase
+from toolkit.rehearse.progress import Progress
+from toolkit.rehearse.report import keep_logs, make_report, save
+from toolkit.rehearse.stage import Stage
+from toolkit.report.model import Report, Verdict
+from toolkit.targets.data_dir import DataDir
+from toolkit.targets.embedded import EmbeddedTarget
+
+STOPPED = "stopped from outside"
+
+
+async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ...] = PHASES) -> tuple[Report, ExitCode]:
+    """Run every phase and save the report in `options.run_dir`.
+
+    The exit code is that of the report, but ENVIRONMENT when nothing failed and a phase could not do its work for
+    reasons outside the migration. Raises ToolkitError when the embedded system itself cannot be had, and lets a
+    cancellation through after everything has ended and what was found is saved.
+    """
+    started_at = datetime.now(UTC)
+    data = DataDir(options.data_dir)
+    _refuse_busy(data)
+    if data.path.exists():
+        data.delete()
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    stage: Stage | None = None
+    try:
+        progress.say("starting Postgres")
+        async with EmbeddedTarget(options.data_dir, schema="bare", throwaway=True) as embedded:
+            stage = Stage(options, embedded, progress, Clock())
+            try:
+                await _run_phases(stage, phases)
+            finally:
+                if stage.crew is not None:
+                    await stage.crew.aclose()
+    finally:
+        progress.close()
+        keep_logs(data.logs, options.run_dir)
+        if stage is not None:
+            report = make_report(stage, started_at)
+            save(report, options.run_dir)
+        if not options.keep and data.path.exists():
+            data.delete()
+    return report, exit_code(report, stage.results)
+
+
+def exit_code(report: Report, results: list[PhaseResult]) -> ExitCode:
+    """FAIL before ENVIRONMENT before UNKNOWN: the machine is to blame only where the migration is not."""
+    if report.verdict is not Verdict.FAIL and any(result.environment for result in results):
+        return ExitCode.ENVIRONMENT
+    return report.exit_code
+
+
+async def _run_phases(stage: Stage, phases: tuple[Phase, ...]) -> None:
+    for number, phase in enumerate(phases, 1):
+        done = {result.id for result in stage.results if result.outcome == "done"}
+        missing = [need for need in phase.needs if need not in done]
+        if missing:
+            result = PhaseResult(
+                phase.id, phase.title, "not_run", stage.clock.now(), stage.clock.now(),
+                error=f"it needs what the phase `{missing[0]}` would have left",
+            )  # fmt: skip
+        else:
+            stage.progress.phase(number, len(phases), phase.title)
+            result = await _run_phase(stage, phase)
+        stage.results.append(result)
+        stage.progress.ended(result)
+
+
+async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
+    found = Findings(phase.title, phase.id)
+    began = stage.clock.now()
+
+    def result(error: str = "", environment: bool = False) -> PhaseResult:
+        return PhaseResult(
+            phase.id, phase.title, "aborted" if error else "done", began, stage.clock.now(), tuple(found.checks),
+            tuple(found.measurements), tuple(found.tables), tuple(found.links), error, environment,
+        )  # fmt: skip
+
+    try:
+        await phase.run(stage, found)
+    except asyncio.CancelledError:
+        stage.results.append(result(STOPPED))
+        raise
+    except ToolkitError as error:
+        # Before there was a legacy system nothing about the migration can have failed.
+        return result(f"{error.what} → {error.remedy}", isinstance(error, EnvironmentError_) and phase.id == "legacy")
+    except Exception as error:  # noqa: BLE001 - the next phases still have something to say
+        return result(f"{type(error).__name__}: {error}")
+    return result()
+
+
+def _refuse_busy(data: DataDir) -> None:
+    """Raise RefusalError when somebody uses the folder: it is about to be emptied."""
+    if data.path.exists():
+        with data:
+            pass

@@ -1,0 +1,136 @@
+"""One generation as its user saw it, over either transport."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from toolkit.client.errors import ClientError
+from toolkit.client.events import ProcessEvent
+from toolkit.client.generation import GenerationClient
+from toolkit.client.stream import ProcessEventStream
+from toolkit.contract.events import TERMINAL, EventType
+from toolkit.contract.prompts import InputType, ResponseType
+from toolkit.targets.target import Target
+
+RUN_DEADLINE_S = 90.0
+# The first proposal is taken and everything approved.
+ANSWERS: dict[InputType, tuple[ResponseType, dict[str, object]]] = {
+    InputType.SELECT_PERSONA: (ResponseType.SELECT_PERSONA, {"selected_id": 0}),
+    InputType.SELECT_THEME: (ResponseType.SELECT_THEME, {"selected_index": 0}),
+    InputType.APPROVE_PLAN: (ResponseType.APPROVE_PLAN, {"approved": True}),
+    InputType.APPROVE_OUTLINE: (ResponseType.APPROVE_OUTLINE, {"approved": True}),
+}
+BODY: dict[str, object] = {
+    "initial_keywords": ["rehearsal", "migration"],
+    "target_age_group": "30代",
+    "persona_type": "主婦",
+}
+
+
+@dataclass
+class Run:
+    """What one user saw of one generation. Times are monotonic; `error` is '' while nothing went wrong.
+
+    `sequences` are those of the events delivered over Realtime, in order of delivery.
+    """
+
+    user: str
+    transport: str
+    began: float = field(default_factory=time.monotonic)
+    process_id: str | None = None
+    first_feedback: float | None = None
+    prompts_put: int = 0
+    prompts_answered: int = 0
+    ended: float | None = None
+    article_id: str | None = None
+    error: str = ""
+    sequences: list[int] = field(default_factory=list)
+    live: int = 0
+    backfilled: int = 0
+
+    @property
+    def feedback_ms(self) -> float | None:
+        """Milliseconds from the start to the first sign of work."""
+        return None if self.first_feedback is None else (self.first_feedback - self.began) * 1000
+
+    @property
+    def good(self) -> bool:
+        """It ended with an article and every prompt was answered."""
+        return bool(not self.error and self.article_id and self.prompts_put == self.prompts_answered)
+
+    def feedback(self) -> None:
+        """Something of the process was seen; only the first time counts."""
+        if self.first_feedback is None:
+            self.first_feedback = time.monotonic()
+
+    def __str__(self) -> str:
+        ending = self.error or ("ended" if self.ended else "still running")
+        return f"{self.transport} process {self.process_id or '(never started)'} of {self.user}: {ending}"
+
+
+@dataclass
+class Gate:
+    """Holds a run before it answers its first prompt: `reached` is set there, `open` lets it go on."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def guarded(run: Run, work: Callable[[], Awaitable[None]], deadline_s: float = RUN_DEADLINE_S) -> None:
+    """Do the run's work; whatever a server, a network or a deadline does to it is recorded in `run`."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            await work()
+    except TimeoutError:
+        run.error = f"not finished within {deadline_s:g} s"
+    except ClientError as error:
+        run.error = str(error).replace("\n", " ")
+    except OSError as error:
+        run.error = f"{type(error).__name__}: {error}"
+    run.ended = time.monotonic()
+
+
+async def realtime_run(
+    target: Target, user: str, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S
+) -> Run:
+    """A whole generation over HTTP and Realtime, watched through the lossless stream."""
+    run = Run(user, "realtime")
+
+    async def work() -> None:
+        async with GenerationClient(target.get("API_URL"), target.user_token(user)) as client:
+            started = await client.start_article_generation(**BODY)
+            run.process_id = started.process_id
+            async with ProcessEventStream(
+                target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), started.process_id,
+                token=client.tokens, fetch=client.events, end_on_error=True,
+            ) as stream:  # fmt: skip
+                async for event in stream:
+                    await _on_event(run, client, event, gate)
+
+    await guarded(run, work, deadline_s)
+    if gate is not None:
+        gate.reached.set()  # a run that failed earlier must not keep anybody waiting
+    return run
+
+
+async def _on_event(run: Run, client: GenerationClient, event: ProcessEvent, gate: Gate | None) -> None:
+    assert run.process_id is not None
+    run.feedback()
+    run.sequences.append(event.sequence)
+    run.live += event.via == "live"
+    run.backfilled += event.via == "backfill"
+    if event.type == EventType.USER_INPUT_REQUIRED:
+        run.prompts_put += 1
+        if gate is not None:
+            gate.reached.set()
+            await gate.open.wait()
+        response, payload = ANSWERS[InputType(event.data["input_type"])]
+        await client.submit_user_input(run.process_id, response, payload)
+        run.prompts_answered += 1
+    elif event.type == EventType.GENERATION_COMPLETED:
+        run.article_id = str(event.data["article_id"])
+    elif event.type in TERMINAL:
+        run.error = f"{event.type}: {event.data.get('error_message', '')}"

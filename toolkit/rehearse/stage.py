@@ -1,0 +1,89 @@
+"""What the phases share: the embedded system, the traffic, and what was seen before the migration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from toolkit.migrate.catalog import Snapshot
+from toolkit.rehearse.model import Clock, Diary, Findings, Options, PhaseResult
+from toolkit.rehearse.populate import Population
+from toolkit.rehearse.progress import Progress
+from toolkit.rehearse.rows import Rows
+from toolkit.rehearse.traffic.crew import Crew
+from toolkit.report.model import Distribution, Verdict
+from toolkit.resources import migrations_dir
+from toolkit.scenarios.faults.control import EmbeddedSystem
+from toolkit.targets.embedded import EmbeddedTarget
+from toolkit.targets.servers import ServerHandle
+from toolkit.targets.target import Target
+
+LEASE_S = "3"
+
+
+@dataclass
+class Stage:
+    """One rehearsal under way. What a later phase needs from an earlier one is None until that one was done."""
+
+    options: Options
+    embedded: EmbeddedTarget
+    progress: Progress
+    clock: Clock
+    diary: Diary = field(default_factory=Diary)
+    migrations: Path = field(default_factory=migrations_dir)
+    population: Population | None = None
+    crew: Crew | None = None
+    rows_before: Rows | None = None
+    catalog_before: Snapshot | None = None
+    catalog_after: Snapshot | None = None
+    system: EmbeddedSystem | None = None
+    api: ServerHandle | None = None
+    completed_at: datetime | None = None
+    results: list[PhaseResult] = field(default_factory=list)
+    distributions: list[Distribution] = field(default_factory=list)
+
+    @property
+    def dsn(self) -> str:
+        """Where the database is."""
+        return self.embedded.dsn
+
+    @property
+    def legacy_version(self) -> str:
+        """The version before the migration: the first file of the folder."""
+        return min(path.name.partition("_")[0] for path in self.migrations.glob("*.sql"))
+
+    def say(self, text: str) -> None:
+        """Tell whoever watches what is being done."""
+        self.progress.say(text)
+
+    def target(self, server: ServerHandle) -> Target:
+        """The target as a client of `server` sees it."""
+        return replace(self.embedded.target, api_url=server.url, supabase_url=server.url)
+
+    def token(self, user: str) -> str:
+        """A token of `user`."""
+        return self.embedded.target.user_token(user)
+
+    def writer_env(self) -> dict[str, str]:
+        """How the servers write content: the same everywhere, so that transports can be compared."""
+        return {
+            "WRITER_SEED": str(self.options.seed),
+            "WRITER_STEP_LATENCY_MS": str(self.options.size.step_latency_ms),
+            "TASK_LEASE_SECONDS": LEASE_S,
+            "TASK_POLL_SECONDS": "0.5",
+            "WORKER_CONCURRENCY": "8",
+        }
+
+    async def stop_servers(self) -> None:
+        """Stop every server that runs, gracefully; their clients come first."""
+        if self.crew is not None:
+            await self.crew.aclose()
+        for handle in self.embedded.servers.values():
+            await handle.stop()
+        self.api = None
+
+    def applied(self, found: Findings) -> None:
+        """A phase applied and verified the migration: the moment counts when both went well."""
+        good = found.verdict_of("apply") is Verdict.PASS and found.verdict_of("verify") is Verdict.PASS
+        self.completed_at = datetime.now(UTC) if good else None
