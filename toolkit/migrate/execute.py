@@ -176,8 +176,8 @@ class _Execution:
         # A transaction may commit although its COMMIT's answer is lost; until then nothing is done.
         async with self._transaction():
             # Not a whole second per query: lock_timeout bounds how long others wait behind us.
-            await self.conn.execute(f"set local lock_timeout = {int(self.options.locks.lock_timeout_ms)}", timeout=10)
-            xid = await self.conn.fetchval("select pg_current_xact_id()::text", timeout=10)
+            await self._bound_waiting()
+            xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
             tables = await self._tables() if self.step.direction == "down" else {}
             if self.step.destroys:
                 await self._export()
@@ -185,8 +185,8 @@ class _Execution:
                 await self._run_statement(statement)
             self.statement = None
             # The file may have changed its role or its search_path; what follows is ours.
-            await self.conn.execute("reset role", timeout=10)
-            if await self.conn.fetchval("select pg_current_xact_id()::text", timeout=10) != xid:
+            await self.conn.execute(sql.RESET_ROLE, timeout=10)
+            if await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10) != xid:
                 raise RefusalError(
                     f"{self.label} ended the transaction it runs in (in a procedure or a DO block).",
                     "Remove the COMMIT or ROLLBACK from it.",
@@ -194,6 +194,9 @@ class _Execution:
             if self.step.direction == "down":
                 self._refuse_undeclared(tables, await self._tables())
             await self._record()
+
+    async def _bound_waiting(self) -> None:
+        await self.conn.execute(sql.SET_LOCK_TIMEOUT, f"{self.options.locks.lock_timeout_ms}ms", timeout=10)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
@@ -271,11 +274,10 @@ class _Execution:
         async def attempt(number: int) -> None:
             self.attempts = max(self.attempts, number)
             async with self._transaction():
-                timeout = int(self.options.locks.lock_timeout_ms)
-                await self.conn.execute(f"set local lock_timeout = {timeout}", timeout=10)
+                await self._bound_waiting()
                 tables = await self._tables() if self.step.direction == "down" else {}
                 await self._run_statement(statement)
-                await self.conn.execute("reset role", timeout=10)
+                await self.conn.execute(sql.RESET_ROLE, timeout=10)
                 if self.step.direction == "down":
                     self._refuse_undeclared(tables, await self._tables())
                 await ledger.journal(self.conn, self.step.migration.version, self.step.direction, statement, "done")
@@ -292,7 +294,7 @@ class _Execution:
             await ledger.journal(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
             # leave an INVALID index; that wait blocks nobody.
-            await self.conn.execute("set lock_timeout = 0", timeout=10)
+            await self.conn.execute(sql.NO_LOCK_TIMEOUT, timeout=10)
             await self._run_statement(statement)
             if wreck := await index_wreck(self.conn, statement):
                 raise RefusalError(*wreck)
@@ -344,9 +346,9 @@ class _Execution:
 
     async def _reset_session(self) -> None:
         # Not RESET through asyncpg: that would also release the runner's lock.
-        await self.conn.execute("reset session authorization", timeout=10)
-        await self.conn.execute("reset role", timeout=10)
-        await self.conn.execute("reset all", timeout=10)
+        await self.conn.execute(sql.RESET_AUTHORIZATION, timeout=10)
+        await self.conn.execute(sql.RESET_ROLE, timeout=10)
+        await self.conn.execute(sql.RESET_SETTINGS, timeout=10)
 
     async def _context(self, error: BaseException) -> tuple[str, ...]:
         return self.blockers if is_lock_conflict(error) else ()

@@ -50,7 +50,7 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
     """
     present = {row["table_name"]: tuple(row["columns"]) for row in await conn.fetch(sql.USER_COLUMNS, timeout=60)}
     # A role that row security filters would export a part and call it everything; this makes it an error.
-    await conn.execute("set local row_security = off", timeout=10)
+    await conn.execute(sql.NO_PARTIAL_ROWS, timeout=10)
     exports = []
     for destroyed in merged(step.destroys):
         columns = present.get(destroyed.table)

@@ -137,7 +137,7 @@ async def prepare(conn: Connection) -> None:
     if statements:
         async with conn.transaction():
             # The value the CLI sets here; IF NOT EXISTS warns about what is there, which nobody needs to read.
-            await conn.execute("set local lock_timeout = '4s'; set local client_min_messages = warning", timeout=10)
+            await conn.execute(sql.PREPARE_QUIETLY, timeout=10)
             for statement in statements:
                 await conn.execute(statement, timeout=30)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -110,6 +111,11 @@ async def who_blocks(conn: Connection) -> tuple[str, ...]:
     """The oldest open transactions of other sessions that hold table locks: candidates for who was in the way."""
     return tuple(
         f"pid {row['pid']} ({row['application_name'] or row['usename']}), open for {row['seconds']:.1f} s, "
-        f"{row['state']}: {' '.join((row['query'] or '').split())}"
+        f"{row['state']}: {_without_values(row['query'] or '')}"
         for row in await conn.fetch(sql.BLOCKERS, timeout=10)
     )
+
+
+def _without_values(query: str) -> str:
+    """Somebody else's query names tables, which helps; its literals are somebody's data."""
+    return re.sub(r"'[^']*'?|\b\d[\w.]*\b", "…", " ".join(query.split()))

@@ -23,7 +23,7 @@ async def ran_after_all(conn: Connection, statement: Statement) -> bool:
         state = await conn.fetchrow(sql.INDEX_STATE, created.group(2), _unquoted(created.group(1)), timeout=30)
         return state is not None and bool(state["valid"])
     if dropped := _DROP_INDEX.search(_body(statement)):
-        return await conn.fetchval("select to_regclass($1) is null", dropped.group(1), timeout=30) is True
+        return await conn.fetchval(sql.IS_ABSENT, dropped.group(1), timeout=30) is True
     return False
 
 

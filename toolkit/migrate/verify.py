@@ -17,6 +17,7 @@ from toolkit.migrate.files import Folder, Migration, read_folder
 from toolkit.migrate.ledger import Connection
 from toolkit.migrate.plan import MigrationRefused, Refusal
 from toolkit.migrate.probes import PROBES
+from toolkit.sql.ledger import BOUND_A_CHECK
 
 _MOST_ROWS = 20
 # A lock that was not free, a cancelled statement, a server out of resources: the check itself was not decided.
@@ -107,7 +108,7 @@ async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[Ch
         await outer.start()
         try:
             # A check must not wait behind the application's locks, nor hold it up.
-            await conn.execute("set local lock_timeout = '2s'; set local statement_timeout = '30s'", timeout=10)
+            await conn.execute(BOUND_A_CHECK, timeout=10)
             error = await _preamble(conn, file)
             return [
                 CheckResult(

@@ -166,3 +166,15 @@ INDEX_STATE = """
     join pg_catalog.pg_class c on c.oid = i.indexrelid
     where t.oid = to_regclass($1) and c.relname = $2
 """
+
+# The session a file runs in.
+SET_LOCK_TIMEOUT = "select set_config('lock_timeout', $1, true)"
+NO_LOCK_TIMEOUT = "set lock_timeout = 0"
+TRANSACTION_ID = "select pg_current_xact_id()::text"
+RESET_ROLE = "reset role"
+RESET_AUTHORIZATION = "reset session authorization"
+RESET_SETTINGS = "reset all"
+NO_PARTIAL_ROWS = "set local row_security = off"
+PREPARE_QUIETLY = "set local lock_timeout = '4s'; set local client_min_messages = warning"
+BOUND_A_CHECK = "set local lock_timeout = '2s'; set local statement_timeout = '30s'"
+IS_ABSENT = "select to_regclass($1) is null"

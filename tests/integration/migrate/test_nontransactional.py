@@ -139,3 +139,16 @@ async def test_an_index_build_waits_for_old_transactions_longer_than_the_lock_ti
     await transaction.commit()
     result = await asyncio.wait_for(running, 30)
     assert result.ok, [s.failure for s in result.steps]
+
+
+async def test_a_runner_that_waits_does_not_deadlock_with_an_index_build(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    """Blocked in pg_advisory_lock it would hold a snapshot that CREATE INDEX CONCURRENTLY waits for; it polls."""
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect pg_sleep(0.3);\n"
+                            "create index concurrently j on t (b);"})  # fmt: skip
+    results = await asyncio.gather(*(migrate_up(bare_db, folder) for _ in range(3)))
+    assert all(result.ok for result in results)
+    assert sorted(len(result.steps) for result in results) == [0, 0, 2]
+    conn = await connect(bare_db)
+    assert await conn.fetchval("select bool_and(indisvalid) from pg_index where indrelid = 't'::regclass")
