@@ -33,7 +33,7 @@ from reference_server.generation.views import (
     StoredEvent,
 )
 from reference_server.store import events, processes
-from reference_server.store.pool import Connection, transact
+from reference_server.store.pool import Connection, read, transact
 from toolkit.contract.events import EventType, Source
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
 from toolkit.contract.statuses import Action, Status, advance
@@ -199,36 +199,36 @@ class GenerationService:
 
     async def acknowledge(self, process_id: UUID, event_id: UUID, user_id: str) -> None:
         """Notes that the user has seen the event; repeating it changes nothing."""
-        if not await events.acknowledge(self._pool, process_id, event_id, user_id):
+        if not await read(lambda: events.acknowledge(self._pool, process_id, event_id, user_id)):
             raise NotFound("event", event_id)
 
     async def access(self, process_id: UUID, viewer_id: str | None) -> ProcessAccess:
         """Whose the process is, and whether `viewer_id` belongs to its organisation."""
-        return await reading.access(self._pool, process_id, viewer_id)
+        return await read(lambda: reading.access(self._pool, process_id, viewer_id))
 
     async def get(self, process_id: UUID, viewer_id: str | None = None) -> ProcessView:
-        return await reading.process(self._pool, process_id, viewer_id)
+        return await read(lambda: reading.process(self._pool, process_id, viewer_id))
 
     async def list_processes(
         self, user_id: str, *, status: Status | None = None, limit: int = 50, cursor: str | None = None
     ) -> ProcessPage:
         """The user's own processes. Raises InvalidCursor."""
-        return await reading.list_processes(self._pool, user_id, status, limit, cursor)
+        return await read(lambda: reading.list_processes(self._pool, user_id, status, limit, cursor))
 
     async def events(
         self, process_id: UUID, *, since_sequence: int = 0, limit: int = 50, event_types: Sequence[str] = ()
     ) -> EventPage:
-        return await reading.events_page(self._pool, process_id, since_sequence, event_types, limit)
+        return await read(lambda: reading.events_page(self._pool, process_id, since_sequence, event_types, limit))
 
     async def get_article(self, article_id: UUID, viewer_id: str | None = None) -> ArticleView:
-        return await reading.article(self._pool, article_id, viewer_id)
+        return await read(lambda: reading.article(self._pool, article_id, viewer_id))
 
     async def list_articles(self, user_id: str, *, limit: int = 50, cursor: str | None = None) -> ArticlePage:
         """The user's own articles. Raises InvalidCursor."""
-        return await reading.list_articles(self._pool, user_id, limit, cursor)
+        return await read(lambda: reading.list_articles(self._pool, user_id, limit, cursor))
 
     async def queue_status(self) -> QueueStatus:
-        return await reading.queue_status(self._pool, self._settings.lease_seconds)
+        return await read(lambda: reading.queue_status(self._pool, self._settings.lease_seconds))
 
     async def _transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         return await transact(self._pool, work)

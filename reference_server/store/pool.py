@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
@@ -26,6 +27,7 @@ CONNECTION_LOST = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server's farewell has arrived, the end of the connection not yet
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -73,16 +75,27 @@ async def prepare_connection(connection: Connection) -> None:
 async def transact(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Runs `work` in one transaction and returns what it returned; an exception rolls back.
 
-    `work` runs again when the server undid it for a reason of its own (deadlock, changed schema), so it
-    must do nothing outside the transaction. Raises CommitUnknown when the outcome cannot be known.
+    `work` runs again when it cannot have happened (deadlock, changed schema, connection lost before
+    COMMIT), so it must do nothing outside the transaction. Raises CommitUnknown when the outcome
+    cannot be known, and what the last attempt raised when none goes through.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    return await _repeat(lambda: _once(pool, work))
+
+
+async def read(ask: Callable[[], Awaitable[T]]) -> T:
+    """Runs a reading statement, again when its connection turns out to be broken."""
+    return await _repeat(ask)
+
+
+async def _repeat(attempt: Callable[[], Awaitable[T]]) -> T:
+    for number in range(1, ATTEMPTS):
         try:
-            return await _once(pool, work)
-        except _REPEATABLE:
-            if attempt == ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            return await attempt()
+        except TimeoutError:
+            raise  # the deadline is the caller's, it is not multiplied
+        except (*_REPEATABLE, *CONNECTION_LOST):
+            await asyncio.sleep(0.05 * number)
+    return await attempt()
 
 
 async def _once(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) -> T:

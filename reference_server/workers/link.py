@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 
-from reference_server.store.pool import prepare_connection
+from reference_server.store.pool import CONNECTION_LOST, prepare_connection
 
 CONNECT_DEADLINE_S = 10.0
 MAX_PAUSE_S = 5.0
-LINK_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LINK_ERRORS = (*CONNECTION_LOST, asyncpg.PostgresError)
 
 
 @contextlib.asynccontextmanager
