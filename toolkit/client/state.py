@@ -44,7 +44,8 @@ class GenerationState:
 
     `current_step` moves forward only, unless proposals are made anew or the process is resumed.
     `research_progress` and `sections_progress` are (done, total). `unknown_events` counts types that this
-    version does not know; they change nothing.
+    version does not know; they change nothing. `prompt_sequence` is that of the last question's event: it tells a
+    question that is put again from one that is still open.
     """
 
     process_id: str | None = None
@@ -55,6 +56,7 @@ class GenerationState:
     is_waiting_for_input: bool = False
     input_type: str | None = None
     input_timeout_at: str | None = None
+    prompt_sequence: int = 0
     personas: tuple[Any, ...] = ()
     themes: tuple[Any, ...] = ()
     research_plan: Json | None = None
@@ -186,6 +188,7 @@ def _input_required(state: GenerationState, data: Json) -> GenerationState:
         is_waiting_for_input=True,
         input_type=data.get("input_type"),
         input_timeout_at=data.get("timeout_at"),
+        prompt_sequence=state.last_sequence,
         **found,
     )
 

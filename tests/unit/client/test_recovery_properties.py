@@ -92,6 +92,13 @@ class World(RuleBasedStateMachine):
         if self.server_live and not lost:
             self.wire.append(self.log[-1])
 
+    @precondition(lambda self: self.server_live and not self.ended)
+    @rule()
+    def one_is_lost_and_the_next_arrives(self) -> None:
+        self.write(lost=True)
+        self.log.append(event(len(self.log) + 1))
+        self.perform(self.recovery.change(self.log[-1], self.now))
+
     @precondition(lambda self: self.epoch is not None)
     @rule()
     def answer_join(self) -> None:
@@ -310,5 +317,5 @@ def test_the_property_finds_a_planted_defect(defect: type[Recovery]) -> None:
     planted = type(f"World{defect.__name__}", (World,), {"machine": defect})
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
-            planted, settings=settings(QUICK, phases=[Stage.generate], report_multiple_bugs=False)
+            planted, settings=settings(QUICK, max_examples=2000, phases=[Stage.generate], report_multiple_bugs=False)
         )
