@@ -71,13 +71,24 @@ async def _start_realtime(world: World, process: Running, step: model.Start) -> 
     return None
 
 
-async def _start_socket(world: World, process: Running, _: model.Start) -> str | None:
-    world.open_socket(process)
+async def _start_socket(world: World, process: Running, step: model.Start) -> str | None:
+    """The old transport answers a start with its first frame, or by closing the socket."""
+    session = world.open_socket(process)
+    wait_for_close = bool(step.expect) and any(path.startswith("closed") for path in step.expect)
+
+    def decided() -> bool:
+        return session.closed is not None or session.failure is not None or (
+            process.id is not None and not wait_for_close
+        )  # fmt: skip
+
     try:
-        await _until(world, SOCKET_START_S, lambda: process.id is not None or _failure(process) is not None)
+        await _until(world, SOCKET_START_S, decided)
     except TimeoutError:
-        return f"{process.name}: no first frame within {SOCKET_START_S:g} s"
-    return None if process.id else f"{process.name}: {_failure(process)}"
+        return f"{process.name}: neither a first frame nor a close within {SOCKET_START_S:g} s"
+    if wait_for_close:
+        wrong = mismatches({"closed": session.closed}, step.expect)
+        return f"{process.name}: {'; '.join(wrong)}" if wrong else None
+    return None if process.id else f"{process.name}: {session.failure or session.closed}"
 
 
 async def _wait(world: World, step: model.Until) -> None:
@@ -183,6 +194,8 @@ async def _reconnect(world: World, step: model.Reconnect) -> None:
     for process in _all(world, step, step.reconnect):
         process.tracker.caught_up = False
         if world.transport == "websocket":
+            # The old transport has no log to catch up with: a new tab knows only what it is told again.
+            process.tracker.forget()
             world.open_socket(process)
         else:
             world.open_session(process)

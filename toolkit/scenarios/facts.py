@@ -31,7 +31,7 @@ class Watch:
     closed: Record | None = None
     delivered: list[Record] = field(default_factory=list)
     frames: list[Record] = field(default_factory=list)
-    moods: list[Record] = field(default_factory=list)  # notes `live` and `down`
+    moods: list[Record] = field(default_factory=list)  # notes `live`, `down` and `ended`
 
 
 @dataclass
@@ -232,7 +232,7 @@ def _note(
                 by_id[record.process].watches.append(watch)
         case "unwatch" if record.actor in open_watches:
             open_watches[record.actor].closed = record
-        case "live" | "down" if record.actor in open_watches:
+        case "live" | "down" | "ended" if record.actor in open_watches:
             open_watches[record.actor].moods.append(record)
         case "expect":
             facts.expectations.append(record)

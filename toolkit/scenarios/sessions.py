@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -15,7 +15,8 @@ from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribe
 
 from toolkit.client.connection import SUBSCRIBED_TEXT, Frame
 from toolkit.client.errors import ClientError
-from toolkit.client.events import EventPage, ProcessEvent
+from toolkit.client.events import ProcessEvent
+from toolkit.client.recovery import Phase
 from toolkit.client.stream import ProcessEventStream
 from toolkit.scenarios.history import History
 from toolkit.scenarios.tracker import Tracker, socket_kind
@@ -96,7 +97,7 @@ class StreamSession:
     async def _watch_moods(self) -> None:
         """Notes `live` and `down`; a connection that was replaced between two looks counts as both."""
         reconnects = self._stream.reconnects
-        while True:
+        while self._stream.state is not Phase.ENDED:
             replaced = self._stream.reconnects != reconnects
             reconnects = self._stream.reconnects
             if self._tracker.live and (replaced or not self._stream.connected):
@@ -104,6 +105,8 @@ class StreamSession:
             if not self._tracker.live and self._stream.connected:
                 self._mood("live", None)
             await asyncio.sleep(POLL_S)
+        # The process is over, and its stream with it: nothing was lost.
+        self._history.add("note", self._actor, "ended", process=self._process)
 
     def _mood(self, mood: str, error: str | None) -> None:
         self._tracker.live = mood == "live"
@@ -132,6 +135,7 @@ class SocketSession:
         known: Callable[[str], None],
     ) -> None:
         self.failure: str | None = None
+        self.closed: dict[str, Any] | None = None
         self._history = history
         self._tracker = tracker
         self._heard = heard
@@ -146,6 +150,8 @@ class SocketSession:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        if self._process is not None:
+            self._history.add("note", self._actor, "watch", process=self._process, value={"user": self._user})
         self._task = asyncio.create_task(self._run(), name=self._actor)
 
     async def close(self) -> None:
@@ -189,12 +195,10 @@ class SocketSession:
                     await socket.send(orjson.dumps(self._body).decode())
                 async for text in socket:
                     self._receive(text)
-                self.failure = _closed(socket.close_code, socket.close_reason, self._tracker)
+                self._ended(socket.close_code, socket.close_reason)
         except websockets.ConnectionClosed as error:
             received = error.rcvd
-            self.failure = _closed(
-                received.code if received else None, received.reason if received else None, self._tracker
-            )
+            self._ended(received.code if received else None, received.reason if received else None)
         except (OSError, websockets.WebSocketException, TimeoutError) as error:
             self.failure = f"{type(error).__name__}: {error}"
         finally:
@@ -203,6 +207,12 @@ class SocketSession:
             if self._process is not None:
                 self._history.add("note", self._actor, "down", process=self._process, error=self.failure)
             self._heard()
+
+    def _ended(self, code: int | None, reason: str | None) -> None:
+        self.closed = {"code": code, "reason": reason or ""}
+        self._history.add("note", self._actor, "closed", process=self._process, value=self.closed)
+        if code != 1000 and not self._tracker.ended:
+            self.failure = f"the socket was closed with {code} {reason or ''}".strip()
 
     def _receive(self, text: str | bytes) -> None:
         try:
@@ -310,12 +320,3 @@ def record_frame(history: History, actor: str, kind: str, payload: Mapping[str, 
 
 def _value(event: ProcessEvent) -> dict[str, Any]:
     return {"type": event.type, "data": dict(event.data), "category": event.category, "created_at": event.created_at}
-
-
-def _closed(code: int | None, reason: str | None, tracker: Tracker) -> str | None:
-    if code == 1000 or tracker.ended:
-        return None
-    return f"the socket was closed with {code} {reason or ''}".strip()
-
-
-FetchPage = Callable[[str, int], Awaitable[EventPage]]

@@ -103,6 +103,12 @@ class Tracker:
             return f"it is {self.status}"
         return None
 
+    def forget(self) -> None:
+        """Nothing is known of where the process stands any more; what happened stays known."""
+        self.status = None
+        self.open_prompt = None
+        self.live = False
+
     @property
     def words(self) -> str:
         """Where the process stands, for a message."""

@@ -155,7 +155,7 @@ class World:
         process.session = session
         session.start()
 
-    def open_socket(self, process: Running) -> None:
+    def open_socket(self, process: Running) -> SocketSession:
         """A session on the old WebSocket, which also starts the process."""
         parts = urlsplit(self.target.get("API_URL"))
         scheme = "wss" if parts.scheme == "https" else "ws"
@@ -174,6 +174,7 @@ class World:
         )
         process.session = session
         session.start()
+        return session
 
     async def watch_everything(self) -> None:
         """Bare subscriptions of users who watch everything they may see, live before anything is started."""

@@ -349,3 +349,19 @@ def test_a_random_mutation_is_found_by_the_right_judge_alone(mutation, data):
     expected = {MUTATIONS[mutation]} | ({"recovery"} if mutation == "drop" else set())
     assert MUTATIONS[mutation] in failed
     assert failed <= expected
+
+
+def test_a_stream_that_ends_with_its_process_is_not_a_fault_unhealed():
+    tape = good(fault=True)
+    tape.add(3.9, "note", "watch:a", "ended", process=uid("a"))
+    assert verdict("recovery", tape)[0] is Verdict.PASS
+
+
+def test_what_goes_down_after_the_next_fault_began_is_judged_with_it():
+    tape = good(fault=True)
+    for phase, at in (("begun", 4.0), ("confirmed", 4.0), ("healed", 4.5)):
+        tape.add(at, "fault", "faults", "cut", value={"number": 2, "phase": phase, "target": "websocket"})
+    tape.add(4.1, "note", "watch:a", "down", process=uid("a"))
+    assert verdict("recovery", tape)[0] is Verdict.FAIL
+    tape.add(4.9, "note", "watch:a", "live", process=uid("a"))
+    assert verdict("recovery", tape)[0] is Verdict.PASS

@@ -45,6 +45,7 @@ ALL: tuple[Judge, ...] = (
         "A subscription sees its own process alone",
         "Check the subscription's filter (process_id=eq.<id>) and how the server matches it.",
         delivery.isolation_between_processes,
+        BOTH,
     ),
     Judge(
         "isolation-users",
@@ -104,7 +105,6 @@ ALL: tuple[Judge, ...] = (
         "No answer was a server error",
         "Look for the request id of the answer in the server's log.",
         commands.no_server_error,
-        BOTH,
     ),
     Judge(
         "consistent",

@@ -94,7 +94,9 @@ def whole_flow(_: Facts, process: ProcessFacts) -> Finding:
 def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
     """A process ends once; only an error may be followed by `generation_resumed` and another end."""
     if process.transport == "websocket":
-        ends = [r for r in process.delivered if event_type(r) in {"final", "error"}]
+        # The old transport also says "error" to a frame it does not understand.
+        kinds = {"final", "error"} if process.status == Status.ERROR else {"final"}
+        ends = [r for r in process.delivered if event_type(r) in kinds]
         resumable = {"error"}
         resumed: list[Record] = []
     else:

@@ -25,7 +25,7 @@ def recovers_in_time(facts: Facts, process: ProcessFacts) -> Finding:
             continue
         watches = [w for w in process.own if _open_during(w, fault)]
         for watch in watches:
-            broken = _live_again(watch, fault, bound) or _caught_up(facts, process, watch, fault, bound)
+            broken = _live_again(facts, watch, fault, bound) or _caught_up(facts, process, watch, fault, bound)
             if broken is not None:
                 return broken
             looked_at += 1
@@ -59,20 +59,27 @@ def _open_during(watch: Watch, fault: Fault) -> bool:
     return watch.opened.t_ns <= fault.begun.t_ns and (closed is None or closed.t_ns > fault.healed.t_ns)
 
 
-def _live_again(watch: Watch, fault: Fault, bound: float) -> Broken | None:
-    """A watch that went down must have come up again by heal + bound."""
+def _live_again(facts: Facts, watch: Watch, fault: Fault, bound: float) -> Broken | None:
+    """A watch that this fault took down must have come up again, or have ended, by heal + bound.
+
+    What goes down after the next fault has begun is that fault's doing, and judged with it.
+    """
     assert fault.healed is not None
     limit = fault.healed.t_ns + int(bound * 1e9)
-    downs = [mood for mood in watch.moods if mood.op == "down" and fault.begun.t_ns <= mood.t_ns <= limit]
-    if not downs:
+    following = [other.begun.t_ns for other in facts.faults if other.begun.t_ns > fault.begun.t_ns]
+    until = min([limit, *following])
+    down = next((m for m in watch.moods if m.op == "down" and fault.begun.t_ns <= m.t_ns <= until), None)
+    if down is None:
         return None
-    lives = [mood for mood in watch.moods if mood.op == "live" and mood.t_ns >= downs[-1].t_ns]
-    if not lives or lives[0].t_ns > limit:
-        return Broken(
-            f"{watch.actor} was not live again {bound:g} s after the fault had healed",
-            (fault.begun, downs[-1], fault.healed, *lives[:1]),
-        )
-    return None
+    up = next((m for m in watch.moods if m.op in ("live", "ended") and m.t_ns >= down.t_ns), None)
+    if up is not None and up.t_ns <= limit:
+        return None
+    if any(begun < limit for begun in following):
+        return None
+    return Broken(
+        f"{watch.actor} was not live again {bound:g} s after the fault had healed",
+        (fault.begun, down, fault.healed, *([up] if up else [])),
+    )
 
 
 def _caught_up(facts: Facts, process: ProcessFacts, watch: Watch, fault: Fault, bound: float) -> Broken | None:
