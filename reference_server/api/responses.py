@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from reference_server.errors import (
     Conflict,
@@ -52,10 +52,8 @@ _DATABASE_BUSY = (
 _SCHEMA_DIFFERS = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
 
 
-class Json(Response):
+class Json(JSONResponse):
     """JSON by orjson: dates as ISO 8601, uuids as text."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)

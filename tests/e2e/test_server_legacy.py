@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
+import pytest
 import websockets
 
-from tests.support.server_process import RunningServer, bearer, running_server
+from tests.e2e.test_server_flow import ANSWERS, API, START, finish, state_until
+from tests.support.server_process import RunningServer, apply_migrations, bearer, running_server, token
 
 LEGACY = {"GENERATION_TRANSPORT": "websocket"}
-START = {"initial_keywords": ["テスト", "article"], "target_age_group": "30代", "persona_type": "主婦"}
-ANSWERS = {
-    "select_persona": {"selected_id": 0},
-    "select_theme": {"selected_index": 0},
-    "approve_plan": {"approved": True},
-    "approve_outline": {"approved": True},
-}
 
 
 class Client:
@@ -47,13 +45,14 @@ class Client:
 
     async def finish(self) -> dict[str, Any]:
         """Answer every prompt until the final frame."""
+        payload = self.frames[-1] if self.frames else await self.next()
         while True:
-            payload = await self.next()
             assert "error_message" not in payload, payload
             if "request_type" in payload:
                 await self.answer(payload["request_type"], ANSWERS[payload["request_type"]])
             if "final_html_content" in payload:
                 return payload
+            payload = await self.next()
 
     async def closed(self) -> tuple[int, str]:
         async with asyncio.timeout(20):
@@ -100,3 +99,228 @@ async def test_a_whole_generation_before_the_migration(legacy_db: str) -> None:
             assert "".join(frame["html_content_chunk"] for frame in mine) == mine[-1]["section_complete_content"]
         progress = [frame["progress_percentage"] for frame in client.frames if "progress_percentage" in frame]
         assert progress == sorted(progress)
+
+
+async def test_image_mode_and_auto_mode(legacy_db: str) -> None:
+    async with running_server(legacy_db, env=LEGACY) as server, connect(server) as socket:
+        client, _ = await begin(socket, image_mode=True, auto_mode=True, flow_type="outline_first")
+        await client.until("final_html_content")
+        assert not any("request_type" in frame for frame in client.frames)
+        sections = [frame for frame in client.frames if "section_index" in frame]
+        assert all(frame["is_image_mode"] and frame["is_complete"] for frame in sections)
+        assert any(frame["image_placeholders"] for frame in sections)
+
+
+WRONG_ANSWERS = (
+    ("select_persona", {"selected_id": 99}, "from 0 to 2"),
+    ("select_theme", {"selected_index": 0}, "expected select_persona"),
+    ("edit_and_proceed", {"edited_content": {}}, "empty"),
+    ("dance", {}, "expected select_persona"),
+)
+NO_FRAMES = ("", "[]", "{", '{"type": "hello"}', '{"type": "client_response"}', '"\\ud800"')
+
+
+async def test_wrong_answers_and_frames_leave_the_prompt_open(legacy_server: RunningServer) -> None:
+    async with connect(legacy_server) as socket:
+        client, _ = await begin(socket)
+        await client.until("request_type")
+        for response_type, payload, said in WRONG_ANSWERS:
+            await client.answer(response_type, payload)
+            assert said in (await client.until("error_message"))["error_message"]
+        for frame in NO_FRAMES:
+            await socket.send(frame)
+            await client.until("error_message")
+        await client.answer("regenerate", {})
+        assert (await client.until("request_type"))["request_type"] == "select_persona"
+        await client.answer("select_persona", {"selected_id": 1})
+        assert (await client.until("request_type"))["request_type"] == "select_theme"
+
+
+async def test_a_client_that_comes_back_is_asked_again(legacy_server: RunningServer) -> None:
+    async with connect(legacy_server) as socket:
+        client, process_id = await begin(socket)
+        asked = await client.until("request_type")
+    async with connect(legacy_server, process_id) as socket:
+        client = Client(socket)
+        assert await client.until("request_type") == asked
+        await client.finish()
+
+
+async def test_the_newer_socket_wins_also_on_another_server(legacy_db: str, legacy_server: RunningServer) -> None:
+    quick = LEGACY | {"LEGACY_HEARTBEAT_SECONDS": "0.2"}
+    async with running_server(legacy_db, env=quick) as other, connect(other) as first:
+        client, process_id = await begin(first)
+        await client.until("request_type")
+        async with connect(other, process_id) as second:
+            assert await client.closed() == (1008, "superseded")
+            replaced = Client(second)
+            await replaced.until("request_type")
+            async with connect(legacy_server, process_id) as third:
+                newest = Client(third)
+                await newest.until("request_type")
+                assert await replaced.closed() == (1008, "superseded")
+                await newest.finish()
+
+
+async def test_work_that_needs_nobody_goes_on_without_a_client(legacy_db: str) -> None:
+    env = LEGACY | {"WRITER_STEP_LATENCY_MS": "30"}
+    async with running_server(legacy_db, env=env) as server, server.client() as http:
+        async with connect(server) as socket:
+            client, process_id = await begin(socket, flow_type="outline_first")
+            while (asked := (await client.until("request_type"))["request_type"]) != "approve_plan":
+                await client.answer(asked, ANSWERS[asked])
+            await client.answer("approve_plan", {"approved": True})
+            await client.until("query_index")
+        state = await state_until(http, process_id, "completed")
+        assert (await http.get(f"/api/articles/{state['article_id']}")).status_code == 200
+
+
+async def test_other_work_pauses_without_a_client_and_goes_on_with_it(legacy_db: str) -> None:
+    env = LEGACY | {"WRITER_STEP_LATENCY_MS": "300"}
+    async with running_server(legacy_db, env=env) as server, server.client() as http:
+        async with connect(server) as socket:
+            _, process_id = await begin(socket)
+        state = await state_until(http, process_id, "paused")
+        assert state["current_step"] == "keyword_analyzing"
+        async with connect(server, process_id) as socket:
+            client = Client(socket)
+            assert (await client.until("request_type"))["request_type"] == "select_persona"
+
+
+async def test_a_silent_client_loses_its_generation(legacy_db: str) -> None:
+    env = LEGACY | {"LEGACY_IDLE_SECONDS": "0.5", "LEGACY_HEARTBEAT_SECONDS": "0.1"}
+    async with running_server(legacy_db, env=env) as server, server.client() as http, connect(server) as socket:
+        client, process_id = await begin(socket)
+        await client.until("request_type")
+        async with asyncio.timeout(10):
+            while json.loads(await socket.recv())["type"] != "heartbeat":
+                pass
+        await client.until("error_message")
+        assert await client.closed() == (1000, "idle_timeout")
+        assert (await state_until(http, process_id, "cancelled"))["status"] == "cancelled"
+        async with connect(server, process_id) as again:
+            assert await Client(again).closed() == (1008, "process_over")
+
+
+async def test_who_is_refused(legacy_server: RunningServer) -> None:
+    async with connect(legacy_server) as socket:
+        _, process_id = await begin(socket)
+    url = f"{legacy_server.ws_url}/articles/ws/generate"
+    cases = [
+        (url, None, "token_missing"),
+        (f"{url}?token=nonsense", None, "token_malformed"),
+        (f"{url}?token={token(ttl_s=-5)}", None, "token_expired"),
+        (f"{url}?token={token(None, 'anon')}", None, "role_not_allowed"),
+        (f"{url}?token={token('user_2')}&process_id={process_id}", None, "process_not_found"),
+        (f"{url}?token={token()}&process_id=7", None, "invalid_process_id"),
+        (f"{url}?token={token()}", "{}", "validation_failed"),
+        (f"{url}?token={token()}", '{"initial_keywords": ["x"], "type": "start"}', "validation_failed"),
+        (f"{url}?token={token()}", "no json", "validation_failed"),
+        (f"{url}?token={token(None, 'service_role')}", '{"initial_keywords": ["x"]}', "user_required"),
+    ]
+    for address, first, reason in cases:
+        async with websockets.connect(address, open_timeout=10) as socket:
+            if first is not None:
+                await socket.send(first)
+            client = Client(socket)
+            assert (await client.next())["error_message"]
+            assert await client.closed() == (1008, reason), address
+
+
+async def test_the_flag_forbids_new_runs_and_lets_running_ones_end(migrated_db: str) -> None:
+    both = {"GENERATION_TRANSPORT": "both"}
+    async with running_server(migrated_db, env=both) as server, server.client() as http:
+        async with connect(server) as socket:
+            client, process_id = await begin(socket)
+            await client.until("request_type")
+            async with server.client(None, "service_role") as operator:
+                assert (
+                    await operator.put("/api/internal/transport", json={"transport": "realtime"})
+                ).status_code == 200
+            async with connect(server) as refused:
+                assert await Client(refused).closed() == (1008, "transport_unavailable")
+            for command in ("pause", "resume"):
+                answer = await http.post(f"{API}/{process_id}/{command}")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (409, "other_transport")
+            assert (await http.delete(f"{API}/{process_id}")).status_code == 409
+            await client.finish()
+        realtime = (await http.post(f"{API}/start", json=START)).json()["process_id"]
+        async with connect(server, realtime) as socket:
+            assert await Client(socket).closed() == (1008, "other_transport")
+        # The triggers recorded the legacy process too.
+        page = (await http.get(f"{API}/{process_id}/events", params={"limit": 500})).json()
+        assert [event["event_sequence"] for event in page] == list(range(1, len(page) + 1))
+        assert page[-1]["event_source"] == "database_trigger"
+
+
+async def test_a_generation_lives_through_the_migration(legacy_db: str) -> None:
+    env = LEGACY | {"WRITER_STEP_LATENCY_MS": "20", "SCHEMA_POLL_SECONDS": "0.2"}
+    async with running_server(legacy_db, env=env) as server, server.client() as http:
+        async with connect(server) as one, connect(server) as two:
+            waiting, first = await begin(one)
+            working, second = await begin(two, auto_mode=True)
+            await waiting.until("request_type")
+            ending = asyncio.create_task(working.until("final_html_content"))
+            await apply_migrations(legacy_db)
+            await ending
+            await waiting.finish()
+        for process_id in (first, second):
+            assert (await http.get(f"{API}/{process_id}")).json()["status"] == "completed"
+            page = (await http.get(f"{API}/{process_id}/events", params={"limit": 500})).json()
+            assert [event["event_sequence"] for event in page] == list(range(1, len(page) + 1))
+        # The server noticed the migration: its worker and Realtime run, and the flag can be switched.
+        async with asyncio.timeout(20):
+            while (await http.get("/health/ready")).json()["checks"]["replication"]["status"] != "ok":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        async with server.client(None, "service_role") as operator:
+            assert (await operator.put("/api/internal/transport", json={"transport": "both"})).status_code == 200
+        started = await http.post(f"{API}/start", json=START | {"auto_mode": True})
+        await state_until(http, started.json()["process_id"], "completed")
+
+
+async def test_a_generation_whose_server_died_goes_on_by_socket_or_by_worker(legacy_db: str) -> None:
+    env = LEGACY | {"WRITER_STEP_LATENCY_MS": "200", "LEGACY_HEARTBEAT_SECONDS": "0.3"}
+    async with running_server(legacy_db, env=env) as server, connect(server) as one, connect(server) as two:
+        _, by_socket = await begin(one)
+        _, by_worker = await begin(two)
+        server.process.kill()
+        await server.wait()
+    async with running_server(legacy_db, env=LEGACY) as server, connect(server, by_socket) as socket:
+        await Client(socket).finish()
+    await apply_migrations(legacy_db)
+    quick = {"GENERATION_TRANSPORT": "both", "LEGACY_HEARTBEAT_SECONDS": "0.3"}
+    async with running_server(legacy_db, env=quick) as server, server.client() as http:
+        async with asyncio.timeout(10):
+            while (answer := await http.post(f"{API}/{by_worker}/resume")).status_code == 409:
+                assert answer.json()["error"]["code"] == "other_transport"  # until the dead run counts as gone
+                await asyncio.sleep(0.1)
+        assert answer.json()["status"] == "resuming"
+        await finish(http, by_worker)
+        assert (await http.get(f"{API}/{by_worker}")).json()["transport"] == "realtime"
+
+
+async def test_shutdown_closes_sockets_with_1012_and_leaves_what_can_be_resumed(legacy_db: str) -> None:
+    env = LEGACY | {"WRITER_STEP_LATENCY_MS": "500"}
+    async with running_server(legacy_db, env=env) as server, connect(server) as socket:
+        client, process_id = await begin(socket)
+        server.signal(signal.SIGTERM)
+        assert (await client.closed())[0] == 1012
+        assert await server.wait() == 0
+    row = await fetch(legacy_db, "select status::text, process_metadata from generated_articles_state")
+    assert (row["status"], "runner" in row["process_metadata"]) == ("paused", False)
+    async with running_server(legacy_db, env=LEGACY) as server, connect(server, process_id) as socket:
+        await Client(socket).finish()
+
+
+@pytest.fixture
+async def legacy_server(legacy_db: str) -> AsyncIterator[RunningServer]:
+    async with running_server(legacy_db, env=LEGACY) as server:
+        yield server
+
+
+async def fetch(dsn: str, statement: str) -> asyncpg.Record:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        return await conn.fetchrow(statement)
+    finally:
+        await conn.close()

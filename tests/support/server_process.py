@@ -12,8 +12,11 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import asyncpg
 import httpx
 import jwt
+
+from toolkit.resources import migrations_dir
 
 SECRET = "test-secret-that-is-at-least-32-bytes-long"
 START_DEADLINE_S = 30
@@ -89,3 +92,18 @@ async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:
         line = (await process.stdout.readline()).decode()
     assert line.startswith("ready http://"), f"no ready line but {line!r}:\n{log.read_text()[-4000:]}"
     return line.split()[1]
+
+
+async def apply_migrations(dsn: str) -> None:
+    """The Realtime migration on a legacy database, each file as its header asks."""
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        for file in sorted(migrations_dir().glob("*.sql"))[1:]:
+            text = file.read_text()
+            if "-- toolkit: transaction=false" in text:
+                for statement in filter(str.strip, text.split(";\n")):
+                    await conn.execute(statement)
+            else:
+                await conn.execute(text)  # several statements at once are one transaction
+    finally:
+        await conn.close(timeout=5)
