@@ -25,6 +25,7 @@ from toolkit.sql import probes as sql
 
 WRITERS, WRITES_EACH = 8, 12
 WORKERS, TASKS = 8, 24
+_MOST_CLAIMS = 200  # a worker that finds nothing so often while tasks wait will never find any
 _PROBE_DEADLINE_S = 60
 _QUERY_DEADLINE_S = 20
 
@@ -164,20 +165,24 @@ def _ranges(numbers: list[int]) -> str:
 
 async def _concurrent_claims(dsn: str, user: str) -> list[str]:
     async with _sessions(dsn, WORKERS) as workers:
-        process = await _process(workers[0], user)
+        # Two tasks a process: a claim may hold its process, so that of two siblings one waits for the other's commit.
         async with workers[0].transaction():
-            for _ in range(TASKS):
-                await workers[0].fetchval(sql.ENQUEUE, process, user, timeout=_QUERY_DEADLINE_S)
+            for _ in range(TASKS // 2):
+                process = await _process(workers[0], user)
+                for _ in range(2):
+                    await workers[0].fetchval(sql.ENQUEUE, process, user, timeout=_QUERY_DEADLINE_S)
         claimed: dict[UUID, list[str]] = {}
         refused: list[str] = []
 
         async def work(number: int, conn: Connection) -> None:
-            while True:
+            for _ in range(_MOST_CLAIMS):
                 async with conn.transaction():
                     task = await conn.fetchrow(sql.CLAIM, f"{user}-{number}", user, timeout=_QUERY_DEADLINE_S)
                     await conn.execute(sql.LINGER, random.uniform(0, 0.003), timeout=_QUERY_DEADLINE_S)  # noqa: S311
                 if task is None or task["id"] is None:
-                    return
+                    if not await conn.fetchval(sql.PENDING, user, timeout=_QUERY_DEADLINE_S):
+                        return
+                    continue
                 claimed.setdefault(task["id"], []).append(f"worker {number}")
                 if not await conn.fetchval(
                     sql.COMPLETE, task["id"], task["claim_token"], timeout=_QUERY_DEADLINE_S
@@ -185,7 +190,7 @@ async def _concurrent_claims(dsn: str, user: str) -> list[str]:
                     refused.append(f"worker {number} could not complete task {task['id']} with its own claim token")
 
         await asyncio.gather(*(work(number, conn) for number, conn in enumerate(workers)))
-        rows = await workers[0].fetch(sql.TASKS, process, timeout=_QUERY_DEADLINE_S)
+        rows = await workers[0].fetch(sql.TASKS, user, timeout=_QUERY_DEADLINE_S)
     strangers = sorted({row["worker_id"] for row in rows if row["worker_id"] and not row["worker_id"].startswith(user)})
     if strangers:
         raise Undetermined(f"workers of the live system took probe tasks: {', '.join(strangers)}; stop them and repeat")

@@ -25,7 +25,8 @@ SEQUENCES = "select event_sequence, event_type from public.process_events where 
 ENQUEUE = "select public.enqueue_background_task($1, $2, p_priority => 0)"
 CLAIM = "select id, claim_token, worker_id from public.claim_background_task($1, p_task_types => array[$2])"
 COMPLETE = "select public.complete_background_task($1, $2)"
-TASKS = "select id, status, worker_id from public.background_tasks where process_id = $1"
+TASKS = "select id, status, worker_id from public.background_tasks where task_type = $1"
+PENDING = "select exists (select from public.background_tasks where task_type = $1 and status = 'pending')"
 
 ASSUME = "select set_config('role', $1, true)"
 CLAIMS = "select set_config('request.jwt.claims', $1, true)"

@@ -65,12 +65,13 @@ EVENT_COUNTS = """
 select process_id::text as process_id, count(*) as events
 from public.process_events where process_id = any ($1::uuid[]) group by 1
 """
-# Tasks that are not what the end of their process says: the evidence of criterion 4.
+# Tasks by how they and their processes stand, but for those of some processes.
 TASKS = """
 select t.status, s.status::text as process_status, count(*) as tasks,
        sum(t.retry_count)::integer as retries, sum(t.rescue_count)::integer as rescues,
        max(t.error_message) as error
 from public.background_tasks t join public.generated_articles_state s on s.id = t.process_id
+where not (t.process_id = any ($1::uuid[]))
 group by 1, 2 order by 1, 2
 """
 # Who else is connected, by program.
