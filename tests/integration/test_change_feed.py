@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from reference_server.realtime import feed as feed_module
 from reference_server.realtime.access import Identity, Visibility
 from reference_server.realtime.bindings import parse_bindings
 from reference_server.realtime.feed import ChangeFeed, SubscribeRefused
 from reference_server.realtime.feed_facts import FeedState
+from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
-from tests.support.databases import Databases
+from tests.support.databases import BOOTSTRAP, Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
 TABLES = """
 create table public.notes (id int primary key, owner text not null, n int, note text);
@@ -246,6 +252,7 @@ async def test_every_subscriber_sees_every_row_once_in_commit_order(db: Database
 async def test_a_large_transaction_is_held_back_and_loses_nothing(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(feed_module, "QUEUE_LIMITS", (100, 20))
     pauses = itertools.count()
     pause = db.feed._stream.pause
     monkeypatch.setattr(db.feed._stream, "pause", lambda: (next(pauses), pause()))
@@ -277,6 +284,46 @@ async def test_a_lost_stream_is_told_and_heals(db: Database) -> None:
     assert (old.column("id"), new.column("id"), db.feed.facts.reconnects) == ([1], [2], 1)
     slots = await db.conn.fetchval("select count(*) from pg_replication_slots where database = current_database()")
     assert slots == 1
+
+
+async def test_a_link_that_falls_silent_is_a_lost_stream(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FEEDBACK_EVERY_S", 0.1)
+    monkeypatch.setattr(stream, "SILENCE_LIMIT_S", 0.5)
+    async with running_feed(db.dsn) as feed:
+        states: asyncio.Queue[str] = asyncio.Queue()
+        feed.on_state(states.put_nowait)
+        # The server answers feedback that asks for it: silence longer than the limit is no idleness.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(states.get(), 1.2)
+        sender = await db.conn.fetchval(
+            "select active_pid from pg_replication_slots where database = current_database() "
+            "order by active_pid desc limit 1"
+        )
+        os.kill(sender, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(15):
+                assert [await states.get(), await states.get()] == ["lost", "live"]
+        finally:
+            os.kill(sender, signal.SIGCONT)
+        reader = await subscribe(feed, user("me"), {"table": "open"})
+        await db.run("insert into public.open values (1, 1, '')")
+        await reader.count(1)
+
+
+async def test_over_tcp(tmp_path: Path) -> None:
+    cluster = PostgresCluster(tmp_path / "data", tcp_port=free_port(), settings=THROWAWAY_SETTINGS)
+    cluster.start()
+    try:
+        conn = await connect(cluster.tcp_dsn())
+        await conn.execute(BOOTSTRAP.read_text())
+        await conn.execute(TABLES)
+        async with running_feed(cluster.tcp_dsn()) as feed:
+            reader = await subscribe(feed, user("me"), {"table": "notes"})
+            await conn.execute("insert into public.notes values (1, 'me', 1, '')")
+            await reader.count(1)
+        await conn.close(timeout=5)
+    finally:
+        cluster.destroy()
 
 
 async def test_a_database_that_stops_answering_questions_is_a_lost_feed(db: Database) -> None:
