@@ -62,7 +62,9 @@ class DeterministicWriter:
         who = request.custom_persona or request.persona_type or "社会人"
         age = request.target_age_group or "30代"
         return tuple(
-            Persona(i, f"{age}の{who}。{dice.choose(HABITS, i)}。{keywords.primary_keyword}について知りたい。")
+            Persona(
+                i, f"{age}の{who}。{dice.choose(HABITS, i)}。{keywords.primary_keyword}について知りたい。{_take(job)}"
+            )
             for i in range(request.num_persona_examples)
         )
 
@@ -71,7 +73,7 @@ class DeterministicWriter:
         word = keywords.primary_keyword
         return tuple(
             Theme(
-                f"{word}の{dice.choose(ANGLES, i)}：{dice.choose(FOCUSES, i)}から始める",
+                f"{word}の{dice.choose(ANGLES, i)}：{dice.choose(FOCUSES, i)}から始める{_take(job)}",
                 f"{persona.description} そのような読者に、{word}の{dice.choose(ANGLES, i)}を順を追って説明する。",
                 (word, *dice.some(keywords.related_keywords, 2, i)),
             )
@@ -84,7 +86,7 @@ class DeterministicWriter:
             ResearchQuery(f"{theme.title} {dice.choose(FOCUSES, i)} {i + 1}", dice.choose(FOCUSES, i))
             for i in range(job.request.num_research_queries)
         )
-        return ResearchPlan(theme.title, queries)
+        return ResearchPlan(f"{theme.title}{_take(job)}", queries)
 
     async def research(self, job: Assignment, plan: ResearchPlan, index: int) -> ResearchResult:
         query = plan.queries[index].query
@@ -120,7 +122,7 @@ class DeterministicWriter:
             )
             for i in range(count)
         )
-        return Outline(theme.title, dice.choose(TONES), sections)
+        return Outline(theme.title, f"{dice.choose(TONES)}{_take(job)}", sections)
 
     async def write_section(
         self, job: Assignment, outline: Outline, index: int, report: ResearchReport | None, written: tuple[Section, ...]
@@ -162,6 +164,11 @@ class DeterministicWriter:
         if fate.number() % of == part and fate.fraction() < self._failure_rate:
             raise WriterError(f"{step}: failure injected into attempt {job.attempt + 1}", retryable=True)
         return _Dice(*ground, str(part), *inputs)
+
+
+def _take(job: Assignment) -> str:
+    """Marks what was made anew, so that no round can look like another."""
+    return f"（第{job.round + 1}案）" if job.round else ""
 
 
 class _Dice:

@@ -104,9 +104,13 @@ async def complete(db: Connection, process_id: UUID, status: Status, context: Ar
         content=article.html,
         keywords=request.initial_keywords,
         target_audience=persona.description if persona else request.target_age_group,
-        placeholders=[
-            (p.placeholder_id, p.description_jp, p.prompt_en, p.alt_text) for p in context.image_placeholders
-        ],
+        # By id: a writer may have described the same picture in two sections.
+        placeholders=list(
+            {
+                p.placeholder_id: (p.placeholder_id, p.description_jp, p.prompt_en, p.alt_text)
+                for p in context.image_placeholders
+            }.values()
+        ),
     )
     await processes.complete(
         db,

@@ -1,0 +1,116 @@
+"""The queue's own rules: dependencies, priority, schedule, and the lease by the database's clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from reference_server.store import tasks
+from reference_server.store.pool import transact
+from tests.support.generation import Bench, bench
+from toolkit.contract.tasks import PRIORITY, TaskType
+
+
+async def process(b: Bench) -> UUID:
+    return UUID(str(await b.pool.fetchval("insert into generated_articles_state (user_id) values ('u') returning id")))
+
+
+async def enqueue(b: Bench, process_id: UUID, **options: Any) -> UUID:
+    names = {"p_depends_on": "uuid[]", "p_priority": "integer", "p_scheduled_for": "timestamptz"}
+    given = "".join(f", {name} => ${i}::{names[name]}" for i, name in enumerate(options, start=2))
+    query = f"select enqueue_background_task($1, 'generation_continue'{given})"
+    return UUID(str(await b.pool.fetchval(query, process_id, *options.values())))
+
+
+async def claim(b: Bench) -> tasks.Claimed | None:
+    return await transact(b.pool, lambda db: tasks.claim(db, "w", "host", tuple(TaskType)))
+
+
+async def status(b: Bench, task_id: UUID) -> str:
+    return str(await b.pool.fetchval("select status from background_tasks where id = $1", task_id))
+
+
+@pytest.mark.parametrize("ends", ["completed", "failed", "cancelled"])
+async def test_what_depends_on_a_task_follows_its_end(migrated_db: str, ends: str) -> None:
+    async with bench(migrated_db) as b:
+        parent_process, child_process = await process(b), await process(b)
+        parent = await enqueue(b, parent_process)
+        child = await enqueue(b, child_process, p_depends_on=[parent])
+        grandchild = await enqueue(b, child_process, p_depends_on=[child])
+        anyway = await enqueue(b, child_process, p_depends_on=[parent])
+        await b.pool.execute(
+            "update task_dependencies set dependency_type = 'always' where dependent_task_id = $1", anyway
+        )
+        claimed = await claim(b)
+        assert claimed is not None
+        assert claimed.id == parent
+        assert await claim(b) is None, "nothing else may run before its parent has ended"
+        if ends == "completed":
+            assert await transact(b.pool, lambda db: tasks.complete(db, parent, claimed.claim_token))
+        elif ends == "failed":
+            token = claimed.claim_token
+            assert (
+                await transact(b.pool, lambda db: tasks.fail(db, parent, token, "no", {}, retryable=False)) == "failed"
+            )
+        else:
+            await b.service.cancel(parent_process)
+        assert await status(b, anyway) == "pending"
+        assert await status(b, child) == ("pending" if ends == "completed" else "cancelled")
+        assert await status(b, grandchild) == ("pending" if ends == "completed" else "cancelled")
+        claimed_next = {(await claim(b)).id for _ in range(2 if ends == "completed" else 1)}  # type: ignore[union-attr]
+        assert claimed_next == ({child, anyway} if ends == "completed" else {anyway})
+        assert await claim(b) is None
+
+
+async def test_priority_then_schedule_then_age(migrated_db: str) -> None:
+    async with bench(migrated_db) as b:
+        now = await b.pool.fetchval("select now()")
+        due = [(5, -1), (7, -1), (7, -5), (10, 60), (6, -1)]
+        ids = [
+            await enqueue(b, await process(b), p_priority=priority, p_scheduled_for=now + timedelta(minutes=minutes))
+            for priority, minutes in due
+        ]
+        order = []
+        while (claimed := await claim(b)) is not None:
+            order.append(ids.index(claimed.id))
+        assert order == [2, 1, 4, 0], "the one scheduled for later is not due"
+
+
+async def test_work_begun_goes_before_new_work(migrated_db: str) -> None:
+    assert PRIORITY[TaskType.CONTINUE] > PRIORITY[TaskType.RESUME] > PRIORITY[TaskType.START]
+
+
+async def test_tasks_of_paused_processes_wait_and_unknown_types_are_left_alone(migrated_db: str) -> None:
+    async with bench(migrated_db) as b:
+        process_id = await b.start()
+        await b.pool.fetchval("select enqueue_background_task($1, 'somebody_elses')", process_id)
+        await b.service.pause(process_id)
+        assert await claim(b) is None
+        await b.service.resume(process_id)
+        claimed = await claim(b)
+        assert claimed is not None
+        assert claimed.task_type == TaskType.START
+        assert await claim(b) is None
+
+
+async def test_one_turn_is_given_out_once(migrated_db: str) -> None:
+    async with bench(migrated_db) as b:
+        process_id, task_id = await process(b), uuid4()
+        for _ in range(2):
+            await transact(
+                b.pool,
+                lambda db: tasks.enqueue(
+                    db,
+                    task_id=task_id,
+                    process_id=process_id,
+                    task_type=TaskType.CONTINUE,
+                    data={},
+                    max_retries=1,
+                    retry_delay_s=1,
+                    created_by="test",
+                ),
+            )
+        assert await b.pool.fetchval("select count(*) from background_tasks") == 1
