@@ -121,7 +121,7 @@ async def _prove(run: _Run, version: str, checks: list[CheckResult]) -> None:
 async def _look(run: _Run, reference: _State | None) -> _State:
     """`reference` limits the rows looked at to the tables and columns it had."""
     async with connected(run.dsn) as conn:
-        facts = await take_snapshot(conn)
+        facts, major = await take_snapshot(conn), conn.get_server_version().major
         if reference is None:
             rows = await digest_tables(conn, await user_tables(conn))
         else:
@@ -133,7 +133,7 @@ async def _look(run: _Run, reference: _State | None) -> _State:
             }
             rows = await digest_tables(conn, columns, columns)
     try:
-        return _State(facts, await dump_schema(run.dsn, run.pg_dump), "", rows)
+        return _State(facts, await dump_schema(run.dsn, run.pg_dump, server_major=major), "", rows)
     except EnvironmentError_ as error:
         return _State(facts, None, error.what, rows)
 

