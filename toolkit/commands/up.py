@@ -53,9 +53,18 @@ def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, trans
     wish = _Wish(legacy=legacy, transport=chosen, **rest)
     if foreground:
         run_async(_serve(data_dir, wish, as_json))
+        return
+    if (running := DataDir(data_dir).running()) is not None:
+        # Whoever lost the addresses asks again; whoever wants other options has to stop it first.
+        if running.transport != chosen:
+            raise RefusalError(
+                f"It runs already, with transport {running.transport}.",
+                f"Stop it first: toolkit down --data {data_dir}",
+            )
+        click.echo("It runs already, as it was started; this is where:", err=True)
     else:
         _detach(data_dir, wish.as_arguments())
-        _show(data_dir, as_json, detached=True)
+    _show(data_dir, as_json, detached=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,154 @@
+"""`toolkit up`, the curl it prints, `toolkit token`, `toolkit down`: as a person uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.targets.test_servers import alive, wait_gone
+from toolkit.targets.data_dir import DataDir
+from toolkit.targets.embedded import running_target
+
+
+def toolkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "toolkit.cli", *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=110, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def shell(command: str) -> dict[str, object]:
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def test_a_target_is_started_used_and_stopped(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "d")
+    assert "has no keys yet" in toolkit("token", "--data", "d", cwd=tmp_path).stderr
+    try:
+        up = toolkit("up", "--data", "d", cwd=tmp_path)
+        assert up.returncode == 0, up.stderr
+        curl = up.stdout[up.stdout.index("  curl ") : up.stdout.index("\n\nFor other programs")]
+        started = shell(curl)
+        assert started["status"] == "started"
+        target = running_target(data.path)
+        assert target is not None
+
+        token = toolkit("token", "--data", "d", "--ttl", "5m", cwd=tmp_path).stdout.strip()
+        state = f"curl -s {target.api_url}/api/articles/generation/{started['process_id']} -H 'Authorization: Bearer"
+        assert shell(f"{state} {token}'")["process_id"] == started["process_id"]
+        stranger = toolkit("token", "--data", "d", "--sub", "user_x", cwd=tmp_path).stdout.strip()
+        assert shell(f"{state} {stranger}'")["error"]["code"] == "not_found"  # type: ignore[index]
+
+        again = toolkit("up", "--data", "d", "--json", cwd=tmp_path)
+        facts = json.loads(again.stdout)
+        assert "runs already" in again.stderr
+        assert facts["api_url"] == target.api_url
+        refused = toolkit("up", "--data", "d", "--foreground", cwd=tmp_path)
+        assert refused.returncode == 1
+        assert f"in use by process {facts['pid']}" in refused.stderr
+        assert not [secret for secret in (facts["service_role_key"], target.jwt_secret) if secret in titles()]
+
+        down = toolkit("down", "--data", "d", cwd=tmp_path)
+        assert (down.returncode, "the data stays" in down.stdout) == (0, True), down
+        assert wait_gone(facts["pid"])
+        assert "Nothing was running" in toolkit("down", "--data", "d", cwd=tmp_path).stdout
+
+        up = toolkit("up", "--data", "d", "--json", cwd=tmp_path)
+        facts = json.loads(up.stdout)
+        assert shell(f"{state.replace(str(target.api_url), facts['api_url'])} {token}'")["process_id"], "it was lost"
+    finally:
+        unconfirmed = toolkit("down", "--data", "d", "--delete-data", cwd=tmp_path)
+        deleted = toolkit("down", "--data", "d", "--delete-data", "--yes", cwd=tmp_path)
+    assert unconfirmed.returncode == 2
+    assert deleted.returncode == 0
+    assert not data.path.exists()
+
+
+def test_the_legacy_state_is_offered_too(tmp_path: Path) -> None:
+    try:
+        up = toolkit("up", "--legacy", "--json", "--data", "d", cwd=tmp_path)
+        assert up.returncode == 0, up.stderr
+        facts = json.loads(up.stdout)
+        assert facts["transport"] == "websocket"
+        columns = asyncio.run(_columns(facts["database_url"]))
+        assert "realtime_channel" not in columns
+        assert "flow_id" in columns
+    finally:
+        toolkit("down", "--data", "d", "--delete-data", "--yes", cwd=tmp_path)
+
+
+async def _columns(dsn: str) -> set[str]:
+    import asyncpg
+
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        found = await conn.fetch(
+            "select column_name from information_schema.columns where table_name = 'generated_articles_state'"
+        )
+    finally:
+        await conn.close(timeout=5)
+    return {row["column_name"] for row in found}
+
+
+def test_a_target_whose_server_dies_says_so_and_takes_the_rest_along(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toolkit.cli", "up", "--foreground", "--json", "--data", "d"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        data = DataDir(tmp_path / "d")
+        deadline = time.monotonic() + 60
+        while data.running() is None:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.05)
+        pid, _ = json.loads((data.path / "servers.json").read_text())["api"]
+        postmaster = int((data.postgres / "postmaster.pid").read_text().split()[0])
+        assert alive(pid)
+        subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 4
+        assert "api ended by itself with code -9" in said
+        assert wait_gone(postmaster)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("up", "--legacy", "--transport", "both"), "--legacy has no Realtime"),
+        (("up", "--legacy", "--workers", "2"), "nothing to do"),
+        (("up", "--data", "file"), "is a file"),
+        (("token", "--ttl", "soon"), "not a duration"),
+        (("down", "--data", "strange", "--delete-data", "--yes"), "not of an embedded target"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "thesis.txt").write_text("x")
+    done = toolkit(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "strange" / "thesis.txt").exists()
+
+
+def titles() -> str:
+    """The command lines of every process of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
