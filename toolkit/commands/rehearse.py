@@ -33,7 +33,7 @@ LEAST_PROCESSES = 16
               show_default=True, help="Each run gets a folder here; `latest` leads to the last.")  # fmt: skip
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here, too.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
-def command(
+def command(  # noqa: PLR0917 - click passes them by name
     target: str, data_dir: Path, processes: int, signed_off_by: str | None, quick: bool, keep: bool, seed: int,
     report_dir: Path, html: Path | None, as_json_: bool,
 ) -> None:  # fmt: skip

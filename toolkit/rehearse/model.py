@@ -84,7 +84,7 @@ class Findings:
         self.tables: list[Table] = []
         self.links: list[Link] = []
 
-    def check(
+    def check(  # noqa: PLR0917 - id, title, verdict, detail, remedy, witness: the order of the record
         self,
         id: str,
         title: str,

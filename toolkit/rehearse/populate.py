@@ -24,6 +24,9 @@ ODD_USER = 'auth0|o\'brien "ü"; --'
 OTHER_APPLICATION = "user_other_application"
 MEMBERS = (("user_aoi", "owner"), ("user_ben", "admin"), ("user_chika", "member"), (ODD_USER, "member"))
 WRITER_ROWS = 8
+# Paused by their owner before anybody thought of a migration, on a step that only old servers rest on.
+PAUSED_USER = "user_paused"
+PAUSED_ROWS = 2
 ARTICLE_EVERY = 2  # of the completed processes; the others lost theirs or never had one
 _EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=UTC)
 _NAMESPACE = uuid.UUID("6f1a7f0e-3a55-4d0a-9a0c-6d2c1f6f5b11")
@@ -48,10 +51,14 @@ _RESTS: dict[Status, list[Step]] = {
 
 @dataclass(frozen=True)
 class Population:
-    """Rows by table, parents first; `owned` are the state rows that another application keeps writing."""
+    """Rows by table, parents first.
+
+    `owned` are the state rows that another application keeps writing, `paused` those that are resumed afterwards.
+    """
 
     rows: dict[str, list[Row]]
     owned: tuple[uuid.UUID, ...]
+    paused: tuple[uuid.UUID, ...]
     organization_id: uuid.UUID
 
     @property
@@ -126,7 +133,16 @@ def build(processes: int, seed: int = 4711) -> Population:
     for process_id in owned:
         row = _process(seed, 0, Status.IN_PROGRESS, chance)
         state.append(row | {"id": process_id, "user_id": OTHER_APPLICATION})
-    return Population(rows, owned, organization)
+    paused = tuple(_id(seed, "paused", number) for number in range(PAUSED_ROWS))
+    for process_id in paused:
+        row = _process(seed, 0, Status.PAUSED, chance) | {"image_mode": False, "image_settings": "{}"}
+        step = Step.START
+        state.append(
+            row
+            | {"id": process_id, "user_id": PAUSED_USER, "current_step_name": step.value,
+               "progress_percentage": STEPS[step].progress, "resume_from_step": step.value}
+        )  # fmt: skip
+    return Population(rows, owned, paused, organization)
 
 
 async def populate(conn: Connection, population: Population) -> None:
@@ -162,7 +178,7 @@ def _process(seed: int, number: int, status: Status, chance: random.Random) -> R
     request = {
         "initial_keywords": [keyword, f"#{number}"],
         "target_age_group": chance.choice(("20代", "30代", "70代以上")),
-        "persona_type": chance.choice(("主婦", "会社員", "学生")),
+        "persona_type": chance.choice(("主婦", "社会人", "学生")),
         "num_theme_proposals": 3,
         "image_mode": images,
     }

@@ -60,6 +60,19 @@ def exit_code(report: Report, results: list[PhaseResult]) -> ExitCode:
 
 
 async def _run_phases(stage: Stage, phases: tuple[Phase, ...]) -> None:
+    try:
+        await _run_in_order(stage, phases)
+    except asyncio.CancelledError:
+        known = {result.id for result in stage.results}
+        now = stage.clock.now()
+        stage.results += [
+            PhaseResult(phase.id, phase.title, "not_run", now, now, error=STOPPED)
+            for phase in phases if phase.id not in known
+        ]  # fmt: skip
+        raise
+
+
+async def _run_in_order(stage: Stage, phases: tuple[Phase, ...]) -> None:
     for number, phase in enumerate(phases, 1):
         done = {result.id for result in stage.results if result.outcome == "done"}
         missing = [need for need in phase.needs if need not in done]

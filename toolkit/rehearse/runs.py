@@ -6,24 +6,27 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from toolkit.client.errors import ClientError
 from toolkit.client.events import ProcessEvent
 from toolkit.client.generation import GenerationClient
+from toolkit.client.legacy import LegacyFrame, LegacyWebSocketClient
 from toolkit.client.stream import ProcessEventStream
 from toolkit.contract.events import TERMINAL, EventType
 from toolkit.contract.prompts import InputType, ResponseType
 from toolkit.targets.target import Target
 
 RUN_DEADLINE_S = 90.0
+CLOSE_DEADLINE_S = 5.0
 # The first proposal is taken and everything approved.
-ANSWERS: dict[InputType, tuple[ResponseType, dict[str, object]]] = {
+ANSWERS: dict[InputType, tuple[ResponseType, dict[str, Any]]] = {
     InputType.SELECT_PERSONA: (ResponseType.SELECT_PERSONA, {"selected_id": 0}),
     InputType.SELECT_THEME: (ResponseType.SELECT_THEME, {"selected_index": 0}),
     InputType.APPROVE_PLAN: (ResponseType.APPROVE_PLAN, {"approved": True}),
     InputType.APPROVE_OUTLINE: (ResponseType.APPROVE_OUTLINE, {"approved": True}),
 }
-BODY: dict[str, object] = {
+BODY: dict[str, Any] = {
     "initial_keywords": ["rehearsal", "migration"],
     "target_age_group": "30代",
     "persona_type": "主婦",
@@ -85,26 +88,74 @@ async def guarded(run: Run, work: Callable[[], Awaitable[None]], deadline_s: flo
         async with asyncio.timeout(deadline_s):
             await work()
     except TimeoutError:
-        run.error = f"not finished within {deadline_s:g} s"
+        run.error = run.error or f"not finished within {deadline_s:g} s"
     except ClientError as error:
-        run.error = str(error).replace("\n", " ")
+        run.error = " ".join(part for part in (run.error, error.what) if part)
     except OSError as error:
         run.error = f"{type(error).__name__}: {error}"
     run.ended = time.monotonic()
 
 
+async def legacy_run(target: Target, run: Run, *, deadline_s: float = RUN_DEADLINE_S) -> Run:
+    """A whole generation over the legacy WebSocket, as the old browser client drove it; `run` is filled as it goes."""
+
+    async def work() -> None:
+        async with LegacyWebSocketClient(target.get("API_URL"), target.user_token(run.user)) as client:
+            await client.start(**BODY)
+            async for frame in client:
+                await _on_frame(run, client, frame)
+                if frame.kind == "final":
+                    return
+                if frame.kind == "error":
+                    # The close that follows says why in one word.
+                    async with asyncio.timeout(CLOSE_DEADLINE_S):
+                        await client.receive()
+        run.error = run.error or "the socket was closed before the article came"
+
+    await guarded(run, work, deadline_s)
+    return run
+
+
+async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame) -> None:
+    run.process_id = client.process_id
+    match frame.kind:
+        case "heartbeat":
+            return
+        case "prompt":
+            run.prompts_put += 1
+            response, payload = ANSWERS[InputType(str(frame.input_type))]
+            await client.answer(response, payload)
+            run.prompts_answered += 1
+        case "final":
+            run.article_id = str(frame.payload["article_id"])
+        case "error":
+            run.error = str(frame.payload["error_message"])
+        case _:
+            pass
+    run.feedback()
+
+
 async def realtime_run(
-    target: Target, user: str, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S
+    target: Target,
+    user: str,
+    gate: Gate | None = None,
+    *,
+    resume: str | None = None,
+    deadline_s: float = RUN_DEADLINE_S,
 ) -> Run:
-    """A whole generation over HTTP and Realtime, watched through the lossless stream."""
-    run = Run(user, "realtime")
+    """A whole generation over HTTP and Realtime, watched through the lossless stream; a new one, or with `resume`
+    the rest of a process that was paused. `gate` holds it at its first prompt."""
+    run = Run(user, "realtime", process_id=resume)
 
     async def work() -> None:
         async with GenerationClient(target.get("API_URL"), target.user_token(user)) as client:
-            started = await client.start_article_generation(**BODY)
-            run.process_id = started.process_id
+            if resume is None:
+                run.process_id = (await client.start_article_generation(**BODY)).process_id
+            else:
+                await client.resume(resume)
+            assert run.process_id is not None
             async with ProcessEventStream(
-                target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), started.process_id,
+                target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), run.process_id,
                 token=client.tokens, fetch=client.events, end_on_error=True,
             ) as stream:  # fmt: skip
                 async for event in stream:

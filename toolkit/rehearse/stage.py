@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
 from toolkit.rehearse.model import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.populate import Population
@@ -38,7 +39,7 @@ class Stage:
     catalog_before: Snapshot | None = None
     catalog_after: Snapshot | None = None
     system: EmbeddedSystem | None = None
-    api: ServerHandle | None = None
+    failing_on_purpose: set[str] = field(default_factory=set)
     completed_at: datetime | None = None
     results: list[PhaseResult] = field(default_factory=list)
     distributions: list[Distribution] = field(default_factory=list)
@@ -47,6 +48,14 @@ class Stage:
     def dsn(self) -> str:
         """Where the database is."""
         return self.embedded.dsn
+
+    @property
+    def api(self) -> ServerHandle:
+        """The API with Realtime. Raises EnvironmentError_ when it does not run."""
+        handle = self.embedded.servers.get("api")
+        if handle is None or not handle.running:
+            raise EnvironmentError_("The API does not run any more.", "Read api.log in the run's folder.")
+        return handle
 
     @property
     def legacy_version(self) -> str:
@@ -81,7 +90,6 @@ class Stage:
             await self.crew.aclose()
         for handle in self.embedded.servers.values():
             await handle.stop()
-        self.api = None
 
     def applied(self, found: Findings) -> None:
         """A phase applied and verified the migration: the moment counts when both went well."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from toolkit.migrate.api import migrate_up
 from toolkit.migrate.connection import connected
-from toolkit.rehearse.legacy_run import legacy_run
 from toolkit.rehearse.model import Findings
 from toolkit.rehearse.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
-from toolkit.rehearse.runs import Run
+from toolkit.rehearse.runs import Run, legacy_run
 from toolkit.rehearse.stage import Stage
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.reader import Reading

@@ -13,11 +13,10 @@ from toolkit.migrate.api import snapshot as take_catalog
 from toolkit.migrate.catalog import Snapshot, diff
 from toolkit.migrate.connection import connected
 from toolkit.migrate.execute import Options as MigrateOptions
-from toolkit.rehearse.legacy_run import legacy_run
 from toolkit.rehearse.model import Findings
 from toolkit.rehearse.phases import migrate
 from toolkit.rehearse.rows import read_rows
-from toolkit.rehearse.runs import BODY, Gate, Run, realtime_run
+from toolkit.rehearse.runs import BODY, Gate, Run, legacy_run, realtime_run
 from toolkit.rehearse.stage import Stage
 from toolkit.report.model import Band, Verdict
 from toolkit.sql import rehearsal as sql
@@ -44,7 +43,6 @@ async def switch(stage: Stage, server: ServerHandle, transport: str) -> None:
 async def run_flag(stage: Stage, found: Findings) -> None:
     """Flips the flag while processes run; they complete, new ones use the old transport."""
     api = stage.api
-    assert api is not None
     target = stage.target(api)
     began = stage.clock.now()
     stage.say(f"{RUNNING} processes on Realtime, each held at its first prompt")
@@ -101,13 +99,11 @@ async def run_database(stage: Stage, found: Findings) -> None:
         "quiet", "No server works on the database any more", not sessions,
         f"{len(sessions)} kinds of session are left", "Stop every API, worker and Realtime process first.", sessions,
     )  # fmt: skip
-    began = stage.clock.now()
     result = await migrate_down(
         stage.dsn, stage.migrations, to=stage.legacy_version,
         options=MigrateOptions(export_dir=stage.options.run_dir / "exports"),
-        on_progress=lambda progress: stage.say(progress.message),
+        on_progress=migrate.teller(stage),
     )  # fmt: skip
-    stage.diary.bands.append(Band(began, stage.clock.now(), "rolled back", "warn"))
     exported = [export for step in result.steps for export in step.exports]
     rows = sum(export.rows for export in exported)
     found.check(

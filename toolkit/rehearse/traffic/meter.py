@@ -33,8 +33,10 @@ class Meter:
         error = ""
         try:
             await operation()
-        except (Wrong, *errors) as failure:
+        except errors as failure:
             error = f"{type(failure).__name__}: {failure}"
+        except Wrong as failure:
+            error = str(failure)
         self.samples.append(Sample(began, time.monotonic() - began, error))
         return not error
 
