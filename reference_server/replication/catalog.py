@@ -30,6 +30,7 @@ class Catalog:
     deadline_s: float = 10.0
     types: dict[int, PgType] = field(default_factory=dict)
     tables: dict[int, TableFacts] = field(default_factory=dict)
+    _stale: set[int] = field(default_factory=set)
     _roles: dict[str, tuple[bool, float]] = field(default_factory=dict)
 
     def forget_table(self, oid: int) -> None:
@@ -37,12 +38,15 @@ class Catalog:
         self.tables.pop(oid, None)
 
     def forget_types(self) -> None:
-        """The stream announced a type: it may have changed, and what contains it."""
-        self.types.clear()
+        """The stream announced a type: it may have changed, and what contains it.
+
+        What is known stays until it is loaded again, because others may be between loading and using it.
+        """
+        self._stale.update(self.types)
 
     def forget_all(self) -> None:
         """Forget everything: after a lost connection nothing announces what changed meanwhile."""
-        self.types.clear()
+        self.forget_types()
         self.tables.clear()
         self._roles.clear()
 
@@ -66,8 +70,10 @@ class Catalog:
 
     async def load_types(self, oids: Iterable[int]) -> None:
         """Make sure `types` has these and everything they are made of."""
-        wanted = {oid for oid in oids if oid not in self.types}
+        wanted = self._unknown(oids)
         while wanted:
+            # Before the answer: what is announced while we ask makes it stale again.
+            self._stale -= wanted
             rows = await self.pool.fetch(_TYPES, list(wanted), timeout=self.deadline_s)
             for row in rows:
                 fields = tuple(zip(row["field_names"] or (), row["field_types"] or (), strict=True))
@@ -75,10 +81,13 @@ class Catalog:
                     row["oid"], row["schema"], row["name"], row["kind"], row["base"], row["element"],
                     row["delimiter"], fields,
                 )  # fmt: skip
-            missing = wanted - self.types.keys()
+            missing = wanted - {row["oid"] for row in rows}
             for oid in missing:  # dropped since the row was written: its values are plain text
                 self.types[oid] = PgType(oid, "pg_catalog", "text")
-            wanted = {part for oid in wanted for part in self.types[oid].parts() if part not in self.types}
+            wanted = self._unknown(part for oid in wanted for part in self.types[oid].parts())
+
+    def _unknown(self, oids: Iterable[int]) -> set[int]:
+        return {oid for oid in oids if oid not in self.types or oid in self._stale}
 
     async def access(self, facts: TableFacts, role: str) -> RoleAccess:
         """What `role` may read of the table; no columns when it may not use the schema."""
