@@ -16,6 +16,8 @@ from reference_server.realtime.filters import ASK, Condition, Unknown
 from reference_server.realtime.subscriptions import Change, Registration, Subscription, SubscriptionIndex
 from reference_server.replication.facts import RoleAccess, TableFacts
 
+# Bounds the memory and the time of one round: many subscribers mean few changes at once.
+MATCHES_AT_ONCE = 5_000
 # What is delivered to one subscriber of one change.
 Delivery = tuple[Subscription, Change]
 
@@ -34,13 +36,23 @@ class _Match:
     access: RoleAccess | None = None
 
 
-async def decide(
-    changes: Sequence[RowChange], index: SubscriptionIndex, access: Access
-) -> tuple[list[Delivery], Failures]:
-    """Deliveries in the order of `changes`. Raises what `Access` raises when the database is gone."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What follows from the first `taken` changes, in their order."""
+
+    taken: int
+    deliveries: list[Delivery]
+    failures: Failures
+
+
+async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, access: Access) -> Decided:
+    """Decide as many of the changes, at least one, as concern about MATCHES_AT_ONCE subscriptions.
+
+    Raises what `Access` raises when the database is gone.
+    """
     failures: Failures = {}
     await _fill_generated(changes, access)
-    matches = await _matches(changes, index, access, failures)
+    taken, matches = await _matches(changes, index, access, failures)
     allowed: dict[tuple[int, str], RoleAccess] = {}
     for match in matches:
         facts, role = match.change.plan.facts, match.subscription.identity.role
@@ -60,7 +72,7 @@ async def decide(
             if change is None:
                 change = shared[key] = Change(ids, data)
             deliveries.append((match.subscription, change))
-    return deliveries, failures
+    return Decided(taken, deliveries, failures)
 
 
 # -- filters ----------------------------------------------------------------------------------
@@ -68,10 +80,14 @@ async def decide(
 
 async def _matches(
     changes: Sequence[RowChange], index: SubscriptionIndex, access: Access, failures: Failures
-) -> list[_Match]:
+) -> tuple[int, list[_Match]]:
     questions: dict[Condition, dict[str, None]] = {}
     open_cases: list[tuple[RowChange, list[Registration]]] = []
+    taken = found_so_far = 0
     for change in changes:
+        if found_so_far > MATCHES_AT_ONCE:
+            break
+        taken += 1
         known: dict[Condition, bool | Unknown] = {}
         relation = change.plan.relation
         candidates = []
@@ -85,6 +101,7 @@ async def _matches(
                     questions.setdefault(condition, {})[_text(change.tested, condition)] = None
         if candidates:
             open_cases.append((change, candidates))
+            found_so_far += len(candidates)
     answers = await access.passing({c: list(values) for c, values in questions.items()}) if questions else {}
     matches = []
     for change, candidates in open_cases:
@@ -93,7 +110,7 @@ async def _matches(
             if _passes(registration, change, answers, failures):
                 by_subscription.setdefault(registration.subscription, []).append(registration)
         matches += [_Match(change, subscription, found) for subscription, found in by_subscription.items()]
-    return matches
+    return taken, matches
 
 
 def _test(condition: Condition, values: Values, known: dict[Condition, bool | Unknown]) -> bool | Unknown:

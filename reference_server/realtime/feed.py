@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import structlog
 
 from reference_server.realtime.access import SESSION_FUNCTION, Access, AccessFailed, Identity
+from reference_server.realtime.backlog import Backlog, Queued
 from reference_server.realtime.bindings import Binding
 from reference_server.realtime.changes import RowChange, TablePlan, lag_s, plan_table, row_change
 from reference_server.realtime.delivery import Delivery, decide
@@ -47,19 +46,10 @@ __all__ = ["Change", "ChangeFeed", "FeedFacts", "FeedState", "SubscribeRefused",
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-# The stream is held back above the first and read on below the second.
-QUEUE_LIMITS = (5_000, 1_000)
-QUEUE_BYTES = (64 << 20, 16 << 20)
+# Sinks called before others have their turn in the event loop.
+DELIVERIES_A_TURN = 500
 DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
                  asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Queued:
-    relation: Relation
-    message: Insert | Update | Delete
-    begin: Begin
-    size: int
 
 
 class ChangeFeed:
@@ -83,8 +73,7 @@ class ChangeFeed:
         self._index = SubscriptionIndex()
         self._callbacks: list[Callable[[str], None]] = []
         self._stream = WalStream(dsn, publication, self._on_message, self._on_live, self._on_lost)
-        self._queue: deque[_Queued] = deque()
-        self._queued_bytes = 0
+        self._backlog = Backlog()
         self._wake = asyncio.Event()
         self._live = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -120,9 +109,12 @@ class ChangeFeed:
 
     async def stop(self) -> None:
         """Close every connection; the slot goes with them. Safe to call twice."""
-        if self.state == "stopped":
+        before = self.state
+        if before == "stopped":
             return
         self._set_state("stopped")
+        if before == "starting":  # start has failed or was never called, and has left nothing open
+            return
         self._live.clear()
         if self._worker is not None:
             self._worker.cancel()
@@ -142,7 +134,8 @@ class ChangeFeed:
     @property
     def lag_s(self) -> float:
         """Age in seconds of the oldest change that waits to be delivered; 0 when none waits."""
-        return lag_s(self._queue[0].begin.committed_us, time.time()) if self._queue else 0.0
+        oldest = self._backlog.oldest
+        return lag_s(oldest.begin.committed_us, time.time()) if oldest else 0.0
 
     @property
     def facts(self) -> FeedFacts:
@@ -151,7 +144,7 @@ class ChangeFeed:
             self.state,
             lsn_text(self._commit.commit_lsn) if self._commit else None,
             committed_at(self._commit.committed_us) if self._commit else None,
-            self._stream.reconnects, self._seen, self._delivered, self._failures, len(self._index), len(self._queue),
+            self._stream.reconnects, self._seen, self._delivered, self._failures, len(self._index), len(self._backlog),
             self.lag_s, self._latency_s,
         )  # fmt: skip
 
@@ -257,7 +250,10 @@ class ChangeFeed:
                 if relation is None:
                     raise PgOutputError(f"a row of relation {message.relation_oid}, which was not announced")
                 if self._index.concerns(relation.schema, relation.table):
-                    self._enqueue(_Queued(relation, message, self._begin, _size(message)))
+                    self._backlog.append(Queued(relation, message, self._begin))
+                    self._wake.set()
+                    if self._backlog.full:
+                        self._stream.pause()
             case Begin():
                 self._begin = message
             case Commit():
@@ -269,13 +265,6 @@ class ChangeFeed:
                 self._catalog.forget_types()
             case _:  # TRUNCATE, origins and logical messages are nobody's business here
                 pass
-
-    def _enqueue(self, queued: _Queued) -> None:
-        self._queue.append(queued)
-        self._queued_bytes += queued.size
-        self._wake.set()
-        if len(self._queue) >= QUEUE_LIMITS[0] or self._queued_bytes >= QUEUE_BYTES[0]:
-            self._stream.pause()
 
     async def _on_live(self) -> None:
         try:
@@ -290,8 +279,7 @@ class ChangeFeed:
         self._epoch += 1
         self._live.clear()
         self._end_all()
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._backlog.clear()
         self._relations.clear()
         self._plans.clear()
         self._catalog.forget_all()
@@ -309,57 +297,64 @@ class ChangeFeed:
 
     async def _work(self) -> None:
         while True:
-            if not self._queue:
+            if not self._backlog:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            self._queued_bytes -= sum(queued.size for queued in batch)
+            batch = self._backlog.take(BATCH)
             try:
                 async with self._turn:
                     await self._serve(batch, self._epoch)
             except Exception as error:  # changes are lost now, and everyone has to hear of it
                 log.exception("realtime_worker_failed")
                 self._stream.fail(StreamLost(_brief(error)))
-            if len(self._queue) <= QUEUE_LIMITS[1] and self._queued_bytes <= QUEUE_BYTES[1]:
+            if self._backlog.low:
                 self._stream.resume()
             await asyncio.sleep(0)
 
-    async def _serve(self, batch: Sequence[_Queued], epoch: int) -> None:
-        """Decide and hand out one batch; on an unforeseen error change by change, to spare the others."""
-        try:
-            deliveries = await self._decide(batch)
-        except (*DATABASE_LOST, AccessFailed) as error:
-            self._stream.fail(StreamLost(f"the database did not answer a question about a change: {_brief(error)}"))
-            return
-        except Exception as error:
-            log.exception("realtime_batch_failed", changes=len(batch))
-            if len(batch) == 1:
-                self._give_up(batch[0], _brief(error))
+    async def _serve(self, batch: Sequence[Queued], epoch: int) -> None:
+        """Decide and hand out a batch, in rounds; on an unforeseen error change by change, to spare the others."""
+        rest, at_once = list(batch), len(batch)
+        while rest and epoch == self._epoch:
+            try:
+                taken, deliveries = await self._decide(rest[:at_once])
+            except (*DATABASE_LOST, AccessFailed) as error:
+                self._stream.fail(StreamLost(f"the database did not answer a question about a change: {_brief(error)}"))
                 return
-            for queued in batch:
-                await self._serve([queued], epoch)
-            return
-        if epoch == self._epoch:
-            self._hand_out(deliveries)
-            self._latency_s = lag_s(batch[-1].begin.committed_us, time.time())
+            except Exception as error:
+                log.exception("realtime_batch_failed", changes=len(rest))
+                if len(rest) == 1:
+                    self._give_up(rest[0], _brief(error))
+                    return
+                for queued in rest:
+                    await self._serve([queued], epoch)
+                return
+            await self._hand_out(deliveries, epoch)
+            at_once = min(BATCH, taken * 2)
+            rest = rest[taken:]
+        self._latency_s = lag_s(batch[-1].begin.committed_us, time.time())
 
-    async def _decide(self, batch: Sequence[_Queued]) -> list[Delivery]:
+    async def _decide(self, batch: Sequence[Queued]) -> tuple[int, list[Delivery]]:
+        """How many of the changes were decided, and what follows from them."""
         changes: list[RowChange] = []
         for queued in batch:
             plan = await self._plan(queued.relation)
             if plan is None:
+                if changes:  # first those before it
+                    break
                 self._give_up(queued, "the table was dropped before its last changes could be checked")
-                continue
+                return 1, []
             begin = queued.begin
             changes.append(row_change(plan, queued.message, begin.xid, begin.committed_us, begin.commit_lsn))
-        deliveries, failures = await decide(changes, self._index, self._access)
-        for subscription, reason in failures.items():
+        decided = await decide(changes, self._index, self._access)
+        for subscription, reason in decided.failures.items():
             self._fail(subscription, reason)
-        return deliveries
+        return decided.taken, decided.deliveries
 
-    def _hand_out(self, deliveries: Sequence[Delivery]) -> None:
-        for subscription, change in deliveries:
-            if subscription.ended:
+    async def _hand_out(self, deliveries: Sequence[Delivery], epoch: int) -> None:
+        for number, (subscription, change) in enumerate(deliveries, 1):
+            if number % DELIVERIES_A_TURN == 0:
+                await asyncio.sleep(0)
+            if subscription.ended or epoch != self._epoch:
                 continue
             try:
                 subscription.sink(change)
@@ -369,7 +364,7 @@ class ChangeFeed:
                 continue
             self._delivered += 1
 
-    def _give_up(self, queued: _Queued, reason: str) -> None:
+    def _give_up(self, queued: Queued, reason: str) -> None:
         """A change that cannot be judged: whoever subscribed to its table, or to any, is told."""
         relation = queued.relation
         log.error("realtime_change_failed", schema=relation.schema, table=relation.table, reason=reason)
@@ -392,17 +387,6 @@ class ChangeFeed:
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.execute(SESSION_FUNCTION, timeout=10)
-
-
-def _size(message: Insert | Update | Delete) -> int:
-    match message:
-        case Insert():
-            rows = [message.new]
-        case Update():
-            rows = [message.key or (), message.old or (), message.new]
-        case Delete():
-            rows = [message.key or (), message.old or ()]
-    return sum(len(value) for row in rows for value in row if isinstance(value, bytes))
 
 
 def _brief(error: BaseException) -> str:

@@ -33,7 +33,8 @@ create policy own on public.bench for select to authenticated using (owner = (au
 PROCESS = "00000000-0000-4000-8000-000000000001"
 INSERT = (
     "insert into public.bench (id, process_id, owner, kind, data) select g, $2::uuid, 'me', 'step_completed', "
-    "jsonb_build_object('step', 'research', 'text', repeat('x', 400), 'n', g) from generate_series($1::bigint, $3::bigint) g"
+    "jsonb_build_object('step', 'research', 'text', repeat('x', 400), 'n', g) "
+    "from generate_series($1::bigint, $3::bigint) g"
 )
 PACED, PACE_S = 200, 0.02
 BURST = 20_000

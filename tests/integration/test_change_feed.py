@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from reference_server.realtime import feed as feed_module
+from reference_server.realtime import backlog, delivery
 from reference_server.realtime.access import Identity, Visibility
 from reference_server.realtime.bindings import parse_bindings
 from reference_server.realtime.feed import ChangeFeed, SubscribeRefused
@@ -252,7 +252,7 @@ async def test_every_subscriber_sees_every_row_once_in_commit_order(db: Database
 async def test_a_large_transaction_is_held_back_and_loses_nothing(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "QUEUE_LIMITS", (100, 20))
+    monkeypatch.setattr(backlog, "CHANGES", (100, 20))
     pauses = itertools.count()
     pause = db.feed._stream.pause
     monkeypatch.setattr(db.feed._stream, "pause", lambda: (next(pauses), pause()))
@@ -262,6 +262,29 @@ async def test_a_large_transaction_is_held_back_and_loses_nothing(
     assert reader.column("id") == list(range(1, 20_001))
     assert next(pauses) > 0, "the queue never reached its limit"
     assert db.feed.facts.queued == 0
+
+
+async def test_many_subscribers_are_served_in_rounds(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "MATCHES_AT_ONCE", 20)
+    readers = [await subscribe(db.feed, user("me"), {"table": "open"}) for _ in range(15)]
+    await db.run("insert into public.open select g, g, '' from generate_series(1, 300) g")
+    for reader in readers:
+        await reader.count(300)
+        assert reader.column("id") == list(range(1, 301))
+
+
+async def test_a_table_dropped_before_its_changes_were_judged_is_told(db: Database) -> None:
+    exact = await subscribe(db.feed, user("me"), {"table": "notes"})
+    elsewhere = await subscribe(db.feed, user("me"), {"table": "open"})
+    async with db.feed._turn:  # nothing is judged meanwhile
+        await db.run("insert into public.open values (1, 1, '')")
+        await db.run("insert into public.notes values (1, 'me', 1, '')")
+        await db.run("insert into public.open values (2, 2, '')")
+        await db.run("drop table public.notes")
+    await elsewhere.count(2)
+    assert elsewhere.column("id") == [1, 2]
+    await exact.until(lambda me: bool(me.errors))
+    assert "could not be delivered" in exact.errors[0]
 
 
 async def test_a_lost_stream_is_told_and_heals(db: Database) -> None:
