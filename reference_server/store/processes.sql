@@ -78,12 +78,13 @@ select (select f.id from public.article_generation_flows f where f.is_template o
 returning id;
 
 -- name: begin_step
--- A worker has taken the step. From now on the process belongs to the tasks, whoever began it.
+-- A worker has taken the step. From now on the process belongs to the tasks, whoever began it; a legacy
+-- run that still lives loses its mark, and with it the right to write.
 update public.generated_articles_state
 set status = $2::text::public.generation_status, current_step_name = $3, executing_step = $3,
     step_execution_start = clock_timestamp(), progress_percentage = $4, background_task_id = $5,
     task_priority = (select t.priority from public.background_tasks t where t.id = $5), is_waiting_for_input = false, input_type = null, error_message = null, resume_from_step = null,
-    process_metadata = process_metadata || '{"transport": "realtime"}'
+    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: checkpoint
@@ -144,14 +145,14 @@ set status = $2::text::public.generation_status, current_step_name = $3, article
     progress_percentage = $5, error_message = null, resume_from_step = null, auto_resume_eligible = false,
     is_waiting_for_input = false, input_type = null, user_input_timeout = null,
     background_task_id = coalesce($6, background_task_id),
-    process_metadata = process_metadata || '{"transport": "realtime"}'
+    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: reopen
 -- A paused gate on its way to being asked again; opening the prompt sets the rest.
 update public.generated_articles_state
 set current_step_name = $2, article_context = $3, error_message = null, resume_from_step = null,
-    process_metadata = process_metadata || '{"transport": "realtime"}'
+    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: cancel
