@@ -24,6 +24,7 @@ from reference_server.api.transport import TransportFlag
 from reference_server.errors import StartRefused
 from reference_server.event_parts import DATABASE_TROUBLE, EventParts
 from reference_server.generation.deterministic_writer import DeterministicWriter
+from reference_server.generation.openai_writer import OpenAIWriter
 from reference_server.generation.service import GenerationService, ServiceSettings
 from reference_server.generation.writer import ContentWriter
 from reference_server.log import redacted
@@ -110,7 +111,12 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
             start_deadline_s=settings.startup_deadline_seconds,
         ),
         metrics=metrics,
+        close_writer=writer.close if isinstance(writer, OpenAIWriter) else _nothing_to_close,
     )
+
+
+async def _nothing_to_close() -> None:
+    """The deterministic writer holds nothing open."""
 
 
 def _worker(
@@ -130,7 +136,12 @@ def _worker(
     )
 
 
-def _writer(settings: Settings) -> ContentWriter:
+def _writer(settings: Settings) -> DeterministicWriter | OpenAIWriter:
+    if settings.openai_base_url is not None and settings.openai_model is not None:
+        key = settings.openai_api_key
+        return OpenAIWriter(
+            settings.openai_base_url, None if key is None else key.get_secret_value(), settings.openai_model
+        )
     return DeterministicWriter(
         settings.writer_seed,
         step_latency_s=settings.writer_step_latency_ms / 1000,
@@ -179,6 +190,7 @@ class ServerProcess:
             ("worker", parts.events.stop_worker),
             ("realtime", lambda: parts.events.stop_realtime(grace / 2)),
             ("token verifier", parts.verifier.aclose),
+            ("writer", parts.close_writer),
         ):
             try:
                 async with asyncio.timeout(grace):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -37,7 +38,11 @@ def _redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mutabl
 
 def _render(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
     # Redaction once more on the whole line: secrets inside nested values are found here.
-    return redacted(orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode(errors="replace"))
+    try:
+        line = orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair or a huge number, from a client: escaped rather than lost
+        line = json.dumps(event, default=repr)
+    return redacted(line)
 
 
 def configure_logging(level: str = "INFO") -> None:

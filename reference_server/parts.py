@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncpg
@@ -30,6 +31,7 @@ class Parts:
     legacy: LegacyGenerations
     events: EventParts
     metrics: Metrics
+    close_writer: Callable[[], Awaitable[None]]
     draining: bool = False
 
     @property

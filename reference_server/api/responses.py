@@ -116,6 +116,7 @@ _GENERATION: dict[type[GenerationError], type[ServerError]] = {
     generation.NotWaiting: Conflict,
     generation.UnexpectedResponse: Conflict,
     generation.IdempotencyKeyReused: Conflict,
+    generation.ProcessUnreadable: Conflict,
 }
 
 

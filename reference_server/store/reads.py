@@ -1,4 +1,4 @@
-"""Reads that the API needs on the legacy schema too."""
+"""Reads that the API needs on the legacy schema too. The pool's deadline bounds each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-
-DEADLINE_S = 10
 
 # What decides who may do what, and nothing else.
 _ACCESS = """
@@ -37,15 +35,15 @@ class Access:
 
 
 async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | None) -> Access | None:
-    row = await pool.fetchrow(_ACCESS, process_id, user_id, timeout=DEADLINE_S)
+    row = await pool.fetchrow(_ACCESS, process_id, user_id)
     return None if row is None else Access(**row)
 
 
 async def is_member(pool: asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:
-    return bool(await pool.fetchval(_MEMBERSHIP, organization_id, user_id, timeout=DEADLINE_S))
+    return bool(await pool.fetchval(_MEMBERSHIP, organization_id, user_id))
 
 
 async def process_state(pool: asyncpg.Pool, process_id: UUID) -> dict[str, Any] | None:
     """The whole row by column name, times as ISO 8601 text; on the legacy schema it has fewer columns."""
-    state: dict[str, Any] | None = await pool.fetchval(_STATE, process_id, timeout=DEADLINE_S)
+    state: dict[str, Any] | None = await pool.fetchval(_STATE, process_id)
     return state

@@ -1,12 +1,26 @@
-"""The process itself: starting, refusing to start, health, ending."""
+"""The process itself: starting, refusing to start, losing its database, ending."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import shutil
 import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import asyncpg
 import httpx
+import pytest
 
-from tests.support.server_process import running_server
+from tests.support.databases import BOOTSTRAP
+from tests.support.server_process import SECRET, RunningServer, bearer, launch, running_server
+from toolkit.resources import migrations_dir
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
+
+API = "/api/articles/generation"
 
 
 async def test_serves_health_and_ends_on_sigterm(migrated_db: str) -> None:
@@ -15,6 +29,150 @@ async def test_serves_health_and_ends_on_sigterm(migrated_db: str) -> None:
             assert (await http.get("/health/live")).status_code == 200
             ready = await http.get("/health/ready")
             assert ready.status_code == 200, ready.text
-            assert ready.json()["checks"]["database"] == {"status": "ok", "schema": "migrated"}
+            checks = ready.json()["checks"]
+            assert checks["database"] == {"status": "ok", "schema": "migrated"}
+            assert checks["replication"]["status"] == checks["workers"]["status"] == "ok"
+            assert checks["workers"]["listening"] is True
+            assert (await http.get("/realtime/v1/health")).status_code == 200
+            assert (await http.get("/docs")).status_code == 200
         server.signal(signal.SIGTERM)
         assert await server.wait() == 0
+        records = [json.loads(line) for line in server.log.splitlines()]
+        assert {"ready", "shutting down"} <= {record["event"] for record in records}
+        assert SECRET not in server.log
+
+
+async def refused(dsn: str, *arguments: str, **env: str) -> tuple[int, str]:
+    """Exit code and last words of a server that does not start."""
+    with tempfile.TemporaryDirectory(prefix="rmt-server-") as folder:
+        log = Path(folder) / "log"
+        process = await launch(dsn, *arguments, env=env, log=log)
+        try:
+            async with asyncio.timeout(30):
+                stdout, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert stdout == b""
+        text = log.read_text()
+        assert "Traceback" not in text
+        assert SECRET not in text
+        return process.returncode or 0, text
+
+
+@pytest.mark.parametrize(
+    ("dsn", "arguments", "env", "said"),
+    [
+        ("", (), {"SUPABASE_JWT_SECRET": ""}, "DATABASE_URL: not set"),
+        ("postgresql://x/y", ("--role", "api,boss"), {}, "boss is not a role"),
+        ("postgresql://x/y", ("--port", "99999"), {}, "is not a port"),
+    ],
+)
+async def test_wrong_settings_are_refused_by_name(
+    dsn: str, arguments: tuple[str, ...], env: dict[str, str], said: str
+) -> None:
+    code, text = await refused(dsn, *arguments, **env)
+    assert code == 2
+    assert said in text
+
+
+async def test_a_database_that_cannot_be_used_is_an_instruction(bare_db: str, legacy_db: str) -> None:
+    quick = {"STARTUP_DEADLINE_SECONDS": "1"}
+    code, text = await refused("postgresql://me:hunter2@127.0.0.1:1/db", **quick)
+    assert (code, "check DATABASE_URL" in text, "hunter2" in text) == (4, True, False)
+    code, text = await refused(bare_db, **quick)
+    assert (code, "run `toolkit migrate up`" in text) == (4, True)
+    code, text = await refused(legacy_db, GENERATION_TRANSPORT="both", **quick)
+    assert (code, "GENERATION_TRANSPORT=websocket" in text) == (4, True)
+
+
+async def test_a_port_in_use_is_said(migrated_db: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, text = await refused(migrated_db, "--port", str(taken.getsockname()[1]))
+    assert (code, "cannot listen" in text) == (4, True)
+
+
+async def test_a_second_signal_ends_at_once(migrated_db: str) -> None:
+    env = {"WRITER_STEP_LATENCY_MS": "60000", "SHUTDOWN_GRACE_SECONDS": "60"}
+    async with running_server(migrated_db, env=env) as server, server.client() as http:
+        answer = await http.post(f"{API}/start", json={"initial_keywords": ["x"]})
+        await _until(lambda: _executing(http, answer.json()["process_id"]))
+        server.signal(signal.SIGTERM)
+        await _until(lambda: _logged(server, "shutting down"))
+        server.signal(signal.SIGTERM)
+        assert await server.wait(5) == 128 + signal.SIGTERM
+
+
+async def test_a_lost_database_is_503_and_comes_back(own_cluster: PostgresCluster) -> None:
+    dsn = own_cluster.dsn()
+    async with running_server(dsn, env={"SCHEMA_POLL_SECONDS": "0.2"}) as server, server.client() as http:
+        process_id = (await http.post(f"{API}/start", json={"initial_keywords": ["x"]})).json()["process_id"]
+        own_cluster.stop()
+        for path in (f"{API}/{process_id}", API):
+            answer = await http.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database_unavailable"), answer.text
+            assert answer.headers["retry-after"]
+        ready = await http.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["database"]["status"]) == (503, "failing")
+        assert "database_up 0.0" in (await http.get("/metrics")).text
+        assert (await http.get("/health/live")).status_code == 200
+        own_cluster.start()
+        await _until(lambda: _ready(http))
+        assert (await http.get(f"{API}/{process_id}")).status_code == 200
+
+
+async def test_tokens_never_reach_the_log(migrated_db: str) -> None:
+    async with running_server(migrated_db, env={"LOG_LEVEL": "DEBUG"}) as server:
+        token = bearer()["Authorization"].removeprefix("Bearer ")
+        async with httpx.AsyncClient(base_url=server.url, timeout=10) as http:
+            await http.get(f"{API}?token={token}", headers={"Authorization": f"Bearer {token}"})
+            await http.get(f"/socket/websocket?apikey={token}")
+        assert await server.stop() == 0
+        assert '"path":"/api/articles/generation"' in server.log
+        assert token not in server.log
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[PostgresCluster]:
+    """A migrated cluster that a test may stop and start."""
+    folder = Path(tempfile.mkdtemp(prefix="rmt-pg-own-"))
+    pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS)
+    pg.start()
+    try:
+        asyncio.run(_migrate(pg.dsn()))
+        yield pg
+    finally:
+        pg.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _migrate(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        await conn.execute(BOOTSTRAP.read_text())
+        for file in sorted(migrations_dir().glob("*.sql")):
+            text = file.read_text()
+            parts = text.split(";\n") if "-- toolkit: transaction=false" in text else [text]
+            for statement in filter(str.strip, parts):
+                await conn.execute(statement)
+    finally:
+        await conn.close()
+
+
+async def _until(condition, deadline_s: float = 20) -> None:
+    async with asyncio.timeout(deadline_s):
+        while not await condition():  # noqa: ASYNC110 the condition is another process's
+            await asyncio.sleep(0.02)
+
+
+async def _executing(http: httpx.AsyncClient, process_id: str) -> bool:
+    return (await http.get(f"{API}/{process_id}")).json()["executing_step"] is not None
+
+
+async def _logged(server: RunningServer, event: str) -> bool:
+    return event in server.log
+
+
+async def _ready(http: httpx.AsyncClient) -> bool:
+    return (await http.get("/health/ready")).status_code == 200

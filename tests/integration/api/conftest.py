@@ -18,9 +18,9 @@ from tests.support.server_process import SECRET, bearer
 Client = Callable[..., httpx.AsyncClient]
 
 
-async def _parts(dsn: str, **settings: Any) -> AsyncIterator[Parts]:
+async def _parts(dsn: str, deadline_s: float = 10, **settings: Any) -> AsyncIterator[Parts]:
     values = Settings(database_url=dsn, supabase_jwt_secret=SECRET, **settings)
-    pool = await open_pool(dsn, max_size=4, deadline_s=10)
+    pool = await open_pool(dsn, max_size=4, deadline_s=deadline_s)
     try:
         yield wire(values, frozenset({Role.API}), pool, await read_schema(pool))
     finally:

@@ -1,0 +1,34 @@
+"""A database that does not answer is told in time and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from tests.integration.api.conftest import _parts, client_of, code_of, started
+
+
+@pytest.mark.parametrize(
+    ("settings", "pool_deadline_s", "status", "code"),
+    [({"request_deadline_seconds": 0.3}, 10, 504, "deadline_exceeded"), ({}, 0.3, 503, "database_busy")],
+)
+async def test_a_locked_table(
+    migrated_db: str,
+    connect: Callable[[str], Awaitable[asyncpg.Connection]],
+    settings: dict,
+    pool_deadline_s: float,
+    status: int,
+    code: str,
+) -> None:
+    blocker = await connect(migrated_db)
+    async for parts in _parts(migrated_db, pool_deadline_s, **settings):
+        async with client_of(parts) as client:
+            process_id = await started(client)
+            async with blocker.transaction():
+                await blocker.execute("lock table generated_articles_state in access exclusive mode")
+                for method, path in (("GET", ""), ("POST", "/pause")):
+                    answer = await client.request(method, f"/api/articles/generation/{process_id}{path}")
+                    assert (answer.status_code, code_of(answer)) == (status, code)
+            assert (await client.post(f"/api/articles/generation/{process_id}/pause")).status_code == 200
