@@ -160,22 +160,25 @@ class _Execution:
             # TimeoutError is an OSError, but a statement's deadline leaves the connection whole.
             if self.conn.is_closed() or (isinstance(error, _LOST) and not isinstance(error, TimeoutError)):
                 return await self._after_lost_connection(before, error)
-            failure = failure_of(self.step.script, self.statement, error, await self._context(error))
+            failure = failure_of(
+                self.step.script, self.statement, error, self.blockers if is_lock_conflict(error) else ()
+            )
         else:
             failure = await self._recheck()
-        await self._reset_session()
-        after = await take_snapshot(self.conn)
-        if failure is not None:
-            await self._record_failure(failure)
+        try:
+            await self._reset_session()
+            after = await take_snapshot(self.conn)
+            if failure is not None:
+                await self._record_failure(failure)
+        except _LOST as error:
+            return await self._after_lost_connection(before, error, failure)
         return self._finish(failure, diff(before, after)), after
 
     # -- a file in one transaction ------------------------------------------------------------
 
     async def _whole_file(self, attempt: int) -> None:
         self.attempts = attempt
-        # A transaction may commit although its COMMIT's answer is lost; until then nothing is done.
         async with self._transaction():
-            # Not a whole second per query: lock_timeout bounds how long others wait behind us.
             await self._bound_waiting()
             xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
             tables = await self._tables() if self.step.direction == "down" else {}
@@ -315,20 +318,22 @@ class _Execution:
             "`toolkit migrate status`.",
         )  # fmt: skip
 
-    async def _after_lost_connection(self, before: Snapshot, error: BaseException) -> tuple[StepResult, Snapshot]:
-        """Did it commit before the connection broke? A new connection knows."""
+    async def _after_lost_connection(
+        self, before: Snapshot, error: BaseException, known: Failure | None = None
+    ) -> tuple[StepResult, Snapshot]:
+        """Did it commit before the connection broke? A new connection knows. `known`: it had failed before that."""
         self.conn.terminate()
+        worded = known or failure_of(self.step.script, self.statement, error)
         try:
             async with connected(self.session.dsn, "toolkit migrate: second look") as other:
                 recorded = await ledger.run_recorded(
                     other, self.session.runner, self.step.migration.version, self._done
                 )
                 after = await take_snapshot(other)
-                failure = None if recorded else failure_of(self.step.script, self.statement, error)
+                failure = None if recorded else worded
                 if failure is not None:
                     await self._record_failure(failure, other)
         except ToolkitError as unreachable:
-            worded = failure_of(self.step.script, self.statement, error)
             message = f"{worded.message}; then {unreachable.what} Whether the file was committed is unknown."
             failure = replace(worded, message=message, remedy="When the database is back: `toolkit migrate status`.")
             return self._finish(failure, ()), before
@@ -349,9 +354,6 @@ class _Execution:
         await self.conn.execute(sql.RESET_AUTHORIZATION, timeout=10)
         await self.conn.execute(sql.RESET_ROLE, timeout=10)
         await self.conn.execute(sql.RESET_SETTINGS, timeout=10)
-
-    async def _context(self, error: BaseException) -> tuple[str, ...]:
-        return self.blockers if is_lock_conflict(error) else ()
 
     async def _on_retry(self, attempt: int, delay: float) -> None:
         self.blockers = await who_blocks(self.conn)

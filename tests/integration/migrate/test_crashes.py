@@ -135,6 +135,42 @@ async def test_a_commit_whose_answer_was_lost_is_recognised(bare_db: str, write:
     ]
 
 
+async def test_a_connection_lost_between_the_failure_and_its_record(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    """The backend dies right after a file failed: the first failure is what is told and recorded."""
+    folder = write(FILE)
+    await migrate_up(bare_db, folder, to="1")
+    before = await snapshot(bare_db)
+    write({"2_x.sql": "create table public.x1 (); select 1 / 0;"})
+    killer = await connect(bare_db)
+    original = asyncpg.transaction.Transaction.rollback
+    once: list[bool] = [True]
+
+    async def roll_back_and_lose(self: asyncpg.transaction.Transaction) -> None:
+        await original(self)
+        if once and failing:
+            once.clear()
+            await end_runner(killer)
+
+    failing: list[str] = []
+
+    def tell(progress: Progress) -> None:
+        if progress.phase == "statement" and progress.index == 2:
+            failing.append(progress.label)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.transaction.Transaction, "rollback", roll_back_and_lose)
+        result = await migrate_up(bare_db, folder, on_progress=tell)
+    assert not once
+    assert result.steps[0].failure is not None
+    assert result.steps[0].failure.sqlstate == "22012"
+    assert diff(before, await snapshot(bare_db)) == ()
+    assert await killer.fetchval(
+        "select detail from supabase_migrations.toolkit_events order by id desc limit 1"
+    ) == str(result.steps[0].failure)
+
+
 async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write, connect: Connect) -> None:
     """What Ctrl-C does: the task is cancelled, wherever it stands."""
     folder = write(FILE)
