@@ -239,7 +239,7 @@ def _article(seed: int, number: int, process: Row) -> Row:
         "title": f"記事 {number}",
         "content": f"<h1>記事 {number}</h1>" + "<p>本文 &amp; text</p>" * (number % 20),
         "keywords": ["家計", f"k{number}"] if number % 3 else [],
-        "target_audience": None if number % 2 else "30代 主婦",
+        "target_audience": None if number % 5 == 0 else f"{20 + number % 5}代",
         "status": ("draft", "published", "archived")[number % 3],
         **_stamps(number),
     }

@@ -117,7 +117,7 @@ def _experience(figures: list[float]) -> tuple[Verdict, str]:
     before, after, asked, answered, stall = figures
     limit = max(before, FIRST_FEEDBACK_LIMIT_MS)
     words = (
-        f"first feedback after {after:.0f} ms (p95; WebSocket {before:.0f} ms, limit {limit:.0f} ms); "
+        f"first feedback after {after:.0f} ms (median; WebSocket {before:.0f} ms, limit {limit:.0f} ms); "
         f"{answered:.0f} of {asked:.0f} prompts answered; worst request during the migration {stall:.0f} ms"
     )
     if asked < 1:
@@ -183,7 +183,7 @@ CRITERIA: tuple[Criterion, ...] = (
         "Compare the first feedback of both transports and the stalls of the migration in the report's timeline.",
         _with_figures(
             ("scenario.1",),
-            ("legacy: first feedback p95", "realtime: first feedback p95", "realtime: prompts put",
+            ("legacy: first feedback p50", "realtime: first feedback p50", "realtime: prompts put",
              "realtime: prompts answered", "migrate: worst request"),
             _experience,
         ),
