@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from toolkit.client.recovery import RecoveryLimits
+from toolkit.client.stream import ProcessEventStream
 from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
 from toolkit.report import as_html, as_json
 from toolkit.report.model import Link, Report, Verdict
@@ -72,11 +73,13 @@ async def run_scenario(
     seed: int | None = None,
     say: Callable[[str], None] = lambda _: None,
     limits: RecoveryLimits | None = None,
+    make_stream: Callable[..., ProcessEventStream] = ProcessEventStream,
 ) -> ScenarioResult:
     """Run `scenario` once, judge it, and leave its folder under `runs_dir`.
 
     `control` is power over the target's processes; without it a scenario that kills or restarts anything is
-    unknown. Raises UsageError when the transport or a setting does not fit, EnvironmentError_ when the
+    unknown. `make_stream` makes the application's stream: another one with the same face can be examined
+    too. Raises UsageError when the transport or a setting does not fit, EnvironmentError_ when the
     target cannot be reached at all. What goes wrong during the run is in the result, never raised.
     """
     if transport not in scenario.transports:
@@ -109,7 +112,7 @@ async def run_scenario(
     say(f"{scenario.scenario} ({transport}), seed {seed}: {folder}")
     try:
         async with asyncio.timeout(_deadline(scenario)):
-            await _run(scenario, target, history, transport, control, seed, say, limits or CLIENT_LIMITS)
+            await _run(scenario, target, history, transport, control, seed, say, limits or CLIENT_LIMITS, make_stream)
     except TimeoutError:
         history.add("note", "run", "stopped", error=f"the whole run took longer than {_deadline(scenario):g} s")
     except (EnvironmentError_, OSError) as error:
@@ -131,6 +134,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
     seed: int,
     say: Callable[[str], None],
     limits: RecoveryLimits,
+    make_stream: Callable[..., ProcessEventStream],
 ) -> None:
     suffix = secrets.token_hex(4)
     subjects = {user: f"{user}-{suffix}" for user in scenario.users}
@@ -156,6 +160,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             token=tokens.__getitem__,
             say=say,
             limits=limits,
+            make_stream=make_stream,
         )
         world.owners = owners
         stack.push_async_callback(world.close)

@@ -68,6 +68,7 @@ class World:
         token: Callable[[str], str],
         say: Callable[[str], None],
         limits: RecoveryLimits | None = None,
+        make_stream: Callable[..., ProcessEventStream] = ProcessEventStream,
     ) -> None:
         self.scenario = scenario
         self.target = target
@@ -81,6 +82,7 @@ class World:
         self.token = token
         self.say = say
         self.limits = limits
+        self.make_stream = make_stream
         self.changed = asyncio.Condition()
         self.running: dict[str, Running] = {}
         self.owners: dict[str, str] = {}
@@ -141,7 +143,7 @@ class World:
             user=user,
             process=process_id,
             since=since,
-            stream=lambda tap: ProcessEventStream(
+            stream=lambda tap: self.make_stream(
                 self.realtime_url,
                 self.target.get("SUPABASE_ANON_KEY"),
                 process_id,

@@ -8,16 +8,19 @@ from collections.abc import Callable
 
 from toolkit.contract.events import EventType
 from toolkit.report.model import Check, Verdict
-from toolkit.scenarios.facts import Facts, ProcessFacts, sequences
+from toolkit.scenarios.facts import Facts, ProcessFacts, committed_at, sequences, wall
 
 _EXPRESSION = re.compile(r"^\s*(?P<name>[\w-]+(?:\[\d+\])?)\.(?P<figure>\w+)\s*(?P<op>>=|>|==)\s*(?P<bound>\d+)\s*$")
 _OPERATORS: dict[str, Callable[[int, int], bool]] = {">": operator.gt, ">=": operator.ge, "==": operator.eq}
 
 
 def _missed_live(process: ProcessFacts) -> int:
-    """Events of the database that no live frame of the application's subscriptions carried."""
+    """Events committed after the application was first live, that none of its live frames carried."""
+    lives = [wall(mood) for watch in process.own for mood in watch.moods if mood.op == "live"]
+    if not lives:
+        return 0
     seen = {seq for watch in process.own for seq in sequences(watch.frames)}
-    return sum(1 for row in process.events if row.seq not in seen)
+    return sum(1 for row in process.events if row.seq not in seen and (committed_at(row) or 0.0) > min(lives))
 
 
 def _down(process: ProcessFacts) -> int:
