@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import uvloop
 
-from reference_server.app import ServerProcess
 from reference_server.errors import StartRefused
 from reference_server.log import configure_logging, redacted
+from reference_server.process import ServerProcess
 from reference_server.settings import SettingsRefused, load_settings, parse_roles
 
 EXIT_USAGE = 2

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     request_deadline_seconds: Seconds = 30.0
     request_max_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
     startup_deadline_seconds: Seconds = 30.0
-    shutdown_grace_seconds: Seconds = 10.0
+    shutdown_grace_seconds: Seconds = 8.0
     schema_poll_seconds: Seconds = 2.0
 
     realtime_max_users: int = Field(200, ge=1, le=100_000)

@@ -14,6 +14,7 @@ import websockets
 
 from tests.e2e.test_server_flow import ANSWERS, API, START, finish, state_until
 from tests.support.server_process import RunningServer, apply_migrations, bearer, running_server, token
+from toolkit.resources import migrations_dir
 
 LEGACY = {"GENERATION_TRANSPORT": "websocket"}
 
@@ -324,3 +325,60 @@ async def fetch(dsn: str, statement: str) -> asyncpg.Record:
         return await conn.fetchrow(statement)
     finally:
         await conn.close()
+
+
+async def test_a_database_rollback_under_a_running_server(migrated_db: str) -> None:
+    """The flag goes back to websocket, the database back to the legacy schema; the legacy transport never stops."""
+    env = {"GENERATION_TRANSPORT": "both", "SCHEMA_POLL_SECONDS": "0.2"}
+    async with running_server(migrated_db, env=env) as server, server.client() as http:
+        async with server.client(None, "service_role") as operator:
+            assert (await operator.put("/api/internal/transport", json={"transport": "websocket"})).status_code == 200
+        async with connect(server) as socket:
+            client, process_id = await begin(socket)
+            await client.until("request_type")
+            await roll_back(migrated_db)
+            await client.finish()
+        async with asyncio.timeout(10):
+            while (await http.get("/health/ready")).json()["checks"]["workers"]["status"] != "off":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        ready = await http.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["database"]["schema"]) == (200, "legacy")
+        assert (await http.get(f"{API}/{process_id}")).json()["status"] == "completed"
+        assert (await http.post(f"{API}/{process_id}/pause")).json()["error"]["code"] == "schema_not_migrated"
+
+
+async def test_writes_wait_for_a_migration_that_holds_its_lock(legacy_db: str) -> None:
+    """A lock held longer than a statement's deadline: the write is repeated and nothing is lost."""
+    env = LEGACY | {"DATABASE_DEADLINE_SECONDS": "0.3"}
+    async with running_server(legacy_db, env=env) as server, connect(server) as socket:
+        client, _ = await begin(socket)
+        await client.until("request_type")
+        conn = await asyncpg.connect(legacy_db, timeout=10)
+        try:
+            async with conn.transaction():
+                await conn.execute("lock table generated_articles_state in access exclusive mode")
+                await client.answer("select_persona", {"selected_id": 0})
+                await repeated(server)
+        finally:
+            await conn.close()
+        client.frames.clear()
+        await client.finish()
+
+
+async def repeated(server: RunningServer) -> None:
+    """Until the server has said that it repeats a write."""
+    async with asyncio.timeout(15):
+        while "a write is repeated" not in server.log:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def roll_back(dsn: str) -> None:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        for file in sorted((migrations_dir() / "rollbacks").glob("*.sql"), reverse=True)[:2]:
+            text = file.read_text()
+            parts = text.split(";\n") if "-- toolkit: transaction=false" in text else [text]
+            for statement in filter(str.strip, parts):
+                await conn.execute(statement)
+    finally:
+        await conn.close(timeout=5)

@@ -1,0 +1,216 @@
+"""One server process: starts its parts in order, serves, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import asyncpg
+import structlog
+import uvicorn
+
+from reference_server.app import build_app, wire
+from reference_server.errors import StartRefused
+from reference_server.event_parts import DATABASE_TROUBLE
+from reference_server.log import redacted
+from reference_server.parts import Parts
+from reference_server.realtime.limits import Limits
+from reference_server.settings import Role, Settings
+from reference_server.store.pool import open_pool
+from reference_server.store.schema import Schema, read_schema
+from toolkit.contract.requests import Transport
+
+FIRST = asyncio.FIRST_COMPLETED
+log = structlog.get_logger(__name__)
+
+# For requests still under way and close handshakes, after the parts have come to rest.
+LAST_ANSWERS_S = 3
+
+
+class ServerProcess:
+    """One server process from its first connection to its exit."""
+
+    def __init__(self, settings: Settings, roles: frozenset[Role], *, host: str, port: int) -> None:
+        self.settings = settings
+        self.roles = roles
+        self.host = host
+        self.port = port
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then end gracefully. Raises StartRefused."""
+        with self._signals(), contextlib.closing(self._listen()) as listener:
+            async with self._pool() as pool:
+                schema = await self._schema(pool)
+                parts = wire(self.settings, self.roles, pool, schema)
+                try:
+                    await self._start(parts)
+                    await self._serve(parts, listener)
+                finally:
+                    await self._drain(parts)
+
+    async def _start(self, parts: Parts) -> None:
+        starting = asyncio.create_task(parts.events.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            async with asyncio.timeout(self.settings.startup_deadline_seconds * 2):
+                await asyncio.wait({starting, stopping}, return_when=FIRST)
+                if starting.done():
+                    starting.result()
+        except DATABASE_TROUBLE as error:
+            raise StartRefused(
+                f"a part could not start ({type(error).__name__}: {redacted(str(error))}); Realtime needs "
+                "wal_level=logical, a free replication slot and a role that may replicate"
+            ) from error
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.wait({starting, stopping})
+
+    async def _drain(self, parts: Parts) -> None:
+        """Put every part to rest, within the grace period and half of it again. Safe to call twice."""
+        grace = self.settings.shutdown_grace_seconds
+        await asyncio.gather(
+            self._end("legacy generations", parts.legacy.stop, grace),
+            self._end("worker", parts.events.stop_worker, grace),
+        )
+        # After the work, so that its last events still reach subscribers.
+        await self._end("realtime", lambda: parts.events.stop_realtime(grace / 3), grace / 2)
+        await self._end("token verifier", parts.verifier.aclose, 1)
+        await self._end("writer", parts.close_writer, 1)
+
+    async def _end(self, name: str, ending: Callable[[], Awaitable[None]], deadline_s: float) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await ending()
+        except Exception as error:  # one part's trouble must not keep the others from ending
+            log.exception("a part did not end in order", part=name, cause=repr(error))
+
+    async def _serve(self, parts: Parts, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            build_app(parts),
+            ws="websockets-sansio",
+            ws_max_size=Limits().frame_bytes,
+            ws_per_message_deflate=False,
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=LAST_ANSWERS_S,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        try:
+            accepting = asyncio.create_task(server.accepting.wait())
+            await asyncio.wait({serving, accepting}, return_when=FIRST)
+            accepting.cancel()
+            if server.started:
+                host, port = listener.getsockname()[:2]
+                print(f"ready http://{host}:{port}", flush=True)  # noqa: T201
+                log.info(
+                    "ready", host=host, port=port, roles=sorted(self.roles), transport=str(parts.transport.current)
+                )
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({serving, stopping}, return_when=FIRST)
+            stopping.cancel()
+            if serving.done():
+                serving.result()
+        finally:
+            # New work is refused first; then what runs is put to rest while answers still reach clients.
+            parts.draining = True
+            for listening in server.servers if server.started else ():
+                listening.close()
+            await self._drain(parts)
+            server.should_exit = True
+            await asyncio.wait({serving}, timeout=LAST_ANSWERS_S + 2)
+
+    def _listen(self) -> socket.socket:
+        try:
+            return socket.create_server((self.host, self.port), backlog=2048, reuse_port=False)
+        except (OSError, OverflowError) as error:
+            raise StartRefused(
+                f"cannot listen on {self.host}:{self.port} ({error}); choose another --port, 0 picks a free one"
+            ) from None
+
+    @contextlib.asynccontextmanager
+    async def _pool(self) -> AsyncIterator[asyncpg.Pool]:
+        pool = await self._connect()
+        try:
+            yield pool
+        finally:
+            try:
+                async with asyncio.timeout(3):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    async def _connect(self) -> asyncpg.Pool:
+        settings, problem = self.settings, "no attempt was made"
+        deadline = asyncio.get_running_loop().time() + settings.startup_deadline_seconds
+        while not self._stop.is_set():
+            try:
+                return await open_pool(
+                    settings.dsn, max_size=settings.database_pool_size, deadline_s=settings.database_deadline_seconds
+                )
+            except (asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError, ValueError) as error:
+                raise StartRefused(f"DATABASE_URL does not work: {redacted(str(error))}") from None
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                problem = str(error) or type(error).__name__
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self._stop.wait()
+        raise StartRefused(
+            f"the database cannot be reached ({redacted(problem)}); check DATABASE_URL and that Postgres runs"
+        )
+
+    async def _schema(self, pool: asyncpg.Pool) -> Schema:
+        schema = await read_schema(pool)
+        if not schema.legacy:
+            raise StartRefused("the database has no schema yet; run `toolkit migrate up`")
+        if not schema.migrated and self.settings.generation_transport is not Transport.WEBSOCKET:
+            raise StartRefused(
+                f"GENERATION_TRANSPORT={self.settings.generation_transport} needs the Realtime migration, which the "
+                "database does not have; run `toolkit migrate up`, or start with GENERATION_TRANSPORT=websocket"
+            )
+        return schema
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def stop(number: signal.Signals) -> None:
+            if self._stop.is_set():
+                log.warning("second signal: ending at once", signal=number.name)
+                os._exit(128 + number)
+            log.info("shutting down", signal=number.name)
+            self._stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are ServerProcess's: uvicorn would raise them again when it is done, and the exit code be theirs.
+        yield
