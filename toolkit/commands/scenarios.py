@@ -67,7 +67,13 @@ def schema_() -> None:
 @click.argument("names", nargs=-1)
 @target_options
 @click.option("--transport", type=click.Choice(["realtime", "websocket"]), default="realtime", show_default=True)
-@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run each so often.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Run each so often, with seeds that count up.",
+)
 @click.option("--seed", type=int, help="Instead of the scenario's own.")
 @click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
@@ -123,7 +129,9 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
             say("starting an embedded system")
             system = await stack.enter_async_context(embedded_system(data_dir))
         for scenario in chosen:
-            for _ in range(options["repeat"]):
+            first = scenario.seed if options["seed"] is None else options["seed"]
+            # Each repetition makes its own choices, and says with which seed.
+            for seed in range(first, first + options["repeat"]):
                 if system is not None:
                     await system.configure("both" if transport == "websocket" else "realtime", scenario.environment)
                     where = system.target
@@ -139,7 +147,7 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
                         runs_dir=options["runs_dir"],
                         transport=transport,
                         control=system,
-                        seed=options["seed"],
+                        seed=seed,
                         say=say,
                     )
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -94,6 +95,7 @@ async def run_scenario(
     await _reach(target)
     folder = _folder(runs_dir, scenario.scenario, transport)
     seed = scenario.seed if seed is None else seed
+    scenario = _resolved(scenario, seed)
     resolved = scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     (folder / "scenario.yaml").write_text(yaml.safe_dump(_sentences(resolved), allow_unicode=True, sort_keys=False))
     history = History(folder / "history.jsonl")
@@ -187,6 +189,13 @@ async def _run(  # noqa: PLR0917 - one call, in one place
         for problem in schedule.problems:
             history.add("note", "run", "stopped", error=problem)
         await _settle(world)
+
+
+def _resolved(scenario: Scenario, seed: int) -> Scenario:
+    """The scenario with everything chosen that its seed chooses; stored so, it runs the same again."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    faults = [fault.model_copy(update={"after": fault.after.resolved(rng)}) for fault in scenario.faults]
+    return scenario.model_copy(update={"faults": faults, "seed": seed})
 
 
 async def _reach(target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Annotated, Literal
 
@@ -19,11 +20,11 @@ _CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("is", re.compile(rf"{_WHO} is (?P<what>live|caught up|ended|{'|'.join(Status)})")),
     ("waits", re.compile(rf"{_WHO} waits for (?P<what>{'|'.join(InputType)})")),
     ("enters", re.compile(rf"{_WHO} enters (?P<what>{'|'.join(GenerationStep)})")),
-    ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+)(?: x (?P<times>\d+))?")),
+    ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+(?:\.\.\d+)?)(?: x (?P<times>\d+))?")),
 )
 CONDITION_FORMS = (
     "`NAME is STATUS|live|caught up|ended`, `NAME waits for INPUT`, `NAME enters STEP`, "
-    "`NAME event TYPE [x N]` or `NAME event N`"
+    "`NAME event TYPE [x N]`, `NAME event N` or `NAME event N..M`"
 )
 
 
@@ -59,6 +60,14 @@ class Condition(Strict):
 
     def __str__(self) -> str:
         return self.text
+
+    def resolved(self, rng: random.Random) -> Condition:
+        """Itself, or with one event chosen from a range `N..M`."""
+        if ".." not in self.what:
+            return self
+        low, high = sorted(int(bound) for bound in self.what.split(".."))
+        chosen = str(rng.randint(low, high))
+        return self.model_copy(update={"what": chosen, "text": self.text.replace(self.what, chosen)})
 
 
 def condition(value: object) -> object:

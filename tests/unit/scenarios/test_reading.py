@@ -1,6 +1,7 @@
 """Scenario files: what ships is read, what is wrong is said with its line, what was expected and what was found."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,13 @@ def test_the_vocabulary_is_documented():
     words = (Path(__file__).resolve().parents[3] / "docs" / "scenarios.md").read_text()
     for word in (*model.Scenario.model_fields, *model.VERBS, *model.Fault.model_fields, *model.Process.model_fields):
         assert f"`{word}`" in words, f"docs/scenarios.md does not explain `{word}`"
+
+
+def test_a_range_is_resolved_by_the_seed_alone():
+    fault = parse(GOOD.replace("event 5", "event 5..50")).faults[0]
+    chosen = {str(fault.after.resolved(random.Random(seed))) for seed in range(20)}
+    assert len(chosen) > 5
+    assert all(text.startswith("article[0] event ") and ".." not in text for text in chosen)
+    again = [fault.after.resolved(random.Random(7)).what for _ in range(2)]
+    assert again[0] == again[1]
+    assert 5 <= int(again[0]) <= 50
