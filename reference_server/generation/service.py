@@ -17,7 +17,14 @@ import orjson
 from reference_server.generation import answers, control, moves, reading
 from reference_server.generation.content import GenerationRequest
 from reference_server.generation.context import ArticleContext
-from reference_server.generation.errors import IdempotencyKeyReused, NotFound, NotMember, NotWaiting, TextRefused
+from reference_server.generation.errors import (
+    IdempotencyKeyReused,
+    NotFound,
+    NotMember,
+    NotWaiting,
+    ProcessUnreadable,
+    TextRefused,
+)
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.views import (
     AnswerResult,
@@ -73,6 +80,7 @@ class GenerationService:
         """
         _check_text(request)
         digest = request_digest or _digest(request)
+        template = _template_id(request.style_template_id)
 
         async def work(db: Connection) -> StartedProcess:
             if idempotency_key is not None:
@@ -83,9 +91,8 @@ class GenerationService:
                         raise IdempotencyKeyReused
                     return StartedProcess(process_id, replayed=True)
             if not trusted:
-                await self._check_belongings(db, user_id, request, organization_id)
+                await self._check_belongings(db, user_id, organization_id, template)
             context = ArticleContext(request)
-            template = request.style_template_id
             process_id = await processes.insert(
                 db,
                 user_id=user_id,
@@ -94,7 +101,7 @@ class GenerationService:
                 context=moves.document(context),
                 image_mode=request.image_mode,
                 image_settings=request.image_settings,
-                style_template_id=None if template is None else UUID(template),
+                style_template_id=template,
                 idempotency_key=idempotency_key,
                 request_digest=digest if idempotency_key is not None else None,
             )
@@ -112,7 +119,10 @@ class GenerationService:
             )
             return StartedProcess(process_id, replayed=False)
 
-        return await self._transact(work)
+        try:
+            return await self._transact(work)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotMember("The organization or the style template does not exist.") from None
 
     async def answer(
         self,
@@ -124,8 +134,8 @@ class GenerationService:
     ) -> AnswerResult:
         """Answers the open prompt.
 
-        Raises NotWaiting, UnexpectedResponse, AnswerRefused, IdempotencyKeyReused. A known key with the
-        same answer is answered as it was the first time.
+        Raises NotWaiting, UnexpectedResponse, AnswerRefused, IdempotencyKeyReused, ProcessUnreadable. A
+        known key with the same answer is answered as it was the first time.
         """
 
         async def work(db: Connection) -> AnswerResult:
@@ -141,6 +151,8 @@ class GenerationService:
             status = Status(state.status)
             if status is not Status.USER_INPUT_REQUIRED or not state.is_waiting_for_input or state.input_type is None:
                 raise NotWaiting(status)
+            if state.input_type not in set(InputType):
+                raise ProcessUnreadable(f"The process waits for {state.input_type}, which this version does not know.")
             gate = BY_INPUT_TYPE[InputType(state.input_type)].step
             answered = answers.apply(gate, response_type, payload, moves.context_of(state))
             advance(status, Action.ANSWER)
@@ -234,21 +246,19 @@ class GenerationService:
         return await transact(self._pool, work)
 
     async def _check_belongings(
-        self, db: Connection, user_id: str, request: GenerationRequest, organization_id: UUID | None
+        self, db: Connection, user_id: str, organization_id: UUID | None, template: UUID | None
     ) -> None:
         if organization_id is not None and not await processes.is_member(db, organization_id, user_id):
             raise NotMember(f"You are not a member of an organization {organization_id}.")
-        if request.style_template_id is not None:
-            template = _template_id(request.style_template_id)
-            if template is None or not await processes.may_use_template(db, template, user_id):
-                raise NotMember(f"There is no style template {request.style_template_id} that you may use.")
+        if template is not None and not await processes.may_use_template(db, template, user_id):
+            raise NotMember(f"There is no style template {template} that you may use.")
 
 
-def _template_id(text: str) -> UUID | None:
+def _template_id(text: str | None) -> UUID | None:
     try:
-        return UUID(text)
+        return None if text is None else UUID(text)
     except ValueError:
-        return None
+        raise NotMember(f"There is no style template {text}.") from None
 
 
 def _check_text(value: object) -> None:

@@ -78,6 +78,12 @@ async def claim(db: Connection, worker_id: str, hostname: str, types: Sequence[T
     return None if row is None else Claimed(**dict(row))
 
 
+async def next_due(db: Connection | asyncpg.Pool, types: Sequence[TaskType]) -> float | None:
+    """Seconds until the next task that is scheduled for later."""
+    seconds = await db.fetchval(_SQL["next_due"], [str(type_) for type_ in types])
+    return None if seconds is None else float(seconds)
+
+
 async def held(db: Connection, task_id: UUID, token: UUID) -> bool:
     return bool(await db.fetchval(_SQL["held"], task_id, token))
 

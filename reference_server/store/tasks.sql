@@ -8,6 +8,13 @@ select public.enqueue_background_task(
 select t.id, t.process_id, t.task_type, t.task_data, t.claim_token, t.retry_count, t.rescue_count, t.max_retries
 from public.claim_background_task($1, $2, $3) t;
 
+-- name: next_due
+-- Seconds until the next task that is scheduled for later; null when none is.
+select extract(epoch from min(t.scheduled_for) - clock_timestamp())::double precision
+from public.background_tasks t
+where t.status = 'pending' and t.pending_dependencies = 0 and t.scheduled_for > clock_timestamp()
+  and t.task_type = any ($1::text[]);
+
 -- name: held
 -- Asked after the process is locked, in a statement of its own: a snapshot taken before the lock would
 -- still show a claim that a rescue has taken away meanwhile.

@@ -163,11 +163,14 @@ class Worker:
     async def _dispatch(self) -> None:
         pause_s = 0.1
         while not self._stopping.is_set():
+            patience_s = self.settings.poll_seconds
             # Cleared before looking: what is announced from here on wakes the wait below.
             self._wake.clear()
             try:
                 while len(self._slots) < self.settings.concurrency and not self._stopping.is_set():
                     if not await self._claim():
+                        due_s = await self._recorder.next_due()
+                        patience_s = patience_s if due_s is None else min(patience_s, max(0.0, due_s) + 0.005)
                         break
                 pause_s = 0.1
             except _DATABASE_ERRORS as error:
@@ -177,7 +180,7 @@ class Worker:
                 await self._wait(pause_s, wake=False)
                 pause_s = min(MAX_CLAIM_PAUSE_S, pause_s * 2)
                 continue
-            await self._wait(self.settings.poll_seconds, wake=True)
+            await self._wait(patience_s, wake=True)
 
     async def _wait(self, seconds: float, *, wake: bool) -> None:
         with contextlib.suppress(TimeoutError):

@@ -85,6 +85,10 @@ class Recorder:
         await events.append(db, task.process_id, Source.WORKER, (EventType.STEP_STARTED, begun))
         return Begun(task, StepRun(step, context, progress, task.attempt))
 
+    async def next_due(self) -> float | None:
+        """Seconds until the next task that is scheduled for later, a retry for instance."""
+        return await tasks.next_due(self._pool, tuple(TaskType))
+
     async def checkpoint(self, task: Claimed, checkpoint: Checkpoint) -> ArticleContext:
         """Keeps a part of a step; the context as stored. Raises StaleClaim."""
         context = moves.written(checkpoint.context)

@@ -24,6 +24,8 @@ def check_log(
     progress = [e.event_data["progress_percentage"] for e in events if "progress_percentage" in e.event_data]
     assert progress == sorted(progress)
     assert changes(events, "status") <= {(str(a), str(b)) for a, b in legal_status_changes()}
+    failures = [e for e in events if e.event_type == EventType.STATUS_CHANGED and e.event_data["status"] == "error"]
+    assert len(failures) == sum(e.event_type == EventType.GENERATION_ERROR for e in events)
     legal = {(str(a), str(b)) for a, b in legal_step_changes(flow, final_editing=final_editing)}
     assert changes(events, "current_step") <= legal
     # What a person appends by hand may come at any time.

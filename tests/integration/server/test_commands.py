@@ -44,6 +44,8 @@ async def test_what_a_start_may_not_name(migrated_db: str) -> None:
         for wrong in (str(template), str(uuid4()), "no uuid"):
             with pytest.raises(errors.NotMember):
                 await b.service.start(USER, request(style_template_id=wrong))
+        with pytest.raises(errors.NotMember, match="does not exist"):
+            await b.service.start(USER, request(), organization_id=uuid4(), trusted=True)
         with pytest.raises(errors.TextRefused):
             await b.service.start(USER, request(company_name="a\0b"))
         assert await b.pool.fetchval("select count(*) from generated_articles_state") == 0
@@ -251,6 +253,8 @@ async def test_pages_of_processes_events_and_articles(migrated_db: str) -> None:
                 await missing(uuid4())
         with pytest.raises(errors.NotFound):
             await b.service.acknowledge(done, uuid4(), USER)
+        for process_id in others:
+            await b.until_waiting(process_id, InputType.SELECT_PERSONA)
         status = await b.service.queue_status()
         assert status.queue["completed"] >= 9
         assert status.queue["running"] == status.expired_leases == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -312,6 +312,34 @@ async def test_a_worker_waits_for_the_migration(legacy_db: str, migrated_db: str
     async with bench(migrated_db) as b:
         b.worker(listen=False, poll_seconds=0.05)
         await b.until_waiting(await b.start(), InputType.SELECT_PERSONA)
+
+
+async def test_a_connection_that_delivers_no_notifications_is_found_out(
+    migrated_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a transaction pooler: LISTEN is accepted, and nothing ever comes."""
+
+    async def deaf(*_: object) -> None: ...
+
+    monkeypatch.setattr("reference_server.workers.wake.TEST_DEADLINE_S", 0.05)
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", deaf)
+    async with bench(migrated_db) as b:
+        worker = b.worker(poll_seconds=0.1)
+        process_id = await b.start()
+        await b.until_waiting(process_id, InputType.SELECT_PERSONA)
+        assert not worker.status.listening
+
+
+async def test_a_retry_is_taken_up_when_it_is_due_not_at_the_next_poll(migrated_db: str) -> None:
+    async with bench(migrated_db, ServiceSettings(retry_base_seconds=1)) as b:
+        process_id = await b.start()
+        claimed = await begun(b)
+        await recorder(b).fail(claimed.task, Step.KEYWORD_ANALYZING, Failure("busy", retryable=True))
+        b.worker(poll_seconds=60)
+        await b.until_waiting(process_id, InputType.SELECT_PERSONA)
+        events = {e.event_type: e for e in await b.events(process_id)}
+        due = datetime.fromisoformat(events["task_retry_scheduled"].event_data["scheduled_for"])
+        assert events["step_started"].created_at >= due
 
 
 async def test_a_deleted_process_takes_its_work_along(migrated_db: str) -> None:
