@@ -11,6 +11,7 @@ from typing import Literal
 
 import asyncpg
 
+from toolkit.migrate import migrate_status, migrate_up
 from toolkit.resources import migrations_dir
 from toolkit.targets.postgres import PostgresCluster
 
@@ -46,16 +47,13 @@ class Databases:
         conn = await asyncpg.connect(self.cluster.dsn(f"t_{kind}"), timeout=10)
         try:
             await conn.execute(BOOTSTRAP.read_text())
-            files = sorted(migrations_dir().glob("*.sql"))
-            for file in {"bare": [], "legacy": files[:1], "migrated": files}[kind]:
-                if "-- toolkit: transaction=false" in file.read_text():
-                    # An implicit transaction would wrap several statements sent at once.
-                    for statement in filter(str.strip, file.read_text().split(";\n")):
-                        await conn.execute(statement)
-                else:
-                    await conn.execute(file.read_text())
         finally:
             await conn.close(timeout=5)
+        if kind != "bare":
+            folder = migrations_dir()
+            first = (await migrate_status(self.cluster.dsn(f"t_{kind}"), folder)).versions[0].version
+            result = await migrate_up(self.cluster.dsn(f"t_{kind}"), folder, to=first if kind == "legacy" else None)
+            assert result.ok, result
         self._built.add(kind)
 
     async def _drop(self, name: str) -> None:

@@ -96,7 +96,8 @@ def cases(*files: str) -> dict[tuple[str, str], Steps]:
     paths = [FRAMES / f"{name}.jsonl" for name in files] or sorted(FRAMES.glob("*.jsonl"))
     found: dict[tuple[str, str], Steps] = {}
     for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # Not splitlines(): a frame may hold U+2028, which is no end of a line of JSON.
+        for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
             step = Step(**json.loads(line))
             found.setdefault((step.case, step.vsn), []).append(step)
     return found

@@ -6,8 +6,9 @@ import re
 
 MASK = "***"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # postgresql://user:password@host and any other URL with a password
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
+    # postgresql://user:password@host and any other URL with a password; up to the last @, since people
+    # forget to escape one in a password
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s'\"]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
     # key=value connection strings and query strings
     (
         re.compile(

@@ -106,6 +106,10 @@ def test_redaction_finds_secrets_by_their_shape(text: str) -> None:
     assert "***" in redact(text)
 
 
+def test_redaction_masks_a_password_with_an_at_sign_whole() -> None:
+    assert redact("postgresql://me:hun@ter22@host/db") == "postgresql://me:***@host/db"
+
+
 def test_redaction_masks_the_secrets_it_is_given_and_leaves_the_rest() -> None:
     assert redact("a s3cret-x b", "s3cret-x", None, "") == "a *** b"
     assert redact("plain words, https://host/path?limit=5") == "plain words, https://host/path?limit=5"
