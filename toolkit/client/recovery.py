@@ -19,8 +19,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
 
+from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
 from toolkit.client.events import EventPage, ProcessEvent, Via
 from toolkit.contract.events import EventType
 
@@ -36,7 +36,7 @@ class RecoveryLimits:
     connect_deadline_s: float = 20.0
     stable_s: float = 5.0  # a connection that lasted so long starts the waits anew
     connect_base_s: float = 0.5
-    connect_cap_s: float = 15.0
+    connect_cap_s: float = 10.0
     fetch_base_s: float = 0.25
     fetch_cap_s: float = 5.0
     stalled_s: float = 60.0  # neither a change nor a page for so long → say so
@@ -51,61 +51,6 @@ class Phase(StrEnum):
     JOINED = "joined"
     LIVE = "live"
     ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class Connect:
-    """Open a connection, join, and report with this `epoch`."""
-
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Disconnect:
-    """Drop the connection of `epoch`."""
-
-    epoch: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """Read one page of events after `since`, and report with this `ticket`."""
-
-    ticket: int
-    since: int
-
-
-@dataclass(frozen=True)
-class Deliver:
-    """Hand the event to the application."""
-
-    event: ProcessEvent
-
-
-@dataclass(frozen=True)
-class HistoryExpired:
-    """Tell the application: these events (inclusive) existed and are no longer stored."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class Stalled:
-    """Tell the application: nothing could be heard or read for `seconds`."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class End:
-    """The process is over and everything was delivered."""
-
-    event: ProcessEvent
-
-
-Effect: TypeAlias = Connect | Disconnect | Fetch | Deliver | HistoryExpired | Stalled | End
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ import httpx
 
 from toolkit.client.auth import TokenProvider, TokenSource
 from toolkit.client.connection import Frame
+from toolkit.client.effects import HistoryExpired
 from toolkit.client.errors import ApiError, ClientError, StreamFailed
 from toolkit.client.events import ProcessEvent
 from toolkit.client.generation import GenerationClient
 from toolkit.client.http import RetryPolicy
-from toolkit.client.recovery import HistoryExpired, RecoveryLimits
+from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.results import ActionResult, StartResult
 from toolkit.client.state import GenerationState
 from toolkit.client.stream import ProcessEventStream

@@ -21,21 +21,10 @@ from typing import Any, Protocol, TypeAlias
 
 from toolkit.client.auth import TokenProvider, TokenSource
 from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame
+from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
 from toolkit.client.errors import ApiError, ClientError, HistoryGap, NotReached, StreamFailed
 from toolkit.client.events import EventPage, ProcessEvent, event_from_row
-from toolkit.client.recovery import (
-    Connect,
-    Deliver,
-    Disconnect,
-    Effect,
-    End,
-    Fetch,
-    HistoryExpired,
-    Phase,
-    Recovery,
-    RecoveryLimits,
-    Stalled,
-)
+from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 
 FETCH_DEADLINE_S = 30.0
 _REFUSALS_UNTIL_FATAL = 3

@@ -19,6 +19,9 @@ from toolkit.errors import RefusalError, UsageError
 from toolkit.targets.tokens import mint_api_key
 
 DEFAULT_DATA_DIR = Path(".toolkit") / "embedded"
+_OURS = frozenset(
+    {"lock", "secrets.json", "running.json", "servers.json", "up.log", "logs", "postgres", "postgres.password"}
+)
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,14 @@ class DataDir:
         return ended
 
     def delete(self) -> None:
-        """Remove the folder and everything in it. Nobody may use it."""
+        """Remove the unused folder and all it holds. Raises RefusalError when that is more than ours."""
         self._refuse_strangers()
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in _OURS)
+        if foreign:
+            raise RefusalError(
+                f"{self.path} also holds {', '.join(foreign[:5])}, which no target made; nothing was deleted.",
+                "Move it elsewhere, or delete the folder yourself.",
+            )
         shutil.rmtree(self.path)
 
     # -- plumbing -----------------------------------------------------------------------------

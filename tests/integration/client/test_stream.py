@@ -13,9 +13,9 @@ from tests.integration.client.conftest import OWNER, QUICK, Process, stream_of
 from tests.support.golden import SECRET
 from tests.support.waiting import until
 from toolkit.client.connection import Frame
+from toolkit.client.effects import HistoryExpired
 from toolkit.client.errors import ApiError, HistoryGap, StreamFailed
 from toolkit.client.events import EventPage, ProcessEvent
-from toolkit.client.recovery import HistoryExpired
 from toolkit.client.stream import ProcessEventStream
 from toolkit.scenarios.faults.proxy import TcpProxy
 from toolkit.targets.tokens import mint, mint_api_key

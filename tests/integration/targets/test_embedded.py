@@ -119,6 +119,10 @@ async def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="not of an embedded target"):
         DataDir(tmp_path).delete()
     assert (tmp_path / "thesis.txt").exists()
+    (tmp_path / "lock").touch()  # some other program's
+    with pytest.raises(RefusalError, match=r"also holds thesis\.txt"):
+        DataDir(tmp_path).delete()
+    assert (tmp_path / "thesis.txt").exists()
 
 
 HOLD = """

@@ -7,20 +7,9 @@ import random
 import pytest
 
 from tests.unit.client.test_recovery_properties import event
+from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
 from toolkit.client.events import EventPage
-from toolkit.client.recovery import (
-    Connect,
-    Deliver,
-    Disconnect,
-    Effect,
-    End,
-    Fetch,
-    HistoryExpired,
-    Phase,
-    Recovery,
-    RecoveryLimits,
-    Stalled,
-)
+from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 from toolkit.contract.events import EventType
 
 LIMITS = RecoveryLimits(silence_s=10, live_grace_s=0.25, stable_s=5, connect_base_s=1, connect_cap_s=8, stalled_s=60)

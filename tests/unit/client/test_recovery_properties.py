@@ -11,19 +11,9 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired
 from toolkit.client.events import EventPage, ProcessEvent
-from toolkit.client.recovery import (
-    Connect,
-    Deliver,
-    Disconnect,
-    Effect,
-    End,
-    Fetch,
-    HistoryExpired,
-    Phase,
-    Recovery,
-    RecoveryLimits,
-)
+from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 from toolkit.contract.events import EventType
 
 PAGE = 3
