@@ -220,6 +220,39 @@ async def test_a_lost_commit_reply_is_looked_up_not_repeated(
         assert types.count("progress_updated") == 2
 
 
+async def test_a_connection_that_dies_during_commit(migrated_db: str) -> None:
+    """For once without any stand-in: the backend is ended while it is busy with COMMIT."""
+    async with bench(migrated_db) as b:
+        process_id = await b.start()
+        claimed = await begun(b)
+        result = await step_result(claimed)
+        await b.pool.execute("""
+            create table slow_commit (yes boolean);
+            insert into slow_commit values (true);
+            create function dawdle() returns trigger language plpgsql as $$
+            begin
+              if exists (select from public.slow_commit) then perform pg_sleep(60); end if;
+              return null;
+            end $$;
+            create constraint trigger dawdle after update on background_tasks deferrable initially deferred
+              for each row when (new.status = 'completed') execute function dawdle()""")
+        assert claimed.run is not None
+        finishing = asyncio.create_task(recorder(b).finish(claimed.task, claimed.run, result))
+        committing = "select pid from pg_stat_activity where query = 'COMMIT;' and state = 'active'"
+
+        async def in_commit() -> bool:
+            return await b.pool.fetchval(committing) is not None
+
+        await eventually(in_commit, "the backend is in COMMIT")
+        pid = await b.pool.fetchval(committing)
+        await b.pool.execute("delete from slow_commit")
+        await _terminate(b.dsn, pid)
+        await finishing
+        types = check_log(await b.events(process_id))
+        assert types.count("step_completed") == 1
+        assert await b.pool.fetchval("select count(*) from background_tasks") == 2
+
+
 async def test_transient_failures_are_retried_and_told(migrated_db: str) -> None:
     async with bench(migrated_db) as b:
         counts = Counts()
