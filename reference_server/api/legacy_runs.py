@@ -117,6 +117,7 @@ class LegacyGenerations:
         await asyncio.gather(*(self._stop(run, cancelled=False) for run in list(self._tasks)))
 
     async def _supervise(self, run: LegacyRun) -> None:
+        structlog.contextvars.bind_contextvars(process_id=str(run.process_id))
         outcome = "internal_error"
         beat = asyncio.create_task(run.beat())
         drive = asyncio.create_task(run.drive())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import websockets
 
-from tests.support.server_process import running_server
+from tests.support.server_process import running_server, token
 
 API = "/api/articles/generation"
 START = {"initial_keywords": ["テスト", "article"], "target_age_group": "30代", "persona_type": "主婦"}
@@ -142,3 +144,47 @@ async def test_sigterm_gives_work_back_and_another_server_finishes_it(migrated_d
             assert await first.wait(15) == 0
         second.signal(signal.SIGCONT)
         await finish(http, process_id)
+
+
+async def test_sigterm_tells_realtime_clients_to_come_back(migrated_db: str) -> None:
+    async with running_server(migrated_db) as server, server.client() as http:
+        process_id = await start(http)
+        url = f"{server.ws_url}/realtime/v1/websocket?vsn=1.0.0&apikey={token()}"
+        async with websockets.connect(url, open_timeout=10) as socket:
+            changes = [
+                {
+                    "event": "INSERT",
+                    "schema": "public",
+                    "table": "process_events",
+                    "filter": f"process_id=eq.{process_id}",
+                }
+            ]
+            config = {"config": {"postgres_changes": changes}, "access_token": token()}
+            topic = f"realtime:process_{process_id}"
+            await socket.send(
+                json.dumps({"topic": topic, "event": "phx_join", "payload": config, "ref": "1", "join_ref": "1"})
+            )
+            await received(socket, lambda frame: frame["event"] == "phx_reply" and frame["payload"]["status"] == "ok")
+            created = await http.post(f"{API}/{process_id}/test-event", json={"message": "hello"})
+            change = await received(
+                socket,
+                lambda frame: (
+                    frame["event"] == "postgres_changes"
+                    and frame["payload"]["data"]["record"]["event_type"] == "test_event"
+                ),
+            )
+            record = change["payload"]["data"]["record"]
+            assert record["event_sequence"] == created.json()["event_sequence"]
+            server.signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                await socket.wait_closed()
+            assert socket.close_code == 1012
+        assert await server.wait() == 0
+
+
+async def received(socket: websockets.ClientConnection, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The first frame that is wanted."""
+    async with asyncio.timeout(15):
+        while not wanted(frame := json.loads(await socket.recv())):
+            pass
+        return frame

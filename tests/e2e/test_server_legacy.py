@@ -382,3 +382,18 @@ async def roll_back(dsn: str) -> None:
                 await conn.execute(statement)
     finally:
         await conn.close(timeout=5)
+
+
+async def test_a_failed_generation_says_so_and_is_resumed(legacy_db: str) -> None:
+    async with running_server(legacy_db, env=LEGACY | {"WRITER_FAILURE_RATE": "1"}) as server, server.client() as http:
+        async with connect(server) as socket:
+            client, process_id = await begin(socket)
+            failed = await client.until("error_message")
+            assert failed["step"] == "keyword_analyzing"
+            assert await client.closed() == (1000, "error")
+        state = await state_until(http, process_id, "error")
+        assert state["error_message"] == failed["error_message"]
+        metrics = (await http.get("/metrics")).text
+        assert 'legacy_generations_total{outcome="error"} 1.0' in metrics
+    async with running_server(legacy_db, env=LEGACY) as server, connect(server, process_id) as socket:
+        await Client(socket).finish()

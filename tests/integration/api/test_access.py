@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from reference_server.app import build_app
 from reference_server.parts import Parts
@@ -57,20 +58,42 @@ TABLE = (
 OPEN_TO_ALL = {"/health/live", "/health/ready", "/metrics"}
 
 
-def test_no_route_is_missing_from_the_table(parts: Parts) -> None:
-    routes = {
-        (method.upper(), path)
-        for path, methods in build_app(parts).openapi()["paths"].items()
-        if path not in OPEN_TO_ALL
-        for method in methods
-    }
-    assert routes == {(row.method, row.path) for row in TABLE}
-
-
 @dataclass(frozen=True)
 class World:
     ids: dict[str, str]
     clients: dict[str, httpx.AsyncClient]
+
+
+def unlisted(app: FastAPI) -> set[tuple[str, str]]:
+    """Routes that are in the application or in the table, but not in both."""
+    routes = {
+        (method.upper(), path)
+        for path, methods in app.openapi()["paths"].items()
+        if path not in OPEN_TO_ALL
+        for method in methods
+    }
+    return routes ^ {(row.method, row.path) for row in TABLE}
+
+
+def test_no_route_is_missing_from_the_table(parts: Parts) -> None:
+    assert unlisted(build_app(parts)) == set()
+
+
+async def test_a_route_somebody_forgot_to_guard_is_found(parts: Parts, world: World) -> None:
+    app = build_app(parts)
+
+    @app.get("/api/articles/generation/{process_id}/secrets")
+    async def secrets(process_id: uuid.UUID) -> dict[str, str]:
+        return {"process_id": str(process_id)}
+
+    assert unlisted(app) == {("GET", "/api/articles/generation/{process_id}/secrets")}
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test")
+    answers = {}
+    for caller, known in world.clients.items():
+        path = f"/api/articles/generation/{world.ids['process_id']}/secrets"
+        answers[caller] = (await client.get(path, headers=known.headers)).status_code
+    await client.aclose()
+    assert tuple(answers.values()) != READ, "the row's expectations must tell an unguarded route"
 
 
 @pytest.fixture
