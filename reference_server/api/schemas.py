@@ -172,7 +172,7 @@ class ProcessState(BaseModel):
     executing_step: str | None
     progress_percentage: int
     is_waiting_for_input: bool
-    input_type: InputType | None
+    input_type: InputType | str | None  # rows of older programs hold others
     prompt: dict[str, Any] | None = Field(description="What the open prompt proposes.")
     user_input_timeout: datetime | None
     image_mode: bool
@@ -193,7 +193,7 @@ class ProcessSummary(BaseModel):
     current_step: str
     progress_percentage: int
     is_waiting_for_input: bool
-    input_type: InputType | None
+    input_type: InputType | str | None
     error_message: str | None
     article_id: UUID | None
     organization_id: UUID | None
