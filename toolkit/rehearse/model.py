@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.report.model import Band, Check, Link, Measurement, Table, Tick, Verdict, worst
+from toolkit.resources import migrations_dir
 
 Outcome = Literal["done", "aborted", "not_run"]
 
@@ -41,6 +42,7 @@ class Options:
     data_dir: Path
     run_dir: Path
     size: Size = field(default_factory=Size)
+    migrations: Path = field(default_factory=migrations_dir)
     seed: int = 4711
     signed_off_by: str | None = None
     keep: bool = False

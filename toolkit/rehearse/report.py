@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.rehearse.model import PhaseResult
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import peaks, rate
 from toolkit.report import as_html, as_json, as_junit
 from toolkit.report.model import (
@@ -32,7 +33,10 @@ from toolkit.signoff.criteria import OUT_OF_SCOPE_OF_THE_REHEARSAL, judge_all
 from toolkit.signoff.evidence import REPORT_FILE, from_report
 from toolkit.signoff.judge import sign_off_table
 
-CURVE_WIDTH_S = 0.25
+WIDE_S = 0.5
+NARROW_S = 0.05
+# How much of the traffic around the migration its own picture shows.
+AROUND_S = 3.0
 SCOPE = (
     "Criterion 7 (performance against WebSocket) is not measured by a rehearsal: it stays unknown here without making "
     "the rehearsal's own verdict unknown. `toolkit signoff` counts it."
@@ -54,7 +58,7 @@ def make_report(stage: Stage, started_at: datetime) -> Report:
         checks=checks,
         measurements=tuple(figure for result in results for figure in result.measurements),
         tables=(_phases(results), *(table for result in results for table in result.tables)),
-        timelines=(_timeline(stage),),
+        timelines=_timelines(stage),
         distributions=(*_distributions(stage), *stage.distributions),
         links=(*(link for result in results for link in result.links), *_logs(stage.options.run_dir)),
         notes=(f"seed {stage.options.seed}", f"data: {_data(stage)}", SCOPE),
@@ -110,34 +114,68 @@ def _phases(results: Iterable[PhaseResult]) -> Table:
     return Table("Phases", ("phase", "verdict", "took", ""), rows)
 
 
-def _timeline(stage: Stage) -> Timeline:
-    origin, crew = stage.clock.origin, stage.crew
-    curves: tuple[Curve, ...] = ()
-    lanes = [Lane(name, tuple(ticks)) for name, ticks in stage.diary.ticks.items()]
-    if crew is not None:
-        curves = (
-            Curve("requests", "1/s", rate(crew.requests.samples, origin, CURVE_WIDTH_S)),
-            Curve("longest request", "ms", peaks(crew.requests.samples, origin, CURVE_WIDTH_S)),
-            Curve("writes", "1/s", rate(crew.writes.samples, origin, CURVE_WIDTH_S)),
-            Curve("longest write", "ms", peaks(crew.writes.samples, origin, CURVE_WIDTH_S)),
-        )
+def _timelines(stage: Stage) -> tuple[Timeline, ...]:
+    whole = Timeline(
+        "The whole rehearsal",
+        (_phase_lane(stage), *_lanes(stage, 0.0, math.inf)),
+        _bands(stage, 0.0, math.inf),
+        _curves(stage, stage.clock.origin, math.inf, WIDE_S),
+    )
+    applied = [band for band in stage.diary.bands if band.label.startswith(APPLIED)]
+    if not applied:
+        return (whole,)
+    start = max(0.0, applied[0].start - AROUND_S)
+    last = max(band.end for band in applied if band.start < applied[0].start + 10 * AROUND_S)
+    end = last + AROUND_S
+    near = Timeline(
+        f"The migration under traffic, from {start:.1f} s on",
+        tuple(_lanes(stage, start, end)),
+        _bands(stage, start, end),
+        _curves(stage, stage.clock.origin + start, end - start, NARROW_S),
+    )
+    return (near, whole)
+
+
+def _phase_lane(stage: Stage) -> Lane:
+    return Lane("phases", tuple(Tick(result.start, result.title) for result in stage.results))
+
+
+def _curves(stage: Stage, origin: float, length: float, width: float) -> tuple[Curve, ...]:
+    if stage.crew is None:
+        return ()
+    found = []
+    for name, meter in (("request", stage.crew.requests), ("write", stage.crew.writes)):
+        samples = [sample for sample in meter.samples if 0 <= sample.end - origin <= length]
+        found.append(Curve(f"{name}s", "1/s", rate(samples, origin, width)))
+        found.append(Curve(f"longest {name}", "ms", peaks(samples, origin, width)))
+    return tuple(found)
+
+
+def _lanes(stage: Stage, start: float, end: float) -> list[Lane]:
+    """Lanes of what happened between `start` and `end`, counted from `start`."""
+    lanes = dict(stage.diary.ticks)
+    if stage.crew is not None:
         people = []
-        for run in crew.runs:
+        for run in stage.crew.runs:
             people.append(Tick(stage.clock.of(run.began), f"{run.user} starts"))
             if run.ended is not None:
-                people.append(
-                    Tick(stage.clock.of(run.ended), run.error or f"{run.user} has the article",
-                         "bad" if run.error else "good")
-                )  # fmt: skip
-        lanes.append(Lane("people's articles", tuple(sorted(people, key=lambda tick: tick.at))))
-        failed = [Tick(stage.clock.of(s.at), s.error, "bad") for s in (*crew.requests.failed, *crew.writes.failed)]
-        lanes.append(Lane("failed operations", tuple(failed)))
-    phases = Lane("phases", tuple(Tick(result.start, result.title) for result in stage.results))
-    return Timeline("The migration under traffic", (phases, *lanes), _bands(stage), curves)
+                ending = run.error or f"{run.user} has the article"
+                people.append(Tick(stage.clock.of(run.ended), ending, "bad" if run.error else "good"))
+        lanes["people's articles"] = sorted(people, key=lambda tick: tick.at)
+        failed = (*stage.crew.requests.failed, *stage.crew.writes.failed)
+        lanes["failed operations"] = [Tick(stage.clock.of(sample.at), sample.error, "bad") for sample in failed]
+    return [
+        Lane(name, tuple(replace(tick, at=tick.at - start) for tick in ticks if start <= tick.at <= end))
+        for name, ticks in lanes.items()
+    ]
 
 
-def _bands(stage: Stage) -> tuple[Band, ...]:
-    return tuple(sorted(stage.diary.bands, key=lambda band: band.start))
+def _bands(stage: Stage, start: float, end: float) -> tuple[Band, ...]:
+    inside = [band for band in stage.diary.bands if band.start < end and band.end > start]
+    return tuple(
+        replace(band, start=band.start - start, end=min(band.end, end) - start)
+        for band in sorted(inside, key=lambda band: band.start)
+    )
 
 
 def _distributions(stage: Stage) -> list[Distribution]:

@@ -14,13 +14,13 @@ from toolkit.rehearse.progress import Progress
 from toolkit.rehearse.rows import Rows
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.report.model import Distribution, Verdict
-from toolkit.resources import migrations_dir
 from toolkit.scenarios.faults.control import EmbeddedSystem
 from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.servers import ServerHandle
 from toolkit.targets.target import Target
 
 LEASE_S = "3"
+APPLIED = "file"  # how the bands of the migration's files are labelled
 
 
 @dataclass
@@ -32,7 +32,6 @@ class Stage:
     progress: Progress
     clock: Clock
     diary: Diary = field(default_factory=Diary)
-    migrations: Path = field(default_factory=migrations_dir)
     population: Population | None = None
     crew: Crew | None = None
     rows_before: Rows | None = None
@@ -43,6 +42,11 @@ class Stage:
     completed_at: datetime | None = None
     results: list[PhaseResult] = field(default_factory=list)
     distributions: list[Distribution] = field(default_factory=list)
+
+    @property
+    def migrations(self) -> Path:
+        """The folder that is rehearsed."""
+        return self.options.migrations
 
     @property
     def dsn(self) -> str:

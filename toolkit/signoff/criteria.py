@@ -6,11 +6,12 @@ and is unknown in every other case: missing evidence is never as good as good ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from toolkit.report.model import Check, Verdict, worst
-from toolkit.signoff.evidence import Evidence
+from toolkit.signoff.evidence import Evidence, Item
 
 # Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.
 ERROR_LIMIT = 0.001
@@ -68,19 +69,25 @@ def _of_items(evidence: Evidence, ids: Sequence[str]) -> Finding:
     missing = [name for name in ids if name not in evidence.items]
     present = {name: evidence.items[name] for name in ids if name in evidence.items}
     verdict = worst([item.verdict for item in present.values()] + [Verdict.UNKNOWN] * len(missing))
-    lines = [f"{name}: {item.verdict}: {item.detail}" for name, item in present.items()]
-    lines += [f"{name}: no evidence" for name in missing]
     if verdict is Verdict.PASS:
-        detail = "; ".join(item.detail for item in present.values() if item.detail) or "determined, without figures"
+        detail = "; ".join(item.detail for item in present.values() if item.detail)
     else:
-        blamed = [line for line in lines if not _is_good(evidence, line.split(":")[0])]
-        detail = "; ".join(blamed)
-    sources = sorted({item.source for item in present.values()})
-    return Finding(verdict, detail, (*lines, *(f"in {source}" for source in sources)))
+        bad = [f"{name} is {item.verdict}: {item.detail}" for name, item in present.items() if not _good(item)]
+        detail = "; ".join([*bad, *(f"no evidence of {name}" for name in missing)])
+    return Finding(verdict, detail, _witness(present))
 
 
-def _is_good(evidence: Evidence, name: str) -> bool:
-    return name in evidence.items and evidence.items[name].verdict is Verdict.PASS
+def _good(item: Item) -> bool:
+    return item.verdict is Verdict.PASS
+
+
+def _witness(items: Mapping[str, Item]) -> tuple[str, ...]:
+    """Where each piece of evidence is written: checks by report, then the histories they were judged from."""
+    sources: dict[str, list[str]] = {}
+    for name, item in items.items():
+        sources.setdefault(item.source, []).append(name)
+    files = [str(PurePath(item.source).parent / file) for item in items.values() for file in item.files]
+    return (*(f"{', '.join(names)} in {source}" for source, names in sources.items()), *files)
 
 
 def _with_figures(

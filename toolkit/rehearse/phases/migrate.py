@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from toolkit.rehearse.model import Findings
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.rows import Rows, changes, read_rows
 from toolkit.rehearse.runs import Run
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import Sample, during, picture
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.writer import stored_tickets
@@ -57,17 +58,18 @@ async def run(stage: Stage, found: Findings) -> None:
     settled = stage.clock.now() + stage.options.size.settle_s
     await crew.until(lambda: stage.clock.now() >= settled, "the traffic after the migration", 60)
     await _finished(stage, found, crew, in_flight)
-    await compare_rows(stage, found, "rows", stage.rows_before)
+    await compare_rows(stage, found, "rows", "Every row that existed is unchanged", stage.rows_before)
     await _acknowledged(stage, found, crew)
     _stalls(stage, found, crew, (began, ended), result)
 
 
-async def apply(stage: Stage, found: Findings) -> RunResult:
+async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
     """Apply what is pending."""
-    result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=teller(stage))
+    result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=teller(stage, label))
     found.check(
         "apply", "Every migration is applied", result.ok and bool(result.steps),
-        "; ".join(f"{step.version} in {step.seconds:.2f} s, {step.attempts} attempt(s)" for step in result.steps),
+        f"{len(result.steps)} files in {sum(step.seconds for step in result.steps):.2f} s, "
+        f"{sum(step.attempts for step in result.steps)} attempts",
         "Read the failed statement; nothing of a transactional file is left behind.",
         [str(step.failure) for step in result.steps if step.failure],
     )  # fmt: skip
@@ -77,9 +79,10 @@ async def apply(stage: Stage, found: Findings) -> RunResult:
     return result
 
 
-def teller(stage: Stage) -> OnProgress:
+def teller(stage: Stage, label: str) -> OnProgress:
     """Progress of the migration runner, told and drawn: a band for each file, a tick for each retry."""
     begun: dict[str, float] = {}
+    numbers = itertools.count(1)
 
     def tell(progress: Progress) -> None:
         at = stage.clock.now()
@@ -89,7 +92,7 @@ def teller(stage: Stage) -> OnProgress:
             stage.diary.tick("migration", at, progress.message, "warn")
         elif progress.phase in {"done", "failed"}:
             tone: Tone = "bad" if progress.phase == "failed" else "warn"
-            stage.diary.bands.append(Band(begun.get(progress.label, at), at, progress.label.partition("_")[0], tone))
+            stage.diary.bands.append(Band(begun.get(progress.label, at), at, f"{label} {next(numbers)}", tone))
         if progress.phase != "statement":
             stage.say(progress.message)
 
@@ -109,15 +112,16 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
     found.measure("verify checks", len(result.checks), "")
 
 
-async def compare_rows(stage: Stage, found: Findings, id: str, before: Rows) -> None:
+async def compare_rows(stage: Stage, found: Findings, id: str, title: str, before: Rows) -> None:
     """The digest proof: everything of `before` is there and the same."""
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         now = await read_rows(conn)
     different = changes(before, now)
     digest, later = before.digest(), before.part_of(now).digest()
     found.check(
-        id, "Every row that existed is unchanged", not different and digest == later,
-        f"{before.count} rows in {len(before.tables)} tables, {before.values} values, digest {digest[:16]}",
+        id, title, not different and digest == later,
+        f"{before.count} rows of {len(before.tables)} tables are as they were ({before.values} values, digest "
+        f"{digest[:12]})" if not different else f"{len(different)} differences in {before.count} rows",
         "The witness names table, column and row; nothing but the migration may have touched them.",
         [*(str(change) for change in different), *([f"digest was {digest}, is {later}"] if digest != later else [])],
     )  # fmt: skip
@@ -151,7 +155,7 @@ async def _finished(stage: Stage, found: Findings, crew: Crew, in_flight: Sequen
     found.check(
         "inflight", "Processes that were under way finish, with their article",
         Verdict.UNKNOWN if not in_flight else not bad,
-        f"{len(in_flight)} were under way when the migration began; {len(ids) - len(bad)} completed",
+        f"{len(ids) - len(bad)} of {len(in_flight)} processes that were under way completed",
         "Read the legacy server's log around the migration.", bad,
     )  # fmt: skip
 
@@ -164,7 +168,7 @@ async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
     found.check(
         "writes", "Every acknowledged write of another application is stored",
         Verdict.UNKNOWN if not crew.tickets.count else not missing,
-        f"{crew.tickets.count} writes to {len(crew.owned)} rows", "", missing,
+        f"{crew.tickets.count} acknowledged writes to {len(crew.owned)} rows are stored", "", missing,
     )  # fmt: skip
     assert events is not None
     found.check(

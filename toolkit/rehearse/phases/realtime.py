@@ -94,7 +94,8 @@ async def _endpoints(stage: Stage, found: Findings) -> None:
     bad = [f"{one.endpoint}: {one.error}" for one in asked if one.error]
     found.check(
         "endpoints", "Every endpoint of the guide answers as it should", not bad,
-        f"{len(asked) - len(bad)} of {len(asked)}", f"Read {stage.api.log_path.name}; /docs describes each.", bad,
+        f"{len(asked) - len(bad)} of {len(asked)} requests answered as they should be",
+        "Read api.log; /docs describes each.", bad,
     )  # fmt: skip
     found.measure("endpoints asked", len(asked), "")
 

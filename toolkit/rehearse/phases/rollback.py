@@ -102,7 +102,7 @@ async def run_database(stage: Stage, found: Findings) -> None:
     result = await migrate_down(
         stage.dsn, stage.migrations, to=stage.legacy_version,
         options=MigrateOptions(export_dir=stage.options.run_dir / "exports"),
-        on_progress=migrate.teller(stage),
+        on_progress=migrate.teller(stage, "undo"),
     )  # fmt: skip
     exported = [export for step in result.steps for export in step.exports]
     rows = sum(export.rows for export in exported)
@@ -116,8 +116,12 @@ async def run_database(stage: Stage, found: Findings) -> None:
     found.measure("rows exported", rows, "rows")
     compare_catalog(found, "catalog", "The catalog is what it was before the migration",
                     stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
-    await migrate.compare_rows(stage, found, "rows", stage.rows_before)
-    await migrate.compare_rows(stage, found, "later-rows", written)
+    await migrate.compare_rows(
+        stage, found, "rows", "After the rollback every old row is as before the migration", stage.rows_before
+    )
+    await migrate.compare_rows(
+        stage, found, "later-rows", "Rows that were written since keep what the legacy columns hold", written
+    )
 
     stage.say("the legacy system once more")
     server = await stage.embedded.start_server(
@@ -136,7 +140,7 @@ def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, afte
     different = diff(before, after)
     found.check(
         id, title, Verdict.UNKNOWN if not before.facts else not different,
-        f"{len(before.facts)} facts, digest {before.digest()[:16]}",
+        f"{len(before.facts)} facts of the catalog compared, {len(different)} differ",
         "The rollback file must undo what the witness names.", [str(difference) for difference in different],
     )  # fmt: skip
     found.measure(f"{id}: facts compared", len(before.facts), "")
@@ -147,14 +151,16 @@ def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, afte
 
 async def run_again(stage: Stage, found: Findings) -> None:
     """Leaves the migrated schema, with every server stopped."""
-    await migrate.apply(stage, found)
+    await migrate.apply(stage, found, "again")
     await migrate.verify_applied(stage, found)
     stage.applied(found)
     if stage.catalog_after is not None:
         compare_catalog(found, "catalog", "The second migration leads where the first one led",
                         stage.catalog_after, await take_catalog(stage.dsn))  # fmt: skip
     assert stage.rows_before is not None
-    await migrate.compare_rows(stage, found, "rows", stage.rows_before)
+    await migrate.compare_rows(
+        stage, found, "rows", "After the second migration every old row is unchanged", stage.rows_before
+    )
     stage.say("one more article over Realtime")
     server = await stage.embedded.start_server("all-again", transport="realtime", env=stage.writer_env())
     run = await realtime_run(stage.target(server), "user_again")

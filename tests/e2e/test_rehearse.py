@@ -1,0 +1,170 @@
+"""The rehearsal as a person runs it: whole, stopped in the middle, and on a migration with defects."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import ExitCode, RefusalError
+from toolkit.rehearse.model import QUICK, Options
+from toolkit.rehearse.order import PHASES
+from toolkit.rehearse.progress import PlainLines
+from toolkit.rehearse.run import rehearse
+from toolkit.report import as_json
+from toolkit.report.model import Report, Verdict
+from toolkit.resources import migrations_dir
+from toolkit.signoff.judge import Request, sign_off
+from toolkit.targets.data_dir import DataDir
+
+MIGRATION = "20250727000000_supabase_realtime_migration.sql"
+
+
+def command(tmp_path: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "toolkit.cli", "rehearse", "--quick", "--data", str(tmp_path / "data"),
+        "--report-dir", str(tmp_path / "runs"), *more,
+    ]  # fmt: skip
+
+
+def saved(tmp_path: Path) -> Report:
+    return as_json.load((tmp_path / "runs" / "latest" / "report.json").read_bytes())
+
+
+def bad_checks(report: Report) -> list[str]:
+    return [f"{c.id} is {c.verdict}: {c.detail} {c.witness}" for c in report.checks if c.verdict is not Verdict.PASS]
+
+
+def verdict(report: Report, id: str) -> Verdict:
+    return next(check.verdict for check in (*report.checks, *report.criteria) if check.id == id)
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_rehearsal(tmp_path):
+    done = subprocess.run(
+        command(tmp_path, "--json", "--signed-off-by", "Aoi Tanaka", "--html", str(tmp_path / "page.html")),
+        capture_output=True, text=True, timeout=560, check=False,
+    )  # fmt: skip
+    report = saved(tmp_path)
+    assert done.returncode == ExitCode.PASS, f"{bad_checks(report)}\n{done.stderr[-3000:]}"
+    assert as_json.load(done.stdout) == report, "stdout holds the report and nothing else"
+    assert "[7/7]" in done.stderr
+
+    open_criteria = [check.id for check in report.criteria if check.verdict is not Verdict.PASS]
+    assert open_criteria == ["criterion-7"]
+    run_dir = (tmp_path / "runs" / "latest").resolve()
+    missing = [link.href for link in report.links if not (run_dir / link.href).exists()]
+    assert not missing
+    rows = dict(row for table in report.tables if table.title == "Sign-off" for row in table.rows)
+    assert rows["Migration completed on"].endswith("UTC")
+    assert rows["Signed off by"].startswith("Aoi Tanaka")
+    assert "<svg" in (tmp_path / "page.html").read_text()
+    assert not (tmp_path / "data").exists()
+    text = "".join(path.read_text(errors="replace") for path in run_dir.rglob("*") if path.is_file())
+    assert "eyJ" not in text, "a token was written down"
+
+    judged = sign_off(Request(tmp_path / "runs"))
+    assert [check.verdict for check in judged.criteria] == [check.verdict for check in report.criteria]
+    assert judged.verdict is Verdict.UNKNOWN, "criterion 7 counts when the migration is signed off"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_rehearsal_that_is_stopped_leaves_nothing_running_and_says_how_far_it_came(tmp_path, number, code):
+    running = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if "[2/7]" in line:
+                break
+        started = [pid for pid, _ in json.loads((tmp_path / "data" / "servers.json").read_text()).values()]
+        postmaster = (tmp_path / "data" / "postgres" / "postmaster.pid").read_text().split()[0]
+        running.send_signal(number)
+        _, errors = running.communicate(timeout=120)
+    finally:
+        running.kill()
+        running.wait(timeout=10)
+    assert running.returncode == code, errors
+    assert started
+    gone(*started, int(postmaster))
+    report = saved(tmp_path)
+    assert report.verdict is not Verdict.PASS
+    assert verdict(report, "legacy.works") is Verdict.PASS
+    assert "stopped" in next(check.detail for check in report.checks if check.id == "migrate.phase")
+    assert verdict(report, "rollback.phase") is Verdict.UNKNOWN
+    assert verdict(report, "criterion-8") is not Verdict.PASS
+
+
+@pytest.mark.timeout(240)
+async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_path):
+    folder = shutil.copytree(migrations_dir(), tmp_path / "migrations")
+    plant(folder / MIGRATION, "update public.articles set content = upper(content) where status = 'published';")
+    plant(folder / "rollbacks" / MIGRATION, "create table public.left_behind (id integer primary key);")
+    options = Options(tmp_path / "data", tmp_path / "runs" / "one", replace(QUICK, processes=80), Path(folder))
+    phases = tuple(
+        replace(phase, needs=tuple(need for need in phase.needs if need != "realtime"))
+        for phase in PHASES
+        if phase.id in {"legacy", "migrate", "rollback", "again"}
+    )
+    report, code = await rehearse(options, PlainLines(sys.stderr), phases)
+    assert code is ExitCode.FAIL
+    assert verdict(report, "migrate.rows") is Verdict.FAIL
+    assert any("public.articles.content" in line for c in report.checks if c.id == "migrate.rows" for line in c.witness)
+    assert verdict(report, "rollback.catalog") is Verdict.FAIL
+    assert any("left_behind" in line for c in report.checks if c.id == "rollback.catalog" for line in c.witness)
+    assert verdict(report, "criterion-8") is Verdict.FAIL
+    assert verdict(report, "criterion-3") is Verdict.UNKNOWN
+    for good in ("migrate.apply", "migrate.requests", "rollback.down", "rollback.legacy"):
+        assert verdict(report, good) is Verdict.PASS, bad_checks(report)
+
+
+@pytest.mark.timeout(120)
+async def test_a_phase_that_breaks_is_reported_and_the_folder_is_free_again(tmp_path):
+    folder = shutil.copytree(migrations_dir(), tmp_path / "migrations")
+    plant(folder / MIGRATION, "select 1 / 0;")
+    options = Options(tmp_path / "data", tmp_path / "runs" / "one", replace(QUICK, processes=16), Path(folder))
+    report, code = await rehearse(options, PlainLines(sys.stderr))
+    assert code is ExitCode.FAIL
+    assert verdict(report, "migrate.apply") is Verdict.FAIL
+    assert "division by zero" in str(next(check.witness for check in report.checks if check.id == "migrate.apply"))
+    assert verdict(report, "migrate.requests") is Verdict.PASS, "a migration that fails leaves the traffic alone"
+    rows = dict(row for table in report.tables if table.title == "Sign-off" for row in table.rows)
+    assert rows["Migration completed on"].startswith("not completed")
+    assert not DataDir(tmp_path / "data").path.exists()
+
+
+async def test_a_folder_in_use_is_left_alone(tmp_path):
+    with DataDir(tmp_path / "data"):
+        (tmp_path / "data" / "precious").touch()
+        options = Options(tmp_path / "data", tmp_path / "runs" / "one", QUICK)
+        with pytest.raises(RefusalError, match="in use"):
+            await rehearse(options, PlainLines(sys.stderr))
+        assert (tmp_path / "data" / "precious").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def plant(path: Path, statement: str) -> None:
+    path.write_text(f"{path.read_text()}\n{statement}\n")
+
+
+def gone(*pids: int) -> None:
+    deadline = time.monotonic() + 20
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists() and not zombie(pid)]:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        os.sched_yield()
+        time.sleep(0.05)
+
+
+def zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
