@@ -135,6 +135,9 @@ async def test_a_phase_that_breaks_is_reported_and_the_folder_is_free_again(tmp_
     assert code is ExitCode.FAIL
     assert verdict(report, "migrate.apply") is Verdict.FAIL
     assert "division by zero" in str(next(check.witness for check in report.checks if check.id == "migrate.apply"))
+    assert verdict(report, "migrate.catalog") is Verdict.PASS
+    assert verdict(report, "migrate.rows") is Verdict.PASS
+    assert verdict(report, "rollback.phase") is Verdict.UNKNOWN
     assert verdict(report, "migrate.requests") is Verdict.PASS, "a migration that fails leaves the traffic alone"
     rows = dict(row for table in report.tables if table.title == "Sign-off" for row in table.rows)
     assert rows["Migration completed on"].startswith("not completed")

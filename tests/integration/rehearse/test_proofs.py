@@ -10,7 +10,7 @@ import pytest
 from toolkit.migrate.api import migrate_down, migrate_up, snapshot
 from toolkit.migrate.execute import Options as MigrateOptions
 from toolkit.rehearse.model import Findings
-from toolkit.rehearse.phases.rollback import compare_catalog
+from toolkit.rehearse.phases.proofs import compare_catalog
 from toolkit.rehearse.populate import build, populate
 from toolkit.rehearse.rows import changes, read_rows
 from toolkit.rehearse.traffic.writer import Tickets, stored_tickets

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from uuid import UUID
 
+from toolkit.errors import RefusalError
 from toolkit.migrate.api import migrate_plan, migrate_up
 from toolkit.migrate.api import snapshot as take_catalog
 from toolkit.migrate.checks import CheckStatus
@@ -15,8 +16,9 @@ from toolkit.migrate.execute import Options as MigrateOptions
 from toolkit.migrate.plan import Up
 from toolkit.migrate.verify import verify
 from toolkit.rehearse.model import Findings
+from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.populate import Population
-from toolkit.rehearse.rows import Rows, changes, read_rows
+from toolkit.rehearse.rows import Rows, read_rows
 from toolkit.rehearse.runs import Run
 from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import Sample, during, picture
@@ -51,16 +53,26 @@ async def run(stage: Stage, found: Findings) -> None:
     began = stage.clock.now()
     result = await apply(stage, found)
     ended = stage.clock.now()
-    await verify_applied(stage, found)
-    stage.applied(found)
-    stage.catalog_after = await take_catalog(stage.dsn)
+    if result.ok:
+        await verify_applied(stage, found)
+        stage.applied(found)
+        stage.catalog_after = await take_catalog(stage.dsn)
+    elif not any(step.outcome == "applied" for step in result.steps):
+        compare_catalog(found, "catalog", "A migration that fails leaves the catalog as it was",
+                        stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
 
     settled = stage.clock.now() + stage.options.size.settle_s
     await crew.until(lambda: stage.clock.now() >= settled, "the traffic after the migration", 60)
     await _finished(stage, found, crew, in_flight)
     await compare_rows(stage, found, "rows", "Every row that existed is unchanged", stage.rows_before)
     await _acknowledged(stage, found, crew)
+    if result.ok:
+        await _observed(stage, found, crew)
     _stalls(stage, found, crew, (began, ended), result)
+    if not result.ok:
+        raise RefusalError(
+            "The migration is not applied.", "Correct the file that failed; the checks show the statement."
+        )
 
 
 async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
@@ -112,22 +124,6 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
     found.measure("verify checks", len(result.checks), "")
 
 
-async def compare_rows(stage: Stage, found: Findings, id: str, title: str, before: Rows) -> None:
-    """The digest proof: everything of `before` is there and the same."""
-    async with connected(stage.dsn, "toolkit rehearse") as conn:
-        now = await read_rows(conn)
-    different = changes(before, now)
-    digest, later = before.digest(), before.part_of(now).digest()
-    found.check(
-        id, title, not different and digest == later,
-        f"{before.count} rows of {len(before.tables)} tables are as they were ({before.values} values, digest "
-        f"{digest[:12]})" if not different else f"{len(different)} differences in {before.count} rows",
-        "The witness names table, column and row; nothing but the migration may have touched them.",
-        [*(str(change) for change in different), *([f"digest was {digest}, is {later}"] if digest != later else [])],
-    )  # fmt: skip
-    found.measure(f"{id}: values compared", before.values, "")
-
-
 async def _rows_at_rest(stage: Stage, crew: Crew, population: Population) -> Rows:
     """Every row, but for processes that somebody is working on: those change, and are looked at one by one."""
     rest = {str(row["id"]) for row in population.rows["generated_articles_state"]} - set(map(str, population.owned))
@@ -164,12 +160,16 @@ async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
     await crew.rest()
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         missing = crew.tickets.missing(await stored_tickets(conn, crew.owned))
-        events = await conn.fetchrow(sql.EVENTS_OF, list(crew.owned), timeout=30)
     found.check(
         "writes", "Every acknowledged write of another application is stored",
         Verdict.UNKNOWN if not crew.tickets.count else not missing,
         f"{crew.tickets.count} acknowledged writes to {len(crew.owned)} rows are stored", "", missing,
     )  # fmt: skip
+
+
+async def _observed(stage: Stage, found: Findings, crew: Crew) -> None:
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        events = await conn.fetchrow(sql.EVENTS_OF, list(crew.owned), timeout=30)
     assert events is not None
     found.check(
         "observed", "Writes of an application that knows nothing of events leave events, without gaps",

@@ -10,15 +10,15 @@ from toolkit.client.errors import ApiError
 from toolkit.client.generation import GenerationClient
 from toolkit.migrate.api import migrate_down
 from toolkit.migrate.api import snapshot as take_catalog
-from toolkit.migrate.catalog import Snapshot, diff
 from toolkit.migrate.connection import connected
 from toolkit.migrate.execute import Options as MigrateOptions
 from toolkit.rehearse.model import Findings
 from toolkit.rehearse.phases import migrate
+from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.rows import read_rows
 from toolkit.rehearse.runs import BODY, Gate, Run, legacy_run, realtime_run
 from toolkit.rehearse.stage import Stage
-from toolkit.report.model import Band, Verdict
+from toolkit.report.model import Band
 from toolkit.sql import rehearsal as sql
 from toolkit.targets.servers import ServerHandle
 
@@ -116,10 +116,10 @@ async def run_database(stage: Stage, found: Findings) -> None:
     found.measure("rows exported", rows, "rows")
     compare_catalog(found, "catalog", "The catalog is what it was before the migration",
                     stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
-    await migrate.compare_rows(
+    await compare_rows(
         stage, found, "rows", "After the rollback every old row is as before the migration", stage.rows_before
     )
-    await migrate.compare_rows(
+    await compare_rows(
         stage, found, "later-rows", "Rows that were written since keep what the legacy columns hold", written
     )
 
@@ -135,17 +135,6 @@ async def run_database(stage: Stage, found: Findings) -> None:
     await server.stop()
 
 
-def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, after: Snapshot) -> None:
-    """The catalog proof: no fact of either snapshot is missing in or different from the other."""
-    different = diff(before, after)
-    found.check(
-        id, title, Verdict.UNKNOWN if not before.facts else not different,
-        f"{len(before.facts)} facts of the catalog compared, {len(different)} differ",
-        "The rollback file must undo what the witness names.", [str(difference) for difference in different],
-    )  # fmt: skip
-    found.measure(f"{id}: facts compared", len(before.facts), "")
-
-
 # -- again ----------------------------------------------------------------------------------------
 
 
@@ -158,9 +147,7 @@ async def run_again(stage: Stage, found: Findings) -> None:
         compare_catalog(found, "catalog", "The second migration leads where the first one led",
                         stage.catalog_after, await take_catalog(stage.dsn))  # fmt: skip
     assert stage.rows_before is not None
-    await migrate.compare_rows(
-        stage, found, "rows", "After the second migration every old row is unchanged", stage.rows_before
-    )
+    await compare_rows(stage, found, "rows", "After the second migration every old row is unchanged", stage.rows_before)
     stage.say("one more article over Realtime")
     server = await stage.embedded.start_server("all-again", transport="realtime", env=stage.writer_env())
     run = await realtime_run(stage.target(server), "user_again")

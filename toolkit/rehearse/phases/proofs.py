@@ -1,0 +1,37 @@
+"""The two proofs that every phase uses: old rows are as they were, the catalog is as it was."""
+
+from __future__ import annotations
+
+from toolkit.migrate.catalog import Snapshot, diff
+from toolkit.migrate.connection import connected
+from toolkit.rehearse.model import Findings
+from toolkit.rehearse.rows import Rows, changes, read_rows
+from toolkit.rehearse.stage import Stage
+from toolkit.report.model import Verdict
+
+
+async def compare_rows(stage: Stage, found: Findings, id: str, title: str, before: Rows) -> None:
+    """The digest proof: everything of `before` is there and the same."""
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        now = await read_rows(conn)
+    different = changes(before, now)
+    digest, later = before.digest(), before.part_of(now).digest()
+    found.check(
+        id, title, not different and digest == later,
+        f"{before.count} rows of {len(before.tables)} tables are as they were ({before.values} values, digest "
+        f"{digest[:12]})" if not different else f"{len(different)} differences in {before.count} rows",
+        "The witness names table, column and row; nothing but the migration may have touched them.",
+        [*(str(change) for change in different), *([f"digest was {digest}, is {later}"] if digest != later else [])],
+    )  # fmt: skip
+    found.measure(f"{id}: values compared", before.values, "")
+
+
+def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, after: Snapshot) -> None:
+    """The catalog proof: no fact of either snapshot is missing in or different from the other."""
+    different = diff(before, after)
+    found.check(
+        id, title, Verdict.UNKNOWN if not before.facts else not different,
+        f"{len(before.facts)} facts of the catalog compared, {len(different)} differ",
+        "The rollback file must undo what the witness names.", [str(difference) for difference in different],
+    )  # fmt: skip
+    found.measure(f"{id}: facts compared", len(before.facts), "")
