@@ -60,6 +60,7 @@ class StreamSession:
         self._process = process
         self._stream = stream(self._frame)
         self._tasks: list[asyncio.Task[None]] = []
+        self._end_noted = False
         history.add("note", actor, "watch", process=process, value={"user": user, "since": since})
 
     def start(self) -> None:
@@ -72,6 +73,8 @@ class StreamSession:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._stream.state is Phase.ENDED:
+            self._note_end()
         await self._stream.aclose()
         self._tracker.live = False
 
@@ -105,8 +108,13 @@ class StreamSession:
             if not self._tracker.live and self._stream.connected:
                 self._mood("live", None)
             await asyncio.sleep(POLL_S)
-        # The process is over, and its stream with it: nothing was lost.
-        self._history.add("note", self._actor, "ended", process=self._process)
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """The process is over, and its stream with it: nobody waits for it to be live again."""
+        if not self._end_noted:
+            self._end_noted = True
+            self._history.add("note", self._actor, "ended", process=self._process)
 
     def _mood(self, mood: str, error: str | None) -> None:
         self._tracker.live = mood == "live"
