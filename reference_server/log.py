@@ -14,7 +14,7 @@ import structlog
 
 # The password of a URL, a JWT, and the query parameters that carry tokens.
 _SECRETS = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE), r"\1:***@"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s'\"]+@", re.IGNORECASE), r"\1:***@"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "***"),
     (
         re.compile(

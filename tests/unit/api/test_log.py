@@ -58,4 +58,3 @@ structlog.get_logger("d").debug("not said")
     assert "Traceback" in third["exception"]
     assert "hunter2" not in done.stderr
     assert JWT not in done.stderr
-    assert logging.getLogger("uvicorn.access").handlers == []
