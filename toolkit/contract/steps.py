@@ -167,7 +167,8 @@ def progress_after(current: int, step: Step, *, done: int = 0, of: int = 0) -> i
 def legal_step_changes(flow: Flow, *, final_editing: bool = True) -> frozenset[tuple[Step, Step]]:
     """Every (from, to) pair of steps that a recorded history may show in this flow.
 
-    Includes leaving the transient step an older row rests on, regenerating a gate, failing anywhere, and coming back from an error.
+    Includes leaving the transient step an older row rests on, regenerating a gate, failing anywhere, and coming
+    back from an error.
     """
     resting_steps = [s for s, info in STEPS.items() if info.kind in (Kind.WORK, Kind.GATE)]
     pairs = {(s, next_resting(s, flow, final_editing=final_editing)) for s in resting_steps}
