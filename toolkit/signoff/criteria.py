@@ -70,7 +70,7 @@ def _of_items(evidence: Evidence, ids: Sequence[str]) -> Finding:
     present = {name: evidence.items[name] for name in ids if name in evidence.items}
     verdict = worst([item.verdict for item in present.values()] + [Verdict.UNKNOWN] * len(missing))
     if verdict is Verdict.PASS:
-        detail = "; ".join(item.detail for item in present.values() if item.detail)
+        detail = "; ".join(f"{name}: {item.detail}" for name, item in present.items() if item.detail)
     else:
         bad = [f"{name} is {item.verdict}: {item.detail}" for name, item in present.items() if not _good(item)]
         detail = "; ".join([*bad, *(f"no evidence of {name}" for name in missing)])
@@ -103,7 +103,8 @@ def _with_figures(
         else:
             ruled = rule([evidence.figures[name] for name in names])
         detail = "; ".join(part for part in (ruled[1], items.detail) if part)
-        return Finding(worst((items.verdict, ruled[0])), detail, items.witness)
+        figures = tuple(f"figures in {report}" for report in evidence.reports)
+        return Finding(worst((items.verdict, ruled[0])), detail, (*items.witness, *figures))
 
     return judge
 

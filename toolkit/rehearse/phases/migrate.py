@@ -78,10 +78,11 @@ async def run(stage: Stage, found: Findings) -> None:
 async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
     """Apply what is pending."""
     result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=teller(stage, label))
+    retries = sum(step.attempts - 1 for step in result.steps if step.attempts)
     found.check(
         "apply", "Every migration is applied", result.ok and bool(result.steps),
         f"{len(result.steps)} files in {sum(step.seconds for step in result.steps):.2f} s, "
-        f"{sum(step.attempts for step in result.steps)} attempts",
+        f"{retries} retries for a lock that was not free",
         "Read the failed statement; nothing of a transactional file is left behind.",
         [str(step.failure) for step in result.steps if step.failure],
     )  # fmt: skip
