@@ -172,9 +172,10 @@ class ChangeFeed:
             async with asyncio.timeout(self.live_deadline_s + self.query_deadline_s):
                 while True:
                     await self._until_live()
-                    epoch = self._epoch
+                    epoch, announced = self._epoch, self._catalog.announced
                     identity, registrations = await self._registrar.registrations(subscription, claims)
-                    if epoch == self._epoch and self.state == "live":
+                    # A table announced meanwhile may no longer be what the bindings were checked against.
+                    if (epoch, announced) == (self._epoch, self._catalog.announced) and self.state == "live":
                         break
         except DATABASE_LOST as error:
             raise SubscribeRefused(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
@@ -191,13 +192,18 @@ class ChangeFeed:
             raise SubscribeRefused("The subscription has ended; join again.")
         try:
             async with asyncio.timeout(self.query_deadline_s * 2):
-                identity, registrations = await self._registrar.registrations(subscription, claims)
-                async with self._turn:
-                    if subscription.ended:
-                        raise SubscribeRefused("The subscription has ended; join again.")
-                    self._index.remove(subscription)
-                    subscription.identity = identity
-                    self._index.add(subscription, registrations)
+                accepted = False
+                while not accepted:
+                    announced = self._catalog.announced
+                    identity, registrations = await self._registrar.registrations(subscription, claims)
+                    async with self._turn:
+                        if subscription.ended:
+                            raise SubscribeRefused("The subscription has ended; join again.")
+                        accepted = announced == self._catalog.announced
+                        if accepted:
+                            self._index.remove(subscription)
+                            subscription.identity = identity
+                            self._index.add(subscription, registrations)
         except SubscribeRefused:
             self._end(subscription)
             raise

@@ -31,10 +31,12 @@ class Catalog:
     types: dict[int, PgType] = field(default_factory=dict)
     tables: dict[int, TableFacts] = field(default_factory=dict)
     _stale: set[int] = field(default_factory=set)
+    _announced: int = 0
     _roles: dict[str, tuple[bool, float]] = field(default_factory=dict)
 
     def forget_table(self, oid: int) -> None:
         """The stream announced this relation anew: ask again before the next use."""
+        self._announced += 1
         self.tables.pop(oid, None)
 
     def forget_types(self) -> None:
@@ -42,7 +44,13 @@ class Catalog:
 
         What is known stays until it is loaded again, because others may be between loading and using it.
         """
+        self._announced += 1
         self._stale.update(self.types)
+
+    @property
+    def announced(self) -> int:
+        """Grows with every announcement: facts that were asked for before it may be out of date."""
+        return self._announced
 
     def forget_all(self) -> None:
         """Forget everything: after a lost connection nothing announces what changed meanwhile."""
@@ -52,10 +60,13 @@ class Catalog:
 
     async def table(self, oid: int) -> TableFacts | None:
         """Facts of one table, its types loaded as well; None when it no longer exists."""
-        known = self.tables.get(oid)
-        if known is None:
-            for facts in await self._load_tables([oid]):
-                self.tables[facts.oid] = known = facts
+        while (known := self.tables.get(oid)) is None:
+            before = self._announced
+            found = await self._load_tables([oid])
+            if self._announced == before:  # else the answer may be older than what was announced meanwhile
+                self.tables.update((facts.oid, facts) for facts in found)
+                known = found[0] if found else None
+                break
         if known is not None:
             await self.load_types(column.type_oid for column in known.columns.values())
         return known

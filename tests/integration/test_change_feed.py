@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -185,6 +186,40 @@ async def test_a_filter_follows_its_column_to_another_type(db: Database) -> None
     await db.run("insert into public.open values (5, '')")
     await reader.until(lambda me: bool(me.errors))
     assert "invalid column for filter n" in reader.errors[0]
+
+
+@pytest.mark.parametrize("refreshed", [False, True])
+async def test_a_table_that_changes_while_bindings_are_checked_is_checked_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch, refreshed: bool
+) -> None:
+    other = await subscribe(db.feed, user("me"), {"table": "open"})
+    await db.run("insert into public.open values (1, 5, '')")
+    await other.count(1)
+    filtered = {"table": "open", "filter": "n=eq.5"}
+    reader = await subscribe(db.feed, user("me"), filtered) if refreshed else None
+    check, overtaken = db.feed._registrar.registrations, False
+
+    async def overtake(*arguments: Any) -> Any:
+        nonlocal overtaken
+        result = await check(*arguments)
+        if not overtaken:
+            overtaken = True
+            await db.run("alter table public.open alter column n type text")
+            await db.run("insert into public.open values (2, '05', '')")
+            await other.count(2)
+        return result
+
+    monkeypatch.setattr(db.feed._registrar, "registrations", overtake)
+    if reader is None:
+        reader = await subscribe(db.feed, user("me"), filtered)
+    else:
+        assert reader.subscription is not None
+        await db.feed.update_claims(reader.subscription, user("me") | {"again": True})
+    await db.run("insert into public.open values (3, '05', ''), (4, '5', '')")
+    await reader.record("id", 4)
+    assert 3 not in reader.column("id"), "the text 05 was compared as a number"
+    assert reader.subscription is not None
+    assert {r.conditions[0].type_sql for r in reader.subscription.registrations} == {"pg_catalog.text"}
 
 
 async def test_a_wildcard_reaches_tables_published_later(db: Database) -> None:
