@@ -154,6 +154,31 @@ async def test_a_folder_in_use_is_left_alone(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--target", "external"], ExitCode.USAGE, "runs on a system of its own only"),
+        (["--migrations", "empty"], ExitCode.USAGE, "needs the legacy schema first"),
+        (["--report-dir", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--report-dir"),
+        (["--data", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--data"),
+        (["--data", "foreign"], ExitCode.USAGE, "not of an embedded target"),
+        (["--processes", "3"], ExitCode.USAGE, "--processes"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_words(tmp_path, arguments, code, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "file").touch()
+    given = [str(tmp_path / value) if value in {"empty", "foreign"} else value for value in arguments]
+    done = subprocess.run(command(tmp_path, *given), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "defect" not in done.stderr
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+    assert (tmp_path / "foreign" / "file").exists()
+
+
 def plant(path: Path, statement: str) -> None:
     path.write_text(f"{path.read_text()}\n{statement}\n")
 

@@ -62,7 +62,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     from toolkit.rehearse.progress import progress_on
     from toolkit.rehearse.run import rehearse
 
-    run_dir = report_dir / f"rehearse-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    run_dir = _new_folder(report_dir)
     size = replace(QUICK if quick else Size(), processes=processes)
     options = Options(data_dir, run_dir, size, migrations or migrations_dir(), seed, signed_off_by, keep)
     report, code = run_async(rehearse(options, progress_on(sys.stderr)))
@@ -73,3 +73,10 @@ def command(  # noqa: PLR0917 - click passes them by name
     click.echo(text, nl=False)
     click.echo(f"Report: {run_dir / 'report.html'}", err=True)
     raise click.exceptions.Exit(code)
+
+
+def _new_folder(base: Path) -> Path:
+    """A name that no other run in `base` has."""
+    name = f"rehearse-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    names = (name, *(f"{name}-{number}" for number in range(2, 100)))
+    return next(base / candidate for candidate in names if not (base / candidate).exists())

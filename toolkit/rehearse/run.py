@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
-from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError
+from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
+from toolkit.migrate.files import read_folder
 from toolkit.rehearse.model import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.order import PHASES, Phase
 from toolkit.rehearse.progress import Progress
@@ -26,11 +28,13 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     cancellation through after everything has ended and what was found is saved.
     """
     started_at = datetime.now(UTC)
+    _refuse_nothing_to_rehearse(options.migrations)
     data = DataDir(options.data_dir)
     _refuse_busy(data)
     if data.path.exists():
         data.delete()
-    options.run_dir.mkdir(parents=True, exist_ok=True)
+    _make(data.path, "--data")
+    _make(options.run_dir, "--report-dir")
     stage: Stage | None = None
     try:
         progress.say("starting Postgres")
@@ -47,6 +51,8 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
         if stage is not None:
             report = make_report(stage, started_at)
             save(report, options.run_dir)
+        elif not any(options.run_dir.iterdir()):
+            options.run_dir.rmdir()
         if not options.keep and data.path.exists():
             data.delete()
     return report, exit_code(report, stage.results)
@@ -109,6 +115,25 @@ async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
     except Exception as error:  # noqa: BLE001 - the next phases still have something to say
         return result(f"{type(error).__name__}: {error}")
     return result()
+
+
+def _refuse_nothing_to_rehearse(folder: Path) -> None:
+    """Raise UsageError unless the folder holds the legacy schema and a migration after it."""
+    found = read_folder(folder).migrations
+    if len(found) < 2:
+        raise UsageError(
+            f"{folder} holds {len(found)} migrations; a rehearsal needs the legacy schema first and one after it.",
+            "Give a folder of <version>_<name>.sql files with --migrations, or leave it out.",
+        )
+
+
+def _make(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentError_(
+            f"{folder} cannot be made: {error.strerror or error}.", f"Choose another folder with {option}."
+        ) from error
 
 
 def _refuse_busy(data: DataDir) -> None:

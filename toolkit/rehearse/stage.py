@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
+from toolkit.migrate.files import read_folder
 from toolkit.rehearse.model import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.progress import Progress
@@ -64,7 +65,7 @@ class Stage:
     @property
     def legacy_version(self) -> str:
         """The version before the migration: the first file of the folder."""
-        return min(path.name.partition("_")[0] for path in self.migrations.glob("*.sql"))
+        return read_folder(self.migrations).migrations[0].version
 
     def say(self, text: str) -> None:
         """Tell whoever watches what is being done."""
