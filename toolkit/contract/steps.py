@@ -164,11 +164,13 @@ def progress_after(current: int, step: Step, *, done: int = 0, of: int = 0) -> i
     return max(current, reached)
 
 
-def legal_step_changes(flow: Flow, *, final_editing: bool = True) -> frozenset[tuple[Step, Step]]:
+def legal_step_changes(
+    flow: Flow, *, final_editing: bool = True, auto_mode: bool = False
+) -> frozenset[tuple[Step, Step]]:
     """Every (from, to) pair of steps that a recorded history may show in this flow.
 
     Includes leaving the transient step an older row rests on, regenerating a gate, failing anywhere, and coming
-    back from an error.
+    back from an error. In auto mode a gate may be passed inside one transaction, which records only where it led.
     """
     resting_steps = [s for s, info in STEPS.items() if info.kind in (Kind.WORK, Kind.GATE)]
     pairs = {(s, next_resting(s, flow, final_editing=final_editing)) for s in resting_steps}
@@ -177,4 +179,6 @@ def legal_step_changes(flow: Flow, *, final_editing: bool = True) -> frozenset[t
     pairs |= set(REGENERATES.items())
     pairs |= {(s, Step.ERROR) for s in (*resting_steps, *transient)}
     pairs |= {(Step.ERROR, s) for s in resting_steps}
+    if auto_mode:
+        pairs |= {(maker, next_resting(gate, flow, final_editing=final_editing)) for gate, maker in REGENERATES.items()}
     return frozenset(pairs)

@@ -52,6 +52,7 @@ class ProcessFacts:
     tasks: list[dict[str, Any]] | None = None
     watches: list[Watch] = field(default_factory=list)
     commands: list[Record] = field(default_factory=list)  # ok, fail and info outcomes
+    event_log: bool = True  # False where the database has no such table: before the migration
 
     @property
     def own(self) -> list[Watch]:
@@ -75,7 +76,8 @@ class ProcessFacts:
         for record in reversed(self.events):
             if "status" in data(record):
                 return str(data(record)["status"])
-        return None
+        # Without rows the old transport's last word is all there is.
+        return "completed" if any(event_type(record) == "final" for record in self.delivered) else None
 
     @property
     def ended(self) -> bool:
@@ -106,6 +108,9 @@ class Facts:
     faults: list[Fault] = field(default_factory=list)
     expectations: list[Record] = field(default_factory=list)
     answers: list[Record] = field(default_factory=list)  # outcomes of HTTP requests, with value.status
+    unanswered: list[Record] = field(default_factory=list)  # outcomes of requests that nothing came back for
+    strays: list[Record] = field(default_factory=list)  # stored processes of these users that no answer named
+    event_log: bool = True
     scenario: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     stopped: str | None = None  # why the run ended before its last step
@@ -174,6 +179,8 @@ def gather(records: Iterable[Record]) -> Facts:
         match record.kind:
             case "note":
                 _note(facts, record, value, by_id, open_watches)
+            case "db" if record.op == "stray":
+                facts.strays.append(record)
             case "db":
                 _database(by_id.get(record.process or ""), record, value)
             case "frame" | "deliver":
@@ -183,6 +190,8 @@ def gather(records: Iterable[Record]) -> Facts:
             case "ok" | "fail" | "info":
                 if "status" in value:
                     facts.answers.append(record)
+                elif record.error is not None:
+                    facts.unanswered.append(record)
                 outcomes.append(record)
             case "fault":
                 _fault(facts, faults, record, value)
@@ -194,6 +203,7 @@ def gather(records: Iterable[Record]) -> Facts:
             by_id[record.process].commands.append(record)
     for process in facts.processes:
         process.events.sort(key=lambda r: (r.seq or 0, r.i))
+        process.event_log = facts.event_log
     return facts
 
 
@@ -236,6 +246,8 @@ def _note(
             open_watches[record.actor].moods.append(record)
         case "expect":
             facts.expectations.append(record)
+        case "no-event-log":
+            facts.event_log = False
         case "stopped":
             facts.stopped = record.error or "the run was stopped"
         case _:

@@ -43,7 +43,7 @@ def report(scenario: Scenario, records: Sequence[Record], *, target: str, links:
         timelines=(pictures.timeline(facts, title=f"{group}: database, live, backfill", group=group),),
         distributions=(pictures.distribution(facts, group=group),) if samples else (),
         links=tuple(links),
-        notes=(f"{group}: seed {facts.scenario.get('seed')}, {len(records)} records in the history",),
+        notes=tuple(_notes(scenario, facts, len(records), group)),
     )
 
 
@@ -67,10 +67,21 @@ def _rulings(scenario: Scenario, facts: Facts, transport: str, group: str) -> li
     for name, rulings in scenario.check.items():
         for ruling in rulings:
             rule = BY_ID[ruling.judge]
-            if transport not in rule.transports:
+            if transport not in rule.transports or (rule.needs_log and not facts.event_log):
                 continue
             check = judge(facts, rule, facts.named(name), group=group)
             found.append(_named(check, ruling, name))
+    return found
+
+
+def _notes(scenario: Scenario, facts: Facts, records: int, group: str) -> list[str]:
+    found = [f"{group}: seed {facts.scenario.get('seed')}, {records} records in the history"]
+    asked = {ruling.judge for rulings in scenario.check.values() for ruling in rulings}
+    unlogged = [rule.id for rule in BY_ID.values() if rule.id in asked and rule.needs_log]
+    if not facts.event_log and unlogged:
+        found.append(
+            f"{group}: the database has no event log (before the migration), so not judged: {', '.join(unlogged)}"
+        )
     return found
 
 

@@ -93,6 +93,15 @@ def test_a_legal_history_allows_what_the_flow_does_and_nothing_else() -> None:
     assert (Step.COMPLETED, Step.EDITING) not in legal
 
 
+@pytest.mark.parametrize("flow", list(Flow))
+def test_auto_mode_may_pass_a_gate_unrecorded_and_only_then(flow: Flow) -> None:
+    asked, automatic = legal_step_changes(flow), legal_step_changes(flow, auto_mode=True)
+    ungated = [step for step in _walk(flow) if STEPS[step].kind is not Kind.GATE]
+    assert set(itertools.pairwise(ungated)) <= automatic
+    assert automatic - asked == set(itertools.pairwise(ungated)) - asked
+    assert (Step.PERSONA_GENERATING, Step.THEME_GENERATING) not in asked
+
+
 def test_each_prompt_can_be_answered_regenerated_and_edited() -> None:
     for prompt in PROMPTS:
         assert prompt.step in REGENERATES

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.scenarios.histories import Tape, alter, article_events, body, edit_data, facts, good, store, uid, where
+from tests.unit.scenarios.histories import (
+    Tape,
+    alter,
+    article_events,
+    body,
+    edit_data,
+    event,
+    facts,
+    good,
+    store,
+    uid,
+    where,
+)
+from toolkit.contract.steps import STEPS, Flow, Kind, Step, next_resting
 from toolkit.report.model import Verdict
 from toolkit.scenarios.facts import event_type
 from toolkit.scenarios.judges import ALL, BY_ID, judge, sometimes
@@ -254,6 +267,67 @@ def _work_stops_after_a_kill(tape):
     tape.records = [r for r in tape.records if not (r.process == uid("a") and r.seq in cut)]
 
 
+@plants("database-equals-delivered", "without a sequence")
+def _sequence_missing(tape):
+    alter(tape, where(tape, "deliver", seq=2, process="a")[0], seq=None)
+
+
+@plants("isolation-users", "bob was sent an event of alice's process")
+def _leak_into_a_strangers_own_subscription(tape):
+    tape.add(0.4, "note", "run", "process", process=uid("bobs"), value={"name": "bobs", "user": "bob"})
+    tape.add(0.5, "note", "watch:bobs", "watch", process=uid("bobs"), value={"user": "bob"})
+    frame = tape.records[where(tape, "frame", seq=4, process="a")[0]]
+    tape.add(8.0, "frame", "watch:bobs", process=uid("a"), seq=4, value=frame.value)
+
+
+@plants("one-terminal", "section_completed was appended after it had completed")
+def _work_after_the_end(tape):
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db" and r.process == uid("a"))
+    store(tape, "a", event(uid("a"), last + 1, "section_completed", 19.0))
+
+
+@plants("progress", "progress fell from")
+def _progress_falls_between_the_rows_events(tape):
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db" and r.process == uid("a"))
+    store(tape, "a", event(uid("a"), last + 1, "research_progress", 19.0, progress_percentage=41))
+
+
+@plants("event-data", "speaks of another process")
+def _content_of_another_process(tape):
+    edit_data(tape, where(tape, "db", seq=2, process="a")[0], lambda data: data.update(process_id=uid("b")))
+
+
+@plants("commands", "alice has a process that no answer to a start named")
+def _a_second_process_for_one_start(tape):
+    tape.add(20.0, "db", "user:alice", "stray", process=uid("ghost"))
+
+
+@plants("no-5xx", "a request got no answer: ReadError")
+def _the_server_hangs_up_without_a_fault(tape):
+    tape.add(5.0, "info", "user:alice", "answer", process=uid("a"), error="ReadError: reset")
+
+
+@plants("consistent", "completed at 95 %")
+def _completed_short_of_the_whole(tape):
+    place = where(tape, "db", process="a", op="state")[0]
+    alter(tape, place, value={**tape.records[place].value, "progress_percentage": 95})
+
+
+@plants("consistent", "another user")
+def _article_of_somebody_else(tape):
+    place = where(tape, "db", process="a", op="state")[0]
+    alter(tape, place, value={**tape.records[place].value, "user_id": "alice-1"})
+    rows = [{"id": "9", "user_id": "bob-1"}]
+    alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": rows})
+
+
+@plants("recovery", "was not live again", fault=True)
+def _down_since_the_fault_before(tape):
+    del tape.records[where(tape, "note", actor="watch:a", op="live")[1]]
+    for phase, at in (("begun", 3.5), ("confirmed", 3.5), ("healed", 3.6)):
+        tape.add(at, "fault", "faults", "cut", value={"number": 2, "phase": phase, "target": "websocket"})
+
+
 @pytest.mark.parametrize(("rule", "says", "plant", "end", "fault"), PLANTED, ids=[p[2].__name__ for p in PLANTED])
 def test_a_planted_defect_is_found(rule, says, plant, end, fault):
     tape = good(end=end, fault=fault)
@@ -365,3 +439,54 @@ def test_what_goes_down_after_the_next_fault_began_is_judged_with_it():
     assert verdict("recovery", tape)[0] is Verdict.FAIL
     tape.add(4.9, "note", "watch:a", "live", process=uid("a"))
     assert verdict("recovery", tape)[0] is Verdict.PASS
+
+
+def test_a_stranger_who_was_not_listening_proves_no_isolation():
+    tape = good()
+    tape.add(0.3, "note", "watch:bob", "down")
+    assert verdict("isolation-users", tape)[0] is Verdict.UNKNOWN
+    late = good()
+    alter(late, where(late, "note", actor="watch:bob", op="live")[0], t_ns=int(30e9), wall="2025-07-27T12:00:30+00:00")
+    assert verdict("isolation-users", late)[0] is Verdict.UNKNOWN
+
+
+def test_a_request_lost_by_a_broken_network_is_excused():
+    tape = good(fault=True)
+    for place in where(tape, "fault"):
+        alter(tape, place, value={**tape.records[place].value, "target": "http"})
+    tape.add(2.5, "info", "user:alice", "answer", process=uid("a"), error="ReadError: reset")
+    assert verdict("no-5xx", tape)[0] is Verdict.PASS
+
+
+def test_what_a_person_appends_after_the_end_is_no_second_end():
+    tape = good(names=("a",))
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db")
+    store(tape, "a", event(uid("a"), last + 1, "test_event", 19.0))
+    assert verdict("one-terminal", tape)[0] is Verdict.PASS
+
+
+def _legacy(*frames: tuple[str, dict[str, object]]) -> Tape:
+    """A run of the old transport before the migration: frames, the row and the article, and no event log."""
+    tape = Tape()
+    pid = uid("a")
+    tape.add(0.1, "note", "run", "process", process=pid, value={"name": "a", "user": "alice", "transport": "websocket"})
+    tape.add(0.2, "note", "watch:a", "watch", process=pid, value={"user": "alice"})
+    for number, (kind, data) in enumerate(frames):
+        tape.add(1 + number / 10, "deliver", "watch:a", process=pid, via="socket", value={"type": kind, "data": data})
+    tape.add(9.0, "note", "database", "no-event-log")
+    state = {"status": "completed", "is_waiting_for_input": False, "article_id": "9"}
+    tape.add(9.0, "db", "database", "state", process=pid, value=state)
+    return tape
+
+
+def test_before_the_migration_the_frames_show_the_flow():
+    walked = [Step.START]
+    while STEPS[walked[-1]].kind is not Kind.END:
+        walked.append(next_resting(walked[-1], Flow.RESEARCH_FIRST))
+    frames = [("status", {"step": str(s), "progress_percentage": STEPS[s].progress}) for s in walked[1:]]
+    frames.append(("final", {"article_id": "9"}))
+    for rule in ("whole-flow", "progress", "one-terminal"):
+        assert verdict(rule, _legacy(*frames))[0] is Verdict.PASS, rule
+    assert verdict("whole-flow", _legacy(*frames[:4], *frames[5:]))[0] is Verdict.FAIL
+    assert verdict("progress", _legacy(*frames[:4], frames[2], *frames[4:]))[0] is Verdict.FAIL
+    assert verdict("one-terminal", _legacy(*frames, frames[-1]))[0] is Verdict.FAIL

@@ -15,6 +15,7 @@ ALL: tuple[Judge, ...] = (
         "Allocate sequences from one counter row per process, locked until commit.",
         delivery.no_gap,
         BOTH,
+        needs_log=True,
     ),
     Judge(
         "no-loss",
@@ -59,6 +60,7 @@ ALL: tuple[Judge, ...] = (
         "Guard the write by the status it was decided on; look at which writer made the change.",
         lifecycle.legal_transitions,
         BOTH,
+        needs_log=True,
     ),
     Judge(
         "whole-flow",
@@ -83,10 +85,11 @@ ALL: tuple[Judge, ...] = (
     ),
     Judge(
         "event-data",
-        "Every event carries the keys of its type",
+        "Every event carries the keys of its type, and speaks of its own process",
         "Compare the writer of that event with toolkit.contract.events.",
         lifecycle.event_data,
         BOTH,
+        needs_log=True,
     ),
     Judge(
         "silent-after-cancel",
@@ -102,8 +105,8 @@ ALL: tuple[Judge, ...] = (
     ),
     Judge(
         "no-5xx",
-        "No answer was a server error",
-        "Look for the request id of the answer in the server's log.",
+        "No answer was a server error, and none was missing",
+        "Look for the request id of the answer, or the time of the request, in the server's log.",
         commands.no_server_error,
     ),
     Judge(

@@ -19,12 +19,16 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 _REPEATABLE = frozenset({"pause", "cancel"})
 
 
-def commands_took_effect(_: Facts, process: ProcessFacts) -> Finding:
+def commands_took_effect(facts: Facts, process: ProcessFacts) -> Finding:
     """As many effects as accepted commands; those whose outcome nobody knows may count or not.
 
-    A repeated pause or cancel is accepted without a second effect.
+    A repeated pause or cancel is accepted without a second effect. A start that was sent again after its answer was
+    lost must not have made a second process.
     """
     looked_at = 0
+    strays = [record for record in facts.strays if record.actor == f"user:{process.user}"]
+    if strays:
+        return Broken(f"{process.user} has a process that no answer to a start named", (strays[0],))
     if not any(record.op in EFFECTS for record in process.commands):
         return Nothing("no command was sent")
     if not process.events:
@@ -50,7 +54,10 @@ def commands_took_effect(_: Facts, process: ProcessFacts) -> Finding:
 
 
 def no_server_error(facts: Facts, process: ProcessFacts) -> Finding:
-    """No answer of 500 or above. While the API or the database is down, 502 to 504 say so honestly."""
+    """No answer of 500 or above, and none missing: a request without an answer is excused by a fault alone.
+
+    While the API or the database is down, 502 to 504 say so honestly.
+    """
     answers = [record for record in facts.answers if record.process in (None, process.id)]
     if not answers:
         return Nothing("no request was answered")
@@ -61,6 +68,9 @@ def no_server_error(facts: Facts, process: ProcessFacts) -> Finding:
         if status in (502, 503, 504) and _excused(facts, record):
             continue
         return Broken(f"the API answered {status}", (record,))
+    for record in facts.unanswered:
+        if record.process in (None, process.id) and not _excused(facts, record, cut=True):
+            return Broken(f"a request got no answer: {record.error}", (record,))
     return Held(len(answers), "answers")
 
 
@@ -79,6 +89,11 @@ def consistent(_: Facts, process: ProcessFacts) -> Finding:
         return Broken(f"the row is {status} and there are {articles} articles of it", last)
     if articles == 1 and str(state.get("article_id")) != str(process.articles[0].get("id")):
         return Broken("article_id of the row is not the article that was saved", last)
+    progress = state.get("progress_percentage")
+    if status == Status.COMPLETED and progress is not None and progress != 100:
+        return Broken(f"the row is completed at {progress} %", last)
+    if len({str(row["user_id"]) for row in (state, *process.articles) if "user_id" in row}) > 1:
+        return Broken("the article belongs to another user than the process", last)
     if process.transport == "websocket":
         return Held(1, "rows")
     open_tasks = [task for task in process.tasks if task.get("status") in ("pending", "running")]
@@ -99,10 +114,12 @@ def _expired(record: Record) -> bool:
     return event_type(record) == EventType.GENERATION_PAUSED and ("timeout" in reason or "expired" in reason)
 
 
-def _excused(facts: Facts, record: Record) -> bool:
+def _excused(facts: Facts, record: Record, *, cut: bool = False) -> bool:
+    """Whether a fault explains it: a server that is down, or (`cut`) a network that takes requests away."""
     bound = facts.limits["recovery"]
     for fault in facts.faults:
-        if fault.op not in ("kill", "restart") or fault.begun.t_ns > record.t_ns:
+        network = cut and fault.target == "http"
+        if not (fault.op in ("kill", "restart") or network) or fault.begun.t_ns > record.t_ns:
             continue
         if fault.healed is None or wall(record) <= wall(fault.healed) + bound:
             return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, data, event_type, sequences
+from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, committed_at, data, event_type, sequences, wall
 from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
 
@@ -66,7 +66,7 @@ def no_duplicate(_: Facts, process: ProcessFacts) -> Finding:
 
 
 def order(_: Facts, process: ProcessFacts) -> Finding:
-    """The application is given events in ascending order, without a jump."""
+    """The application is given events in ascending order; what is left out is the subject of `no_loss`."""
     looked_at = 0
     for watch in process.own:
         numbered = [record for record in watch.delivered if record.seq is not None]
@@ -88,7 +88,7 @@ def delivered_equals_database(_: Facts, process: ProcessFacts) -> Finding:
     for record in process.delivered:
         row = rows.get(record.seq)
         if record.seq is None:
-            continue
+            return Broken("an event was given without a sequence", (record,))
         if row is None:
             if not rows:
                 return Nothing("the database was not read")
@@ -125,18 +125,30 @@ def isolation_between_users(facts: Facts, process: ProcessFacts) -> Finding:
     Strangers must have been proven live and the process must have had events while they were.
     """
     allowed = {process.user, *process.readers}
-    strangers = [watch for watch in facts.watches if watch.user not in allowed and watch.process in (None, process.id)]
-    looked_at = 0
+    strangers = [watch for watch in facts.watches if watch.user not in allowed]
     for watch in strangers:
         for record in _seen(watch):
             if record.process == process.id:
                 return Broken(f"{watch.user} was sent an event of {process.user}'s process", (watch.opened, record))
-        looked_at += any(mood.op == "live" for mood in watch.moods)
-    if not looked_at:
+    # One who watches a process of their own asked for nothing else: it is no proof that they would not get it.
+    listening = [w for w in strangers if w.process in (None, process.id) and any(m.op == "live" for m in w.moods)]
+    if not listening:
         return Nothing("no other user had a live subscription")
-    if not process.events and not process.delivered:
+    appended = [at for record in (process.events or process.delivered) if (at := committed_at(record)) is not None]
+    if not appended:
         return Nothing("it had no event that could have leaked")
-    return Held(looked_at, "subscriptions of other users")
+    proof = sum(any(_live_at(watch, at) for at in appended) for watch in listening)
+    if not proof:
+        return Nothing("no other user's subscription was live when its events were appended")
+    return Held(proof, "subscriptions of other users")
+
+
+def _live_at(watch: Watch, moment: float) -> bool:
+    """Whether the subscription was up at a Unix time."""
+    if watch.closed is not None and wall(watch.closed) <= moment:
+        return False
+    moods = [mood.op for mood in watch.moods if wall(mood) <= moment]
+    return bool(moods) and moods[-1] == "live"
 
 
 def _seen(watch: Watch) -> list[Record]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-from toolkit.contract.events import EVENTS, TERMINAL, EventType, missing_keys
+from toolkit.contract.events import EVENTS, TERMINAL, Category, EventType, missing_keys
 from toolkit.contract.statuses import ENDED, Status, legal_status_changes
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, legal_step_changes, next_resting
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type
@@ -21,23 +22,13 @@ _CANCELLATION = frozenset(
         EventType.GENERATION_CANCELLED,
     }
 )
-_TRIGGER = frozenset(
-    {
-        EventType.PROCESS_CREATED,
-        EventType.STATUS_CHANGED,
-        EventType.STEP_CHANGED,
-        EventType.PROGRESS_UPDATED,
-        EventType.INPUT_REQUIRED,
-        EventType.INPUT_RESOLVED,
-        EventType.PROCESS_UPDATED,
-    }
-)
 
 
 def legal_transitions(_: Facts, process: ProcessFacts) -> Finding:
     """Every recorded change of status and step is in the contract, and starts where the last one ended."""
     statuses = {(str(a), str(b)) for a, b in legal_status_changes()}
-    steps = {(str(a), str(b)) for a, b in legal_step_changes(Flow(process.flow), final_editing=process.final_editing)}
+    allowed = legal_step_changes(Flow(process.flow), final_editing=process.final_editing, auto_mode=process.auto_mode)
+    steps = {(str(a), str(b)) for a, b in allowed}
     looked_at = 0
     for names, legal, what in ((("status",), statuses, "status"), (("current_step",), steps, "step")):
         last: Record | None = None
@@ -69,11 +60,9 @@ def whole_flow(_: Facts, process: ProcessFacts) -> Finding:
         expected = [step for step in expected if STEPS[step].kind is not Kind.GATE]
     entered: list[Record] = []
     seen: list[str] = []
-    for record in process.events:
-        initial = data(record).get("current_step") if event_type(record) == EventType.PROCESS_CREATED else None
-        found = change(record, "current_step")
-        step = found[1] if found else initial
-        if isinstance(step, str):
+    for record in process.events if process.event_log else process.delivered:
+        step = _entered(record)
+        if step is not None:
             entered.append(record)
             seen.append(step)
     if not seen:
@@ -89,6 +78,16 @@ def whole_flow(_: Facts, process: ProcessFacts) -> Finding:
     if at < len(expected):
         return Broken(f"it completed without {expected[at]}", (entered[-1],))
     return Held(len(expected), "steps")
+
+
+def _entered(record: Record) -> str | None:
+    """The step that an event of the log, or a status frame of the old transport, says was entered."""
+    if event_type(record) == "status":
+        return str(data(record)["step"]) if "step" in data(record) else None
+    if found := change(record, "current_step"):
+        return found[1]
+    initial = data(record).get("current_step") if event_type(record) == EventType.PROCESS_CREATED else None
+    return initial if isinstance(initial, str) else None
 
 
 def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
@@ -114,16 +113,32 @@ def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
         between = any((first.seq or 0) < (r.seq or 0) < (second.seq or 0) for r in resumed)
         if event_type(first) not in resumable or not between:
             return Broken(f"it ended twice: {event_type(first)}, then {event_type(second)}", (first, second))
+    if event_type(ends[-1]) == EventType.GENERATION_COMPLETED:
+        # A cancel may be followed by its own records: `silent-after-cancel` counts those.
+        after = next((r for r in process.events if (r.seq or 0) > (ends[-1].seq or 0) and not _by_hand(r)), None)
+        if after is not None:
+            return Broken(f"{event_type(after)} was appended after it had completed", (ends[-1], after))
     return Held(len(ends), "ends")
 
 
 def progress_never_falls(_: Facts, process: ProcessFacts) -> Finding:
-    """`progress_percentage` of the row only grows."""
+    """`progress_percentage` only grows, in the row's events and in those of the work between them.
+
+    Where there is no event log, in the frames of each session.
+    """
+    if process.event_log:
+        return _rising(process.events)
+    findings = [_rising(watch.delivered) for watch in process.own]
+    broken = next((finding for finding in findings if isinstance(finding, Broken)), None)
+    return broken or next((f for f in findings if isinstance(f, Held)), Nothing("no frame carried a progress"))
+
+
+def _rising(records: Sequence[Record]) -> Finding:
     highest: Record | None = None
     looked_at = 0
-    for record in process.events:
+    for record in records:
         progress = data(record).get("progress_percentage")
-        if event_type(record) not in _TRIGGER or not isinstance(progress, int | float):
+        if isinstance(progress, bool) or not isinstance(progress, int | float):
             continue
         looked_at += 1
         if not 0 <= progress <= 100:
@@ -133,14 +148,17 @@ def progress_never_falls(_: Facts, process: ProcessFacts) -> Finding:
                 f"progress fell from {data(highest)['progress_percentage']} to {progress} %", (highest, record)
             )
         highest = record
-    return Held(looked_at) if looked_at else Nothing("no event carried the row's progress")
+    return Held(looked_at) if looked_at else Nothing("no event carried a progress")
 
 
 def event_data(_: Facts, process: ProcessFacts) -> Finding:
-    """Every event carries the keys its type promises, under its category."""
+    """Every event carries the keys its type promises, under its category, and speaks of its own process."""
     looked_at = 0
     for record in process.events:
         kind = event_type(record)
+        named = data(record).get("process_id")
+        if named is not None and str(named) != process.id:
+            return Broken(f"{kind} {record.seq} speaks of another process, {named}", (record,))
         missing = missing_keys(kind, data(record))
         if missing:
             return Broken(f"{kind} {record.seq} lacks {', '.join(sorted(missing))}", (record,))
@@ -176,3 +194,9 @@ def silent_after_cancel(_: Facts, process: ProcessFacts) -> Finding:
     if begun is None:
         return Nothing("it was not cancelled")
     return Held(1 + after)
+
+
+def _by_hand(record: Record) -> bool:
+    """What a person appends (`test_event`) may come at any time."""
+    kind = event_type(record)
+    return kind in {str(known) for known in EventType} and EVENTS[EventType(kind)].category is Category.MANUAL

@@ -38,13 +38,17 @@ Finding = Held | Broken | Nothing
 
 @dataclass(frozen=True)
 class Judge:
-    """`find` looks at one process. `transports`: where the rule means something."""
+    """`find` looks at one process. `transports`: where the rule means something.
+
+    `needs_log`: it reads the event log, so before the migration, where there is none, it means nothing.
+    """
 
     id: str
     title: str
     remedy: str
     find: Callable[[Facts, ProcessFacts], Finding]
     transports: frozenset[str] = frozenset({"realtime"})
+    needs_log: bool = False
 
 
 BOTH = frozenset({"realtime", "websocket"})

@@ -68,7 +68,10 @@ def _live_again(facts: Facts, watch: Watch, fault: Fault, bound: float) -> Broke
     limit = fault.healed.t_ns + int(bound * 1e9)
     following = [other.begun.t_ns for other in facts.faults if other.begun.t_ns > fault.begun.t_ns]
     until = min([limit, *following])
-    down = next((m for m in watch.moods if m.op == "down" and fault.begun.t_ns <= m.t_ns <= until), None)
+    before = [m for m in watch.moods if m.t_ns < fault.begun.t_ns]
+    during = (m for m in watch.moods if m.op == "down" and fault.begun.t_ns <= m.t_ns <= until)
+    # What the fault before this one took down may still be down, and then this one answers for it too.
+    down = before[-1] if before and before[-1].op == "down" else next(during, None)
     if down is None:
         return None
     up = next((m for m in watch.moods if m.op in ("live", "ended") and m.t_ns >= down.t_ns), None)
