@@ -82,7 +82,7 @@ class Live:
         self._show(self._heading)
 
     def say(self, text: str) -> None:
-        self._show(f"{self._heading}: {text}")
+        self._show(f"{self._heading}: {text}" if self._heading else text)
 
     def ended(self, result: PhaseResult) -> None:
         self.close()
