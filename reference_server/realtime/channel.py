@@ -73,6 +73,7 @@ class Channel:
     bindings: tuple[Binding, ...] = ()
     legacy: bool = False
     may_read_presence: bool = True
+    refreshing: bool = False  # a new token is being verified: the old one's end does not count
     presence_calls: deque[float] = field(default_factory=deque)
 
     @property

@@ -30,6 +30,8 @@ JSON: Final = 1
 
 # orjson reads 1,024 levels and writes 254: what is accepted must be possible to send on.
 MAX_DEPTH: Final = 200
+# Of a topic, an event or a ref, all of which are sent back: no reply may be as large as a frame.
+MAX_NAME: Final = 8_192
 
 
 def vsn_of(parameter: str | None) -> Vsn | None:
@@ -61,6 +63,8 @@ def decode(vsn: Vsn, frame: str | bytes) -> Incoming | Malformed:
         return Malformed("topic and event must be text")
     if not _is_ref(ref) or not _is_ref(join_ref):
         return Malformed("ref and join_ref must be text, a number or null")
+    if any(isinstance(name, str) and len(name) > MAX_NAME for name in (topic, event, ref, join_ref)):
+        return Malformed(f"topic, event and refs end at {MAX_NAME} characters")
     return Message(topic, event, payload, ref, join_ref)
 
 

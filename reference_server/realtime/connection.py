@@ -1,18 +1,20 @@
-"""One client's socket: performs what its session decides, in order."""
+"""One client's socket: performs what its session decides, in order within each topic."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 
 from reference_server.realtime import refusals
 from reference_server.realtime.bindings import BindingsRejected
 from reference_server.realtime.channel import Channel, JoinRequest
+from reference_server.realtime.lanes import Lanes, Work
 from reference_server.realtime.member import ChannelMember
-from reference_server.realtime.messages import UserBroadcast
+from reference_server.realtime.messages import Incoming, UserBroadcast
 from reference_server.realtime.outbox import AsgiSend, Outbox
 from reference_server.realtime.policies import Access, PoliciesUnavailable
 from reference_server.realtime.ports import SubscribeRefused
@@ -33,16 +35,31 @@ if TYPE_CHECKING:
     from reference_server.realtime.service import RealtimeService
 
 AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+INTERNAL_ERROR: Final = 1011
+PUBLIC: Final = Access(True, True)  # a channel that is not private asks nobody
 log = structlog.get_logger(__name__)
 
 
 class Connection:
+    """A message waits for earlier ones of its topic alone: no join keeps heartbeats or other channels."""
+
     def __init__(self, service: RealtimeService, session: Session, send: AsgiSend) -> None:
         self.session = session
         self.closed = asyncio.Event()
         self.outbox = Outbox(send, service.limits, self._farewell)
         self._service = service
         self._members: dict[Channel, ChannelMember] = {}
+        self._admitted = 0  # joins under way that were admitted
+        self._lanes = Lanes(
+            self._begin, most_items=service.limits.waiting_frames, most_bytes=service.limits.frame_bytes
+        )
+        self._tick_at = 0.0
+        self._earlier_tick = asyncio.Event()
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the socket holds a channel, or is about to."""
+        return bool(self._members or self._admitted)
 
     async def run(self, receive: AsgiReceive) -> bool:
         """Until either side closes; leaves nothing behind in hub or feed.
@@ -51,59 +68,85 @@ class Connection:
         """
         writer = asyncio.create_task(self.outbox.run(), name="realtime outbox")
         reader = asyncio.create_task(self._read(receive), name="realtime reader")
+        ticker = asyncio.create_task(self._tick(), name="realtime clock")
+        tasks = (writer, reader, ticker)
         try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not writer.done() and self.outbox.closing:
                 await asyncio.wait({writer}, timeout=self._service.limits.send_s)
         finally:
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            results = await asyncio.gather(reader, writer, return_exceptions=True)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._lanes.cancel()
             for channel in list(self._members):
                 self._leave(channel)
         for error in results:
             if isinstance(error, Exception) and not isinstance(error, TimeoutError):
                 raise error
-        return not isinstance(results[1], TimeoutError)
+        return not isinstance(results[0], TimeoutError)
 
     def fail_changes(self) -> None:
         """The stream of changes is lost: every channel that listens to it gets phx_error, so that it rejoins."""
         for channel in [channel for channel in self._members if channel.bindings]:
-            self._perform_now(self.session.fail(channel, self._service.clock()))
+            self._perform(self.session.fail(channel, self._service.clock()))
 
     async def _read(self, receive: AsgiReceive) -> None:
-        clock = self._service.clock
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, self.session.deadline() - clock())):
-                    event = await receive()
-            except TimeoutError:
-                effects = self.session.tick(clock())
-            else:
-                if event["type"] == "websocket.disconnect":
-                    return
-                text = event.get("text")
-                effects = self.session.receive(text if text is not None else event["bytes"], clock())
-            for effect in effects:
-                if isinstance(effect, Close):
-                    self.outbox.close(effect.code, effect.reason)
-                    return
-                await self._perform(effect)
+            event = await receive()
+            if event["type"] == "websocket.disconnect" or self.outbox.closing:
+                return
+            text = event.get("text")
+            frame = text if text is not None else event["bytes"]
+            message = self.session.read(frame, self._service.clock())
+            if message is not None:
+                size = len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
+                await self._lanes.put(message.topic, (message, size), size)
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _tick(self) -> None:
+        clock = self._service.clock
+        while not self.outbox.closing:
+            self._earlier_tick.clear()
+            self._tick_at = self.session.deadline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._tick_at - clock())):
+                    await self._earlier_tick.wait()
+            self._perform(self.session.tick(clock()))
+
+    def _begin(self, item: tuple[Incoming, int]) -> Work | None:
+        """Perform what a message causes; what has to be asked elsewhere is answered as a coroutine."""
+        effects = self.session.handle(*item, self._service.clock())
+        asking = self._asking(effects[-1]) if effects else None
+        self._perform(effects if asking is None else effects[:-1])
+        self._reschedule()
+        return None if asking is None else self._finish(asking)
+
+    def _asking(self, effect: Effect) -> Coroutine[Any, Any, list[Effect]] | None:
+        """The answer to an effect that cannot be performed without a question, else None."""
         match effect:
             case Join(request, superseded):
-                self._perform_now(await self._join(request, superseded))
+                return self._join(request, superseded)
             case Refresh(channel, raw_token):
-                self._perform_now(await self._refresh(channel, raw_token))
-            case Publish():
-                self._perform_now(await self._publish(effect))
-            case Track():
-                self._perform_now(await self._track(effect))
-            case _:
-                self._perform_now([effect])
+                return self._refresh(channel, self._members[channel], raw_token)
+            case Publish(channel) | Track(channel):
+                member = self._members[channel]
+                if channel.private and member.write_access is None:
+                    return self._with_write_access(effect, member)
+        return None
 
-    def _perform_now(self, effects: list[Effect]) -> None:
+    async def _finish(self, asking: Coroutine[Any, Any, list[Effect]]) -> None:
+        try:
+            self._perform(await asking)
+        except Exception:
+            log.exception("realtime_message_failed")
+            self.outbox.close(INTERNAL_ERROR, "internal error")
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        if self.session.deadline() < self._tick_at:
+            self._earlier_tick.set()
+
+    def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send(frame):
@@ -112,6 +155,10 @@ class Connection:
                     self._leave(channel)
                 case Close(code, reason):
                     self.outbox.close(code, reason)
+                case Publish(channel):
+                    self._perform(self._publish(effect, self._members[channel]))
+                case Track(channel):
+                    self._perform(self._track(effect, self._members[channel]))
                 case _:
                     raise AssertionError(f"{effect} needs the database")
 
@@ -138,17 +185,24 @@ class Connection:
             member.failed = why
             return
         channel = member.channel
-        self._perform_now([self.session.system(channel, "error", why, "postgres_changes")])
-        self._perform_now(self.session.fail(channel, self._service.clock()))
+        self._perform([self.session.system(channel, "error", why, "postgres_changes")])
+        self._perform(self.session.fail(channel, self._service.clock()))
 
     # Joins
 
     async def _join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
-        service, session, clock = self._service, self.session, self._service.clock
-        refusal = service.admit(first_channel=not self._members)
+        refusal = self._service.admit(self)
         if refusal is not None:
             too_fast = refusal == refusals.TOO_MANY_JOINS
-            return session.refused(request, refusal, superseded, clock(), then_close=too_fast)
+            return self.session.refused(request, refusal, superseded, self._service.clock(), then_close=too_fast)
+        self._admitted += 1
+        try:
+            return await self._admitted_join(request, superseded)
+        finally:
+            self._admitted -= 1
+
+    async def _admitted_join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
+        service, session, clock = self._service, self.session, self._service.clock
         try:
             raw_token, token = await self._token_for(request)
             access = await self._read_access(request, token.claims)
@@ -163,6 +217,8 @@ class Connection:
             bindings = tuple(service.parse_bindings(request.postgres_changes))
         except BindingsRejected as error:
             return session.refused(request, error.reason, superseded, clock())
+        if bindings and service.no_changes is not None:
+            return session.refused(request, service.no_changes, superseded, clock())
         member = ChannelMember(session.vsn, self.outbox.put, service.change_frames)
         refused: str | None = None
         if bindings:
@@ -202,7 +258,7 @@ class Connection:
             return session.refused(request, refusals.NO_DATABASE, superseded, clock())
         member.attach(channel)
         self._members[channel] = member
-        self._perform_now(session.joined(request, channel, bindings, superseded))
+        self._perform(session.joined(request, channel, bindings, superseded))
         service.hub.enter(member)
         self._after_join(request, channel, refused, subscribed=member.subscription is not None)
         member.release()
@@ -218,7 +274,7 @@ class Connection:
             effects.append(session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes"))
         if refused is not None:
             effects.append(session.system(channel, "error", refused, "postgres_changes"))
-        self._perform_now(effects)
+        self._perform(effects)
 
     async def _token_for(self, request: JoinRequest) -> tuple[str, VerifiedToken]:
         session = self.session
@@ -231,15 +287,20 @@ class Connection:
     async def _read_access(self, request: JoinRequest, claims: Mapping[str, Any]) -> Access | str:
         """What may be received, or the reason of the refusal."""
         if not request.private:
-            return refusals.PRIVATE_ONLY if self._service.private_only else Access(True, True)
+            return refusals.PRIVATE_ONLY if self._service.private_only else PUBLIC
         access = await self._service.policies.may_read(request.name, claims)
         return access if access.any else f"Unauthorized: {refusals.cannot_read(request.name)}"
 
     # A joined channel
 
-    async def _refresh(self, channel: Channel, raw_token: str) -> list[Effect]:
+    async def _refresh(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
+        effects = await self._refreshed(channel, member, raw_token)
+        # A channel that ended while others were asked has been told so: after phx_error a client comes
+        # back, and another word, such as phx_close, could keep it from doing so.
+        return effects if channel in self._members else []
+
+    async def _refreshed(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
         service, session = self._service, self.session
-        member = self._members[channel]
         try:
             token = await service.verifier.verify(raw_token)
             if channel.private:
@@ -252,8 +313,6 @@ class Connection:
         except PoliciesUnavailable as error:
             log.warning("private channel could not be re-authorised", error=str(error))
             return session.fail(channel, service.clock())
-        if channel not in self._members:
-            return []  # it failed while the database was asked
         member.write_access = None
         if member.subscription is None:
             session.refreshed(channel, raw_token, token)
@@ -268,30 +327,22 @@ class Connection:
         except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
             log.warning("claims of a subscription could not be replaced", topic=channel.topic, error=repr(error))
             return session.fail(channel, service.clock())
-        if channel not in self._members:
-            return []  # it failed while the database was asked
         session.refreshed(channel, raw_token, token)
         return [session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes")]
 
-    async def _write_access(self, channel: Channel, member: ChannelMember) -> Access:
+    async def _with_write_access(self, effect: Publish | Track, member: ChannelMember) -> list[Effect]:
         """Asked of the database once, at the first message, and again after a token refresh."""
-        if not channel.private:
-            return Access(True, True)
-        if member.write_access is None:
-            member.write_access = await self._service.policies.may_write(channel.name, channel.token.claims)
-        return member.write_access
-
-    async def _publish(self, effect: Publish) -> list[Effect]:
-        channel, message, service = effect.channel, effect.message, self._service
-        member = self._members[channel]
+        channel = effect.channel
         try:
-            access = await self._write_access(channel, member)
+            member.write_access = await self._service.policies.may_write(channel.name, channel.token.claims)
         except PoliciesUnavailable as error:
             log.warning("a write could not be authorised", error=str(error))
             return [self.session.reply(channel, effect.ref, "error", {"reason": refusals.NO_DATABASE})]
-        if channel not in self._members:
-            return []  # it failed while the database was asked
-        if not access.broadcast:
+        return [effect] if channel in self._members else []  # else it ended while the database was asked
+
+    def _publish(self, effect: Publish, member: ChannelMember) -> list[Effect]:
+        channel, message, service = effect.channel, effect.message, self._service
+        if not (member.write_access or PUBLIC).broadcast:
             return []  # as the real server: no reply, even where an ack was asked for
         if isinstance(message, UserBroadcast):
             # A client's own metadata is not passed on; `meta` is the server's.
@@ -302,19 +353,11 @@ class Connection:
             effects += self.session.expel(channel, refusals.TOO_MANY_MESSAGES, service.clock())
         return effects
 
-    async def _track(self, effect: Track) -> list[Effect]:
+    def _track(self, effect: Track, member: ChannelMember) -> list[Effect]:
         channel, session, service = effect.channel, self.session, self._service
-        member = self._members[channel]
-        try:
-            access = await self._write_access(channel, member)
-        except PoliciesUnavailable as error:
-            log.warning("a presence call could not be authorised", error=str(error))
-            return [session.reply(channel, effect.ref, "error", {"reason": refusals.NO_DATABASE})]
-        if channel not in self._members:
-            return []  # it failed while the database was asked
-        if not access.presence:
+        if not (member.write_access or PUBLIC).presence:
             return [session.reply(channel, effect.ref, "error", {})]
-        self._perform_now([session.reply(channel, effect.ref, "ok", {})])
+        self._perform([session.reply(channel, effect.ref, "ok", {})])
         if effect.meta is None:
             service.hub.untrack(member)
         else:

@@ -12,6 +12,7 @@ class Limits:
 
     users: int = 200  # sockets that hold at least one channel
     channels_per_socket: int = 100
+    bindings_per_channel: int = 100
     joins_per_second: float = 100
     events_per_second: float = 100  # broadcasts and presence calls of all clients
     presence_calls: int = 5  # of one channel, within presence_window_s
@@ -25,8 +26,9 @@ class Limits:
     subscribe_s: float = 10  # until a subscription must be live
     policy_s: float = 5  # until the database must have answered about a private channel
     send_s: float = 10  # a client that takes no bytes for so long is disconnected
-    queue_frames: int = 2_000
+    queue_frames: int = 2_000  # to one client
     queue_bytes: int = 8_000_000
+    waiting_frames: int = 200  # of one client, behind joins of their own topics; waiting bytes end at frame_bytes
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

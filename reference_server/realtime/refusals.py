@@ -20,6 +20,10 @@ TOO_MANY_USERS: Final = "ConnectionRateLimitReached: Too many connected users"
 TOO_MANY_JOINS: Final = "ClientJoinRateLimitReached: Too many joins per second"
 PRIVATE_ONLY: Final = "PrivateOnly: This project only allows private channels"
 NO_DATABASE: Final = "UnableToConnectToProject: Realtime was unable to connect to the project database"
+NOT_MIGRATED: Final = (
+    "UnableToConnectToProject: The database has the legacy schema, which publishes no changes; "
+    "run `toolkit migrate up`, then join again"
+)
 REPLAY_UNSUPPORTED: Final = (
     "UnableToReplayMessages: This server keeps no messages to replay; join without `broadcast.replay`"
 )

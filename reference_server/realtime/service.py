@@ -68,15 +68,16 @@ class RealtimeService:
         self.clock = clock
         self.hub = Hub()
         self.change_frames = ChangeFrames()
+        self.no_changes: str | None = None  # why joins that ask for changes are refused, if they are
         self._connections: set[Connection] = set()
         self._joins = RateMeter()
         self._events = RateMeter()
         self._background: set[asyncio.Task[None]] = set()
         self._sent = self._ignored = self._slow = 0
+        feed.on_state(self._feed_state)
 
     async def start(self, deadline_s: float = 30) -> None:
         """Returns when the stream of changes is live; raises what the feed raises when it is not in time."""
-        self.feed.on_state(self._feed_state)
         await self.feed.start(deadline_s)
 
     async def stop(self, deadline_s: float = 10) -> None:
@@ -118,13 +119,13 @@ class RealtimeService:
 
     # For connections
 
-    def admit(self, *, first_channel: bool) -> str | None:
-        """Count a join; the reason to refuse it, if a limit is passed."""
+    def admit(self, connection: Connection) -> str | None:
+        """Count a join of this socket; the reason to refuse it, if a limit is passed."""
         now = self.clock()
         self._joins.add(now)
         if self._joins.mean(now) > self.limits.joins_per_second:
             return refusals.TOO_MANY_JOINS
-        if first_channel and self._users() >= self.limits.users:
+        if not connection.is_user and self._users() >= self.limits.users:
             return refusals.TOO_MANY_USERS
         return None
 
@@ -166,7 +167,7 @@ class RealtimeService:
         )
 
     def _users(self) -> int:
-        return sum(bool(connection.session.channels) for connection in self._connections)
+        return sum(connection.is_user for connection in self._connections)
 
     def _feed_state(self, state: str) -> None:
         log.info("stream of changes", state=state)

@@ -1,8 +1,8 @@
 """One socket's protocol state: frames and clock ticks in, effects out. No I/O.
 
-The shell (socket.py) performs the effects in order, one frame at a time, and answers the ones that
-need the outside world (a join, a token refresh, a publication) through the methods below. Times are
-seconds since 1970, passed in.
+The shell (connection.py) performs the effects in order, for each topic one frame at a time, and answers
+the ones that need the outside world (a join, a token refresh, a publication) through the methods below.
+Times are seconds since 1970, passed in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reference_server.realtime.channel import (
     usable_token,
 )
 from reference_server.realtime.limits import Limits
-from reference_server.realtime.messages import Broadcast, Malformed, Message, RawPush, Ref, UserBroadcast, Vsn
+from reference_server.realtime.messages import Broadcast, Incoming, Malformed, Message, RawPush, Ref, UserBroadcast, Vsn
 from reference_server.tokens import VerifiedToken
 
 Frame: TypeAlias = str | bytes
@@ -37,7 +37,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Verify, authorise, subscribe; then call `joined` or `refused`."""
+    """Verify, authorise, subscribe; then call `joined` or `refused`. Until then the topic is `joining`."""
 
     request: JoinRequest
     superseded: Channel | None
@@ -97,6 +97,7 @@ class Session:
         self.raw_token = raw_token
         self.token = token
         self.channels: dict[str, Channel] = {}
+        self.joining: set[str] = set()
         self.ignored_frames = 0
         self._limits = limits
         self._last_frame = now
@@ -105,13 +106,18 @@ class Session:
 
     # Inputs
 
-    def receive(self, frame: Frame, now: float) -> list[Effect]:
+    def read(self, frame: Frame, now: float) -> Incoming | None:
+        """The message of a frame, None for one that is ignored. The client has given a sign of life."""
         self._last_frame = now
         message = codec.decode(self.vsn, frame)
+        if isinstance(message, Malformed):
+            self.ignored_frames += 1
+            return None
+        return message
+
+    def handle(self, message: Incoming, size: int, now: float) -> list[Effect]:
+        """What follows from a message of `size` bytes; only the last effect may need the outside world."""
         match message:
-            case Malformed():
-                self.ignored_frames += 1
-                return []
             case Message(topic="phoenix"):
                 return self._phoenix(message)
             case Message(event="phx_join"):
@@ -127,12 +133,15 @@ class Session:
             case RawPush(event="broadcast"):
                 return self._publish(channel, message, message.ref, len(message.payload))
             case Message(event="broadcast", payload=dict()):
-                return self._publish(channel, message, message.ref, _size(frame))
+                return self._publish(channel, message, message.ref, size)
             case Message(event="access_token", payload=dict() as payload):
                 token = usable_token(payload.get("access_token"))
-                return [] if token is None or token == channel.raw_token else [Refresh(channel, token)]
+                if token is None or token == channel.raw_token:
+                    return []
+                channel.refreshing = True
+                return [Refresh(channel, token)]
             case Message(event="presence", payload=dict() as payload):
-                return self._presence(channel, payload, message.ref, _size(frame), now)
+                return self._presence(channel, payload, message.ref, size, now)
         return []
 
     def tick(self, now: float) -> list[Effect]:
@@ -143,7 +152,7 @@ class Session:
         for entry in due:
             effects += entry.effects
         for channel in list(self.channels.values()):
-            if (expired := channel.token.expired(now)) is not None:
+            if not channel.refreshing and (expired := channel.token.expired(now)) is not None:
                 effects += self.expel(channel, expired.message, now)
         idle = now >= self._last_frame + self._limits.idle_s
         since = self._without_channel_since
@@ -154,7 +163,7 @@ class Session:
     def deadline(self) -> float:
         """The next moment at which `tick` has something to do."""
         moments = [self._last_frame + self._limits.idle_s]
-        moments += [channel.token.expires_at for channel in self.channels.values()]
+        moments += [channel.token.expires_at for channel in self.channels.values() if not channel.refreshing]
         moments += [entry.due for entry in self._delayed]
         if self._without_channel_since is not None:
             moments.append(self._without_channel_since + self._limits.channelless_s)
@@ -165,6 +174,7 @@ class Session:
     def joined(
         self, request: JoinRequest, channel: Channel, bindings: Sequence[Binding], superseded: Channel | None
     ) -> list[Effect]:
+        self.joining.discard(channel.topic)
         self.channels[channel.topic] = channel
         self._without_channel_since = None
         echo = [{**binding.raw, "id": binding.id} for binding in bindings]
@@ -176,6 +186,7 @@ class Session:
     def refused(
         self, request: JoinRequest, reason: str, superseded: Channel | None, now: float, *, then_close: bool = False
     ) -> list[Effect]:
+        self.joining.discard(request.topic)
         effects: list[Effect] = [
             self._reply(request.topic, request.join_ref, request.ref, "error", {"reason": reason}),
             *self._closed_by_newer(superseded),
@@ -185,7 +196,7 @@ class Session:
         return self._after_delay(effects, now)
 
     def refreshed(self, channel: Channel, raw_token: str, token: VerifiedToken) -> None:
-        channel.raw_token, channel.token = raw_token, token
+        channel.raw_token, channel.token, channel.refreshing = raw_token, token, False
 
     def published(self, channel: Channel, ref: Ref) -> list[Effect]:
         return [self.reply(channel, ref, "ok", {})] if channel.ack else []
@@ -229,10 +240,15 @@ class Session:
             return effects + self.refused(bare, refusals.invalid_config(request.what), superseded, now)
         if not request.name:
             return effects + self.refused(request, refusals.TOPIC_REQUIRED, superseded, now)
-        if len(self.channels) >= self._limits.channels_per_socket:
+        if len(self.channels) + len(self.joining) >= self._limits.channels_per_socket:
             return effects + self.refused(request, refusals.TOO_MANY_CHANNELS, superseded, now)
+        bindings = request.postgres_changes
+        if isinstance(bindings, list) and len(bindings) > self._limits.bindings_per_channel:
+            why = refusals.invalid_config(f"postgres_changes holds more than {self._limits.bindings_per_channel}")
+            return effects + self.refused(request, why, superseded, now)
         if request.replay:
             return effects + self.refused(request, refusals.REPLAY_UNSUPPORTED, superseded, now)
+        self.joining.add(request.topic)
         return [*effects, Join(request, superseded)]
 
     def _leave(self, message: Message, now: float) -> list[Effect]:
@@ -298,7 +314,8 @@ class Session:
         return [self._end(superseded, "phx_close")]
 
     def _gone(self, channel: Channel, now: float) -> list[Effect]:
-        self.channels.pop(channel.topic, None)
+        if self.channels.get(channel.topic) is channel:
+            del self.channels[channel.topic]
         if not self.channels:
             self._without_channel_since = now
         return [Leave(channel)]
@@ -307,9 +324,7 @@ class Session:
         """Refusals wait, so that a client that repeats a hopeless join does not spin; the socket goes on."""
         if self._limits.refusal_delay_s <= 0:
             return effects
+        if len(self._delayed) >= self._limits.channels_per_socket:
+            return [Close(NORMAL_CLOSE)]  # the delay does not slow this client down, and costs us memory
         self._delayed.append(_Delayed(now + self._limits.refusal_delay_s, effects))
         return []
-
-
-def _size(frame: Frame) -> int:
-    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())

@@ -22,6 +22,7 @@ from reference_server.realtime.bindings import parse_bindings
 from reference_server.realtime.feed import ChangeFeed
 from reference_server.realtime.limits import Limits
 from reference_server.realtime.policies import ChannelPolicies, PoliciesUnavailable
+from reference_server.realtime.refusals import NOT_MIGRATED
 from reference_server.realtime.service import RealtimeService
 from reference_server.realtime.standalone import create_app, create_service
 from reference_server.realtime.subscriptions import Subscription
@@ -144,6 +145,93 @@ async def test_an_answer_before_the_subscription_is_live_would_be_noticed(db: st
     async with serving(create_app(service)) as port:
         with pytest.raises(AssertionError, match="committed after the answer and were not delivered"):
             await join_under_load(db, port, 1)
+
+
+class GatedFeed(ChangeFeed):
+    """A database that does not answer subscriptions until the gate opens."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.gate = asyncio.Event()
+
+    async def subscribe(self, *arguments: Any, **options: Any) -> Any:
+        await self.gate.wait()
+        return await super().subscribe(*arguments, **options)
+
+
+async def test_a_join_that_waits_for_the_database_delays_its_own_channel_alone(db: str) -> None:
+    feed = GatedFeed(db)
+    async with serving(create_app(create_service(db, SECRET, limits=LIMITS, feed=feed))) as port, client(port) as one:
+        config = {"postgres_changes": ITEMS, "broadcast": {"self": True}}
+        await one.connection.send(json.dumps(["1", "j", "realtime:slow", "phx_join", {"config": config}]))
+        await one.push("realtime:slow", "broadcast", {"event": "queued"})
+        await one.push("phoenix", "heartbeat", {})
+        assert (await one.next())[2] == "phoenix"
+        assert (await one.join("realtime:quick", {"broadcast": {"self": True}}))[4]["status"] == "ok"
+        await one.push("realtime:quick", "broadcast", {"event": "e"})
+        assert (await one.next())[2:4] == ["realtime:quick", "broadcast"]
+        feed.gate.set()
+        frames = [await one.next() for _ in range(3)]
+        assert [frame[2] for frame in frames] == ["realtime:slow"] * 3
+        assert [frame[3] for frame in frames] == ["phx_reply", "system", "broadcast"]
+        assert frames[0][4]["status"] == "ok"
+
+
+async def test_a_client_that_leaves_while_it_joins_leaves_nothing_behind(db: str) -> None:
+    feed = GatedFeed(db)
+    service = create_service(db, SECRET, limits=LIMITS, feed=feed)
+    async with serving(create_app(service)) as port:
+        async with client(port) as one:
+            join = ["1", "1", "realtime:slow", "phx_join", {"config": {"postgres_changes": ITEMS}}]
+            await one.connection.send(json.dumps(join))
+            await until(lambda: service.facts().users == 1, "the join to be admitted")
+        await until(lambda: service.facts().connections == 0, "the socket to be gone")
+        feed.gate.set()
+        assert (service.facts().users, service.facts().channels, feed.facts.subscriptions) == (0, 0, 0)
+
+
+async def test_joins_at_the_same_moment_do_not_pass_the_limit_of_users_together(db: str) -> None:
+    feed = GatedFeed(db)
+    service = create_service(db, SECRET, limits=replace(LIMITS, users=1), feed=feed)
+    async with serving(create_app(service)) as port, client(port) as one, client(port) as two:
+        first = asyncio.create_task(one.join("realtime:a", {"postgres_changes": ITEMS}))
+        await until(lambda: service.facts().users == 1, "the first join to be admitted")
+        refused = await two.join("realtime:b", {"postgres_changes": ITEMS})
+        assert refused[4]["response"]["reason"] == "ConnectionRateLimitReached: Too many connected users"
+        feed.gate.set()
+        assert (await first)[4]["status"] == "ok"
+
+
+async def test_a_refresh_overtaken_by_a_lost_stream_does_not_close_what_the_client_will_rejoin(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(db) as (port, service), client(port) as one:
+        await one.join("realtime:changes", {"postgres_changes": ITEMS})
+        await one.next("system")
+        asked, gate, verify = asyncio.Event(), asyncio.Event(), service.verifier.verify
+
+        async def slow(token: str) -> Any:
+            asked.set()
+            await gate.wait()
+            return await verify(token)
+
+        monkeypatch.setattr(service.verifier, "verify", slow)
+        await one.push("realtime:changes", "access_token", {"access_token": mint("authenticated:owner-a:expired")})
+        await asked.wait()
+        service._feed_state("lost")
+        assert (await one.next())[3] == "phx_error"
+        gate.set()
+        await one.push("phoenix", "heartbeat", {})
+        assert (await one.next())[2] == "phoenix", "the refused refresh closed a channel that had ended"
+
+
+async def test_changes_of_a_schema_that_is_not_migrated_are_refused_at_once_and_in_words(db: str) -> None:
+    service = create_service(db, SECRET, limits=LIMITS, feed=GatedFeed(db))
+    service.no_changes = NOT_MIGRATED
+    async with serving(create_app(service)) as port, client(port) as one:
+        reply = await one.join("realtime:changes", {"postgres_changes": ITEMS})
+        assert reply[4] == {"status": "error", "response": {"reason": NOT_MIGRATED}}
+        assert (await one.join("realtime:talk"))[4]["status"] == "ok"
 
 
 async def test_a_lost_stream_fails_the_channels_that_listen_and_only_those(db: str) -> None:

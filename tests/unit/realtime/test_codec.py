@@ -114,3 +114,12 @@ def test_a_change_frame_is_what_encoding_it_whole_would_give(vsn: Vsn, topic: st
 )
 def test_serializer_versions(parameter: str | None, vsn: Vsn | None) -> None:
     assert codec.vsn_of(parameter) is vsn
+
+
+@pytest.mark.parametrize("field", [0, 1, 2, 3])
+def test_what_is_sent_back_is_never_as_large_as_a_frame(field: int) -> None:
+    frame: list[Any] = ["1", "1", "realtime:room", "phx_join", {}]
+    frame[field] = "x" * codec.MAX_NAME
+    assert isinstance(codec.decode(Vsn.V2, orjson.dumps(frame).decode()), Message)
+    frame[field] += "x"
+    assert isinstance(codec.decode(Vsn.V2, orjson.dumps(frame).decode()), Malformed)

@@ -36,6 +36,12 @@ def sent(effects: list[Effect]) -> list[list[Any]]:
     return [json.loads(effect.frame) for effect in effects if isinstance(effect, Send)]
 
 
+def receive(one: Session, text: str | bytes, now: float) -> list[Effect]:
+    """As the shell does it when nothing of the topic is under way."""
+    message = one.read(text, now)
+    return [] if message is None else one.handle(message, len(text.encode() if isinstance(text, str) else text), now)
+
+
 def join(
     one: Session, topic: str = "realtime:room", ref: str = "1", ack: bool = False, expires_at: float = NOW + 3600
 ) -> Channel:
@@ -46,7 +52,7 @@ def join(
         if one.vsn is Vsn.V2
         else json.dumps({"topic": topic, "event": "phx_join", "payload": payload, "ref": ref, "join_ref": ref})
     )
-    effect = one.receive(text, NOW)[-1]
+    effect = receive(one, text, NOW)[-1]
     assert isinstance(effect, Join)
     request = effect.request
     channel = Channel(
@@ -57,15 +63,15 @@ def join(
 
 
 def test_heartbeats_are_answered_with_their_ref() -> None:
-    assert sent(session().receive(frame("phoenix", "heartbeat", ref=None, join_ref=None), NOW)) == [
+    assert sent(receive(session(), frame("phoenix", "heartbeat", ref=None, join_ref=None), NOW)) == [
         [None, None, "phoenix", "phx_reply", {"status": "ok", "response": {}}]
     ]
 
 
 def test_refused_joins_wait_while_heartbeats_do_not() -> None:
     one = session()
-    assert one.receive(frame("realtime:", "phx_join"), NOW) == []
-    assert len(sent(one.receive(frame("phoenix", "heartbeat"), NOW + 1))) == 1
+    assert receive(one, frame("realtime:", "phx_join"), NOW) == []
+    assert len(sent(receive(one, frame("phoenix", "heartbeat"), NOW + 1))) == 1
     assert one.deadline() == NOW + LIMITS.refusal_delay_s
     assert sent(one.tick(one.deadline()))[0][4]["response"]["reason"].startswith("TopicNameRequired")
     assert one.deadline() > NOW + LIMITS.refusal_delay_s
@@ -90,7 +96,7 @@ def test_an_expired_token_closes_its_channel_and_nothing_else() -> None:
 
 def test_a_silent_socket_is_closed_and_any_frame_is_life() -> None:
     one = session()
-    one.receive("{not json", NOW + 30)
+    receive(one, "{not json", NOW + 30)
     assert one.tick(NOW + 89) == []
     assert one.tick(NOW + 90) == [Close(1000)]
 
@@ -98,7 +104,7 @@ def test_a_silent_socket_is_closed_and_any_frame_is_life() -> None:
 def test_a_socket_without_channels_is_closed_after_a_while() -> None:
     one = session()
     for second in range(0, 600, 25):
-        assert one.receive(frame("phoenix", "heartbeat"), NOW + second)
+        assert receive(one, frame("phoenix", "heartbeat"), NOW + second)
     assert one.tick(NOW + 600) == [Close(1000)]
 
 
@@ -111,7 +117,7 @@ def test_a_newer_join_supersedes_the_older_and_says_so_only_to_2_0_0() -> None:
             if vsn is Vsn.V2
             else json.dumps({"topic": "realtime:room", "event": "phx_join", "payload": {"config": {}}, "ref": "2"})
         )
-        leave, effect = one.receive(text, NOW)
+        leave, effect = receive(one, text, NOW)
         assert leave == Leave(first)
         assert isinstance(effect, Join)
         second = Channel("realtime:room", "2", "t", token(), False, False, False, "key")
@@ -123,8 +129,8 @@ def test_a_newer_join_supersedes_the_older_and_says_so_only_to_2_0_0() -> None:
 def test_leaving_with_an_old_join_ref_is_ignored() -> None:
     one = session()
     channel = join(one)
-    assert one.receive(frame("realtime:room", "phx_leave", join_ref="99"), NOW) == []
-    effects = one.receive(frame("realtime:room", "phx_leave", ref="5"), NOW)
+    assert receive(one, frame("realtime:room", "phx_leave", join_ref="99"), NOW) == []
+    effects = receive(one, frame("realtime:room", "phx_leave", ref="5"), NOW)
     assert [f[3] for f in sent(effects)] == ["phx_reply", "phx_close"]
     assert effects[-1] == Leave(channel)
 
@@ -133,13 +139,13 @@ def test_leaving_with_an_old_join_ref_is_ignored() -> None:
 def test_tokens_that_change_nothing_are_ignored(value: object) -> None:
     one = session()
     join(one)
-    assert one.receive(frame("realtime:room", "access_token", {"access_token": value}), NOW) == []
+    assert receive(one, frame("realtime:room", "access_token", {"access_token": value}), NOW) == []
 
 
 def test_a_new_token_is_checked() -> None:
     one = session()
     channel = join(one)
-    effects = one.receive(frame("realtime:room", "access_token", {"access_token": ""}), NOW)
+    effects = receive(one, frame("realtime:room", "access_token", {"access_token": ""}), NOW)
     assert effects == [Refresh(channel, "")]
 
 
@@ -148,8 +154,8 @@ def test_oversize_broadcasts_are_silent_or_refused_with_ack() -> None:
     big = {"type": "broadcast", "event": "e", "payload": {"v": "é" * 150}}
     join(one)
     join(one, "realtime:acked", "2", ack=True)
-    assert one.receive(frame("realtime:room", "broadcast", big), NOW) == []
-    (refusal,) = sent(one.receive(frame("realtime:acked", "broadcast", big), NOW))
+    assert receive(one, frame("realtime:room", "broadcast", big), NOW) == []
+    (refusal,) = sent(receive(one, frame("realtime:acked", "broadcast", big), NOW))
     assert refusal[4] == {"status": "error", "response": "payload_size_exceeded"}
 
 
@@ -158,12 +164,12 @@ def test_presence_calls_are_limited_within_their_window() -> None:
     channel = join(one)
     track = frame("realtime:room", "presence", {"event": "track", "payload": {"n": 1}})
     for _ in range(5):
-        assert one.receive(track, NOW) == [Track(channel, {"n": 1}, "1")]
-    effects = one.receive(track, NOW + 31)
+        assert receive(one, track, NOW) == [Track(channel, {"n": 1}, "1")]
+    effects = receive(one, track, NOW + 31)
     assert effects == [Track(channel, {"n": 1}, "1")]
     for _ in range(4):
-        one.receive(track, NOW + 31)
-    assert [f[3] for f in sent(one.receive(track, NOW + 32))] == ["system", "phx_close"]
+        receive(one, track, NOW + 31)
+    assert [f[3] for f in sent(receive(one, track, NOW + 32))] == ["system", "phx_close"]
 
 
 def test_failing_a_channel_makes_clients_rejoin() -> None:
@@ -172,7 +178,7 @@ def test_failing_a_channel_makes_clients_rejoin() -> None:
     effects = one.fail(channel, NOW)
     assert sent(effects) == [["1", "1", "realtime:room", "phx_error", {}]]
     assert effects[-1] == Leave(channel)
-    assert sent(one.receive(frame("realtime:room", "broadcast", {}), NOW))[0][4]["response"] == {
+    assert sent(receive(one, frame("realtime:room", "broadcast", {}), NOW))[0][4]["response"] == {
         "reason": "unmatched topic"
     }
 
@@ -199,10 +205,48 @@ def test_any_conversation_keeps_the_session_consistent(conversation: list[tuple[
     one = session(limits=replace(LIMITS, refusal_delay_s=0))
     join(one, "realtime:a")
     for topic, event, payload in conversation:
-        for effect in one.receive(frame(topic, event, payload), NOW):
+        for effect in receive(one, frame(topic, event, payload), NOW):
             match effect:
                 case Publish(channel) | Refresh(channel) | Track(channel):
                     assert one.channels[channel.topic] is channel
                 case Leave(channel):
                     assert one.channels.get(channel.topic) is not channel
     assert one.deadline() > NOW
+
+
+def test_joins_under_way_count_as_channels() -> None:
+    one = session(limits=replace(LIMITS, channels_per_socket=2, refusal_delay_s=0))
+    for number in range(2):
+        assert isinstance(receive(one, frame(f"realtime:{number}", "phx_join"), NOW)[-1], Join)
+    refused = sent(receive(one, frame("realtime:more", "phx_join"), NOW))
+    assert refused[0][4]["response"]["reason"] == "ChannelRateLimitReached: Too many channels"
+
+
+def test_a_join_asks_for_a_bounded_number_of_bindings() -> None:
+    one = session(limits=replace(LIMITS, bindings_per_channel=3, refusal_delay_s=0))
+    bindings = [{"event": "*", "schema": "public", "table": "t"}] * 4
+    payload = {"config": {"postgres_changes": bindings}}
+    refused = sent(receive(one, frame("realtime:a", "phx_join", payload), NOW))
+    assert refused[0][4]["response"]["reason"] == "InvalidJoinPayload: postgres_changes holds more than 3"
+    payload["config"]["postgres_changes"].pop()
+    assert isinstance(receive(one, frame("realtime:a", "phx_join", payload), NOW)[-1], Join)
+
+
+def test_refusals_that_wait_are_bounded() -> None:
+    one = session(limits=replace(LIMITS, channels_per_socket=3))
+    for _ in range(3):
+        assert receive(one, frame("realtime:", "phx_join"), NOW) == []
+    assert receive(one, frame("realtime:", "phx_join"), NOW) == [Close(1000)]
+
+
+def test_a_token_that_ends_while_its_successor_is_verified_closes_nothing() -> None:
+    one = session()
+    channel = join(one, expires_at=NOW + 10)
+    assert receive(one, frame(channel.topic, "access_token", {"access_token": "a.b.c"}), NOW + 9) == [
+        Refresh(channel, "a.b.c")
+    ]
+    assert one.tick(NOW + 11) == []
+    assert one.deadline() > NOW + 11
+    one.refreshed(channel, "a.b.c", token(NOW + 20))
+    assert one.deadline() == NOW + 20
+    assert sent(one.tick(NOW + 20))[-1][3] == "phx_close"
