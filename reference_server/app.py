@@ -6,6 +6,7 @@ import asyncpg
 from fastapi import FastAPI
 
 from reference_server.api import articles, events, health, internal, legacy_websocket, processes
+from reference_server.api.cors import ApiCors
 from reference_server.api.legacy_run import RunTools
 from reference_server.api.legacy_runs import LegacyGenerations
 from reference_server.api.metrics import Metrics
@@ -20,7 +21,6 @@ from reference_server.generation.writer import ContentWriter
 from reference_server.parts import Parts
 from reference_server.realtime.bindings import parse_bindings
 from reference_server.realtime.feed import ChangeFeed
-from reference_server.realtime.limits import Limits
 from reference_server.realtime.policies import ChannelPolicies
 from reference_server.realtime.router import realtime_routes
 from reference_server.realtime.service import RealtimeService
@@ -47,7 +47,10 @@ def build_app(parts: Parts) -> FastAPI:
         metrics=parts.metrics,
         deadline_s=parts.settings.request_deadline_seconds,
         max_bytes=parts.settings.request_max_bytes,
+        broadcast_bytes=parts.settings.realtime_max_frame_bytes,
     )
+    if parts.settings.allowed_origins:
+        app.add_middleware(ApiCors, origins=parts.settings.allowed_origins)
     app.include_router(health.router)
     if Role.API in parts.roles:
         for router in (processes.router, events.router, articles.router, internal.router, legacy_websocket.router):
@@ -64,7 +67,7 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
     writer = _writer(settings)
     realtime = None
     if Role.REALTIME in roles:
-        limits = Limits(users=settings.realtime_max_users)
+        limits = settings.realtime_limits
         realtime = RealtimeService(
             verifier=verifier,
             feed=ChangeFeed(settings.dsn),

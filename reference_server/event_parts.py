@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from reference_server.realtime import refusals
 from reference_server.realtime.service import RealtimeService
 from reference_server.replication.stream import StreamLost
 from reference_server.store.schema import Schema, read_schema
@@ -48,16 +49,22 @@ class EventParts:
         self._problem: str | None = None
         self._turn = asyncio.Lock()
         self._follower: asyncio.Task[None] | None = None
+        self._tell_realtime()
 
     async def start(self) -> None:
         """Start what the schema allows; raises what keeps a part from starting. Then follow the schema."""
-        await self._fit()
+        async with self._turn:
+            await self._fit()
         self._follower = asyncio.create_task(self._follow(), name="schema-follower")
 
     async def refresh(self) -> None:
         """Look at the schema now, and start or stop parts accordingly."""
-        self.schema = await read_schema(self._pool)
-        await self._fit()
+        async with self._turn:  # or an older answer could overtake a newer one
+            before, self.schema = self.schema, await read_schema(self._pool)
+            if self.schema != before:
+                log.info("the schema has changed", migrated=self.schema.migrated)
+            self._tell_realtime()
+            await self._fit()
 
     async def stop_worker(self) -> None:
         """Claim nothing more and give back what is not finished."""
@@ -100,34 +107,37 @@ class EventParts:
         while True:
             await asyncio.sleep(self._poll_s)
             try:
-                before, self.schema = self.schema, await read_schema(self._pool)
-                if self.schema != before:
-                    log.info("the schema has changed", migrated=self.schema.migrated)
-                await self._fit()
+                await self.refresh()
                 self._problem = None
             except DATABASE_TROUBLE as error:
                 self._problem = f"{type(error).__name__}: {error}"
                 log.warning("the schema could not be followed", cause=self._problem)
+            except Exception as error:
+                self._problem = f"{type(error).__name__}: {error}"
+                log.exception("the schema could not be followed")
+
+    def _tell_realtime(self) -> None:
+        if self.realtime is not None:
+            self.realtime.no_changes = None if self.schema.migrated else refusals.NOT_MIGRATED
 
     async def _fit(self) -> None:
-        async with self._turn:
-            if not self.schema.migrated:
-                await self._stop_worker()
-                return
-            if self.realtime is not None and not self._realtime_runs:
-                await self.realtime.start(self._start_deadline_s)
-                self._realtime_runs = True
-            if self.worker is not None and self.worker.failed:
-                await self._stop_worker()
-            if self._make_worker is not None and self.worker is None:
-                worker = self._make_worker()
-                try:
-                    async with asyncio.timeout(self._start_deadline_s):
-                        await worker.start()
-                except BaseException:
-                    await worker.stop()
-                    raise
-                self.worker = worker
+        if not self.schema.migrated:
+            await self._stop_worker()
+            return
+        if self.realtime is not None and not self._realtime_runs:
+            await self.realtime.start(self._start_deadline_s)
+            self._realtime_runs = True
+        if self.worker is not None and self.worker.failed:
+            await self._stop_worker()
+        if self._make_worker is not None and self.worker is None:
+            worker = self._make_worker()
+            try:
+                async with asyncio.timeout(self._start_deadline_s):
+                    await worker.start()
+            except BaseException:
+                await worker.stop()
+                raise
+            self.worker = worker
 
     async def _stop_worker(self) -> None:
         if self.worker is not None:

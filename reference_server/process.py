@@ -18,7 +18,7 @@ from reference_server.errors import StartRefused
 from reference_server.event_parts import DATABASE_TROUBLE
 from reference_server.log import redacted
 from reference_server.parts import Parts
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.router import uvicorn_options
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema
@@ -93,9 +93,7 @@ class ServerProcess:
     async def _serve(self, parts: Parts, listener: socket.socket) -> None:
         config = uvicorn.Config(
             build_app(parts),
-            ws="websockets-sansio",
-            ws_max_size=Limits().frame_bytes,
-            ws_per_message_deflate=False,
+            **uvicorn_options(self.settings.realtime_limits),
             loop="none",
             lifespan="off",
             log_config=None,

@@ -5,6 +5,7 @@ A wrong value is refused at start with one instruction for each variable.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -12,10 +13,16 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reference_server.realtime.limits import Limits
 from toolkit.contract.prompts import PROMPT_TIMEOUT_MINUTES
 from toolkit.contract.requests import Transport
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=100_000)]
+Rate = Annotated[float, Field(gt=0, le=1_000_000)]
+Bytes = Annotated[int, Field(ge=1024, le=67_108_864)]
+_LIMITS = Limits()
+_ORIGIN = re.compile(r"https?://[^\s/?#@,]+")
 
 
 class Role(StrEnum):
@@ -65,7 +72,19 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: Seconds = 8.0
     schema_poll_seconds: Seconds = 2.0
 
-    realtime_max_users: int = Field(200, ge=1, le=100_000)
+    # Each bounds one server process; the defaults are Supabase's documented ones, see realtime/limits.py.
+    realtime_max_users: Count = _LIMITS.users
+    realtime_max_channels_per_socket: Count = _LIMITS.channels_per_socket
+    realtime_max_bindings_per_channel: Count = _LIMITS.bindings_per_channel
+    realtime_max_joins_per_second: Rate = _LIMITS.joins_per_second
+    realtime_max_events_per_second: Rate = _LIMITS.events_per_second
+    realtime_max_presence_calls: Count = _LIMITS.presence_calls
+    realtime_max_broadcast_bytes: Bytes = _LIMITS.broadcast_bytes
+    realtime_max_frame_bytes: Bytes = _LIMITS.frame_bytes
+    realtime_max_queue_frames: Count = _LIMITS.queue_frames
+    realtime_max_queue_bytes: Bytes = _LIMITS.queue_bytes
+
+    cors_origins: str = Field("", description="Comma list of origins whose pages may call the API; * for any.")
 
     legacy_heartbeat_seconds: Seconds = 30.0
     legacy_idle_seconds: Seconds = 600.0
@@ -86,6 +105,16 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must be an http:// or https:// address")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; use scheme and host, for example https://app.example.com , or *"
+                )
         return value
 
     @field_validator("log_level")
@@ -128,9 +157,24 @@ class Settings(BaseSettings):
         return None if self.supabase_jwt_secret is None else self.supabase_jwt_secret.get_secret_value()
 
     @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may call the API; empty for none."""
+        return _listed(self.cors_origins)
+
+    @property
+    def realtime_limits(self) -> Limits:
+        prefix = "realtime_max_"
+        names = [name for name in type(self).model_fields if name.startswith(prefix)]
+        return Limits(**{name.removeprefix(prefix): getattr(self, name) for name in names})
+
+    @property
     def heartbeat_seconds(self) -> float:
         """A third of the lease unless TASK_HEARTBEAT_SECONDS says otherwise."""
         return self.task_lease_seconds / 3 if self.task_heartbeat_seconds is None else self.task_heartbeat_seconds
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def load_settings(values: Mapping[str, Any] | None = None) -> Settings:
@@ -143,7 +187,7 @@ def load_settings(values: Mapping[str, Any] | None = None) -> Settings:
 
 def parse_roles(text: str) -> frozenset[Role]:
     """Roles of a comma list such as `api,worker`; `all` is every role. Raises SettingsRefused."""
-    names = {name.strip() for name in text.split(",") if name.strip()}
+    names = set(_listed(text))
     if "all" in names:
         return frozenset(Role)
     unknown = names - {role.value for role in Role}

@@ -16,17 +16,24 @@ from reference_server.errors import DeadlineExceeded, PayloadTooLarge
 
 log = structlog.get_logger(__name__)
 
+BROADCAST_PATHS = ("/realtime/v1/api/broadcast", "/api/broadcast")
+CLIENT_GONE = 499  # for log and metrics; nobody is there to be answered
+
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
 class RequestMiddleware:
     """Pure ASGI. Requires `request_id` nowhere: it sets `scope["state"]["request_id"]` for everybody."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, deadline_s: float, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, deadline_s: float, max_bytes: int, broadcast_bytes: int
+    ) -> None:
+        """`max_bytes` bounds the body of a request, `broadcast_bytes` that of one to Realtime's broadcast API."""
         self.app = app
         self.metrics = metrics
         self.deadline_s = deadline_s
         self.max_bytes = max_bytes
+        self.broadcast_bytes = broadcast_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -56,6 +63,9 @@ class RequestMiddleware:
             try:
                 async with asyncio.timeout(self.deadline_s) as deadline:
                     body = await self._body(scope, receive)
+                    if body is None:
+                        status = CLIENT_GONE
+                        return
                     await self.app(scope, _replay(body, receive), send_with_id)
             except TimeoutError:
                 if not deadline.expired():
@@ -74,22 +84,28 @@ class RequestMiddleware:
             self.metrics.observe_request(scope["method"], template, status, seconds)
             log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body, so that its size is known before anything is done with it."""
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, so that its size is known before anything is done with it.
+
+        None when the client left before it had sent everything: half a request is none.
+        """
+        broadcast = scope["path"].startswith(BROADCAST_PATHS)
+        most, setting = (
+            (self.broadcast_bytes, "REALTIME_MAX_FRAME_BYTES") if broadcast else (self.max_bytes, "REQUEST_MAX_BYTES")
+        )
         too_large = PayloadTooLarge(
-            f"the request body is larger than {self.max_bytes} bytes",
-            remedy=f"Send at most {self.max_bytes} bytes (REQUEST_MAX_BYTES).",
+            f"the request body is larger than {most} bytes", remedy=f"Send at most {most} bytes ({setting})."
         )
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self.max_bytes:
+            if name == b"content-length" and value.isdigit() and int(value) > most:
                 raise too_large
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return bytes(body)
+                return None
             body += message.get("body", b"")
-            if len(body) > self.max_bytes:
+            if len(body) > most:
                 raise too_large
             if not message.get("more_body", False):
                 return bytes(body)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reference_server.realtime.limits import Limits
 from reference_server.settings import Role, SettingsRefused, load_settings, parse_roles
 
 GOOD = {"database_url": "postgresql://u:p@h:1/d", "supabase_jwt_secret": "hunter2"}
@@ -43,6 +46,12 @@ def test_variables_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch
         ({"task_lease_seconds": 0}, "TASK_LEASE_SECONDS: "),
         ({"worker_concurrency": "many"}, "WORKER_CONCURRENCY: "),
         ({"writer_failure_rate": 1.5}, "WRITER_FAILURE_RATE: "),
+        (
+            {"cors_origins": "https://a.example, app.example.com/x"},
+            "CORS_ORIGINS: 'app.example.com/x' is not an origin",
+        ),
+        ({"realtime_max_joins_per_second": 0}, "REALTIME_MAX_JOINS_PER_SECOND: "),
+        ({"realtime_max_frame_bytes": 1}, "REALTIME_MAX_FRAME_BYTES: "),
         ({"log_level": "loud"}, "LOG_LEVEL: must be one of"),
         ({"openai_base_url": "http://h"}, "OPENAI_BASE_URL: the LLM writer needs OPENAI_BASE_URL and OPENAI_MODEL"),
     ],
@@ -65,3 +74,17 @@ def test_roles() -> None:
     for wrong in ("", ",", "api,boss"):
         with pytest.raises(SettingsRefused, match="is not a role"):
             parse_roles(wrong)
+
+
+def test_limits_of_realtime_are_settings() -> None:
+    assert load_settings(GOOD).realtime_limits == Limits()
+    changed = load_settings(GOOD | {"realtime_max_users": 7, "realtime_max_events_per_second": 2.5})
+    assert changed.realtime_limits == replace(Limits(), users=7, events_per_second=2.5)
+
+
+def test_origins_are_a_comma_list() -> None:
+    assert load_settings(GOOD).allowed_origins == ()
+    assert load_settings(GOOD | {"cors_origins": " https://a.example ,http://localhost:1,"}).allowed_origins == (
+        "https://a.example",
+        "http://localhost:1",
+    )

@@ -13,6 +13,7 @@ class Gated:
     def __init__(self, most_items: int = 100, most_bytes: int = 10_000) -> None:
         self.gate = asyncio.Event()
         self.done: list[tuple[str, int]] = []
+        self.last = asyncio.Event()
         self.lanes = Lanes(self.begin, most_items=most_items, most_bytes=most_bytes)
 
     def begin(self, item: tuple[str, int]) -> Work | None:
@@ -24,6 +25,8 @@ class Gated:
     async def _slowly(self, item: tuple[str, int]) -> None:
         await self.gate.wait()
         self.done.append(item)
+        if item[1] == 2:
+            self.last.set()
 
     async def put(self, lane: str, number: int, size: int = 1) -> None:
         await self.lanes.put(lane, (lane, number), size)
@@ -37,8 +40,7 @@ async def test_a_lane_keeps_its_order_and_holds_no_other_up() -> None:
     assert gated.done == [("quick", 0), ("quick", 1), ("quick", 2)]
     gated.gate.set()
     async with asyncio.timeout(5):
-        while len(gated.done) < 6:
-            await asyncio.sleep(0)
+        await gated.last.wait()
     assert gated.done[3:] == [("slow", 0), ("slow", 1), ("slow", 2)]
 
 
