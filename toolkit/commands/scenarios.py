@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -154,7 +155,7 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
                 say(f"{scenario.scenario}: {results[-1].verdict.upper()}")
     if len(results) == 1:
         only = results[0]
-        return replace(only.report, links=(Link("Run folder", str(only.folder)),))
+        return replace(only.report, links=(Link("Page of the run", str(only.folder / "report.html")),))
     return _merged([result.report for result in results], begun, [(r.scenario.scenario, r.folder) for r in results])
 
 
@@ -182,9 +183,14 @@ def _merged(reports: list[Report], begun: datetime, folders: list[tuple[str, Pat
         measurements=tuple(measurements),
         timelines=tuple(timelines),
         distributions=tuple(distributions),
-        links=tuple(Link(name, str(folder)) for name, folder in folders),
+        links=tuple(Link(name, str(folder / "report.html")) for name, folder in folders),
         notes=tuple(note for report in reports for note in report.notes),
     )
+
+
+def _beside(links: tuple[Link, ...], folder: Path) -> tuple[Link, ...]:
+    """The links of a report on stdout start where the command was given; those of a page, where the page lies."""
+    return tuple(replace(link, href=os.path.relpath(link.href, folder)) for link in links)
 
 
 def _show(report: Report, options: dict[str, Any]) -> None:
@@ -192,7 +198,7 @@ def _show(report: Report, options: dict[str, Any]) -> None:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(render(report))
+                path.write_text(render(replace(report, links=_beside(report.links, path.parent))))
             except OSError as error:
                 raise UsageError(f"{path} cannot be written: {error.strerror}.", "Give another file.") from error
     if options["as_data"]:

@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolkit.report import pictures
+from toolkit.report.evidence import evidence, file_in
 from toolkit.report.model import Distribution, Report, Timeline, Verdict, groups
 
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
@@ -36,6 +37,8 @@ def render(report: Report) -> str:
         marks=MARKS,
         counts={verdict: report.count(verdict) for verdict in Verdict},
         seconds=(report.finished_at - report.started_at).total_seconds(),
+        evidence=evidence,
+        file_in=file_in,
         timeline=_timeline,
         distribution=_distribution,
     )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from toolkit.report.evidence import evidence
 from toolkit.report.model import Check, Measurement, Report, Verdict, groups
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
 
 
-def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
-    """Plain text, or with ANSI colours when `colour`."""
+NARROWEST, WIDEST = 60, 140
+
+
+def render(report: Report, *, width: int | None = None, colour: bool = False) -> str:
+    """Plain text, or with ANSI colours when `colour`; `width` in columns, by default what the terminal has."""
+    if width is None:
+        width = min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
     out = io.StringIO()
     console = Console(
         file=out,
@@ -36,9 +44,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
             _check(console, check)
     if report.criteria:
         console.print()
-        console.print(Text("Criteria", style="bold"))
-        for check in report.criteria:
-            _check(console, check, always_detail=True)
+        _criteria(console, report.criteria)
     for table in report.tables:
         console.print()
         _table(console, f"{table.group}: {table.title}" if table.group else table.title, table.columns, table.rows)
@@ -51,7 +57,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
         console.print()
         for link in report.links:
             console.print(Text(f"{link.title}: {link.href}"), soft_wrap=True)
-    return out.getvalue()
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
 def _headline(console: Console, report: Report) -> None:
@@ -62,26 +68,48 @@ def _headline(console: Console, report: Report) -> None:
     console.print(Text(f"  {counts or 'nothing was checked'} · {seconds:.1f} s · {report.target}", style="dim"))
 
 
-def _check(console: Console, check: Check, *, always_detail: bool = False) -> None:
+def _check(console: Console, check: Check) -> None:
     mark, style = _MARKS[check.verdict]
-    line = Text("  ")
-    line.append(f"{mark} ", style=style)
-    line.append(check.title)
-    line.append(f"  [{check.id}]", style="dim")
+    line = RichTable.grid(padding=(0, 1))
+    line.add_row(Text(f"  {mark}", style=style), Text.assemble(check.title, "  ", (f"[{check.id}]", "dim")))
     console.print(line)
-    if check.verdict is Verdict.PASS and not always_detail:
+    if check.verdict is Verdict.PASS:
         return
     if check.detail:
-        console.print(Text(f"      {check.detail}"))
+        console.print(Padding(Text(check.detail), (0, 0, 0, 6)))
     for witness in check.witness:
-        console.print(Text(f"      | {witness}", style="dim"))
-    if check.remedy and check.verdict is not Verdict.PASS:
-        console.print(Text(f"      → {check.remedy}"))
+        _marked(console, "|", Text(witness, style="dim"))
+    if check.remedy:
+        _marked(console, "→", Text(check.remedy))
+
+
+def _marked(console: Console, mark: str, text: Text) -> None:
+    """A paragraph that hangs below its own first character, not below the mark."""
+    line = RichTable.grid(padding=(0, 1))
+    line.add_row(Text(f"      {mark}", style="dim"), text)
+    console.print(line)
+
+
+def _criteria(console: Console, criteria: tuple[Check, ...]) -> None:
+    console.print(Text("Criteria", style="bold"))
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("criterion", ratio=2)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("evidence", ratio=4)
+    for number, check in enumerate(criteria, start=1):
+        mark, style = _MARKS[check.verdict]
+        # Where it is written is in the page: paths folded into a narrow column can neither be read nor copied.
+        parts = [Text(fact, overflow="fold") for fact in evidence(check).facts]
+        if check.remedy and check.verdict is not Verdict.PASS:
+            parts.append(Text(f"→ {check.remedy}"))
+        table.add_row(str(number), Text(check.title), Text(f"{mark} {check.verdict}", style=style), Group(*parts))
+    console.print(table)
 
 
 def _table(console: Console, title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
     console.print(Text(title, style="bold"))
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(Text(column))
     for row in rows:

@@ -13,6 +13,10 @@ LEFT = 210
 RIGHT = 20
 LANE = 26
 CURVE = 80
+# Labels above the picture: the height of a row, how many rows at most, and the width of a character at 10 px.
+LABEL = 12
+LABEL_ROWS = 6
+CHARACTER = 5.6
 TONES = {"plain": "#5b6b7f", "good": "#1f8a4c", "warn": "#d98e04", "bad": "#d3212d"}
 # Beyond this a page grows heavy and a lane turns into a bar anyway.
 MAX_TICKS = 600
@@ -25,17 +29,19 @@ def timeline(picture: Timeline) -> str:
     def x(at: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * min(max(at, 0.0), end) / end
 
-    top = 22
+    rows = _label_rows([(x(band.start), band.label) for band in picture.bands])
+    top = 10 + LABEL * (max((row for row in rows if row is not None), default=0) + 1)
     curves = len(picture.curves) * CURVE
     bottom = top + curves + len(picture.lanes) * LANE
     parts = [_open(bottom + 28, picture.title)]
-    for band in picture.bands:
+    for band, row in zip(picture.bands, rows, strict=True):
         left, right = x(band.start), max(x(band.end), x(band.start) + 2)
         parts.append(
             f"<g><title>{_text(band.label)} ({band.start:.2f}–{band.end:.2f} s)</title>"
             f'<rect x="{left:.1f}" y="{top - 8}" width="{right - left:.1f}" height="{bottom - top + 8}" '
-            f'fill="{TONES[band.tone]}" opacity="0.18"/>'
-            f'<text x="{left:.1f}" y="12" class="small">{_text(band.label)}</text></g>'
+            f'fill="{TONES[band.tone]}" fill-opacity="0.18" stroke="{TONES[band.tone]}" stroke-opacity="0.6"/>'
+            + ("" if row is None else _label(left, 10 + LABEL * row, band.label))
+            + "</g>"
         )
     for number, curve in enumerate(picture.curves):
         parts.append(_curve(curve, top + number * CURVE, x))
@@ -47,6 +53,30 @@ def timeline(picture: Timeline) -> str:
             f'<text x="{x(at):.1f}" y="{bottom + 18}" text-anchor="middle" class="small">{at:g} s</text>'
         )
     return "".join([*parts, "</svg>"])
+
+
+def _label_rows(labels: Sequence[tuple[float, str]]) -> list[int | None]:
+    """The row of each label, so that none covers another; None where there is no room (it shows on hover)."""
+    ends = [-math.inf] * LABEL_ROWS
+    placed: list[int | None] = [None] * len(labels)
+    for number, (begin, label) in sorted(enumerate(labels), key=lambda item: item[1][0]):
+        left, right = _span(begin, label)
+        row = next((row for row, end in enumerate(ends) if end < left), None)
+        if row is not None:
+            ends[row] = right
+            placed[number] = row
+    return placed
+
+
+def _span(left: float, label: str) -> tuple[float, float]:
+    """Where a label lies: from its band's beginning on, or up to the picture's edge."""
+    wide = len(label) * CHARACTER + 4
+    left = min(left, max(0.0, WIDTH - wide))
+    return left, left + wide
+
+
+def _label(left: float, y: float, label: str) -> str:
+    return f'<text x="{_span(left, label)[0]:.1f}" y="{y}" class="small">{_text(label)}</text>'
 
 
 def distribution(picture: Distribution) -> str:
@@ -62,7 +92,7 @@ def distribution(picture: Distribution) -> str:
         bins[min(int(place * len(bins)), len(bins) - 1)] += 1
     height, base, left = 120, 140, 40
     span = (WIDTH - left - RIGHT) / len(bins)
-    parts = [_open(base + 42, picture.title)]
+    parts = [_open(base + 56, picture.title)]
     for number, count in enumerate(bins):
         if count:
             tall = max(2.0, height * count / max(bins))
@@ -72,6 +102,11 @@ def distribution(picture: Distribution) -> str:
                 f'height="{tall:.1f}" fill="#3b74b9">'
                 f"<title>{count} × from {start:.3g} {_text(picture.unit)}</title></rect>"
             )
+    for edge, value, side in ((left, floor, "start"), (WIDTH - RIGHT, samples[-1], "end")):
+        parts.append(
+            f'<text x="{edge}" y="{base + 50}" text-anchor="{side}" class="small">'
+            f"{value:.3g} {_text(picture.unit)}</text>"
+        )
     for row, (name, share) in enumerate((("p50", 0.50), ("p95", 0.95), ("p99", 0.99))):
         value = percentile(samples, share)
         at = left + (WIDTH - left - RIGHT) * (math.log10(max(value, floor)) - low) / (high - low)

@@ -13,7 +13,11 @@ def timeline(facts: Facts, *, title: str, group: str = "") -> Timeline:
     """Times are seconds from the run's first record; the database lane uses the rows' own times."""
     start = wall(facts.records[0]) if facts.records else 0.0
     end = facts.seconds(facts.records[-1]) if facts.records else 0.0
-    lanes = [lane for process in facts.processes[:MAX_PROCESSES] for lane in _lanes(facts, process, start)]
+    lanes = [
+        lane
+        for process in sorted(facts.processes, key=lambda p: p.name)[:MAX_PROCESSES]
+        for lane in _lanes(facts, process, start)
+    ]
     bands = tuple(
         Band(
             facts.seconds(fault.begun),
@@ -68,5 +72,9 @@ def _lanes(facts: Facts, process: ProcessFacts, start: float) -> list[Lane]:
         label = f"{record.seq or ''} {event_type(record)}".strip()
         tone: Tone = "bad" if wrong else "warn" if record.via == "backfill" else "good"
         arrivals.setdefault(record.via or "live", []).append(Tick(facts.seconds(record), label, tone))
-    lanes += [Lane(f"{process.name} · {via}", tuple(ticks)) for via, ticks in arrivals.items()]
+    lanes += [
+        Lane(f"{process.name} · {via}", tuple(arrivals[via]))
+        for via in ("live", "backfill", "socket")
+        if via in arrivals
+    ]
     return lanes

@@ -86,7 +86,10 @@ def _notes(scenario: Scenario, facts: Facts, records: int, group: str) -> list[s
 
 
 def _named(check: Check, ruling: Ruling, name: str) -> Check:
-    title = f"{ruling.point}: {check.title}" if ruling.point else check.title
+    title = check.title
+    if ruling.point:
+        # A point may be worded as the judge is: then it is not said twice.
+        title = ruling.point if ruling.point.endswith(check.title) else f"{ruling.point}: {check.title}"
     return Check(
         f"{check.id}:{name}", f"{title} ({name})", check.verdict, check.detail, check.remedy, check.group, check.witness
     )

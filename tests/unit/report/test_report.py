@@ -75,7 +75,8 @@ def sample() -> Report:
 
 @pytest.mark.parametrize(
     ("name", "render"),
-    [("report.txt", as_terminal.render), ("report.json", as_json.render), ("report.html", as_html.render),
+    [("report.txt", lambda report: as_terminal.render(report, width=100)),
+     ("report.json", as_json.render), ("report.html", as_html.render),
      ("report.xml", as_junit.render)],
 )  # fmt: skip
 def test_golden(name, render):
