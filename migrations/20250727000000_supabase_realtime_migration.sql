@@ -94,7 +94,7 @@ create index idx_task_dependencies_dependent on public.task_dependencies (depend
 
 -- 2. The event log -----------------------------------------------------------------------------
 
--- The one place where an event comes into being. The counter's row lock is held until the
+-- This function and the next one are where events come into being. The counter's row lock is held until the
 -- transaction ends, so the next number is given out only after this one's commit record is written:
 -- sequence order is commit order.
 create function public.append_process_event(
@@ -117,6 +117,31 @@ begin
     coalesce(p_event_category, 'system'), coalesce(p_event_source, 'backend'), clock_timestamp(), clock_timestamp())
   returning * into appended;
   return appended;
+end
+$$;
+
+-- Several events at once, [{"type", "data", "category"}, …] in this order: their numbers are taken in
+-- one go, under the same row lock. The category is process_state when not given.
+create function public.append_process_events(p_process_id uuid, p_events jsonb, p_event_source text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  number constant integer := jsonb_array_length(p_events);
+  last_one integer;
+begin
+  if number = 0 then
+    return;
+  end if;
+  insert into public.process_event_counters as c (process_id, last_sequence)
+  values (p_process_id, number)
+  on conflict (process_id) do update set last_sequence = c.last_sequence + number
+  returning last_sequence into last_one;
+
+  insert into public.process_events (
+    process_id, event_type, event_data, event_sequence, event_category, event_source, created_at, published_at)
+  select p_process_id, e.value ->> 'type', coalesce(e.value -> 'data', '{}'::jsonb), last_one - number + e.position::integer,
+         coalesce(e.value ->> 'category', 'process_state'), p_event_source, clock_timestamp(), clock_timestamp()
+  from jsonb_array_elements(p_events) with ordinality e (value, position)
+  order by e.position;
 end
 $$;
 
@@ -203,6 +228,7 @@ create function public.publish_process_event() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
   data jsonb;
+  happened jsonb := '[]';
 begin
   data := jsonb_build_object(
     'process_id', new.id,
@@ -223,35 +249,31 @@ begin
   end if;
 
   if new.status is distinct from old.status then
-    perform public.append_process_event(new.id, 'status_changed', data || jsonb_build_object(
+    happened := happened || jsonb_build_object('type', 'status_changed', 'data', data || jsonb_build_object(
       'error_message', left(new.error_message, 1000),
-      'changes', jsonb_build_object('status', jsonb_build_array(old.status, new.status))),
-      'process_state', 'database_trigger');
+      'changes', jsonb_build_object('status', jsonb_build_array(old.status, new.status))));
   end if;
   if new.current_step_name is distinct from old.current_step_name then
-    perform public.append_process_event(new.id, 'step_changed', data || jsonb_build_object(
-      'changes', jsonb_build_object('current_step', jsonb_build_array(old.current_step_name, new.current_step_name))),
-      'process_state', 'database_trigger');
+    happened := happened || jsonb_build_object('type', 'step_changed', 'data', data || jsonb_build_object(
+      'changes', jsonb_build_object('current_step', jsonb_build_array(old.current_step_name, new.current_step_name))));
   end if;
   if new.progress_percentage is distinct from old.progress_percentage then
-    perform public.append_process_event(new.id, 'progress_updated', data || jsonb_build_object(
-      'changes', jsonb_build_object('progress', jsonb_build_array(old.progress_percentage, new.progress_percentage))),
-      'process_state', 'database_trigger');
+    happened := happened || jsonb_build_object('type', 'progress_updated', 'data', data || jsonb_build_object(
+      'changes', jsonb_build_object('progress', jsonb_build_array(old.progress_percentage, new.progress_percentage))));
   end if;
   if new.is_waiting_for_input is distinct from old.is_waiting_for_input then
-    perform public.append_process_event(
-      new.id, case when new.is_waiting_for_input then 'input_required' else 'input_resolved' end,
-      data || jsonb_build_object('changes', jsonb_build_object(
-        'is_waiting_for_input', jsonb_build_array(old.is_waiting_for_input, new.is_waiting_for_input))),
-      'process_state', 'database_trigger');
+    happened := happened || jsonb_build_object(
+      'type', case when new.is_waiting_for_input then 'input_required' else 'input_resolved' end,
+      'data', data || jsonb_build_object('changes', jsonb_build_object(
+        'is_waiting_for_input', jsonb_build_array(old.is_waiting_for_input, new.is_waiting_for_input))));
   end if;
   if (new.article_id, new.image_mode, new.input_type) is distinct from (old.article_id, old.image_mode, old.input_type)
      and new.is_waiting_for_input is not distinct from old.is_waiting_for_input then
-    perform public.append_process_event(new.id, 'process_updated', data || jsonb_build_object(
+    happened := happened || jsonb_build_object('type', 'process_updated', 'data', data || jsonb_build_object(
       'article_id', new.article_id, 'image_mode', new.image_mode,
-      'changes', jsonb_build_object('article_id', jsonb_build_array(old.article_id, new.article_id))),
-      'process_state', 'database_trigger');
+      'changes', jsonb_build_object('article_id', jsonb_build_array(old.article_id, new.article_id))));
   end if;
+  perform public.append_process_events(new.id, happened, 'database_trigger');
   return null;
 end
 $$;
@@ -525,7 +547,127 @@ begin
 end
 $$;
 
--- 4. Waiting for the user ----------------------------------------------------------------------
+-- 4. What a worker writes while it holds a task ------------------------------------------------
+
+-- Each of the two below is a whole transaction in one round trip: everything in it happens, or nothing
+-- and the answer says why. The claim token is looked at after the process is locked, in a statement of
+-- its own: a snapshot taken before the lock would still show a claim that was taken away meanwhile.
+
+-- Locks the process; null when the caller may write for it, otherwise why not.
+create function public.refuse_task_write(p_process_id uuid, p_task_id uuid, p_claim_token uuid) returns text
+language plpgsql set search_path = '' as $$
+declare
+  current_status public.generation_status;
+begin
+  select status into current_status from public.generated_articles_state where id = p_process_id for no key update;
+  if not found then
+    return 'the process was deleted';
+  end if;
+  if current_status not in ('in_progress', 'resuming', 'auto_progressing') then
+    return format('the process is %s', current_status);
+  end if;
+  if not exists (
+    select from public.background_tasks
+    where id = p_task_id and process_id = p_process_id and status = 'running' and claim_token = p_claim_token) then
+    return 'the task has another holder';
+  end if;
+  return null;
+end
+$$;
+
+-- Keeps a part of a step. Null when it is kept, otherwise why not.
+create function public.checkpoint_task_step(
+  p_process_id uuid, p_task_id uuid, p_claim_token uuid, p_context jsonb, p_progress integer,
+  p_events jsonb, p_event_source text
+) returns text
+language plpgsql security definer set search_path = '' as $$
+declare
+  refusal constant text := public.refuse_task_write(p_process_id, p_task_id, p_claim_token);
+begin
+  if refusal is null then
+    update public.generated_articles_state
+    set article_context = p_context, progress_percentage = greatest(progress_percentage, p_progress)
+    where id = p_process_id;
+    perform public.append_process_events(p_process_id, p_events, p_event_source);
+  end if;
+  return refusal;
+end
+$$;
+
+-- Ends a step and its task, enters p_step and adds the task that follows. p_gate is a gate that was
+-- answered without asking on the way there. With p_heir_token the caller offers to work on the next
+-- task at once; it gets it (`inherited`) exactly when a claim would choose it too: nothing that is
+-- due has as much priority, since all of that waits for longer.
+create function public.finish_task_step(
+  p_process_id uuid, p_task_id uuid, p_claim_token uuid,
+  p_finished text, p_context jsonb, p_events jsonb, p_event_source text,
+  p_step text, p_progress integer,
+  p_gate text default null, p_gate_progress integer default null, p_gate_events jsonb default '[]'::jsonb,
+  p_next jsonb default null, p_heir_token uuid default null, p_heir_events jsonb default '[]'::jsonb,
+  out refusal text, out reached integer, out inherited boolean
+)
+language plpgsql security definer set search_path = '' as $$
+declare
+  next_id constant uuid := p_next ->> 'id';
+  next_priority constant integer := p_next ->> 'priority';
+begin
+  refusal := public.refuse_task_write(p_process_id, p_task_id, p_claim_token);
+  if refusal is not null then
+    return;
+  end if;
+  inherited := p_heir_token is not null and p_next is not null
+    and not exists (
+      select from public.background_tasks t
+      where t.status = 'pending' and t.pending_dependencies = 0 and t.scheduled_for <= clock_timestamp()
+        and t.priority >= next_priority)
+    and not exists (select from public.background_tasks t where t.id = next_id);
+  if inherited then
+    -- Never pending, so that nobody is woken for it.
+    insert into public.background_tasks (
+      id, process_id, task_type, task_data, priority, max_retries, retry_delay_seconds, created_by,
+      status, claim_token, worker_id, worker_hostname)
+    select next_id, t.process_id, p_next ->> 'type', p_next -> 'data', next_priority,
+           (p_next ->> 'max_retries')::integer, (p_next ->> 'retry_delay_seconds')::integer, p_next ->> 'created_by',
+           'running', p_heir_token, t.worker_id, t.worker_hostname
+    from public.background_tasks t where t.id = p_task_id;
+  elsif p_next is not null then
+    perform public.enqueue_background_task(
+      p_process_id, p_next ->> 'type', p_next -> 'data', next_priority, next_id,
+      p_max_retries => (p_next ->> 'max_retries')::integer,
+      p_retry_delay_seconds => (p_next ->> 'retry_delay_seconds')::integer, p_created_by => p_next ->> 'created_by');
+  end if;
+  perform public.append_process_events(p_process_id, p_events, p_event_source);
+  if p_gate is not null then
+    update public.generated_articles_state
+    set current_step_name = p_gate, progress_percentage = greatest(progress_percentage, p_gate_progress),
+        executing_step = null
+    where id = p_process_id;
+    perform public.append_process_events(p_process_id, p_gate_events, p_event_source);
+  end if;
+  -- The step's time is added to what it took before (a step can be done again) and its end noted.
+  update public.generated_articles_state
+  set article_context = p_context, current_step_name = p_step,
+      progress_percentage = greatest(progress_percentage, p_progress),
+      executing_step = case when inherited then p_step end,
+      step_execution_start = case when inherited then clock_timestamp() end,
+      background_task_id = next_id, task_priority = coalesce(next_priority, task_priority),
+      step_durations = step_durations || jsonb_build_object(p_finished, round(
+        coalesce((step_durations ->> p_finished)::numeric, 0)
+        + coalesce(extract(epoch from clock_timestamp() - step_execution_start), 0), 3)),
+      step_history = step_history || jsonb_build_array(jsonb_build_object(
+        'step_name', p_finished, 'status', 'completed', 'timestamp', clock_timestamp(), 'data', '{}'::jsonb))
+  where id = p_process_id
+  returning progress_percentage into reached;
+  if inherited then
+    perform public.append_process_events(p_process_id, p_heir_events, p_event_source);
+  end if;
+  if not public.complete_background_task(p_task_id, p_claim_token) then
+    raise exception 'task % was taken away while its process was locked', p_task_id;
+  end if;
+end
+$$;
+
+-- 5. Waiting for the user ----------------------------------------------------------------------
 
 -- Opens a prompt. Only a running process can ask; anything else is an error, never a silent change.
 create function public.mark_process_waiting_for_input(
@@ -593,7 +735,7 @@ begin
 end
 $$;
 
--- 5. Who may do what ---------------------------------------------------------------------------
+-- 6. Who may do what ---------------------------------------------------------------------------
 
 alter table public.process_events enable row level security;
 alter table public.process_event_counters enable row level security;
@@ -624,6 +766,7 @@ declare
 begin
   foreach signature in array array[
     'public.append_process_event(uuid, text, jsonb, text, text)',
+    'public.append_process_events(uuid, jsonb, text)',
     'public.create_process_event(uuid, text, jsonb, text, text)',
     'public.guard_process_event()',
     'public.acknowledge_process_event(uuid, uuid, text)',
@@ -640,6 +783,9 @@ begin
     'public.fail_background_task(uuid, uuid, text, jsonb, boolean)',
     'public.release_background_task(uuid, uuid)',
     'public.rescue_background_tasks(interval, integer)',
+    'public.refuse_task_write(uuid, uuid, uuid)',
+    'public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text)',
+    'public.finish_task_step(uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb)',
     'public.mark_process_waiting_for_input(uuid, text, integer, jsonb)',
     'public.resolve_user_input(uuid, jsonb, public.generation_status)'
   ]::regprocedure[] loop
@@ -649,9 +795,10 @@ begin
 end
 $$;
 -- Appending without the existence check, and with any source name, is for the functions above.
-revoke execute on function public.append_process_event(uuid, text, jsonb, text, text) from service_role;
+revoke execute on function public.append_process_event(uuid, text, jsonb, text, text),
+  public.append_process_events(uuid, jsonb, text) from service_role;
 
--- 6. The state table, last and quickly ---------------------------------------------------------
+-- 7. The state table, last and quickly ---------------------------------------------------------
 
 alter table public.generated_articles_state
   add column realtime_channel text,

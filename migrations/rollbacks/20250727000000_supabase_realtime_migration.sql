@@ -43,6 +43,10 @@ alter table public.generated_articles_state
 
 drop function public.resolve_user_input(uuid, jsonb, public.generation_status);
 drop function public.mark_process_waiting_for_input(uuid, text, integer, jsonb);
+drop function public.finish_task_step(
+  uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb);
+drop function public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text);
+drop function public.refuse_task_write(uuid, uuid, uuid);
 drop function public.rescue_background_tasks(interval, integer);
 drop function public.release_background_task(uuid, uuid);
 drop function public.fail_background_task(uuid, uuid, text, jsonb, boolean);
@@ -53,6 +57,7 @@ drop function public.claim_background_task(text, text, text[]);
 drop function public.enqueue_background_task(
   uuid, text, jsonb, integer, uuid, timestamptz, integer, integer, text, uuid[]);
 drop function public.create_process_event(uuid, text, jsonb, text, text);
+drop function public.append_process_events(uuid, jsonb, text);
 drop function public.append_process_event(uuid, text, jsonb, text, text);
 drop function public.acknowledge_process_event(uuid, uuid, text);
 drop function public.cleanup_old_events(integer);

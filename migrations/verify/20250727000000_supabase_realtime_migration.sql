@@ -43,7 +43,8 @@ from unnest(array['append_process_event', 'create_process_event', 'guard_process
   'cleanup_old_events', 'publish_process_event', 'set_realtime_channel', 'update_task_status',
   'notify_background_task', 'enqueue_background_task', 'claim_background_task', 'heartbeat_background_tasks',
   'settle_task_dependents', 'complete_background_task', 'fail_background_task', 'release_background_task',
-  'rescue_background_tasks', 'mark_process_waiting_for_input', 'resolve_user_input']) as w (name)
+  'rescue_background_tasks', 'mark_process_waiting_for_input', 'resolve_user_input', 'append_process_events',
+  'refuse_task_write', 'checkpoint_task_step', 'finish_task_step']) as w (name)
 left join pg_proc p on p.proname = w.name and p.pronamespace = 'public'::regnamespace
 group by w.name having count(p.oid) <> 1;
 
@@ -62,7 +63,8 @@ where p.pronamespace = 'public'::regnamespace
   and p.proname = any (array['append_process_event', 'create_process_event', 'acknowledge_process_event',
     'cleanup_old_events', 'enqueue_background_task', 'claim_background_task', 'heartbeat_background_tasks',
     'settle_task_dependents', 'complete_background_task', 'fail_background_task', 'release_background_task',
-    'rescue_background_tasks', 'mark_process_waiting_for_input', 'resolve_user_input'])
+    'rescue_background_tasks', 'mark_process_waiting_for_input', 'resolve_user_input', 'append_process_events',
+    'refuse_task_write', 'checkpoint_task_step', 'finish_task_step'])
   and has_function_privilege(r.role_name, p.oid, 'execute');
 
 -- check: RT-7 The triggers exist, are enabled, and fire at the right time

@@ -72,9 +72,11 @@ async def resume(db: Connection, process_id: UUID, settings: ServiceSettings) ->
     task_id = None
     types = await tasks.unpause(db, process_id)
     if not types & set(TaskType):
-        context, task_id = await moves.give_out(
-            db, process_id, context, step, TaskType.RESUME, settings=settings, created_by=state.user_id
+        context, task = moves.next_task(
+            process_id, context, step, TaskType.RESUME, settings=settings, created_by=state.user_id
         )
+        await tasks.enqueue(db, process_id, task)
+        task_id = task.id
     # A process that never began is still to begin.
     at = Step.START if saved is Step.START else step
     await processes.resume(

@@ -40,8 +40,7 @@ def written(context: ArticleContext) -> ArticleContext:
     return replace(context, revision=context.revision + 1)
 
 
-async def give_out(
-    db: Connection,
+def next_task(
     process_id: UUID,
     context: ArticleContext,
     step: Step,
@@ -49,24 +48,20 @@ async def give_out(
     *,
     settings: ServiceSettings,
     created_by: str,
-) -> tuple[ArticleContext, UUID]:
-    """Enqueues the task that will work on `step`; the context that knows of it, and the task's id.
+) -> tuple[ArticleContext, tasks.NewTask]:
+    """The task that will work on `step`, and the context that knows of it.
 
     The id follows from the process and the turn, so that one turn can never be given out twice.
     """
     context = replace(context, turn=context.turn + 1)
-    task_id = uuid5(process_id, f"turn {context.turn}")
-    await tasks.enqueue(
-        db,
-        task_id=task_id,
-        process_id=process_id,
+    return context, tasks.NewTask(
+        id=uuid5(process_id, f"turn {context.turn}"),
         task_type=task_type,
         data={"step": step, "round": context.round_of(step), "turn": context.turn},
         max_retries=settings.max_retries,
         retry_delay_s=settings.retry_base_seconds,
         created_by=created_by,
     )
-    return context, task_id
 
 
 async def ask(db: Connection, process_id: UUID, gate: Step, context: ArticleContext, settings: ServiceSettings) -> None:

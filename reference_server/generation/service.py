@@ -39,7 +39,7 @@ from reference_server.generation.views import (
     StartedProcess,
     StoredEvent,
 )
-from reference_server.store import events, processes
+from reference_server.store import events, processes, tasks
 from reference_server.store.pool import Connection, read, transact
 from toolkit.contract.events import EventType, Source
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
@@ -105,8 +105,7 @@ class GenerationService:
                 idempotency_key=idempotency_key,
                 request_digest=digest if idempotency_key is not None else None,
             )
-            context, task_id = await moves.give_out(
-                db,
+            context, task = moves.next_task(
                 process_id,
                 context,
                 Step.KEYWORD_ANALYZING,
@@ -114,8 +113,9 @@ class GenerationService:
                 settings=self._settings,
                 created_by=user_id,
             )
+            await tasks.enqueue(db, process_id, task)
             await processes.enter_step(
-                db, process_id, step=Step.START, progress=0, context=moves.document(context), task=task_id
+                db, process_id, step=Step.START, progress=0, context=moves.document(context), task=task.id
             )
             return StartedProcess(process_id, replayed=False)
 
@@ -158,8 +158,7 @@ class GenerationService:
             advance(status, Action.ANSWER)
             response = {"response_type": response_type, "payload": dict(payload)}
             await processes.resolve_input(db, process_id, response, moves.running_status(answered.context))
-            context, task_id = await moves.give_out(
-                db,
+            context, task = moves.next_task(
                 process_id,
                 moves.written(answered.context),
                 answered.step,
@@ -167,13 +166,14 @@ class GenerationService:
                 settings=self._settings,
                 created_by=state.user_id,
             )
+            await tasks.enqueue(db, process_id, task)
             await processes.enter_step(
                 db,
                 process_id,
                 step=answered.step,
                 progress=progress_after(state.progress_percentage, answered.step),
                 context=moves.document(context),
-                task=task_id,
+                task=task.id,
             )
             if idempotency_key is not None:
                 answer = processes.KnownAnswer(

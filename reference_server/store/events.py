@@ -21,19 +21,15 @@ async def append(db: Connection, process_id: UUID, source: Source, *events: Even
 
     Raises ValueError when an event lacks a key that the contract promises.
     """
-    if not events:
-        return
+    await db.execute(_SQL["append_all"], process_id, documents(events), str(source))
+
+
+def documents(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """The events as the database's functions take them. Raises ValueError when one lacks a promised key."""
     for type_, data in events:
         if missing := missing_keys(type_, dict(data)):
             raise ValueError(f"{type_} lacks {', '.join(sorted(missing))}")
-    await db.execute(
-        _SQL["append_all"],
-        process_id,
-        [str(type_) for type_, _ in events],
-        [dict(data) for _, data in events],
-        [str(EVENTS[type_].category) for type_, _ in events],
-        [str(source)] * len(events),
-    )
+    return [{"type": str(type_), "category": str(EVENTS[type_].category), "data": dict(data)} for type_, data in events]
 
 
 async def append_one(db: Connection, process_id: UUID, source: Source, event: Event) -> asyncpg.Record:

@@ -5,12 +5,8 @@ select public.create_process_event($1, $2, $3, $4, $5);
 
 -- name: append_all
 -- Several at once, in the given order.
-select public.create_process_event($1, e.type, e.data, e.category, e.source)
-from (
-  select t.type, t.data, t.category, t.source, t.position
-  from unnest($2::text[], $3::jsonb[], $4::text[], $5::text[]) with ordinality t (type, data, category, source, position)
-  order by t.position
-) e;
+select public.create_process_event($1, e.value ->> 'type', e.value -> 'data', e.value ->> 'category', $3)
+from (select * from jsonb_array_elements($2) with ordinality order by ordinality) e;
 
 -- name: page
 -- One snapshot: the events after $2 and how far the log reaches, so that the two always agree.

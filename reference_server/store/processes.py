@@ -150,33 +150,11 @@ async def begin_step(db: Connection, process_id: UUID, *, status: str, step: str
     await db.execute(_SQL["begin_step"], process_id, status, step, progress, task)
 
 
-async def checkpoint(db: Connection, process_id: UUID, context: Document, progress: int) -> None:
-    await db.execute(_SQL["checkpoint"], process_id, context, progress)
-
-
-async def finish_step(
-    db: Connection,
-    process_id: UUID,
-    *,
-    finished: str,
-    context: Document,
-    step: str,
-    progress: int,
-    next_task: UUID | None,
-) -> None:
-    """`step` is entered, the work on `finished` is booked."""
-    await db.execute(_SQL["finish_step"], process_id, context, step, progress, finished, next_task)
-
-
 async def enter_step(
     db: Connection, process_id: UUID, *, step: str, progress: int, context: Document, task: UUID | None = None
 ) -> None:
     """`task` is the one that will work on it; None leaves the one noted."""
     await db.execute(_SQL["enter_step"], process_id, step, progress, context, task)
-
-
-async def set_task(db: Connection, process_id: UUID, task_id: UUID) -> None:
-    await db.execute(_SQL["set_task"], process_id, task_id)
 
 
 async def stop_executing(db: Connection, process_id: UUID) -> None:

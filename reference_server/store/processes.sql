@@ -83,25 +83,9 @@ returning id;
 update public.generated_articles_state
 set status = $2::text::public.generation_status, current_step_name = $3, executing_step = $3,
     step_execution_start = clock_timestamp(), progress_percentage = $4, background_task_id = $5,
-    task_priority = (select t.priority from public.background_tasks t where t.id = $5), is_waiting_for_input = false, input_type = null, error_message = null, resume_from_step = null,
+    task_priority = (select t.priority from public.background_tasks t where t.id = $5),
+    is_waiting_for_input = false, input_type = null, error_message = null, resume_from_step = null,
     process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
-where id = $1;
-
--- name: checkpoint
-update public.generated_articles_state
-set article_context = $2, progress_percentage = $3
-where id = $1;
-
--- name: finish_step
--- The step's time is added to what it took before (a step can be done again) and its end noted.
-update public.generated_articles_state
-set article_context = $2, current_step_name = $3, progress_percentage = $4, executing_step = null,
-    step_execution_start = null, background_task_id = $6,
-    step_durations = step_durations || jsonb_build_object($5::text, round(
-      coalesce((step_durations ->> $5::text)::numeric, 0)
-      + coalesce(extract(epoch from clock_timestamp() - step_execution_start), 0), 3)),
-    step_history = step_history || jsonb_build_array(jsonb_build_object(
-      'step_name', $5::text, 'status', 'completed', 'timestamp', clock_timestamp(), 'data', '{}'::jsonb))
 where id = $1;
 
 -- name: enter_step
@@ -109,9 +93,6 @@ update public.generated_articles_state
 set current_step_name = $2, progress_percentage = $3, article_context = $4,
     background_task_id = coalesce($5, background_task_id)
 where id = $1;
-
--- name: set_task
-update public.generated_articles_state set background_task_id = $2 where id = $1;
 
 -- name: stop_executing
 -- The attempt is over, the step is not.

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import asyncpg
 
+from reference_server.store.events import Event, documents
 from reference_server.store.pool import Connection
 from reference_server.store.queries import queries
+from toolkit.contract.events import Source
 from toolkit.contract.tasks import PRIORITY, TaskType
 
 _SQL = queries("tasks")
@@ -35,6 +37,68 @@ class Claimed:
         """0 for the first; a rescue is a new attempt as a retry is."""
         return self.retry_count + self.rescue_count
 
+    @property
+    def heir_token(self) -> UUID:
+        """The token of the next task when its worker takes it on at once: known before it is asked for, so
+        that a lost reply does not lose the task. Unique, since nobody but this claim makes it."""
+        return uuid5(self.claim_token, "heir")
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task to be added; the id follows from what it is for, so that adding it twice adds one."""
+
+    id: UUID
+    task_type: TaskType
+    data: Mapping[str, Any]
+    max_retries: int
+    retry_delay_s: int
+    created_by: str
+
+    @property
+    def priority(self) -> int:
+        return PRIORITY[self.task_type]
+
+    def claimed(self, process_id: UUID, token: UUID) -> Claimed:
+        """This task as its first worker has it."""
+        return Claimed(
+            id=self.id,
+            process_id=process_id,
+            task_type=str(self.task_type),
+            task_data=dict(self.data),
+            claim_token=token,
+            retry_count=0,
+            rescue_count=0,
+            max_retries=self.max_retries,
+        )
+
+
+@dataclass(frozen=True)
+class FinishedStep:
+    """What ending a step changes. `events` come first, then the gate passed without asking and its
+    events, then `step` is entered; `heir_events` are appended when the next task is taken on at once."""
+
+    finished: str
+    context: Mapping[str, Any]
+    events: Sequence[Event]
+    step: str
+    progress: int
+    gate: str | None = None
+    gate_progress: int | None = None
+    gate_events: Sequence[Event] = ()
+    next_task: NewTask | None = None
+    heir_events: Sequence[Event] = ()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """`refusal` says why nothing was written; `reached` is the progress now stored; `inherited`: the
+    caller holds the next task."""
+
+    refusal: str | None
+    reached: int | None
+    inherited: bool | None
+
 
 @dataclass(frozen=True)
 class Rescued:
@@ -47,28 +111,18 @@ class Rescued:
     worker_id: str | None
 
 
-async def enqueue(
-    db: Connection,
-    *,
-    task_id: UUID,
-    process_id: UUID,
-    task_type: TaskType,
-    data: Mapping[str, Any],
-    max_retries: int,
-    retry_delay_s: int,
-    created_by: str,
-) -> None:
+async def enqueue(db: Connection, process_id: UUID, task: NewTask) -> None:
     """Adds the task; does nothing when the id exists."""
     await db.execute(
         _SQL["enqueue"],
         process_id,
-        str(task_type),
-        dict(data),
-        PRIORITY[task_type],
-        task_id,
-        max_retries,
-        retry_delay_s,
-        created_by,
+        str(task.task_type),
+        dict(task.data),
+        task.priority,
+        task.id,
+        task.max_retries,
+        task.retry_delay_s,
+        task.created_by,
     )
 
 
@@ -82,6 +136,70 @@ async def next_due(db: Connection | asyncpg.Pool, types: Sequence[TaskType]) -> 
     """Seconds until the next task that is scheduled for later."""
     seconds = await db.fetchval(_SQL["next_due"], [str(type_) for type_ in types])
     return None if seconds is None else float(seconds)
+
+
+async def refuse(db: Connection, task: Claimed) -> str | None:
+    """Locks the process; why the holder of the claim may not write, None when it may."""
+    reason: str | None = await db.fetchval(_SQL["refuse"], task.process_id, task.id, task.claim_token)
+    return reason
+
+
+async def checkpoint(
+    db: Connection,
+    task: Claimed,
+    source: Source,
+    *,
+    context: Mapping[str, Any],
+    progress: int,
+    made: Sequence[Event],
+) -> str | None:
+    """Keeps a part of a step in one round trip; why it was refused, None when it is kept."""
+    reason: str | None = await db.fetchval(
+        _SQL["checkpoint"],
+        task.process_id,
+        task.id,
+        task.claim_token,
+        context,
+        progress,
+        documents(made),
+        str(source),
+    )
+    return reason
+
+
+async def finish(db: Connection, task: Claimed, source: Source, step: FinishedStep, *, inherit: bool) -> Ending:
+    """Ends step and task and adds the next one in one round trip. With `inherit` the next task is claimed with
+    `task.heir_token`, provided that a claim would choose it."""
+    new = step.next_task
+    following = new and {
+        "id": str(new.id),
+        "type": str(new.task_type),
+        "data": dict(new.data),
+        "priority": new.priority,
+        "max_retries": new.max_retries,
+        "retry_delay_seconds": new.retry_delay_s,
+        "created_by": new.created_by,
+    }
+    row = await db.fetchrow(
+        _SQL["finish"],
+        task.process_id,
+        task.id,
+        task.claim_token,
+        step.finished,
+        step.context,
+        documents(step.events),
+        str(source),
+        step.step,
+        step.progress,
+        step.gate,
+        step.gate_progress,
+        documents(step.gate_events),
+        following,
+        task.heir_token if inherit else None,
+        documents(step.heir_events),
+    )
+    assert row is not None
+    return Ending(**dict(row))
 
 
 async def held(db: Connection, task_id: UUID, token: UUID) -> bool:
@@ -108,9 +226,9 @@ async def retry_facts(db: Connection, task_id: UUID) -> tuple[int, datetime]:
     return row["retry_count"], row["scheduled_for"]
 
 
-async def release(db: Connection | asyncpg.Pool, task_id: UUID, token: UUID) -> bool:
-    """Gives a task back unfinished; False when the claim is lost."""
-    return bool(await db.fetchval(_SQL["release"], task_id, token))
+async def release(db: Connection, task: Claimed) -> bool:
+    """Gives back unfinished the task, or the one inherited from it; False when neither is held."""
+    return bool(await db.fetchval(_SQL["release"], task.process_id, [task.claim_token, task.heir_token]))
 
 
 async def heartbeat(db: Connection, tokens: Sequence[UUID]) -> frozenset[UUID]:

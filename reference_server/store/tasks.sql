@@ -15,10 +15,21 @@ from public.background_tasks t
 where t.status = 'pending' and t.pending_dependencies = 0 and t.scheduled_for > clock_timestamp()
   and t.task_type = any ($1::text[]);
 
+-- name: refuse
+-- Locks the process first.
+select public.refuse_task_write($1, $2, $3);
+
 -- name: held
--- Asked after the process is locked, in a statement of its own: a snapshot taken before the lock would
--- still show a claim that a rescue has taken away meanwhile.
 select exists (select from public.background_tasks where id = $1 and status = 'running' and claim_token = $2);
+
+-- name: checkpoint
+select public.checkpoint_task_step($1, $2, $3, $4, $5, $6, $7);
+
+-- name: finish
+select f.refusal, f.reached, f.inherited
+from public.finish_task_step(
+  $1, $2, $3, $4, $5, $6, $7, $8, $9, p_gate => $10, p_gate_progress => $11, p_gate_events => $12,
+  p_next => $13, p_heir_token => $14, p_heir_events => $15) f;
 
 -- name: complete
 select public.complete_background_task($1, $2);
@@ -27,7 +38,10 @@ select public.complete_background_task($1, $2);
 select public.fail_background_task($1, $2, $3, $4, $5);
 
 -- name: release
-select public.release_background_task($1, $2);
+-- By token: of a task and the one that may have been inherited from it at most one is running.
+select public.release_background_task(t.id, t.claim_token)
+from public.background_tasks t
+where t.process_id = $1 and t.status = 'running' and t.claim_token = any ($2::uuid[]);
 
 -- name: heartbeat
 select h.claim_token from public.heartbeat_background_tasks($1::uuid[]) h;

@@ -25,7 +25,7 @@ from reference_server.store.tasks import Claimed
 from reference_server.workers.heartbeat import Heartbeat
 from reference_server.workers.observer import Counts, Observer
 from reference_server.workers.outcome import failure_of
-from reference_server.workers.record import Recorder
+from reference_server.workers.record import Begun, Recorder
 from reference_server.workers.rescue import rescue, sweep_prompts
 from reference_server.workers.wake import Listener
 
@@ -67,7 +67,8 @@ class WorkerStatus:
 
 @dataclass
 class _Slot:
-    """One task under way. While its outcome is being written the guarded write decides, not the heartbeat."""
+    """One task under way, and then those inherited from it. While an outcome is being written the guarded
+    write decides, not the heartbeat."""
 
     task: Claimed
     work: asyncio.Task[None] | None = None
@@ -207,10 +208,27 @@ class Worker:
         return True
 
     async def _work(self, slot: _Slot, run: StepRun) -> None:
+        begun: Begun | None = Begun(slot.task, run)
+        try:
+            while begun is not None and begun.run is not None:
+                begun = await self._work_on(slot, begun.run)
+                if begun is not None:
+                    del self._slots[slot.task.claim_token]
+                    slot.task = begun.task
+                    self._slots[slot.task.claim_token] = slot
+                    self._observer.task_claimed(slot.task.task_type)
+        finally:
+            self._slots.pop(slot.task.claim_token, None)
+            self._wake.set()
+
+    async def _work_on(self, slot: _Slot, run: StepRun) -> Begun | None:
+        """Does one task to its end; the task inherited from it, if any."""
         task = slot.task
         with structlog.contextvars.bound_contextvars(process_id=str(task.process_id), task_id=str(task.id)):
             try:
-                self._observer.task_ended(await self._run(slot, run))
+                outcome, heir = await self._run(slot, run)
+                self._observer.task_ended(outcome)
+                return heir
             except StaleClaim as stale:
                 self._observer.task_ended("discarded")
                 log.info("work discarded", step=run.step, reason=stale.reason)
@@ -223,12 +241,10 @@ class Worker:
                 # The lease runs out and another worker takes over; nothing half-done is in the database.
                 self._observer.task_ended("discarded")
                 log.error("the outcome could not be written; the task will be rescued", error=repr(error))
-            finally:
-                self._slots.pop(task.claim_token, None)
-                self._wake.set()
+        return None
 
-    async def _run(self, slot: _Slot, run: StepRun) -> str:
-        """Does the step and records how it ended."""
+    async def _run(self, slot: _Slot, run: StepRun) -> tuple[str, Begun | None]:
+        """Does the step and records how it ended; also the task inherited from it."""
         task, revision = slot.task, run.context.revision
 
         async def emit(checkpoint: Checkpoint) -> None:
@@ -243,7 +259,8 @@ class Worker:
                 result = await run_step(run, self._writer, emit, call_deadline_s=self.settings.call_deadline_seconds)
             self._observer.step_done(run.step, time.monotonic() - began)
             finished = replace(result, context=replace(result.context, revision=revision))
-            await self._recording(slot, lambda: self._recorder.finish(task, run, finished))
+            inherit = not self._stopping.is_set()
+            heir = await self._recording(slot, lambda: self._recorder.finish(task, run, finished, inherit=inherit))
         except (StaleClaim, CannotRecord):
             raise
         except Exception as error:
@@ -252,8 +269,8 @@ class Worker:
                 log.exception("step failed unexpectedly", step=run.step)
             became = await self._recording(slot, lambda: self._recorder.fail(task, run.step, failure))
             log.info("step failed", step=run.step, attempt=run.attempt + 1, error=failure.message, task=became)
-            return "retried" if became == "pending" else "failed"
-        return "completed"
+            return ("retried" if became == "pending" else "failed"), None
+        return "completed", heir
 
     async def _recording(self, slot: _Slot, write: Callable[[], Awaitable[T]]) -> T:
         slot.recording = True

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,14 +21,16 @@ from reference_server.generation.errors import StaleClaim
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.steps import MESSAGES, Checkpoint, StepResult, StepRun
 from reference_server.store import events, processes, tasks
-from reference_server.store.pool import CONNECTION_LOST, CommitUnknown, Connection, transact
-from reference_server.store.tasks import Claimed
+from reference_server.store.events import Event
+from reference_server.store.pool import CONNECTION_LOST, CommitUnknown, Connection, transact, write
+from reference_server.store.tasks import Claimed, Ending, FinishedStep, NewTask
 from reference_server.workers.outcome import Failure
 from toolkit.contract.events import EventType, Source
-from toolkit.contract.statuses import RUNNING, Action, Status, advance
+from toolkit.contract.statuses import Action, Status, advance
 from toolkit.contract.steps import STEPS, Kind, Step, progress_after
 from toolkit.contract.tasks import TaskType
 
+T = TypeVar("T")
 REPEAT_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -70,19 +72,18 @@ class Recorder:
         if STEPS[step].kind is not Kind.WORK:
             # Somebody gave out a task for a process that waits: put the question again.
             await moves.ask(db, task.process_id, step, context, self._settings)
-            await self._complete_task(db, task)
+            await tasks.complete(db, task.id, task.claim_token)
             return Begun(task, None, "completed")
         advance(Status(state.status), Action.ADVANCE)
-        task_id = str(task.id)
         if state.current_step_name in (None, Step.START):
-            started = {"task_id": task_id, "current_step": step, "message": "The generation has started."}
+            started = {"task_id": str(task.id), "current_step": step, "message": "The generation has started."}
             await events.append(db, task.process_id, Source.WORKER, (EventType.GENERATION_STARTED, started))
         progress = progress_after(state.progress_percentage, step)
         await processes.begin_step(
             db, task.process_id, status=moves.running_status(context), step=step, progress=progress, task=task.id
         )
-        begun = {"step_name": step, "message": MESSAGES[step], "task_id": task_id, "attempt": task.attempt + 1}
-        await events.append(db, task.process_id, Source.WORKER, (EventType.STEP_STARTED, begun))
+        started_event = _step_started(step, task.id, attempt=task.attempt)
+        await events.append(db, task.process_id, Source.WORKER, started_event)
         return Begun(task, StepRun(step, context, progress, task.attempt))
 
     async def next_due(self) -> float | None:
@@ -92,79 +93,75 @@ class Recorder:
     async def checkpoint(self, task: Claimed, checkpoint: Checkpoint) -> ArticleContext:
         """Keeps a part of a step; the context as stored. Raises StaleClaim."""
         context = moves.written(checkpoint.context)
+        made = [(event.type, event.data) for event in checkpoint.events]
 
-        async def work(db: Connection) -> None:
-            state = await self._guard(db, task)
-            progress = max(state.progress_percentage, checkpoint.progress)
-            await processes.checkpoint(db, task.process_id, moves.document(context), progress)
-            await events.append(
-                db, task.process_id, Source.WORKER, *((event.type, event.data) for event in checkpoint.events)
+        async def keep(db: Connection) -> ArticleContext:
+            document = moves.document(context)
+            refusal = await tasks.checkpoint(
+                db, task, Source.WORKER, context=document, progress=checkpoint.progress, made=made
             )
+            if refusal is not None:
+                raise StaleClaim(refusal)
+            return context
 
-        async def landed(db: Connection) -> bool:
+        async def landed(db: Connection) -> ArticleContext | None:
             state = await processes.lock_briefly(db, task.process_id)
-            return state is not None and state.revision >= context.revision
+            return context if state is not None and state.revision >= context.revision else None
 
-        await self._write(task, work, landed)
-        return context
+        return await self._write(lambda: write(self._pool, keep), landed)
 
-    async def finish(self, task: Claimed, run: StepRun, result: StepResult) -> None:
+    async def finish(self, task: Claimed, run: StepRun, result: StepResult, *, inherit: bool = False) -> Begun | None:
         """Ends the step and the task, and starts what follows: the next task, a prompt, or the end.
 
-        Raises StaleClaim.
+        With `inherit` the next task is this worker's at once and is returned, unless another one that is due
+        comes before it: who claims after a finished step gets the same task either way. Raises StaleClaim.
         """
         onward = decide.after(run.step, result.context)
-        entered = onward.passed.gate if onward.passed else onward.step
+        context = moves.written(onward.context)
+        following = None
+        if onward.kind is Kind.WORK:
+            context, following = moves.next_task(
+                task.process_id,
+                context,
+                onward.step,
+                TaskType.CONTINUE,
+                settings=self._settings,
+                created_by=self._worker_id,
+            )
+        step = _finished(task.id, run, result, replace(onward, context=context), following)
 
-        async def work(db: Connection) -> None:
-            state = await self._guard(db, task)
-            status = Status(state.status)
-            process_id = task.process_id
-            completed = {
-                "step_name": run.step,
-                "next_step": entered,
-                "message": f"{MESSAGES[run.step]}: done.",
-                "task_id": str(task.id),
-            }
-            await events.append(
-                db,
-                process_id,
-                Source.WORKER,
-                *((event.type, event.data) for event in result.events),
-                (EventType.STEP_COMPLETED, completed),
-            )
-            context, next_task = moves.written(onward.context), None
-            if onward.kind is Kind.WORK:
-                advance(status, Action.ADVANCE)
-                context, next_task = await moves.give_out(
-                    db,
-                    process_id,
-                    context,
-                    onward.step,
-                    TaskType.CONTINUE,
-                    settings=self._settings,
-                    created_by=self._worker_id,
-                )
-            progress = progress_after(state.progress_percentage, entered)
-            await processes.finish_step(
-                db,
-                process_id,
-                finished=run.step,
-                context=moves.document(context),
-                step=entered,
-                progress=progress,
-                next_task=next_task,
-            )
-            if onward.passed is not None:
-                await self._pass_gate(db, process_id, onward, context, progress)
+        async def end(db: Connection) -> Ending:
+            ending = await tasks.finish(db, task, Source.WORKER, step, inherit=inherit)
+            if ending.refusal is not None:
+                raise StaleClaim(ending.refusal)
+            return ending
+
+        async def end_with_what_follows(db: Connection) -> Ending:
+            ending = await end(db)
+            status = moves.running_status(context)
             if onward.kind is Kind.GATE:
                 advance(status, Action.ASK)
-                await moves.ask(db, process_id, onward.step, context, self._settings)
-            elif onward.kind is Kind.END:
-                await moves.complete(db, process_id, status, context)
-            await self._complete_task(db, task)
+                await moves.ask(db, task.process_id, onward.step, context, self._settings)
+            else:
+                await moves.complete(db, task.process_id, status, context)
+            return ending
 
-        await self._write(task, work, None)
+        async def landed(db: Connection) -> Ending | None:
+            # The lock waits for the transaction in doubt, should the server still be busy with it.
+            state = await processes.lock_briefly(db, task.process_id)
+            if await tasks.held(db, task.id, task.claim_token):
+                return None
+            inherited = following is not None and await tasks.held(db, following.id, task.heir_token)
+            return Ending(None, state.progress_percentage if state else step.progress, inherited)
+
+        ending = await self._write(
+            lambda: write(self._pool, end) if following else transact(self._pool, end_with_what_follows), landed
+        )
+        if following is None or not ending.inherited:
+            return None
+        reached = step.progress if ending.reached is None else ending.reached
+        heir = following.claimed(task.process_id, task.heir_token)
+        return Begun(heir, StepRun(onward.step, context, reached))
 
     async def fail(self, task: Claimed, step: Step, failure: Failure) -> str:
         """Ends the attempt: `pending` when it will be tried again, `failed` when the process is now in error.
@@ -173,44 +170,34 @@ class Recorder:
         """
         became = ""
 
-        async def work(db: Connection) -> None:
+        async def work(db: Connection) -> str:
             nonlocal became
-            state = await self._guard(db, task)
+            if (refusal := await tasks.refuse(db, task)) is not None:
+                raise StaleClaim(refusal)
+            state = await processes.lock_briefly(db, task.process_id)
+            assert state is not None
             became = await self._fail(db, task, Status(state.status), step, failure)
+            return became
 
-        await self._write(task, work, None)
-        return became
+        async def landed(db: Connection) -> str | None:
+            await processes.lock_briefly(db, task.process_id)
+            return None if await tasks.held(db, task.id, task.claim_token) else became
+
+        return await self._write(lambda: transact(self._pool, work), landed)
 
     async def release(self, task: Claimed) -> bool:
-        """Gives the task back unfinished, without using up a retry; False when it is no longer held."""
+        """Gives the task back unfinished, or the one inherited from it, without using up a retry; False when
+        neither is held any more."""
 
         async def work(db: Connection) -> bool:
             if await processes.lock_briefly(db, task.process_id) is None:
                 return False
-            released = await tasks.release(db, task.id, task.claim_token)
+            released = await tasks.release(db, task)
             if released:
                 await processes.stop_executing(db, task.process_id)
             return released
 
         return await transact(self._pool, work)
-
-    async def _pass_gate(
-        self, db: Connection, process_id: UUID, onward: decide.Advance, context: ArticleContext, progress: int
-    ) -> None:
-        assert onward.passed is not None
-        made = {
-            "input_type": onward.passed.input_type,
-            "selection": onward.passed.selection,
-            "strategy": onward.passed.strategy,
-        }
-        await events.append(db, process_id, Source.WORKER, (EventType.AUTO_SELECTION_MADE, made))
-        await processes.enter_step(
-            db,
-            process_id,
-            step=onward.step,
-            progress=progress_after(progress, onward.step),
-            context=moves.document(context),
-        )
 
     async def _fail(self, db: Connection, task: Claimed, status: Status, step: str, failure: Failure) -> str:
         became = await tasks.fail(
@@ -234,38 +221,20 @@ class Recorder:
         await events.append(db, task.process_id, Source.WORKER, (EventType.TASK_RETRY_SCHEDULED, scheduled))
         return became
 
-    async def _guard(self, db: Connection, task: Claimed) -> processes.LockedBriefly:
-        state = await processes.lock_briefly(db, task.process_id)
-        if state is None:
-            raise StaleClaim("the process was deleted")
-        if Status(state.status) not in RUNNING:
-            raise StaleClaim(f"the process is {state.status}")
-        if not await tasks.held(db, task.id, task.claim_token):
-            raise StaleClaim("the task has another holder")
-        return state
-
-    async def _complete_task(self, db: Connection, task: Claimed) -> None:
-        if not await tasks.complete(db, task.id, task.claim_token):
-            raise StaleClaim("the task has another holder")
-
     async def _write(
-        self,
-        task: Claimed,
-        work: Callable[[Connection], Awaitable[None]],
-        landed: Callable[[Connection], Awaitable[bool]] | None,
-    ) -> None:
-        """Runs `work`, through lost connections too.
+        self, attempt: Callable[[], Awaitable[T]], landed: Callable[[Connection], Awaitable[T | None]]
+    ) -> T:
+        """Makes the attempt, through lost connections too.
 
-        When the reply to COMMIT is lost, the database is asked what happened. `landed` tells for writes
-        that keep the claim; those that end it have landed when the claim is gone.
+        When its outcome is unknown the database is asked: `landed` gives what the attempt would have
+        returned, None when it did not happen.
         """
         for delay in (*REPEAT_DELAYS_S, None):
             try:
-                await transact(self._pool, work)
-                return
+                return await attempt()
             except CommitUnknown:
-                if await self._has_landed(task, landed):
-                    return
+                if (done := await self._ask(landed)) is not None:
+                    return done
             except CONNECTION_LOST:
                 if delay is None:
                     raise
@@ -273,15 +242,48 @@ class Recorder:
                 await asyncio.sleep(delay)
         raise ConnectionError("the database could not be written to")
 
-    async def _has_landed(self, task: Claimed, landed: Callable[[Connection], Awaitable[bool]] | None) -> bool:
-        async def ended(db: Connection) -> bool:
-            # The lock waits for the transaction in doubt, should the server still be busy with it.
-            await processes.lock_briefly(db, task.process_id)
-            return not await tasks.held(db, task.id, task.claim_token)
-
+    async def _ask(self, landed: Callable[[Connection], Awaitable[T | None]]) -> T | None:
         for delay in REPEAT_DELAYS_S:
             try:
-                return await transact(self._pool, landed or ended)
+                return await transact(self._pool, landed)
             except (*CONNECTION_LOST, CommitUnknown):
                 await asyncio.sleep(delay)
-        return await transact(self._pool, landed or ended)
+        return await transact(self._pool, landed)
+
+
+def _finished(
+    task_id: UUID,
+    run: StepRun,
+    result: StepResult,
+    onward: decide.Advance,
+    following: NewTask | None,
+) -> FinishedStep:
+    """What the database is to do about a finished step; `onward` has the context to be stored."""
+    passed = onward.passed
+    completed = {
+        "step_name": run.step,
+        "next_step": passed.gate if passed else onward.step,
+        "message": f"{MESSAGES[run.step]}: done.",
+        "task_id": str(task_id),
+    }
+    chosen: list[Event] = []
+    if passed is not None:
+        made = {"input_type": passed.input_type, "selection": passed.selection, "strategy": passed.strategy}
+        chosen.append((EventType.AUTO_SELECTION_MADE, made))
+    return FinishedStep(
+        finished=run.step,
+        context=moves.document(onward.context),
+        events=[*((event.type, event.data) for event in result.events), (EventType.STEP_COMPLETED, completed)],
+        step=onward.step,
+        progress=STEPS[onward.step].progress,
+        gate=passed.gate if passed else None,
+        gate_progress=STEPS[passed.gate].progress if passed else None,
+        gate_events=chosen,
+        next_task=following,
+        heir_events=[_step_started(onward.step, following.id, attempt=0)] if following else [],
+    )
+
+
+def _step_started(step: Step, task_id: UUID, *, attempt: int) -> Event:
+    data = {"step_name": step, "message": MESSAGES[step], "task_id": str(task_id), "attempt": attempt + 1}
+    return EventType.STEP_STARTED, data

@@ -15,8 +15,7 @@ from reference_server.generation.deterministic_writer import DeterministicWriter
 from reference_server.generation.errors import StaleClaim
 from reference_server.generation.steps import Checkpoint, StepResult
 from reference_server.generation.writer import Assignment
-from reference_server.store import tasks
-from reference_server.store.pool import CommitUnknown, Connection, transact
+from reference_server.store.pool import CommitUnknown, write
 from reference_server.workers.heartbeat import Heartbeat
 from reference_server.workers.loop import ServiceSettings, Worker
 from reference_server.workers.observer import Counts
@@ -30,6 +29,25 @@ from toolkit.contract.statuses import Status
 from toolkit.contract.steps import Step
 
 WRITER = DeterministicWriter(7)
+UNFENCED = """
+create or replace function refuse_task_write(p_process_id uuid, p_task_id uuid, p_claim_token uuid) returns text
+language sql as 'select null::text';
+create or replace function complete_background_task(p_task_id uuid, p_claim_token uuid) returns boolean
+language sql as $$update public.background_tasks set status = 'completed' where id = p_task_id returning true$$
+"""
+# A sequence, because it also counts what is rolled back.
+CRASH_ON_COMPLETION = """
+create sequence crashes;
+create function crash() returns trigger language plpgsql as $$
+begin
+  perform nextval('public.crashes');
+  perform pg_terminate_backend(pg_backend_pid());
+  perform pg_sleep(1);
+  return null;
+end $$;
+create constraint trigger crash after update on background_tasks deferrable initially deferred
+  for each row when (new.status = 'completed') execute function crash()
+"""
 
 
 def recorder(b: Bench, name: str = "test") -> Recorder:
@@ -81,30 +99,21 @@ async def test_a_dead_workers_task_is_rescued_and_its_late_writes_change_nothing
         before = await snapshot(b)
         late = recorder(b, "w1")
         assert first.run is not None
-        for write in (
+        for late_write in (
             late.finish(first.task, first.run, result),
             late.checkpoint(first.task, Checkpoint(result.context, (), 99)),
             late.fail(first.task, Step.KEYWORD_ANALYZING, Failure("late", retryable=False)),
         ):
             with pytest.raises(StaleClaim, match="another holder"):
-                await write
+                await late_write
         assert not await late.release(first.task)
         assert await snapshot(b) == before
         assert second.run is not None
         await recorder(b, "w2").finish(second.task, second.run, result)
 
 
-async def test_an_unfenced_completion_is_what_the_snapshot_would_show(
-    migrated_db: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unfenced_completion_is_what_the_snapshot_would_show(migrated_db: str) -> None:
     """The test above is worth something only if it fails without the fence."""
-
-    async def held(_db: object, _task: object, _token: object) -> bool:
-        return True
-
-    async def complete(db: Connection, task_id: UUID, _token: UUID) -> bool:
-        await db.execute("update background_tasks set status = 'completed' where id = $1", task_id)
-        return True
 
     async with bench(migrated_db) as b:
         await b.start()
@@ -113,8 +122,7 @@ async def test_an_unfenced_completion_is_what_the_snapshot_would_show(
         await rescue(b.pool, FAST, Counts())
         await begun(b, "w2")
         before = await snapshot(b)
-        monkeypatch.setattr("reference_server.store.tasks.held", held)
-        monkeypatch.setattr("reference_server.store.tasks.complete", complete)
+        await b.pool.execute(UNFENCED)
         assert first.run is not None
         await recorder(b, "w1").finish(first.task, first.run, await step_result(first))
         assert await snapshot(b) != before
@@ -163,25 +171,20 @@ async def test_a_task_that_kills_its_workers_ends_its_process_in_error(migrated_
 
 
 async def test_a_crash_before_commit_leaves_nothing(migrated_db: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server end of the connection dies after the last statement of `finish`, before its COMMIT."""
+    """The server end of the connection dies after the last write of `finish`, before its commit."""
     async with bench(migrated_db) as b:
         await b.start()
         claimed = await begun(b)
         result = await step_result(claimed)
         before = await snapshot(b)
-        honest = tasks.complete
-
-        async def crash(db: Connection, task_id: UUID, token: UUID) -> bool:
-            assert await honest(db, task_id, token)
-            await _terminate(b.dsn, await db.fetchval("select pg_backend_pid()"))
-            raise asyncio.CancelledError
-
-        monkeypatch.setattr(tasks, "complete", crash)
+        await b.pool.execute(CRASH_ON_COMPLETION)
+        monkeypatch.setattr("reference_server.workers.record.REPEAT_DELAYS_S", (0.01, 0.01))
         assert claimed.run is not None
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ConnectionError):
             await recorder(b).finish(claimed.task, claimed.run, result)
+        assert await b.pool.fetchval("select last_value from crashes") == 3, "tried, looked up, tried again"
         assert await snapshot(b) == before
-        monkeypatch.setattr(tasks, "complete", honest)
+        await b.pool.execute("drop trigger crash on background_tasks")
         await recorder(b).finish(claimed.task, claimed.run, result)
         assert await b.pool.fetchval("select count(*) from background_tasks") == 2
 
@@ -193,13 +196,13 @@ async def test_a_lost_commit_reply_is_looked_up_not_repeated(
 ) -> None:
     lost = 0
 
-    async def flaky(pool: asyncpg.Pool, work: Any) -> Any:
+    async def flaky(pool: asyncpg.Pool, statement: Any) -> Any:
         nonlocal lost
         lost += 1
         if lost > 1:
-            return await transact(pool, work)
+            return await write(pool, statement)
         if lands:
-            await transact(pool, work)
+            await write(pool, statement)
         raise CommitUnknown("lost")
 
     async with bench(migrated_db) as b:
@@ -207,7 +210,7 @@ async def test_a_lost_commit_reply_is_looked_up_not_repeated(
         claimed = await begun(b)
         result = await step_result(claimed)
         assert claimed.run is not None
-        monkeypatch.setattr("reference_server.workers.record.transact", flaky)
+        monkeypatch.setattr("reference_server.workers.record.write", flaky)
         if what == "finish":
             await recorder(b).finish(claimed.task, claimed.run, result)
         else:
@@ -238,12 +241,12 @@ async def test_a_connection_that_dies_during_commit(migrated_db: str) -> None:
               for each row when (new.status = 'completed') execute function dawdle()""")
         assert claimed.run is not None
         finishing = asyncio.create_task(recorder(b).finish(claimed.task, claimed.run, result))
-        committing = "select pid from pg_stat_activity where query = 'COMMIT;' and state = 'active'"
+        committing = "select pid from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
 
         async def in_commit() -> bool:
             return await b.pool.fetchval(committing) is not None
 
-        await eventually(in_commit, "the backend is in COMMIT")
+        await eventually(in_commit, "the backend is busy with the commit")
         pid = await b.pool.fetchval(committing)
         await b.pool.execute("delete from slow_commit")
         await _terminate(b.dsn, pid)

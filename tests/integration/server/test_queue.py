@@ -98,19 +98,8 @@ async def test_tasks_of_paused_processes_wait_and_unknown_types_are_left_alone(m
 
 async def test_one_turn_is_given_out_once(migrated_db: str) -> None:
     async with bench(migrated_db) as b:
-        process_id, task_id = await process(b), uuid4()
+        process_id = await process(b)
+        task = tasks.NewTask(uuid4(), TaskType.CONTINUE, {}, max_retries=1, retry_delay_s=1, created_by="test")
         for _ in range(2):
-            await transact(
-                b.pool,
-                lambda db: tasks.enqueue(
-                    db,
-                    task_id=task_id,
-                    process_id=process_id,
-                    task_type=TaskType.CONTINUE,
-                    data={},
-                    max_retries=1,
-                    retry_delay_s=1,
-                    created_by="test",
-                ),
-            )
+            await transact(b.pool, lambda db: tasks.enqueue(db, process_id, task))
         assert await b.pool.fetchval("select count(*) from background_tasks") == 1
