@@ -144,6 +144,7 @@ class TokenVerifier:
         self._fetched: dict[str, jwt.PyJWK] = {}
         self._fetched_at: float | None = None
         self._attempted_at: float | None = None
+        self._failed = False  # the latest attempt
         self._lock = asyncio.Lock()
 
     async def verify(self, token: str) -> VerifiedToken:
@@ -201,19 +202,21 @@ class TokenVerifier:
     async def _refresh(self, *, required: bool) -> None:
         """Fetch the key set; a failure matters only when the wanted key is not held already."""
         assert self._url is not None
+        if not required and self._lock.locked():
+            return  # somebody fetches already, and the key that is wanted is held
         async with self._lock:
             if self._attempted_at is not None and self._clock() - self._attempted_at < self._cooldown_s:
-                if required and self._fetched_at is None:
+                if required and self._failed:
                     raise KeysUnavailable()
                 return
-            self._attempted_at = self._clock()
+            self._attempted_at, self._failed = self._clock(), True
             self._http = self._http or httpx.AsyncClient()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     response = await self._http.get(self._url, timeout=self._timeout_s)
                 response.raise_for_status()
                 self._fetched = _index(response.json())
-                self._fetched_at = self._clock()
+                self._fetched_at, self._failed = self._clock(), False
             except (httpx.HTTPError, TimeoutError, ValueError) as error:
                 if required:
                     raise KeysUnavailable(f"{KeysUnavailable.message}: {error or type(error).__name__}") from error

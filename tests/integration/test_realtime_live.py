@@ -28,7 +28,7 @@ from reference_server.realtime.standalone import create_app, create_service
 from reference_server.realtime.subscriptions import Subscription
 from reference_server.tokens import TokenVerifier
 from tests.support.golden import SECRET, mint, prepare, serving
-from tests.support.waiting import until
+from tests.support.waiting import Gate, until
 
 LIMITS = replace(Limits(), refusal_delay_s=0, upgrade_refusal_delay_s=0)
 ITEMS = [{"event": "*", "schema": "public", "table": "gf_items"}]
@@ -152,7 +152,7 @@ class GatedFeed(ChangeFeed):
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
-        self.gate = asyncio.Event()
+        self.gate = Gate()
 
     async def subscribe(self, *arguments: Any, **options: Any) -> Any:
         await self.gate.wait()
@@ -170,7 +170,7 @@ async def test_a_join_that_waits_for_the_database_delays_its_own_channel_alone(d
         assert (await one.join("realtime:quick", {"broadcast": {"self": True}}))[4]["status"] == "ok"
         await one.push("realtime:quick", "broadcast", {"event": "e"})
         assert (await one.next())[2:4] == ["realtime:quick", "broadcast"]
-        feed.gate.set()
+        feed.gate.open()
         frames = [await one.next() for _ in range(3)]
         assert [frame[2] for frame in frames] == ["realtime:slow"] * 3
         assert [frame[3] for frame in frames] == ["phx_reply", "system", "broadcast"]
@@ -186,7 +186,7 @@ async def test_a_client_that_leaves_while_it_joins_leaves_nothing_behind(db: str
             await one.connection.send(json.dumps(join))
             await until(lambda: service.facts().users == 1, "the join to be admitted")
         await until(lambda: service.facts().connections == 0, "the socket to be gone")
-        feed.gate.set()
+        feed.gate.open()
         assert (service.facts().users, service.facts().channels, feed.facts.subscriptions) == (0, 0, 0)
 
 
@@ -198,7 +198,7 @@ async def test_joins_at_the_same_moment_do_not_pass_the_limit_of_users_together(
         await until(lambda: service.facts().users == 1, "the first join to be admitted")
         refused = await two.join("realtime:b", {"postgres_changes": ITEMS})
         assert refused[4]["response"]["reason"] == "ConnectionRateLimitReached: Too many connected users"
-        feed.gate.set()
+        feed.gate.open()
         assert (await first)[4]["status"] == "ok"
 
 
@@ -208,19 +208,20 @@ async def test_a_refresh_overtaken_by_a_lost_stream_does_not_close_what_the_clie
     async with running(db) as (port, service), client(port) as one:
         await one.join("realtime:changes", {"postgres_changes": ITEMS})
         await one.next("system")
-        asked, gate, verify = asyncio.Event(), asyncio.Event(), service.verifier.verify
+        asked, gate, verify = Gate(), Gate(), service.verifier.verify
 
         async def slow(token: str) -> Any:
-            asked.set()
+            # The server's event loop runs in a thread of its own.
+            asyncio.get_running_loop().call_soon(service._feed_state, "lost")
+            asked.open()
             await gate.wait()
             return await verify(token)
 
         monkeypatch.setattr(service.verifier, "verify", slow)
         await one.push("realtime:changes", "access_token", {"access_token": mint("authenticated:owner-a:expired")})
         await asked.wait()
-        service._feed_state("lost")
         assert (await one.next())[3] == "phx_error"
-        gate.set()
+        gate.open()
         await one.push("phoenix", "heartbeat", {})
         assert (await one.next())[2] == "phoenix", "the refused refresh closed a channel that had ended"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 
@@ -15,3 +16,21 @@ async def until(condition: Callable[[], object], what: str, deadline_s: float = 
             return
         assert loop.time() < give_up, f"{what}: not within {deadline_s} s"
         await asyncio.sleep(0.01)
+
+
+class Gate:
+    """Waited for in one thread's event loop, opened from another's."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def open(self) -> None:
+        self._event.set()
+
+    def close(self) -> None:
+        self._event.clear()
+
+    async def wait(self, deadline_s: float = 20) -> None:
+        async with asyncio.timeout(deadline_s):
+            while not self._event.is_set():
+                await asyncio.sleep(0.005)
