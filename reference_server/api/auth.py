@@ -22,11 +22,15 @@ bearer_scheme = HTTPBearer(auto_error=False, bearerFormat="JWT", description="Th
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`user_id` is the token's `sub`, text of any shape; only the service role may have none."""
+    """`user_id` is the token's `sub`, text of any shape; only the service role may have none.
+
+    `expires_at` is in seconds since 1970.
+    """
 
     user_id: str | None
     role: str
     claims: Mapping[str, Any]
+    expires_at: float
 
     @property
     def is_service(self) -> bool:
@@ -60,7 +64,7 @@ async def identify_token(verifier: TokenVerifier, token: str) -> Caller:
         raise Unauthorized("the token names no user", code="token_claims", remedy="Mint the token with `sub`.")
     if subject is not None and ("\x00" in subject or not subject.isprintable()):
         raise Unauthorized("the token's `sub` holds characters no user id has", code="token_claims")
-    return Caller(subject, verified.role, verified.claims)
+    return Caller(subject, verified.role, verified.claims, verified.expires_at)
 
 
 async def current_caller(request: Request, _scheme: Annotated[Any, Depends(bearer_scheme)]) -> Caller:

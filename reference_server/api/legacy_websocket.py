@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 
 from reference_server.api import legacy_frames as frames
+from reference_server.api.access import check_organization
 from reference_server.api.auth import Caller, identify, identify_token
 from reference_server.api.legacy_run import LegacyRun
 from reference_server.api.legacy_runs import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
@@ -33,7 +35,10 @@ ACQUIRE_DEADLINE_S = 10.0
 @router.websocket("/api/articles/ws/generate")
 @router.websocket("/articles/ws/generate")
 async def legacy_websocket(websocket: WebSocket) -> None:
-    """A new generation, or with `process_id` one that is resumed. The token is a parameter or the header."""
+    """A new generation, or with `process_id` one that is resumed. The token is a parameter or the header.
+
+    A new one may belong to an organisation, `organization_id`, as with the start over HTTP.
+    """
     parts = parts_of(websocket)
     await websocket.accept()
     socket = ClientSocket(websocket)
@@ -45,7 +50,7 @@ async def legacy_websocket(websocket: WebSocket) -> None:
         run = await _run(parts, socket, caller, websocket.query_params)
         if run is not None:
             structlog.contextvars.bind_contextvars(process_id=str(run.process_id))
-            await _converse(parts, socket, run)
+            await _converse(parts, socket, run, caller.expires_at)
     except Refused as refusal:
         if refusal.message is not None:
             await _try_send(socket, frames.failure("start", refusal.message))
@@ -69,23 +74,24 @@ async def _caller(parts: Parts, websocket: WebSocket) -> Caller:
 
 async def _run(parts: Parts, socket: ClientSocket, caller: Caller, query: Mapping[str, str]) -> LegacyRun | None:
     """The run this socket drives; None when the client left before it began. Raises Refused."""
-    process_id = query.get("process_id")
-    if process_id:
-        try:
-            wanted = UUID(process_id)
-        except ValueError:
-            raise Refused(POLICY, "invalid_process_id", f"{process_id[:60]!r} is not a process id") from None
-        return await _resumed(parts, socket, caller, wanted)
+    process_id = _uuid(query, "process_id")
+    if process_id is not None:
+        return await _resumed(parts, socket, caller, process_id)
     if not parts.transport.websocket_allowed:
         raise Refused(
             POLICY,
             "transport_unavailable",
             "new generations are started with POST /api/articles/generation/start at present",
         )
+    organization_id = _uuid(query, "organization_id")
+    await check_organization(parts, caller, organization_id)
+    lifetime = caller.expires_at - time.time()
     try:
-        async with asyncio.timeout(parts.settings.legacy_idle_seconds):
+        async with asyncio.timeout(min(parts.settings.legacy_idle_seconds, lifetime)):
             first = await socket.receive()
     except TimeoutError:
+        if lifetime < parts.settings.legacy_idle_seconds:
+            raise _expired() from None
         raise Refused(NORMAL, "idle_timeout", "no start request came") from None
     if first is None:
         return None
@@ -97,10 +103,26 @@ async def _run(parts: Parts, socket: ClientSocket, caller: Caller, query: Mappin
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "start request"
         raise Refused(POLICY, "validation_failed", f"{where}: {problem['msg']}") from None
-    return await _started(parts, socket, caller, body)
+    return await _started(parts, socket, caller, body, organization_id)
 
 
-async def _started(parts: Parts, socket: ClientSocket, caller: Caller, body: StartBody) -> LegacyRun:
+def _uuid(query: Mapping[str, str], name: str) -> UUID | None:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refused(POLICY, f"invalid_{name}", f"{text[:60]!r} is not a {name}") from None
+
+
+def _expired() -> Refused:
+    return Refused(POLICY, "token_expired", "the token has expired; connect again with a new one to go on")
+
+
+async def _started(
+    parts: Parts, socket: ClientSocket, caller: Caller, body: StartBody, organization_id: UUID | None
+) -> LegacyRun:
     if caller.user_id is None:
         raise Refused(POLICY, "user_required", "the token names no user a process could belong to")
     template = body.style_template_id
@@ -114,7 +136,7 @@ async def _started(parts: Parts, socket: ClientSocket, caller: Caller, body: Sta
     process_id = await legacy.insert(
         parts.pool,
         user_id=caller.user_id,
-        organization_id=None,
+        organization_id=organization_id,
         status=status,
         context=context,
         image_mode=body.image_mode,
@@ -146,19 +168,22 @@ async def _resumed(parts: Parts, socket: ClientSocket, caller: Caller, process_i
         raise Refused(POLICY, "unreadable_process", f"what is stored of the process cannot be used: {error}") from None
 
 
-async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun) -> None:
-    """Read the client's frames until it leaves, falls silent, or the run is over."""
+async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun, expires_at: float) -> None:
+    """Read the client's frames until it leaves, falls silent, its token expires, or the run is over."""
     over = asyncio.create_task(parts.legacy.wait(run))
     try:
         while not over.done():
             reading = asyncio.create_task(socket.receive())
+            idle, lifetime = parts.settings.legacy_idle_seconds, expires_at - time.time()
             await asyncio.wait(
-                {reading, over}, timeout=parts.settings.legacy_idle_seconds, return_when=asyncio.FIRST_COMPLETED
+                {reading, over}, timeout=max(0.0, min(idle, lifetime)), return_when=asyncio.FIRST_COMPLETED
             )
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading})
                 if not over.done():
+                    if lifetime < idle:
+                        raise _expired()  # its work goes on, or pauses, as for any client that is gone
                     log.info("the client fell silent: cancelled", process_id=str(run.process_id))
                     await parts.legacy.cancel(run)
                     raise Refused(NORMAL, "idle_timeout", "the generation was cancelled: no frame came from the client")
@@ -166,6 +191,8 @@ async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun) -> None:
             frame = reading.result()
             if frame is None:
                 return
+            if expires_at <= time.time():
+                raise _expired()
             try:
                 response = frames.parse_response(frame)
             except frames.BadFrame as error:

@@ -7,13 +7,14 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 import pytest
 import websockets
 
 from tests.e2e.test_server_flow import ANSWERS, API, START, finish, state_until
-from tests.support.server_process import RunningServer, apply_migrations, bearer, running_server, token
+from tests.support.server_process import RunningServer, apply_migrations, running_server, token
 from toolkit.resources import migrations_dir
 
 LEGACY = {"GENERATION_TRANSPORT": "websocket"}
@@ -61,10 +62,14 @@ class Client:
         return self.socket.close_code or 0, self.socket.close_reason or ""
 
 
-def connect(server: RunningServer, process_id: str | None = None, *, sub: str = "user_1") -> Any:
-    query = f"?process_id={process_id}" if process_id else ""
+def connect(
+    server: RunningServer, process_id: str | None = None, *, sub: str = "user_1", ttl_s: int = 3600, **query: str
+) -> Any:
+    query |= {"process_id": process_id} if process_id else {}
     return websockets.connect(
-        f"{server.ws_url}/api/articles/ws/generate{query}", additional_headers=bearer(sub), open_timeout=10
+        f"{server.ws_url}/api/articles/ws/generate?{urlencode(query)}",
+        additional_headers={"Authorization": f"Bearer {token(sub, ttl_s=ttl_s)}"},
+        open_timeout=10,
     )
 
 
@@ -226,6 +231,39 @@ async def test_who_is_refused(legacy_server: RunningServer) -> None:
             client = Client(socket)
             assert (await client.next())["error_message"]
             assert await client.closed() == (1008, reason), address
+
+
+async def test_an_open_socket_ends_with_its_token_and_the_next_one_goes_on(legacy_server: RunningServer) -> None:
+    async with connect(legacy_server, ttl_s=3) as socket:
+        client, process_id = await begin(socket)
+        await client.until("request_type")
+        assert "token has expired" in (await client.until("error_message"))["error_message"]
+        assert await client.closed() == (1008, "token_expired")
+    async with connect(legacy_server, ttl_s=2) as socket:
+        assert "token has expired" in (await Client(socket).until("error_message"))["error_message"]
+    async with connect(legacy_server, process_id) as socket:
+        assert (await Client(socket).until("request_type"))["request_type"] == "select_persona"
+
+
+async def test_a_generation_of_an_organisation(legacy_db: str) -> None:
+    conn = await asyncpg.connect(legacy_db, timeout=10)
+    organization = await conn.fetchval("insert into organizations (name, owner_user_id) values ('o', 'u') returning id")
+    await conn.execute("insert into organization_members values ($1, 'user_1')", organization)
+    async with running_server(legacy_db, env=LEGACY) as server:
+        async with connect(server, organization_id=str(organization)) as socket:
+            _, process_id = await begin(socket)
+        async with server.client() as http:
+            listed = (await http.get(API)).json()["processes"]
+        assert [(p["process_id"], p["organization_id"]) for p in listed] == [(process_id, str(organization))]
+        for sub, wanted, reason in (
+            ("stranger", str(organization), "organization_not_found"),
+            ("user_1", "potato", "invalid_organization_id"),
+        ):
+            async with connect(server, sub=sub, organization_id=wanted) as socket:
+                client = Client(socket)
+                assert "error_message" in await client.next()
+                assert await client.closed() == (1008, reason)
+    await conn.close(timeout=5)
 
 
 async def test_the_flag_forbids_new_runs_and_lets_running_ones_end(migrated_db: str) -> None:

@@ -31,6 +31,4 @@ class Gate:
         self._event.clear()
 
     async def wait(self, deadline_s: float = 20) -> None:
-        async with asyncio.timeout(deadline_s):
-            while not self._event.is_set():
-                await asyncio.sleep(0.005)
+        await until(self._event.is_set, "the gate to open", deadline_s)
