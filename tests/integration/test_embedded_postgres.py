@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
+import pytest
+
+from toolkit.errors import EnvironmentError_
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -25,3 +31,41 @@ async def test_claims_that_were_reset_read_as_absent(bare_db: str, connect: Conn
     # After a local setting ends, Postgres reports '' and a plain ::jsonb cast would raise (defect D6).
     assert await conn.fetchval("select auth.jwt()") is None
     assert await conn.fetchval("select auth.role()") is None
+
+
+async def test_it_runs_in_a_folder_of_any_name_and_says_whose_data_it_is(tmp_path: Path, connect: Connect) -> None:
+    folder = tmp_path / ("日本語の" * 8) / 'it\'s $HOME, "a" `b`;' / "data"
+    cluster = PostgresCluster(folder, settings=THROWAWAY_SETTINGS)
+    cluster.start()
+    try:
+        conn = await connect(cluster.dsn())
+        assert await conn.fetchval("show data_directory") == str(folder)
+        await conn.close(timeout=5)
+        cluster.stop()
+        assert not cluster.running
+        (folder / "PG_VERSION").write_text("14\n")
+        with pytest.raises(EnvironmentError_, match="is of Postgres 14, and this is Postgres 16"):
+            cluster.start()
+    finally:
+        (folder / "PG_VERSION").write_text("16\n")
+        cluster.destroy()
+
+
+async def test_a_half_made_cluster_is_made_anew_and_a_taken_port_is_named(tmp_path: Path, connect: Connect) -> None:
+    half = tmp_path / "data.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("16\n")  # what a killed initdb leaves
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        cluster = PostgresCluster(tmp_path / "data", settings=THROWAWAY_SETTINGS, tcp_port=port)
+        with pytest.raises(EnvironmentError_, match=f"port {port} is in use by another program"):
+            cluster.start()
+    cluster.start()
+    try:
+        conn = await connect(cluster.tcp_dsn())
+        assert await conn.fetchval("select 1") == 1
+        assert not half.exists()
+    finally:
+        cluster.destroy()

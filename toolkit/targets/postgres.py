@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import os
 import pwd
+import re
 import secrets
+import shlex
 import shutil
 import socket
 import stat
@@ -89,14 +91,18 @@ class PostgresCluster:
     # -- life cycle ---------------------------------------------------------------------------
 
     def initialise(self) -> None:
-        """Create the cluster if its folder is empty; harmless when it exists."""
+        """Create the cluster if it does not exist. Raises EnvironmentError_ when another version made it."""
         if (self.data_dir / "PG_VERSION").exists():
+            self._refuse_another_version()
             return
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        # Made beside and then renamed: a run that is killed meanwhile leaves no half-made cluster behind.
+        fresh = self.data_dir.with_name(self.data_dir.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
         password = secrets.token_urlsafe(24)
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(password)
-        self._own(self.data_dir)
+        self._own(fresh)
         with tempfile.NamedTemporaryFile("w", suffix=".pw") as handover:
             handover.write(password)
             handover.flush()
@@ -110,8 +116,9 @@ class PostgresCluster:
                 f"--username={SUPERUSER}",
                 f"--pwfile={handover.name}",
                 "-D",
-                str(self.data_dir),
+                str(fresh),
             )
+        fresh.replace(self.data_dir)
 
     def start(self) -> None:
         """Start the cluster and return when it accepts connections.
@@ -126,14 +133,20 @@ class PostgresCluster:
         conf.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
         self._own(conf)
         listen = "127.0.0.1" if self.tcp_port else ""
-        options = f"-c listen_addresses='{listen}' -k {self.socket_dir} -p {self.port}"
+        # pg_ctl hands these to a shell.
+        options = f"-c listen_addresses='{listen}' -k {shlex.quote(str(self.socket_dir))} -p {self.port}"
         try:
-            self._run("pg_ctl", "-w", "-t", str(START_DEADLINE_S), "-D", str(self.data_dir), "-l", str(self._log),
-                      "-o", options, "start")  # fmt: skip
+            # pg_ctl would put both paths before a shell between double quotes, in which a $ has a meaning.
+            self._run("pg_ctl", "-w", "-t", str(START_DEADLINE_S), "-l", self._log.name, "-o", options, "start",
+                      cwd=self.data_dir, env=os.environ | {"PGDATA": str(self.data_dir)})  # fmt: skip
         except EnvironmentError_ as error:
+            if self.tcp_port and _taken(self.tcp_port):
+                raise EnvironmentError_(
+                    f"Postgres did not start: port {self.tcp_port} is in use by another program.",
+                    "Choose another port, or end the program that listens there.",
+                ) from error
             raise EnvironmentError_(
-                f"Postgres did not start in {self.data_dir}.\n{self._log_tail()}",
-                "Read the log above; a stale data folder can be removed and will be made anew.",
+                f"Postgres did not start in {self.data_dir}.\n{self._log_tail()}", f"Read its log: {self._log}"
             ) from error
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
@@ -170,10 +183,13 @@ class PostgresCluster:
 
     @property
     def socket_dir(self) -> Path:
-        """Folder of the unix socket: the data folder, or a short one where that path is too long."""
-        if len(str(self.data_dir)) < 80:
+        """Folder of the unix socket: the data folder, or another where that path is too long or not plain.
+
+        Postgres reads the setting as a list with quotes and commas, and an address holds 107 bytes.
+        """
+        if re.fullmatch(r"[\w./+-]{1,79}", str(self.data_dir), re.ASCII):
             return self.data_dir
-        digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         path = Path(tempfile.gettempdir()) / f"pgsock-{digest}"
         path.mkdir(mode=0o700, exist_ok=True)
         self._own(path)
@@ -208,13 +224,25 @@ class PostgresCluster:
             return "(no log)"
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
+    def _refuse_another_version(self) -> None:
+        made = (self.data_dir / "PG_VERSION").read_text().strip()
+        told = subprocess.run(
+            [str(self.bin_dir / "postgres"), "--version"], capture_output=True, text=True, check=False, timeout=30
+        ).stdout
+        version = re.search(r"\) (\d+)", told)
+        if version is not None and made != version.group(1):
+            raise EnvironmentError_(
+                f"The data in {self.data_dir} is of Postgres {made}, and this is Postgres {version.group(1)}.",
+                f"Choose another folder, or use Postgres {made}; deleting the folder deletes its data.",
+            )
+
     def _own(self, path: Path) -> None:
         user = postgres_user()
         if user is not None:
             entry = pwd.getpwnam(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
-    def _run(self, program: str, *args: str) -> None:
+    def _run(self, program: str, *args: str, cwd: Path = Path("/"), env: Mapping[str, str] | None = None) -> None:
         user = postgres_user()
         if user is not None:
             _make_reachable(self.bin_dir)
@@ -223,8 +251,8 @@ class PostgresCluster:
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [str(self.bin_dir / program), *args],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, cwd="/", user=user,
-                timeout=START_DEADLINE_S + 30,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=cwd, user=user,
+                env=env, timeout=START_DEADLINE_S + 30,
             )  # fmt: skip
             if done.returncode:
                 output.seek(0)
@@ -232,6 +260,16 @@ class PostgresCluster:
                     f"{program} failed: {output.read().decode(errors='replace').strip()[-2000:]}",
                     f"Data folder: {self.data_dir}",
                 )
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _make_reachable(path: Path) -> None:
