@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from reference_server.generation.markup import clean
+
 
 def _without_nul(text: str) -> str:
     return text.replace("\0", "")  # Postgres stores no NUL
@@ -18,7 +20,9 @@ Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000), AfterValidator(_without_nul)
 ]
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=5000), AfterValidator(_without_nul)]
-Html = Annotated[str, StringConstraints(min_length=1, max_length=100_000), AfterValidator(_without_nul)]
+Html = Annotated[
+    str, StringConstraints(min_length=1, max_length=100_000), AfterValidator(_without_nul), AfterValidator(clean)
+]
 
 
 class Answer(BaseModel):
@@ -102,4 +106,6 @@ class WrittenSection(Answer):
 
 class EditedArticle(Answer):
     title: Line
-    html: Annotated[str, StringConstraints(min_length=1, max_length=1_000_000), AfterValidator(_without_nul)]
+    html: Annotated[
+        str, StringConstraints(min_length=1, max_length=1_000_000), AfterValidator(_without_nul), AfterValidator(clean)
+    ]
