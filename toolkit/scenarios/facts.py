@@ -114,6 +114,7 @@ class Facts:
     scenario: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     stopped: str | None = None  # why the run ended before its last step
+    stop_remedy: str = "Run it again."
 
     @property
     def origin_ns(self) -> int:
@@ -250,6 +251,7 @@ def _note(
             facts.event_log = False
         case "stopped":
             facts.stopped = record.error or "the run was stopped"
+            facts.stop_remedy = str(value.get("remedy", facts.stop_remedy))
         case _:
             pass
 

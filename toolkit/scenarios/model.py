@@ -245,12 +245,20 @@ Step = Annotated[
 ]
 
 
+Link = Literal["websocket", "http"]
+NETWORK = ("cut", "lose", "slow", "freeze")
+PROCESS = ("kill", "restart")
+_FAULTS = (*NETWORK, *PROCESS)
+
+
 class Fault(Strict):
-    """What is broken, when, and for how long. Exactly one of `cut`, `slow`, `kill`, `restart`."""
+    """What is broken, when, and for how long. Exactly one of `cut`, `lose`, `slow`, `freeze`, `kill`, `restart`."""
 
     after: Sentence
-    cut: Literal["websocket"] | None = None
-    slow: Literal["realtime"] | None = None
+    cut: Link | None = None
+    lose: Literal["http"] | None = None
+    slow: Link | None = None
+    freeze: Link | None = None
     kill: Literal["worker", "api"] | None = None
     restart: Literal["database"] | None = None
     lasting: Duration = 2.0
@@ -258,15 +266,15 @@ class Fault(Strict):
 
     @model_validator(mode="after")
     def _one_verb(self) -> Fault:
-        given = [verb for verb in ("cut", "slow", "kill", "restart") if getattr(self, verb) is not None]
+        given = [verb for verb in _FAULTS if getattr(self, verb) is not None]
         if len(given) != 1:
-            raise ValueError("exactly one of cut, slow, kill, restart")
+            raise ValueError(f"exactly one of {', '.join(_FAULTS)}")
         return self
 
     @property
     def op(self) -> str:
-        """`cut`, `slow`, `kill` or `restart`."""
-        return next(verb for verb in ("cut", "slow", "kill", "restart") if getattr(self, verb) is not None)
+        """Which of them it is."""
+        return next(verb for verb in _FAULTS if getattr(self, verb) is not None)
 
     @property
     def target(self) -> str:
@@ -324,9 +332,12 @@ class Scenario(Strict):
     @property
     def control(self) -> bool:
         """Whether it needs a system whose processes it may kill or restart."""
-        return any(fault.op in ("kill", "restart") for fault in self.faults) or any(
-            isinstance(step, Reconfigure) for step in self.steps
-        )
+        return self.breaks_processes or any(isinstance(step, Reconfigure) for step in self.steps)
+
+    @property
+    def breaks_processes(self) -> bool:
+        """Whether one of its faults does."""
+        return any(fault.op in PROCESS for fault in self.faults)
 
 
 def schema() -> dict[str, Any]:

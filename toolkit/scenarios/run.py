@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -25,7 +24,7 @@ from toolkit.scenarios.actions import Stop, perform, title_of
 from toolkit.scenarios.caller import Caller, NoAnswer
 from toolkit.scenarios.facts import Facts, gather
 from toolkit.scenarios.faults.control import Control
-from toolkit.scenarios.faults.proxy import TcpProxy
+from toolkit.scenarios.faults.network import Links, open_links
 from toolkit.scenarios.faults.schedule import Schedule
 from toolkit.scenarios.history import History
 from toolkit.scenarios.model import Scenario, Until
@@ -143,12 +142,12 @@ async def _run(  # noqa: PLR0917 - one call, in one place
     # Long enough for the longest run; renewing tokens is another test's subject.
     tokens = {user: target.user_token(subject, ttl_s=7200) for user, subject in subjects.items()}
     async with AsyncExitStack() as stack:
-        caller = Caller(target.get("API_URL"), tokens.__getitem__, history)
+        links = await open_links(stack, scenario, target, transport, seed)
+        api_url = links["http"].url if "http" in links else target.get("API_URL")
+        caller = Caller(api_url, tokens.__getitem__, history)
         stack.push_async_callback(caller.close)
-        link = await _link(stack, scenario, target, transport, seed)
         owners: dict[str, str] = {}
-        witness: Witness = SqlWitness(target.database_url) if target.database_url else ApiWitness(caller, owners)
-        stack.push_async_callback(witness.close)
+        witness = await _witness(stack, target, tokens, owners)
         world = World(
             scenario,
             target,
@@ -157,7 +156,8 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             caller=caller,
             witness=witness,
             control=control,
-            realtime_url=link.url if link else target.supabase_url or "",
+            api_url=api_url,
+            events_url=_events_url(target, links, transport),
             subject=subjects.__getitem__,
             token=tokens.__getitem__,
             say=say,
@@ -166,9 +166,10 @@ async def _run(  # noqa: PLR0917 - one call, in one place
         )
         world.owners = owners
         stack.push_async_callback(world.close)
-        if scenario.control and control is None:
+        if scenario.breaks_processes and control is None:
             reason = "this scenario kills or restarts processes, and the target is not ours to do that"
-            history.add("note", "run", "stopped", error=reason)
+            remedy = "Run it on --target embedded; its faults of the network alone can be broken from here."
+            history.add("note", "run", "stopped", error=reason, value={"remedy": remedy})
             say(f"? {reason}")
             return
         if transport == "realtime":
@@ -177,7 +178,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             scenario.faults,
             history,
             reached=lambda condition: _reached(world, condition),
-            link=link,
+            links=links,
             control=control,
             say=say,
         )
@@ -189,6 +190,25 @@ async def _run(  # noqa: PLR0917 - one call, in one place
         for problem in schedule.problems:
             history.add("note", "run", "stopped", error=problem)
         await _settle(world)
+
+
+async def _witness(stack: AsyncExitStack, target: Target, tokens: Mapping[str, str], owners: dict[str, str]) -> Witness:
+    """By SQL where there is a DATABASE_URL; otherwise by the API, whose network to the witness is never broken."""
+    if target.database_url:
+        witness: Witness = SqlWitness(target.database_url)
+    else:
+        caller = Caller(target.get("API_URL"), tokens.__getitem__, History())
+        stack.push_async_callback(caller.close)
+        witness = ApiWitness(caller, owners)
+    stack.push_async_callback(witness.close)
+    return witness
+
+
+def _events_url(target: Target, links: Links, transport: str) -> str:
+    """Where an application's events come from: Realtime, or the API with its old WebSocket."""
+    if "websocket" in links:
+        return links["websocket"].url
+    return target.get("SUPABASE_URL" if transport == "realtime" else "API_URL")
 
 
 def _resolved(scenario: Scenario, seed: int) -> Scenario:
@@ -209,22 +229,6 @@ async def _reach(target: Target) -> None:
         ) from error
     finally:
         await caller.close()
-
-
-async def _link(
-    stack: AsyncExitStack, scenario: Scenario, target: Target, transport: str, seed: int
-) -> TcpProxy | None:
-    """The proxy that network faults need, before Realtime; plain TCP, so only for http."""
-    if not any(fault.op in ("cut", "slow") for fault in scenario.faults) or transport != "realtime":
-        return None
-    url = target.get("SUPABASE_URL")
-    parts = urlsplit(url)
-    if parts.scheme != "http":
-        raise EnvironmentError_(
-            f"The network to {parts.hostname} cannot be broken from here: it is encrypted.",
-            "Run the scenario on --target embedded, or give an http:// address of Realtime.",
-        )
-    return await stack.enter_async_context(TcpProxy(parts.hostname or "127.0.0.1", parts.port or 80, seed=seed))
 
 
 async def _steps(world: World) -> None:
@@ -303,9 +307,21 @@ async def _settle(world: World) -> None:
     await asyncio.gather(
         *(process.session.close() for process in world.running.values() if process.session is not None)
     )
+    if not await world.witness.has_log():
+        world.history.add("note", "database", "no-event-log")
     for process in world.running.values():
         if process.id is not None:
             await _read(world, process.id)
+    await _strays(world)
+
+
+async def _strays(world: World) -> None:
+    """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
+    named = {record.process for record in world.history.records if record.kind == "ok"} | world.owners.keys()
+    for user in world.scenario.users:
+        for process in await world.witness.processes_of(user, world.subject(user)):
+            if process not in named:
+                world.history.add("db", f"user:{user}", "stray", process=process)
 
 
 async def _read(world: World, process: str) -> None:

@@ -20,13 +20,14 @@ def report(scenario: Scenario, records: Sequence[Record], *, target: str, links:
     facts = gather(records)
     transport = str(facts.scenario.get("transport", "realtime"))
     group = f"{scenario.scenario} ({transport})"
-    checks = [*_expectations(facts, group), *_rulings(scenario, facts, transport, group)]
-    checks += [sometimes(facts, guard, group=group) for guard in scenario.sometimes]
-    checks += [*_faults(scenario, facts, group), *_limits(scenario, facts, transport, group)]
+    checks = _expectations(facts, group)
+    if facts.stopped is None or facts.processes:
+        checks += _rulings(scenario, facts, transport, group)
+        checks += [sometimes(facts, guard, group=group) for guard in scenario.sometimes]
+        checks += [*_faults(scenario, facts, group), *_limits(scenario, facts, transport, group)]
     if facts.stopped is not None:
-        checks.append(
-            Check("completed", "The run came to its end", Verdict.UNKNOWN, facts.stopped, "Run it again.", group)
-        )
+        verdict, title = Verdict.UNKNOWN, "The run came to its end"
+        checks.append(Check("completed", title, verdict, facts.stopped, facts.stop_remedy, group))
     begun = datetime.fromisoformat(records[0].wall) if records else datetime.now(UTC)
     ended = datetime.fromisoformat(records[-1].wall) if records else begun
     samples = pictures.latencies(facts)

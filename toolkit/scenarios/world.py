@@ -63,7 +63,8 @@ class World:
         caller: Caller,
         witness: Witness,
         control: Control | None,
-        realtime_url: str,
+        api_url: str,
+        events_url: str,
         subject: Callable[[str], str],
         token: Callable[[str], str],
         say: Callable[[str], None],
@@ -77,7 +78,8 @@ class World:
         self.caller = caller
         self.witness = witness
         self.control = control
-        self.realtime_url = realtime_url
+        self.api_url = api_url
+        self.events_url = events_url
         self.subject = subject
         self.token = token
         self.say = say
@@ -144,7 +146,7 @@ class World:
             process=process_id,
             since=since,
             stream=lambda tap: self.make_stream(
-                self.realtime_url,
+                self.events_url,
                 self.target.get("SUPABASE_ANON_KEY"),
                 process_id,
                 token=self.token(user),
@@ -159,7 +161,7 @@ class World:
 
     def open_socket(self, process: Running) -> SocketSession:
         """A session on the old WebSocket, which also starts the process."""
-        parts = urlsplit(self.target.get("API_URL"))
+        parts = urlsplit(self.events_url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         process.sessions += 1
         session = SocketSession(
@@ -210,7 +212,7 @@ class World:
     def client(self, user: str) -> GenerationClient:
         """The application's API client of a user; its reads are the stream's, and not part of the history."""
         if user not in self._clients:
-            self._clients[user] = GenerationClient(self.target.get("API_URL"), self.token(user))
+            self._clients[user] = GenerationClient(self.api_url, self.token(user))
         return self._clients[user]
 
     # -- what happens meanwhile ---------------------------------------------------------------

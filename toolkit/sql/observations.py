@@ -21,5 +21,7 @@ select jsonb_build_object('id', id, 'task_type', task_type, 'status', status, 'r
 from public.background_tasks where process_id = $1::uuid order by created_at
 """
 
+PROCESSES_OF = "select id::text from public.generated_articles_state where user_id = $1"
+
 # The old schema has neither events nor tasks.
 HAS_EVENTS = "select to_regclass('public.process_events') is not null"

@@ -128,3 +128,17 @@ async def test_closing_it_frees_everyone(echo: TcpProxy) -> None:
     await echo.aclose()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await peer.hear(1)
+
+
+async def test_lost_answers_reach_the_server_and_never_come_back(echo: TcpProxy) -> None:
+    peer = await Peer.connect(echo)
+    echo.begin_losing()
+    await peer.say(b"a request")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(peer.reader.read(100), 5)
+    assert echo.traffic.to_server == len(b"a request")
+    assert (echo.traffic.to_client, echo.traffic.lost) == (0, 1)
+    echo.heal()
+    again = await Peer.connect(echo)
+    await again.say(b"hello")
+    assert await asyncio.wait_for(again.reader.read(100), 5) == b"hello"

@@ -42,6 +42,7 @@ class Traffic:
     accepted: int = 0
     refused: int = 0
     cut: int = 0
+    lost: int = 0
 
 
 class _Link:
@@ -62,10 +63,15 @@ class _Link:
 
 
 class TcpProxy:
-    """Listens on a free loopback port and forwards to `host:port`. `seed` makes the jitter repeatable."""
+    """Listens on a free loopback port and forwards to `host:port`. `seed` makes the jitter repeatable.
 
-    def __init__(self, host: str, port: int, *, seed: int = 0) -> None:
+    `path` is part of its own URL, for a server that lies below one.
+    """
+
+    def __init__(self, host: str, port: int, *, path: str = "", seed: int = 0) -> None:
         self.traffic = Traffic()
+        self._path = path.rstrip("/")
+        self._losing = False
         self._upstream = (host, port)
         self._port = 0
         self._listener: asyncio.Server | None = None
@@ -94,7 +100,7 @@ class TcpProxy:
     @property
     def url(self) -> str:
         """The http URL of the proxy."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._port}{self._path}"
 
     @property
     def connections(self) -> int:
@@ -150,6 +156,10 @@ class TcpProxy:
         self._refusing = False
         return Hit("refuse", connections=self._turned_away)
 
+    def begin_losing(self) -> None:
+        """Let requests through and lose their answers, until `heal`: a connection is reset when its server speaks."""
+        self._losing = True
+
     def slow(self, latency_s: float, jitter_s: float = 0.0) -> Hit:
         """Delay every chunk in both directions by `latency_s` ± `jitter_s`; order is kept. 0 ends it."""
         self._latency_s, self._jitter_s = latency_s, jitter_s
@@ -178,7 +188,7 @@ class TcpProxy:
 
     def heal(self) -> None:
         """End every fault that is still in force."""
-        self._refusing = False
+        self._refusing = self._losing = False
         self.slow(0)
         self._flowing.set()
 
@@ -242,6 +252,10 @@ class TcpProxy:
     ) -> None:
         try:
             while data := await reader.read(CHUNK):
+                if self._losing and direction == "to_client":
+                    self.traffic.lost += 1
+                    link.abort()
+                    return
                 if self._latency_s:
                     await asyncio.sleep(max(0.0, self._latency_s + self._rng.uniform(-self._jitter_s, self._jitter_s)))
                 if not self._flowing.is_set():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from toolkit.errors import ToolkitError
 from toolkit.scenarios.faults.control import Control, Victim
+from toolkit.scenarios.faults.network import Links
 from toolkit.scenarios.faults.proxy import TcpProxy
 from toolkit.scenarios.history import History
-from toolkit.scenarios.model import Fault
+from toolkit.scenarios.model import NETWORK, Fault
 from toolkit.scenarios.words import Condition
 
 HEAL_DEADLINE_S = 90.0
@@ -25,14 +27,14 @@ class Schedule:
         history: History,
         *,
         reached: Callable[[Condition], Awaitable[None]],
-        link: TcpProxy | None,
+        links: Links,
         control: Control | None,
         say: Callable[[str], None],
     ) -> None:
         self._faults = faults
         self._history = history
         self._reached = reached
-        self._link = link
+        self._links = links
         self._control = control
         self._say = say
         self._begun: set[int] = set()
@@ -64,39 +66,56 @@ class Schedule:
     async def _run(self, number: int, fault: Fault) -> None:
         await self._reached(fault.after)
         # Two faults of one target would hide each other: the later waits.
-        async with self._locks.setdefault("link" if fault.op in ("cut", "slow") else fault.target, asyncio.Lock()):
+        async with self._locks.setdefault(fault.target, asyncio.Lock()):
             self._begun.add(number)
             self._say(f"fault: {fault.op} {fault.target} for {fault.lasting:g} s (after {fault.after})")
             self._note(number, fault, "begun")
             try:
-                sent = self._link.traffic.to_client if self._link is not None else 0
-                if await self._begin(fault):
-                    self._note(number, fault, "confirmed")
-                await asyncio.sleep(fault.lasting)
-                # Slowness is confirmed by what was late: bytes that went through meanwhile.
-                if fault.op == "slow" and self._link is not None and self._link.traffic.to_client > sent:
+                if fault.op in NETWORK:
+                    confirmed = await self._break_network(self._links[fault.target], fault)
+                else:
+                    confirmed = await self._break_process(fault)
+                    await asyncio.sleep(fault.lasting)
+                if confirmed:
                     self._note(number, fault, "confirmed")
             finally:
                 # A cancelled run heals too: what comes after must find a whole system.
                 await asyncio.shield(self._heal(number, fault))
 
-    async def _begin(self, fault: Fault) -> bool:
-        if fault.op in ("cut", "slow"):
-            assert self._link is not None, "a run with network faults has a link"
-            if fault.op == "cut":
-                self._link.begin_refusing()
-                return self._link.cut().connections > 0
-            self._link.slow(fault.latency, fault.latency / 4)
-            return False
+    async def _break_network(self, link: TcpProxy, fault: Fault) -> bool:
+        """Break it for as long as the fault lasts; whether anything was hit."""
+        before = replace(link.traffic)
+        match fault.op:
+            case "cut":
+                link.begin_refusing()
+                link.cut()
+            case "lose":
+                link.begin_losing()
+            case "slow":
+                link.slow(fault.latency, fault.latency / 4)
+            case _:
+                link.freeze()
+        await asyncio.sleep(fault.lasting)
+        now = link.traffic
+        match fault.op:
+            case "cut":
+                return now.cut + now.refused > before.cut + before.refused
+            case "lose":
+                return now.lost > before.lost
+            case "slow":
+                return now.to_client > before.to_client
+            case _:
+                return link.thaw().held_bytes > 0
+
+    async def _break_process(self, fault: Fault) -> bool:
         assert self._control is not None, "a run with process faults has control"
         return await (self._control.crash_database() if fault.op == "restart" else self._control.kill(_victim(fault)))
 
     async def _heal(self, number: int, fault: Fault) -> None:
         try:
             async with asyncio.timeout(HEAL_DEADLINE_S):
-                if fault.op in ("cut", "slow"):
-                    assert self._link is not None
-                    self._link.heal()
+                if fault.op in NETWORK:
+                    self._links[fault.target].heal()
                 elif fault.op == "restart":
                     assert self._control is not None
                     await self._control.revive_database()

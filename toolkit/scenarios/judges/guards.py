@@ -37,6 +37,7 @@ FIGURES: dict[str, Callable[[ProcessFacts], int]] = {
     "sessions": lambda p: len(p.own),
     "prompts": lambda p: len(p.of_type(EventType.USER_INPUT_REQUIRED)),
     "answers": lambda p: sum(1 for r in p.commands if r.op == "answer" and r.kind == "ok"),
+    "unknown_outcomes": lambda p: sum(1 for r in p.commands if r.kind == "info"),
     "retries": lambda p: len(p.of_type(EventType.TASK_RETRY_SCHEDULED)),
     "rescues": lambda p: len(p.of_type(EventType.TASK_RESCUED)),
     "errors": lambda p: len(p.of_type(EventType.GENERATION_ERROR)),

@@ -1,0 +1,33 @@
+"""The breakable links of one run: a proxy before whatever its network faults break."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from toolkit.errors import EnvironmentError_
+from toolkit.scenarios.faults.proxy import TcpProxy
+from toolkit.scenarios.model import NETWORK, Scenario
+from toolkit.targets.target import Target
+
+Links = dict[str, TcpProxy]
+
+
+async def open_links(stack: AsyncExitStack, scenario: Scenario, target: Target, transport: str, seed: int) -> Links:
+    """A running proxy for each of `websocket` and `http` that a fault of the scenario breaks.
+
+    `websocket` is what the application's events come over: Realtime, or the API's old WebSocket. Plain TCP, so
+    only for http. Raises EnvironmentError_ when an address is encrypted.
+    """
+    links: Links = {}
+    for name in sorted({fault.target for fault in scenario.faults if fault.op in NETWORK}):
+        setting = "SUPABASE_URL" if name == "websocket" and transport == "realtime" else "API_URL"
+        parts = urlsplit(target.get(setting))
+        if parts.scheme != "http":
+            raise EnvironmentError_(
+                f"The network to {parts.hostname} cannot be broken from here: it is encrypted.",
+                f"Run the scenario on --target embedded, or give an http:// {setting}.",
+            )
+        proxy = TcpProxy(parts.hostname or "127.0.0.1", parts.port or 80, path=parts.path, seed=seed)
+        links[name] = await stack.enter_async_context(proxy)
+    return links
