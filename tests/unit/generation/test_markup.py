@@ -60,9 +60,7 @@ def test_the_reader_above_notices_what_is_not_allowed() -> None:
 
 def test_an_articles_own_markup_stays() -> None:
     link = '<a href="https://example.com/" rel="noopener noreferrer">元</a>'
-    html = f"<h2>始め方</h2>
-<p>小さく<strong>始める</strong>。{link}</p>
-{PLACE}"
+    html = f"<h2>始め方</h2>\n<p>小さく<strong>始める</strong>。{link}</p>\n{PLACE}"
     assert clean(html) == html
 
 
