@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.export import quote_identifier, quote_name
 from toolkit.migrate.ledger import Connection
@@ -25,21 +26,22 @@ class TableDigest:
 
 @dataclass(frozen=True)
 class RowFingerprints:
-    """Key (text of the primary key) → digest of the row's chosen columns."""
+    """Key (text of the primary key) → a digest for each of the chosen columns, in their order."""
 
     table: str
     columns: tuple[str, ...]
-    rows: Mapping[str, str]
+    rows: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class RowComparison:
-    """Keys of rows that are gone, that differ, and that are new."""
+    """Keys of rows that are gone, that differ, and that are new; `differing` names the columns of those that differ."""
 
     table: str
     lost: tuple[str, ...]
     changed: tuple[str, ...]
     added: tuple[str, ...]
+    differing: Mapping[str, tuple[str, ...]]
 
     @property
     def preserved(self) -> bool:
@@ -98,30 +100,48 @@ def compare_digests(before: Mapping[str, TableDigest], after: Mapping[str, Table
 async def fingerprint_rows(
     conn: Connection, table: str, columns: Sequence[str] | None = None, where: str | None = None
 ) -> RowFingerprints:
-    """A digest for each row, for tables small enough to name every row that changed. The table needs a primary key."""
+    """A digest for each value of each row, for tables small enough to name every row and column that changed.
+
+    Of `columns` those that the table has; without, all it has. Raises EnvironmentError_ for a table without a
+    primary key: its rows have no names to compare by.
+    """
     async with reading(conn):
-        chosen = tuple(columns or await _columns(conn, table))
+        existing = await _columns(conn, table)
+        chosen = tuple(existing if columns is None else (name for name in columns if name in existing))
         key = await _key(conn, table)
-        assert key != "''", f"{table} has no primary key to tell its rows apart"
+        if key == "''":
+            raise EnvironmentError_(
+                f"{table} has no primary key, so its rows cannot be told apart.",
+                "Add a primary key, or leave the table out.",
+            )
         query = sql.ROW_FINGERPRINTS.format(
             key=key,
-            values=", ".join(sql.ROW_VALUE.format(column=quote_identifier(name)) for name in chosen),
+            digests=", ".join(sql.VALUE_DIGEST.format(column=quote_identifier(name)) for name in chosen),
             table=quote_name(table),
             where=f" where {where}" if where else "",
         )
-        rows = {row["key"]: row["digest"] for row in await conn.fetch(query, timeout=_DEADLINE_S)}
+        rows = {row["key"]: tuple(row["digests"]) for row in await conn.fetch(query, timeout=_DEADLINE_S)}
     return RowFingerprints(table, chosen, rows)
 
 
 def compare_rows(before: RowFingerprints, after: RowFingerprints) -> RowComparison:
-    """Row by row; both must cover the same columns."""
-    assert (before.table, before.columns) == (after.table, after.columns), "fingerprints of different columns"
+    """Row by row and column by column, as far as both have the column."""
+    assert before.table == after.table, "fingerprints of different tables"
     old, new = before.rows, after.rows
+    both = [
+        (name, place, after.columns.index(name)) for place, name in enumerate(before.columns) if name in after.columns
+    ]
+    differing = {
+        key: names
+        for key in sorted(old.keys() & new.keys())
+        if (names := tuple(name for name, there, here in both if old[key][there] != new[key][here]))
+    }
     return RowComparison(
         before.table,
         lost=tuple(sorted(old.keys() - new.keys())),
-        changed=tuple(sorted(key for key in old.keys() & new.keys() if old[key] != new[key])),
+        changed=tuple(differing),
         added=tuple(sorted(new.keys() - old.keys())),
+        differing=differing,
     )
 
 

@@ -15,9 +15,9 @@ COLUMN_DIGEST = """
 """
 TABLE_DIGEST = "select count(*) as rows{digests} from {table}{where}"
 ROW_FINGERPRINTS = """
-    select {key} as key, md5(concat_ws(chr(31), {values})) as digest from {table}{where}
+    select {key} as key, array[{digests}]::text[] as digests from {table}{where}
 """
-ROW_VALUE = "coalesce('V' || {column}::text, 'N')"
+VALUE_DIGEST = "md5(coalesce('V' || {column}::text, 'N'))"
 TABLES = """
     select n.nspname::text || '.' || c.relname::text as name
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

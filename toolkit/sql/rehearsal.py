@@ -1,34 +1,6 @@
-"""Statements of the rehearsal: what every row holds, and what the other application writes."""
+"""Statements of the rehearsal: what the other application writes, and what became of processes, events and tasks."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-# Ordinary tables of schema public (names ready for SQL) with their columns in order and those of their primary key.
-TABLES = """
-select format('%I.%I', 'public', c.relname) as name,
-       array_agg(a.attname::text order by a.attnum) as columns,
-       (select array_agg(k.attname::text order by array_position(i.indkey::int2[], k.attnum))
-        from pg_index i join pg_attribute k on k.attrelid = i.indrelid and k.attnum = any (i.indkey)
-        where i.indrelid = c.oid and i.indisprimary) as key
-from pg_class c
-join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
-group by c.oid
-order by 1
-"""
-
-
-def row_hashes(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
-    """Each row of `table` as (key text[], hashes text[]): one hash a column, null for null."""
-    keys = ", ".join(f"{_quoted(name)}::text" for name in key)
-    hashes = ", ".join(f"md5({_quoted(name)}::text)" for name in columns)
-    return f"select array[{keys}] as key, array[{hashes}] as hashes from {table}"  # noqa: S608 - names are quoted
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
 
 # The other application's write: a row it owns, a value nobody else writes, and now and then a status.
 OTHER_WRITE = """

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate import MigrationRefused, Options, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
 from toolkit.migrate.checks import CheckResult, CheckStatus
@@ -142,7 +143,9 @@ async def test_digests_notice_every_kind_of_change_to_rows(bare_db: str, connect
         assert compare_digests(before, await digest_tables(conn, ["public.r"])) == (
             f"public.r: values differ in {column}",
         )
-        assert not compare_rows(rows, await fingerprint_rows(conn, "public.r")).preserved
+        compared = compare_rows(rows, await fingerprint_rows(conn, "public.r"))
+        assert not compared.preserved
+        assert set(compared.differing.values()) == {(column,)}
         await transaction.rollback()
     await conn.execute("set timezone = 'Asia/Tokyo'; update r set a = a; alter table r add c integer default 1")
     kept = {"public.r": list(before["public.r"].columns)}
@@ -152,6 +155,10 @@ async def test_digests_notice_every_kind_of_change_to_rows(bare_db: str, connect
     )
     compared = compare_rows(rows, await fingerprint_rows(conn, "public.r", rows.columns))
     assert (compared.lost, compared.changed, compared.added) == (("1",), ("2",), ("4",))
+    assert compared.differing == {"2": ("a",)}
+    await conn.execute("create table public.nameless (a integer)")
+    with pytest.raises(EnvironmentError_, match="no primary key"):
+        await fingerprint_rows(conn, "public.nameless")
     limited = await digest_tables(conn, ["public.r"], kept, {"public.r": "id = 3"})
     assert limited["public.r"].rows == 1
 
