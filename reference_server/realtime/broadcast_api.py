@@ -58,11 +58,13 @@ class BroadcastApi:
         items = read_batch(body, self._service.limits.broadcast_bytes)
         if isinstance(items, dict):
             return JSONResponse({"errors": items}, 422, headers=CORS)
-        if not self._service.count_event(len(items)):
+        if not self._service.admit_events(len(items)):
             return JSONResponse({"message": "You have exceeded your rate limit"}, 429, headers=CORS)
         try:
+            private = dict.fromkeys(item.topic for item in items if item.private)
+            writable = {topic for topic in private if await self._may_write(topic, token)}
             for item in items:
-                if item.private and not await self._may_write(item.topic, token):
+                if item.private and item.topic not in writable:
                     continue
                 payload: dict[str, Any] = {"event": item.event, "payload": item.payload, "type": "broadcast"}
                 if item.id is not None:
@@ -95,7 +97,7 @@ class BroadcastApi:
         topic, event = request.path_params["topic"], request.path_params["event"]
         if max(len((TOPIC_PREFIX + topic).encode()), len(event.encode())) > 255:
             return JSONResponse({"errors": {"topic": ["topic and event end at 255 bytes"]}}, 422, headers=CORS)
-        if not self._service.count_event():
+        if not self._service.admit_events(1):
             return JSONResponse({"message": "Too many requests"}, 429, headers=CORS)
         private = request.query_params.get("private") == "true"
         try:
@@ -110,7 +112,7 @@ class BroadcastApi:
         self._service.hub.publish((TOPIC_PREFIX + topic, private), message)
 
     async def _may_write(self, topic: str, token: VerifiedToken) -> bool:
-        return (await self._service.policies.may_write(topic, token.claims)).broadcast
+        return await self._service.policies.may_insert(topic, token.claims, "broadcast")
 
     async def _token(self, request: Request) -> VerifiedToken | Response:
         """The bearer token counts before the apikey header, also when it is the worse one."""

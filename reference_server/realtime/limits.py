@@ -57,11 +57,11 @@ class RateMeter:
         self._total += count
         self._forget(now)
 
-    def mean(self, now: float) -> float:
+    def mean(self, now: float, *, with_more: int = 0) -> float:
+        """The mean at `now`, or what it would become `with_more` events."""
         self._forget(now)
-        if self._since is None:
-            return 0.0
-        return self._total / min(max(now - self._since, 1.0), self._window_s)
+        since = now if self._since is None else self._since
+        return (self._total + with_more) / min(max(now - since, 1.0), self._window_s)
 
     def _forget(self, now: float) -> None:
         while self._buckets and self._buckets[0][0] <= now - self._window_s:

@@ -76,19 +76,11 @@ class ChannelPolicies:
     async def may_write(self, topic: str, claims: Mapping[str, Any]) -> Access:
         """What this token may send to `topic`; raises PoliciesUnavailable."""
         return Access(
-            await self._may_insert(topic, claims, "broadcast"), await self._may_insert(topic, claims, "presence")
+            await self.may_insert(topic, claims, "broadcast"), await self.may_insert(topic, claims, "presence")
         )
 
-    async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
-
-    async def _may_insert(self, topic: str, claims: Mapping[str, Any], extension: str) -> bool:
+    async def may_insert(self, topic: str, claims: Mapping[str, Any], extension: str) -> bool:
+        """Whether this token may send `broadcast` or `presence` to `topic`; raises PoliciesUnavailable."""
         try:
             async with self._probe() as connection:
                 await _become(connection, topic, claims)
@@ -98,6 +90,15 @@ class ChannelPolicies:
         except _FAILED as error:
             raise PoliciesUnavailable(str(error) or type(error).__name__) from error
         return True
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
 
     @asynccontextmanager
     async def _probe(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

@@ -129,11 +129,19 @@ class RealtimeService:
             return refusals.TOO_MANY_USERS
         return None
 
-    def count_event(self, count: int = 1) -> bool:
-        """Count messages of a client; False when there are too many."""
+    def count_event(self) -> bool:
+        """Count a message that was sent on; False when there are too many."""
         now = self.clock()
-        self._events.add(now, count)
+        self._events.add(now)
         return self._events.mean(now) <= self.limits.events_per_second
+
+    def admit_events(self, count: int) -> bool:
+        """Count messages if there is room for all of them: refused ones must not cost other clients theirs."""
+        now = self.clock()
+        if self._events.mean(now, with_more=count) > self.limits.events_per_second:
+            return False
+        self._events.add(now, count)
+        return True
 
     def unsubscribe_soon(self, subscription: Any) -> None:
         """Cancel a subscription without making the caller wait; nothing of it is delivered meanwhile."""

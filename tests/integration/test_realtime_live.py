@@ -295,6 +295,18 @@ async def test_too_many_messages_close_the_channel_but_deliver_the_last(db: str)
         assert (await one.join("realtime:room"))[4]["status"] == "ok"
 
 
+async def test_a_refused_batch_costs_other_clients_nothing(db: str) -> None:
+    async with running(db, events_per_second=5) as (port, _), client(port) as one:
+        await one.join("realtime:room")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/realtime/v1", timeout=10) as http:
+            batch = {"messages": [{"topic": "room", "event": "e", "payload": {"n": n}} for n in range(500)]}
+            http.headers["apikey"] = mint("authenticated:owner-a")
+            assert (await http.post("/api/broadcast", json=batch)).status_code == 429
+            few = {"messages": batch["messages"][:3]}
+            assert (await http.post("/api/broadcast", json=few)).status_code == 202
+        assert [(await one.next("broadcast"))[4]["payload"]["n"] for _ in range(3)] == [0, 1, 2]
+
+
 async def test_too_many_joins_close_the_socket_and_refuse_the_next(db: str) -> None:
     async with running(db, joins_per_second=5) as (port, _):
         async with client(port) as one:

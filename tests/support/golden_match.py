@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 EXPIRED = re.compile(r"expired (\d+) seconds ago")
+
+
+class Digits(str):
+    """A number by its digits: 1.50 is not 1.5, and 1e2 not 100."""
+
+    __slots__ = ()
 
 
 class Mismatch(AssertionError):
@@ -54,9 +59,16 @@ def match_http(where: str, recorded: str, status: int, headers: dict[str, str], 
         raise Mismatch(f"{where}\nexpected body {wanted[:200]!r}, got {body[:200]!r}")
 
 
+def exact(text: str | bytes) -> Any:
+    """JSON whose numbers keep their digits: plain whole ones are int, all others Digits."""
+    return json.loads(
+        text, parse_float=Digits, parse_int=lambda digits: Digits(digits) if digits == "-0" else int(digits)
+    )
+
+
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_float=Decimal)
+        return exact(text)
     except json.JSONDecodeError as error:
         raise Mismatch(f"not JSON ({error}): {text[:300]}") from None
 
@@ -77,10 +89,10 @@ def _binary(frame: bytes) -> dict[str, Any]:
         start += length
     body = frame[start:]
     try:
-        parts["payload"] = json.loads(body, parse_float=Decimal) if encoding == 1 else body.hex()
+        parts["payload"] = exact(body) if encoding == 1 else body.hex()
     except json.JSONDecodeError:
         parts["payload"] = body.hex()
-    parts["meta"] = json.loads(parts["meta"]) if parts.get("meta") else {}
+    parts["meta"] = exact(parts["meta"]) if parts.get("meta") else {}
     return parts
 
 
@@ -133,5 +145,5 @@ def _equal(key: str, recorded: Any, actual: Any) -> bool:
         left, right = EXPIRED.search(recorded), EXPIRED.search(actual)
         if left and right and abs(int(left[1]) - int(right[1])) <= 5:
             return EXPIRED.sub("", recorded) == EXPIRED.sub("", actual)
-    # 1.5 and 1.50 are different digits on the wire; True is not 1.
+    # True is not 1, and the text "1.5" not the number.
     return type(recorded) is type(actual) and str(recorded) == str(actual)

@@ -45,6 +45,16 @@ def test_differences_are_found(before: str, after: str) -> None:
         match_frame(CHANGE, CHANGE.replace(before, after), Names())
 
 
+@pytest.mark.parametrize(
+    ("recorded", "actual"), [("1.5", "1.50"), ("0.0000001", "1E-7"), ("1e2", "100"), ("1e2", "1E2"), ("0", "-0")]
+)
+def test_numbers_are_compared_by_their_digits(recorded: str, actual: str) -> None:
+    match_frame(f'{{"n":{recorded}}}', f'{{"n":{recorded}}}', Names())
+    for before, after in ((recorded, actual), (actual, recorded)):
+        with pytest.raises(Mismatch):
+            match_frame(f'{{"n":{before}}}', f'{{"n":{after}}}', Names())
+
+
 def test_key_order_and_spaces_do_not_count() -> None:
     match_frame('[1, {"a": 1, "b": [2]}]', '[1,{"b":[2],"a":1}]', Names())
 
