@@ -7,14 +7,17 @@ imported only when it is asked for, so that `toolkit --help` stays quick.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from toolkit.errors import ExitCode, ToolkitError
+from toolkit.targets.redact import redact
 
 # The order is that of `toolkit --help`: what a newcomer needs first comes first.
 COMMANDS: tuple[str, ...] = ("rehearse", "up", "down", "token", "migrate", "scenarios", "signoff")
@@ -32,6 +35,15 @@ class _Commands(click.Group):
         loaded = import_module(f"toolkit.commands.{cmd_name}").command
         assert isinstance(loaded, click.Command)
         return loaded
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output (head, less) went away before the verdict: not a pass, not a failure. Caught
+            # here since click would make an exit code of 1 of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,17 +72,23 @@ def main() -> None:
         click.echo(f"Error: {error.what}", err=True)
         click.echo(f"  → {error.remedy}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output (head, less) went away: not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.PASS)
-    except Exception as error:  # noqa: BLE001 - the last boundary: a person never sees a traceback
-        with tempfile.NamedTemporaryFile("w", prefix="toolkit-crash-", suffix=".txt", delete=False) as report:
-            traceback.print_exc(file=report)
-        click.echo(f"Error: an unexpected {type(error).__name__}; this is a defect of the toolkit.", err=True)
-        click.echo(f"  → Please report it with the details in {report.name}.", err=True)
+    except OSError as error:
+        if error.filename is None:
+            _crashed(error)
+        click.echo(f"Error: {os.fsdecode(error.filename)}: {error.strerror}.", err=True)
+        click.echo("  → Check that it exists, whose it is, and that the disk has room.", err=True)
         sys.exit(ExitCode.ENVIRONMENT)
+    except Exception as error:  # noqa: BLE001 - the last boundary: a person never sees a traceback
+        _crashed(error)
     sys.exit(result if isinstance(result, int) else ExitCode.PASS)
+
+
+def _crashed(error: Exception) -> NoReturn:
+    with tempfile.NamedTemporaryFile("w", prefix="toolkit-crash-", suffix=".txt", delete=False) as report:
+        report.write(redact("".join(traceback.format_exception(error))))
+    click.echo(f"Error: an unexpected {type(error).__name__}; this is a defect of the toolkit.", err=True)
+    click.echo(f"  → Please report it with the details in {report.name}.", err=True)
+    sys.exit(ExitCode.ENVIRONMENT)
 
 
 if __name__ == "__main__":

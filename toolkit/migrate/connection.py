@@ -10,6 +10,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_, UsageError
 from toolkit.migrate.ledger import Connection
+from toolkit.targets.redact import redact as mask
 
 _CONNECT_DEADLINE_S = 15
 _SECRET_PARAMETERS = {"password", "sslpassword", "passfile"}
@@ -61,6 +62,8 @@ async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
         ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise EnvironmentError_(f"{shown}: there is no such database.", "Check the name, or create it.") from error
+    except asyncpg.ClientConfigurationError as error:
+        raise UsageError(f"{shown}: {mask(str(error))}.", "Correct the parameters of the database address.") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
         reason = str(error) if isinstance(error, asyncpg.PostgresError | OSError) else type(error).__name__
         raise EnvironmentError_(

@@ -153,6 +153,10 @@ def _migration_names(path: Path) -> tuple[dict[str, tuple[str, str]], tuple[str,
                 f"{entry.name} would be applied as a migration: by its name it is one, to the Supabase CLI too.",
                 f"Move it to rollbacks/{entry.name.removesuffix('.down.sql')}.sql.",
             )
+        elif not entry.is_file():
+            raise RefusalError(
+                f"{entry.name} is no file: a link that leads nowhere, or a device.", "Put the file itself there."
+            )
         else:
             names[entry.name] = (match.group(1), match.group(2))
     return names, tuple(notices)
@@ -190,6 +194,9 @@ def read_script(path: Path, *, rollback: bool = False) -> Script:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RefusalError(f"{path.name}:{line}: the file is not UTF-8.", "Save it as UTF-8.") from error
+    if (at := text.find("\0")) >= 0:
+        line = text.count("\n", 0, at) + 1
+        raise RefusalError(f"{path.name}:{line}: the file holds a NUL byte.", "Remove it; no SQL text has one.")
     try:
         pieces = split(text)
     except SplitError as error:

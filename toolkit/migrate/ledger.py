@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
 from toolkit.migrate.files import Migration, Script
 from toolkit.migrate.split import Statement
+from toolkit.report.model import tool_version
 from toolkit.sql import ledger as sql
 
 Direction = Literal["up", "down"]
@@ -81,8 +81,12 @@ class Runner:
     @classmethod
     def of_this_process(cls) -> Runner:
         """A new run of this process."""
-        who = f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
-        return cls(who, installed_version("realtime-migration-toolkit"), uuid.uuid4())
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            user = str(os.getuid())
+        who = f"{user}@{socket.gethostname()}:{os.getpid()}"
+        return cls(who, tool_version(), uuid.uuid4())
 
 
 def statement_hash(statement: Statement) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from toolkit.errors import RefusalError, UsageError
+from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.targets.tokens import mint_api_key
 
 DEFAULT_DATA_DIR = Path(".toolkit") / "embedded"
@@ -109,10 +109,19 @@ class DataDir:
     # -- secrets ------------------------------------------------------------------------------
 
     def keys(self) -> ProjectKeys:
-        """The project's keys, made at the first call and kept in a file only the owner can read."""
+        """The project's keys, made at the first call and kept in a file only the owner can read.
+
+        Raises EnvironmentError_ when that file is damaged.
+        """
         path = self.path / "secrets.json"
         if path.exists():
-            return ProjectKeys(**json.loads(path.read_text()))
+            try:
+                return ProjectKeys(**json.loads(path.read_text()))
+            except (ValueError, TypeError) as error:
+                raise EnvironmentError_(
+                    f"The keys in {path} cannot be read: {type(error).__name__}.",
+                    "Delete that file for new keys; tokens made with the old ones end with them.",
+                ) from error
         secret = secrets.token_urlsafe(48)
         keys = ProjectKeys(secret, mint_api_key(secret, "anon"), mint_api_key(secret, "service_role"))
         self._write_private(path, asdict(keys))

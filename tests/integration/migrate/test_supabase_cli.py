@@ -31,7 +31,12 @@ FILES = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(not CLI.exists(), reason="the supabase CLI is not installed: make tests/js/node_modules/.ready"),
+    # Where nobody installed the JavaScript packages these tests are passed over; where a test run is meant to be
+    # complete, or the packages are there without the CLI, its absence is a failure.
+    pytest.mark.skipif(
+        not CLI.exists() and not CLI.parents[1].exists() and not os.environ.get("CI"),
+        reason="the supabase CLI is not installed: make tests/js/node_modules/.ready",
+    ),
     pytest.mark.xdist_group("supabase-cli"),
 ]
 

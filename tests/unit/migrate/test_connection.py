@@ -25,7 +25,11 @@ def test_redact(dsn: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("dsn", "what"),
-    [("mysql://me:s3cret@db/app", "cannot be read"), ("postgresql://me:s3cret@db:6543/app", "transaction pooler")],
+    [
+        ("mysql://me:s3cret@db/app", "cannot be read"),
+        ("postgresql://me:s3cret@db:6543/app", "transaction pooler"),
+        ("postgresql://me:s3cret@db/app?sslmode=bogus", "sslmode.* parameter must be one of"),
+    ],
 )
 async def test_addresses_that_cannot_serve_are_refused_before_connecting(dsn: str, what: str) -> None:
     with pytest.raises(UsageError, match=what) as caught:

@@ -106,6 +106,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "1_a.sql:2: CREATE INDEX CONCURRENTLY",
         "-- toolkit: transaction=false",
     ),
+    "NUL byte": (("1_a.sql", "select 1;\nselect '\0'"), "1_a.sql:2: the file holds a NUL", "Remove it"),
     "misspelt directive": (
         ("1_a.sql", "-- toolkit: transacton=false\nselect 1"),
         "1_a.sql:1: unknown",
@@ -148,6 +149,12 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_line(write: Write, tmp_path
     write("1_a.sql", "")
     (tmp_path / "1_a.sql").write_bytes(b"select 1;\nselect '\xe9';")
     with pytest.raises(RefusalError, match=r"1_a\.sql:2: the file is not UTF-8"):
+        read_folder(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").symlink_to("nowhere.sql")
+    with pytest.raises(RefusalError, match=r"1_a\.sql is no file"):
         read_folder(tmp_path)
 
 
