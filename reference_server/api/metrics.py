@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -90,12 +90,29 @@ def gauge(name: str, text: str, values: Mapping[str, float] | float | None, labe
     return [GaugeMetricFamily(name, text, value=float(values))]
 
 
+# Facts that only grow while the process runs.
+COUNTERS = frozenset(
+    {"frames_sent", "frames_ignored", "slow_consumers", "reconnects", "changes_seen", "deliveries", "failures"}
+)
+
+
 def flatten(prefix: str, text: str, facts: Mapping[str, Any]) -> list[Metric]:
-    """A gauge for every number among `facts`, nested mappings by joined names."""
+    """A metric for every number among `facts`: counters for COUNTERS, durations by the name `…_seconds`."""
     found: list[Metric] = []
     for key, value in facts.items():
-        if isinstance(value, Mapping):
-            found += flatten(f"{prefix}_{key}", text, value)
-        elif isinstance(value, bool | int | float):
-            found += gauge(f"{prefix}_{key}", f"{text}: {key}.", float(value))
+        if not isinstance(value, bool | int | float):
+            continue
+        name, help_text = f"{prefix}_{_unit_last(key)}", f"{text}: {key}."
+        if key in COUNTERS:
+            found.append(CounterMetricFamily(name, help_text, value=float(value)))
+        else:
+            found += gauge(name, help_text, float(value))
     return found
+
+
+def _unit_last(key: str) -> str:
+    if key.endswith("_s"):
+        return f"{key.removesuffix('_s')}_seconds"
+    if key.startswith("seconds_since_"):
+        return f"{key.removeprefix('seconds_since_')}_age_seconds"
+    return key
