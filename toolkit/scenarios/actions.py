@@ -139,12 +139,12 @@ async def _answer(world: World, step: model.AnswerStep) -> None:
     (process,) = _all(world, step, step.answer)
     prompt = process.tracker.open_prompt
     try:
-        status, body = await world.give(process, InputType(prompt) if prompt else None, step.give)
+        got = await world.give(process, InputType(prompt) if prompt else None, step.give)
     except (NoAnswer, ConnectionError) as error:
         _conclude(world, step, [str(error)], stop=True)
         return
-    problem = _unexpected(Answer(status, body), step.expect)
-    _conclude(world, step, [problem] if problem else [], ok=f"{prompt}: {status}", stop=not step.expect)
+    problem = _unexpected(got, step.expect)
+    _conclude(world, step, [problem] if problem else [], ok=f"{prompt}: {got.status}", stop=not step.expect)
 
 
 async def _control(world: World, step: model.Pause | model.Resume | model.Cancel) -> None:
@@ -298,7 +298,7 @@ def _unexpected(answer: Answer, expected: dict[str, Any]) -> str | None:
     """Why the answer is not what the step expects; without expectations it must be a 2xx."""
     if expected:
         return "; ".join(mismatches(answer.facts, expected)) or None
-    return None if answer.status < 300 else f"the API answered {answer.status}: {answer.body}"
+    return None if answer.status < 300 else answer.words
 
 
 def _failure(process: Running) -> str | None:

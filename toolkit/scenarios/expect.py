@@ -25,6 +25,14 @@ class Answer:
         """The roots of the paths `status`, `body.…`, `header.…`."""
         return {"status": self.status, "body": self.body, "header": dict(self.headers)}
 
+    @property
+    def words(self) -> str:
+        """What the API said, in a line: of an error its code and message."""
+        error = self.body.get("error") if isinstance(self.body, dict) else None
+        if isinstance(error, dict):
+            return f"the API answered {self.status} {error.get('code')}: {error.get('message')}"
+        return f"the API answered {self.status}: {_short(self.body)}"
+
 
 def mismatches(facts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """One sentence for each expectation that does not hold; empty when all do."""

@@ -174,6 +174,8 @@ class ApiWitness:
         return [str(row["process_id"]) for row in listed or ()]
 
     async def has_log(self) -> bool:
+        if self._log and self._owners:
+            await self._get(next(iter(self._owners)), 0, 1)
         return self._log
 
     async def close(self) -> None:

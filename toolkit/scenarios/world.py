@@ -17,6 +17,7 @@ from toolkit.contract.prompts import InputType
 from toolkit.contract.steps import Flow
 from toolkit.report.model import Verdict
 from toolkit.scenarios.caller import Caller
+from toolkit.scenarios.expect import Answer as HttpAnswer
 from toolkit.scenarios.faults.control import Control
 from toolkit.scenarios.history import History
 from toolkit.scenarios.model import DEFAULT_ANSWERS, Answer, EditAnswer, Process, RawAnswer, Scenario, SelectAnswer
@@ -228,14 +229,14 @@ class World:
             process.answered.add((prompt, times))
             self.spawn(self._answer(process, InputType(prompt), times))
 
-    async def give(self, process: Running, prompt: InputType | None, answer: Answer) -> tuple[int, Any]:
-        """Send an answer on the process' transport; (status, body), 200 where the old one acknowledges nothing."""
+    async def give(self, process: Running, prompt: InputType | None, answer: Answer) -> HttpAnswer:
+        """Send an answer on the process' transport; 200 where the old one acknowledges nothing."""
         response_type, payload = request_of(prompt, answer)
         if isinstance(process.session, SocketSession):
             await process.session.answer(response_type, payload)
-            return 200, None
+            return HttpAnswer(200)
         assert process.id is not None
-        got = await self.caller.command(
+        return await self.caller.command(
             "answer",
             "POST",
             f"/api/articles/generation/{process.id}/user-input",
@@ -243,7 +244,6 @@ class World:
             body={"response_type": response_type, "payload": payload},
             process=process.id,
         )
-        return got.status, got.body
 
     async def _answer(self, process: Running, prompt: InputType, times: int) -> None:
         given = process.spec.answers
@@ -252,12 +252,12 @@ class World:
         answer = answers[min(times, len(answers)) - 1]
         title = f"{process.name}: the answer to {prompt} is accepted"
         try:
-            status, body = await self.give(process, prompt, answer)
+            got = await self.give(process, prompt, answer)
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the finding
             self.expectation(title, Verdict.FAIL, f"no answer came: {error}", process=process.id)
             return
-        if status >= 300:
-            self.expectation(title, Verdict.FAIL, f"the API answered {status}: {body}", process=process.id)
+        if got.status >= 300:
+            self.expectation(title, Verdict.FAIL, got.words, process=process.id)
 
     async def _wake(self) -> None:
         async with self.changed:

@@ -78,7 +78,7 @@ def consistent(_: Facts, process: ProcessFacts) -> Finding:
     """The rows of a process agree with one another: state, events, article, tasks."""
     state = process.state
     if state is None or process.tasks is None or process.articles is None:
-        return Nothing("the database's rows were not read")
+        return Nothing("the database's rows were not read", "Give DATABASE_URL.")
     status = str(state.get("status"))
     last = tuple(process.events[-1:])
     waiting = bool(state.get("is_waiting_for_input"))

@@ -28,9 +28,10 @@ class Broken:
 
 @dataclass(frozen=True)
 class Nothing:
-    """There was nothing to look at, which proves nothing."""
+    """There was nothing to look at, which proves nothing; `remedy`: what would give it something."""
 
     reason: str
+    remedy: str = ""
 
 
 Finding = Held | Broken | Nothing
@@ -61,9 +62,10 @@ def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: st
     unknown, however well the others did.
     """
     if not scope:
-        return _check(rule, Verdict.UNKNOWN, "the run never had such a process", group)
+        reason, remedy = "the run never had such a process", "Look at the step that was to start it."
+        return _check(rule, Verdict.UNKNOWN, reason, group, remedy=remedy)
     held = 0
-    nothing: str | None = None
+    nothing: tuple[str, str] | None = None
     unit = "events"
     for process in scope:
         match rule.find(facts, process):
@@ -73,16 +75,18 @@ def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: st
             case Held(looked_at, of):
                 held += looked_at
                 unit = of
-            case Nothing(reason):
-                nothing = nothing or f"{process.name}: {reason}"
+            case Nothing(reason, remedy):
+                nothing = nothing or (f"{process.name}: {reason}", remedy)
     if nothing is not None:
-        return _check(rule, Verdict.UNKNOWN, nothing, group)
+        return _check(rule, Verdict.UNKNOWN, nothing[0], group, remedy=nothing[1])
     over = f" over {len(scope)} processes" if len(scope) > 1 else ""
     return _check(rule, Verdict.PASS, f"{held} {unit} looked at{over}", group)
 
 
-def _check(rule: Judge, verdict: Verdict, detail: str, group: str, witness: tuple[str, ...] = ()) -> Check:
-    return Check(rule.id, rule.title, verdict, detail, rule.remedy, group, witness)
+def _check(
+    rule: Judge, verdict: Verdict, detail: str, group: str, witness: tuple[str, ...] = (), *, remedy: str | None = None
+) -> Check:
+    return Check(rule.id, rule.title, verdict, detail, rule.remedy if remedy is None else remedy, group, witness)
 
 
 def describe(facts: Facts, record: Record) -> str:
