@@ -575,10 +575,12 @@ begin
 end
 $$;
 
--- Keeps a part of a step. Null when it is kept, otherwise why not.
+-- Keeps a part of a step. Null when it is kept, otherwise why not. A part that is done (p_part_done)
+-- ends a series of failures: retries are counted since the last progress, so that a long step made
+-- of many parts is not given up for one failure here and there. It still ends: parts are finite.
 create function public.checkpoint_task_step(
   p_process_id uuid, p_task_id uuid, p_claim_token uuid, p_context jsonb, p_progress integer,
-  p_events jsonb, p_event_source text
+  p_events jsonb, p_event_source text, p_part_done boolean default false
 ) returns text
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -589,6 +591,9 @@ begin
     set article_context = p_context, progress_percentage = greatest(progress_percentage, p_progress)
     where id = p_process_id;
     perform public.append_process_events(p_process_id, p_events, p_event_source);
+    if p_part_done then
+      update public.background_tasks set retry_count = 0 where id = p_task_id and retry_count > 0;
+    end if;
   end if;
   return refusal;
 end
@@ -784,7 +789,7 @@ begin
     'public.release_background_task(uuid, uuid)',
     'public.rescue_background_tasks(interval, integer)',
     'public.refuse_task_write(uuid, uuid, uuid)',
-    'public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text)',
+    'public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text, boolean)',
     'public.finish_task_step(uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb)',
     'public.mark_process_waiting_for_input(uuid, text, integer, jsonb)',
     'public.resolve_user_input(uuid, jsonb, public.generation_status)'

@@ -45,7 +45,7 @@ drop function public.resolve_user_input(uuid, jsonb, public.generation_status);
 drop function public.mark_process_waiting_for_input(uuid, text, integer, jsonb);
 drop function public.finish_task_step(
   uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb);
-drop function public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text);
+drop function public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text, boolean);
 drop function public.refuse_task_write(uuid, uuid, uuid);
 drop function public.rescue_background_tasks(interval, integer);
 drop function public.release_background_task(uuid, uuid);

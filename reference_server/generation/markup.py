@@ -12,7 +12,12 @@ TAGS = frozenset({
     "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td",
     "a", "strong", "b", "em", "i", "u", "s", "small", "mark", "sub", "sup", "abbr",
 })  # fmt: skip
-ATTRIBUTES = {"a": {"href", "title"}, "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan", "scope"}}
+ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),  # left out, it would stand for the cleaner's own list
+    "a": {"href", "title"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+}
 SCHEMES = frozenset({"http", "https", "mailto"})
 
 # Comments are dropped, but for those that mark a picture's place. They pass the cleaner as text between

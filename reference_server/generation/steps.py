@@ -45,11 +45,12 @@ class StepRun:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Part of a step is done and shall survive a crash."""
+    """What shall survive a crash. `part_done`: a part of the step is behind us, not just announced."""
 
     context: ArticleContext
     events: tuple[StepEvent, ...]
     progress: int
+    part_done: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class _Desk:
         return progress_after(self.run.progress, self.run.step, done=done, of=of)
 
     async def checkpoint(self, done: int, of: int, *events: StepEvent) -> None:
-        await self._emit(Checkpoint(self.context, events, self.progress(done, of)))
+        part_done = self.context is not self.run.context
+        await self._emit(Checkpoint(self.context, events, self.progress(done, of), part_done))
 
 
 async def _keyword_analyzing(desk: _Desk) -> StepResult:

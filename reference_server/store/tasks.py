@@ -152,8 +152,10 @@ async def checkpoint(
     context: Mapping[str, Any],
     progress: int,
     made: Sequence[Event],
+    part_done: bool,
 ) -> str | None:
-    """Keeps a part of a step in one round trip; why it was refused, None when it is kept."""
+    """Keeps a part of a step in one round trip; why it was refused, None when it is kept. A part that is done
+    starts the count of retries anew."""
     reason: str | None = await db.fetchval(
         _SQL["checkpoint"],
         task.process_id,
@@ -163,6 +165,7 @@ async def checkpoint(
         progress,
         documents(made),
         str(source),
+        part_done,
     )
     return reason
 

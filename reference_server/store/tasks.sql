@@ -23,7 +23,7 @@ select public.refuse_task_write($1, $2, $3);
 select exists (select from public.background_tasks where id = $1 and status = 'running' and claim_token = $2);
 
 -- name: checkpoint
-select public.checkpoint_task_step($1, $2, $3, $4, $5, $6, $7);
+select public.checkpoint_task_step($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: finish
 select f.refusal, f.reached, f.inherited

@@ -98,7 +98,13 @@ class Recorder:
         async def keep(db: Connection) -> ArticleContext:
             document = moves.document(context)
             refusal = await tasks.checkpoint(
-                db, task, Source.WORKER, context=document, progress=checkpoint.progress, made=made
+                db,
+                task,
+                Source.WORKER,
+                context=document,
+                progress=checkpoint.progress,
+                made=made,
+                part_done=checkpoint.part_done,
             )
             if refusal is not None:
                 raise StaleClaim(refusal)
