@@ -1,0 +1,106 @@
+"""Every check of the verify files is seen to fail on the defect it is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from tests.integration.migrate.test_verify import MAX_PLUS_ONE
+from toolkit.migrate import verify
+from toolkit.migrate.checks import CheckStatus
+from toolkit.resources import migrations_dir
+
+Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+Plant = Callable[[asyncpg.Connection], Awaitable[object]]
+
+
+def sql(statement: str) -> Plant:
+    return lambda conn: conn.execute(statement)
+
+
+def mutate(function: str, pattern: str, replacement: str) -> Plant:
+    """The function with one part of its text replaced, as a careless later migration would."""
+
+    async def plant(conn: asyncpg.Connection) -> None:
+        definition = await conn.fetchval(
+            "select pg_get_functiondef(oid) from pg_proc where proname = $1 and pronamespace = 'public'::regnamespace",
+            function,
+        )
+        changed, times = re.subn(pattern, replacement, definition, count=1, flags=re.DOTALL)
+        assert times == 1, f"{function} no longer reads as the plant expects"
+        await conn.execute(changed)
+
+    return plant
+
+
+STATE = "public.generated_articles_state"
+PUBLISH = "trigger_publish_process_event"
+START_KEY = "public.idx_generated_articles_state_start_key"
+
+PLANTS: dict[str, Plant] = {
+    "LEG-1": sql("drop table public.image_placeholders cascade"),
+    "LEG-2": sql("alter table public.articles disable row level security"),
+    "LEG-3": sql("alter type public.generation_status add value 'sleeping'"),
+    "LEG-4": sql("drop index public.articles_one_per_process"),
+    "LEG-5": sql("delete from public.flow_steps where step_order = 9"),
+    "RT-1": sql("drop table public.task_dependencies cascade"),
+    "RT-2": sql(f"alter table {STATE} drop column user_input_timeout"),
+    "RT-3": sql("alter table public.process_events rename column acknowledged_by to seen_by"),
+    "RT-4": sql("create function public.cleanup_old_events(days text) returns integer language sql as 'select 1'"),
+    "RT-5": sql("alter function public.publish_process_event() reset search_path"),
+    "RT-6": sql("grant execute on function public.cleanup_old_events(integer) to authenticated"),
+    "RT-7": sql(f"alter table {STATE} disable trigger {PUBLISH}"),
+    "RT-8": sql("drop index public.idx_background_tasks_queue"),
+    "RT-9": sql("create index on public.process_events (process_id)"),
+    "RT-10": sql("alter table public.background_tasks disable row level security"),
+    "RT-11": sql("grant select on public.process_events to anon"),
+    "RT-12": sql("grant insert on public.process_events to service_role"),
+    "RT-13": sql("alter publication supabase_realtime drop table public.process_events"),
+    "RT-14": sql("alter publication supabase_realtime set (publish = 'insert')"),
+    "RT-15": sql("alter table public.articles replica identity nothing"),
+    "RT-16": sql("alter table public.process_events replica identity full"),
+    # The original migration's first defect: the child row before its parent.
+    "RT-20": sql(
+        f"drop trigger {PUBLISH} on {STATE}; create trigger {PUBLISH} before insert or update on {STATE} "
+        "for each row execute function public.publish_process_event()"
+    ),
+    "RT-21": sql("alter table public.process_events add check (event_type <> 'test_event')"),
+    # One kind of change hides another: the second test is made an alternative of the first.
+    "RT-22": mutate("publish_process_event", r"end if;\s+if (new\.current_step_name)", r"elsif \1"),
+    "RT-23": mutate(
+        "publish_process_event", r"'process_id', new\.id,", "'process_id', new.id, 'context', new.article_context,"
+    ),
+    "RT-24": sql(MAX_PLUS_ONE),
+    "RT-25": sql("alter table public.process_events disable trigger trigger_guard_process_event"),
+    "RT-26": mutate("resolve_user_input", r"if state\.status <> 'user_input_required'.*? then", "if false then"),
+    "RT-27": mutate("complete_background_task", r" and claim_token = p_claim_token", ""),
+    "RT-28": mutate("fail_background_task", r"task\.retry_count < task\.max_retries", "true"),
+    "RT-29": sql(
+        "create or replace function public.settle_task_dependents(p_task_id uuid) returns void "
+        "language plpgsql set search_path = '' as 'begin end'"
+    ),
+    "RT-30": mutate("claim_background_task", r"and s\.status in \([^)]*\)", ""),
+    "RT-31": sql("alter table public.background_tasks drop constraint background_tasks_priority_check"),
+    "RT-32": sql("create policy leak on public.process_events for select to authenticated using (true)"),
+    "IDX-1": sql("drop index public.idx_active_processes"),
+    "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
+}
+
+
+@pytest.mark.parametrize("check", PLANTS)
+async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, check: str) -> None:
+    conn = await connect(migrated_db)
+    await PLANTS[check](conn)
+    result = await verify(migrated_db, migrations_dir(), probes=False)
+    (found,) = [c for c in result.checks if c.id == check]
+    assert found.status is CheckStatus.FAIL, found
+    assert found.evidence
+    assert found.remedy
+
+
+def test_every_check_has_its_plant() -> None:
+    texts = [file.read_text() for file in sorted((migrations_dir() / "verify").glob("*.sql"))]
+    assert {check for text in texts for check in re.findall(r"^-- check: (\S+)", text, re.MULTILINE)} == set(PLANTS)
