@@ -22,6 +22,7 @@ from toolkit.migrate.failure import Failure, failure_of
 from toolkit.migrate.ledger import Connection, Direction, JournalEntry, Runner
 from toolkit.migrate.locks import LockPolicy, is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.nontransactional import index_wreck, ran_after_all
+from toolkit.migrate.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.plan import Plan, Step
 from toolkit.migrate.split import Statement
 from toolkit.sql import ledger as sql
@@ -181,7 +182,7 @@ class _Execution:
         async with self._transaction():
             await self._bound_waiting()
             xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
-            tables = await self._tables() if self.step.direction == "down" else {}
+            stock = await self._stock()
             if self.step.destroys:
                 await self._export()
             for statement in self.step.script.statements:
@@ -194,8 +195,7 @@ class _Execution:
                     f"{self.label} ended the transaction it runs in (in a procedure or a DO block).",
                     "Remove the COMMIT or ROLLBACK from it.",
                 )
-            if self.step.direction == "down":
-                self._refuse_undeclared(tables, await self._tables())
+            await self._refuse_undeclared(stock)
             await self._record()
 
     async def _bound_waiting(self) -> None:
@@ -232,27 +232,18 @@ class _Execution:
         for export in self.exports:
             self._tell("export", f"{export.rows} rows of {export.table} → {self.export_dir / export.file}")
 
-    async def _tables(self) -> dict[str, frozenset[str]]:
-        rows = await self.conn.fetch(sql.USER_COLUMNS, timeout=60)
-        return {row["table_name"]: frozenset(row["columns"]) for row in rows}
+    async def _stock(self) -> Holdings | None:
+        return await take_stock(self.conn) if self.step.direction == "down" else None
 
-    def _refuse_undeclared(self, before: dict[str, frozenset[str]], after: dict[str, frozenset[str]]) -> None:
-        whole = {destroyed.table for destroyed in self.step.destroys if not destroyed.columns}
-        declared = {(d.table, column) for d in self.step.destroys for column in d.columns}
-        undeclared: list[str] = []
-        for table, columns in sorted(before.items()):
-            if table in whole:
-                continue
-            if table not in after:
-                undeclared.append(f"table {table}")
-            else:
-                lost = sorted(column for column in columns - after[table] if (table, column) not in declared)
-                undeclared += [f"column {table}.{column}" for column in lost]
-        if undeclared:
+    async def _refuse_undeclared(self, before: Holdings | None) -> None:
+        if before is None:
+            return
+        found = undeclared(losses(before, await take_stock(self.conn)), self.step.destroys)
+        if found:
             raise RefusalError(
-                f"{self.label} destroys what its header does not declare: {', '.join(undeclared)}. "
+                f"{self.label} destroys what its header does not declare: {', '.join(map(str, found))}. "
                 "It was rolled back, and everything is as before.",
-                "Add to its header: " + "; ".join(f"-- destroys: {entry}" for entry in undeclared) + ".",
+                "Add to its header: " + "; ".join(f"-- destroys: {entry}" for entry in found) + ".",
             )
 
     # -- a file without transaction -----------------------------------------------------------
@@ -278,11 +269,10 @@ class _Execution:
             self.attempts = max(self.attempts, number)
             async with self._transaction():
                 await self._bound_waiting()
-                tables = await self._tables() if self.step.direction == "down" else {}
+                stock = await self._stock()
                 await self._run_statement(statement)
                 await self.conn.execute(sql.RESET_ROLE, timeout=10)
-                if self.step.direction == "down":
-                    self._refuse_undeclared(tables, await self._tables())
+                await self._refuse_undeclared(stock)
                 await ledger.journal(self.conn, self.step.migration.version, self.step.direction, statement, "done")
 
         return attempt

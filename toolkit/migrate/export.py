@@ -87,7 +87,7 @@ async def _export(conn: Connection, destroyed: Destroyed, present: tuple[str, ..
             f"{file.name} has {rows} rows, the table {counted}: row security hides some from this role.",
             "Run the rollback as the tables' owner.",
         )
-    return Export(destroyed.table, columns, rows, file.name, digest, whole_table=not destroyed.columns)
+    return Export(destroyed.table, columns, rows, file.name, digest, destroyed.whole_table)
 
 
 def _manifest(step: Step, exports: list[Export]) -> dict[str, object]:

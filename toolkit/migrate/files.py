@@ -12,6 +12,7 @@ Header directives (comment lines before the first statement):
     -- toolkit: transaction=false             run each statement by itself (CREATE INDEX CONCURRENTLY, VACUUM)
     -- destroys: table process_events         in rollbacks, one line for each table whose rows will be gone
     -- destroys: columns orders (note, tag)   and for the columns whose values will be gone
+    -- destroys: rows customers               and for tables that stay, but whose rows it deletes or changes
 """
 
 from __future__ import annotations
@@ -30,30 +31,41 @@ _DESTROYS = re.compile(r"^--\s*destroys\s*:\s*(.*?)\s*$", re.IGNORECASE)
 _IDENTIFIER = r'(?:[A-Za-z_][\w$]*|"[^"]+")'
 _TABLE_NAME = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})?"
 _DESTROYED_TABLE = re.compile(rf"^table\s+({_TABLE_NAME})$", re.IGNORECASE)
+_DESTROYED_ROWS = re.compile(rf"^rows(?:\s+of)?\s+({_TABLE_NAME})$", re.IGNORECASE)
 _DESTROYED_COLUMNS = re.compile(rf"^columns?\s+({_TABLE_NAME})\s*\(([^)]+)\)$", re.IGNORECASE)
 _DESTROYED_COLUMN = re.compile(rf"^column\s+((?:{_IDENTIFIER}\.)?{_IDENTIFIER})\.({_IDENTIFIER})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Destroyed:
-    """What a rollback takes away: a whole table (`columns` empty) or some of its columns.
+    """What a rollback takes away: a whole table, some of its `columns`, or (`rows_only`) rows of a table that stays.
 
     `table` is `schema.name`, unquoted, schema `public` where the header names none.
     """
 
     table: str
     columns: tuple[str, ...] = ()
+    rows_only: bool = False
+
+    @property
+    def whole_table(self) -> bool:
+        """Whether nothing of the table will be left."""
+        return not self.columns and not self.rows_only
 
     def __str__(self) -> str:
-        return f"columns {self.table} ({', '.join(self.columns)})" if self.columns else f"table {self.table}"
+        """As a header declares it."""
+        table = ".".join(map(_quoted, self.table.split(".", 1)))
+        if self.columns:
+            return f"columns {table} ({', '.join(map(_quoted, self.columns))})"
+        return f"{'rows' if self.rows_only else 'table'} {table}"
 
 
 def merged(declared: tuple[Destroyed, ...]) -> tuple[Destroyed, ...]:
-    """One entry a table: a table destroyed as a whole swallows its columns."""
+    """One entry a table, the widest: a whole table swallows the rest, its rows swallow columns."""
     merged: dict[str, Destroyed] = {}
     for entry in declared:
         known = merged.get(entry.table)
-        if known is None or not entry.columns:
+        if known is None or entry.whole_table or (entry.rows_only and known.columns):
             merged[entry.table] = entry
         elif known.columns:
             merged[entry.table] = Destroyed(entry.table, tuple(dict.fromkeys(known.columns + entry.columns)))
@@ -250,6 +262,8 @@ def _destroyed(path: Path, line: int, declaration: str) -> tuple[Destroyed, ...]
         return ()
     if table := _DESTROYED_TABLE.match(declaration):
         return (Destroyed(_qualified(table.group(1))),)
+    if rows := _DESTROYED_ROWS.match(declaration):
+        return (Destroyed(_qualified(rows.group(1)), rows_only=True),)
     if columns := _DESTROYED_COLUMNS.match(declaration):
         names = tuple(_unquoted(name.strip()) for name in columns.group(2).split(","))
         return (Destroyed(_qualified(columns.group(1)), names),)
@@ -257,13 +271,18 @@ def _destroyed(path: Path, line: int, declaration: str) -> tuple[Destroyed, ...]
         return (Destroyed(_qualified(column.group(1)), (_unquoted(column.group(2)),)),)
     raise RefusalError(
         f"{path.name}:{line}: cannot read what {declaration!r} destroys.",
-        "Write `-- destroys: table NAME`, `-- destroys: columns TABLE (A, B)` or `-- destroys: nothing`.",
+        "Write `-- destroys: table NAME`, `-- destroys: columns TABLE (A, B)`, `-- destroys: rows TABLE` or "
+        "`-- destroys: nothing`.",
     )
 
 
 def _qualified(name: str) -> str:
     parts = [_unquoted(part) for part in re.findall(_IDENTIFIER, name)]
     return ".".join(parts if len(parts) == 2 else ["public", *parts])
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) else f'"{name}"'
 
 
 def _unquoted(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.migrate.api import Status
 from toolkit.migrate.execute import RunResult, StepResult
-from toolkit.migrate.files import merged
+from toolkit.migrate.files import Destroyed, merged
 from toolkit.migrate.plan import Plan, Refusal, Step, VersionStatus
 from toolkit.migrate.verify import VerifyResult
 from toolkit.report.model import Check, Measurement, Report, Table, Verdict, worst
@@ -83,21 +83,27 @@ def of_plan(frame: Frame, plan: Plan) -> Report:
     title = f"Would {verb} {len(plan.steps)}" if plan.steps else "Nothing to do"
     table = Table(f"To {verb}, in this order", ("", "file", "statements", "transaction", "destroys"), rows)
     doomed = tuple(
-        (destroyed.table, ", ".join(destroyed.columns) or "all of it", step.migration.label)
+        (destroyed.table, _what_goes(destroyed), step.migration.label)
         for step in plan.steps
         for destroyed in merged(step.destroys)
     )
     tables = [table] if rows else []
     if doomed:
-        tables.append(Table("Destroyed by this; exported first (--export-dir)", ("table", "columns", "file"), doomed))
+        tables.append(Table("Destroyed by this; exported first (--export-dir)", ("table", "what", "file"), doomed))
     return replace(frame.report(title, Verdict.PASS), tables=tuple(tables), notes=plan.notes)
+
+
+def _what_goes(destroyed: Destroyed) -> str:
+    return "rows of it" if destroyed.rows_only else ", ".join(destroyed.columns) or "all of it"
 
 
 def _destroyed_count(step: Step) -> str:
     destroyed = merged(step.destroys)
-    tables = sum(not entry.columns for entry in destroyed)
+    tables = sum(entry.whole_table for entry in destroyed)
     columns = sum(len(entry.columns) for entry in destroyed)
+    changed = sum(entry.rows_only for entry in destroyed)
     counts = [f"{n} {noun}{'s' * (n > 1)}" for n, noun in ((tables, "table"), (columns, "column")) if n]
+    counts += [f"rows of {changed} more"] if changed else []
     return ", ".join(counts) or "nothing"
 
 

@@ -137,15 +137,33 @@ INVALID_INDEXES = """
 
 # Tables and their columns, to see what a rollback takes away.
 USER_COLUMNS = """
-    select n.nspname::text || '.' || c.relname::text as table_name,
+    select n.nspname::text || '.' || c.relname::text as table_name, c.oid,
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attname is not null), '{}') as columns
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'
       and n.nspname not in ('information_schema', 'supabase_migrations')
-    group by 1 order by 1
+    group by 1, 2 order by 1
 """
+# What the session did to the rows of each table, by triggers and cascades too: updates and deletes are counted,
+# TRUNCATE and a change of type that rewrites the rows give the table another file. A partition's rows are its root's.
+ROW_WRITES = """
+    select c.oid, coalesce(r.nspname::text || '.' || r.relname::text, n.nspname::text || '.' || c.relname::text)
+             as table_name,
+           c.relfilenode as file,
+           coalesce(pg_catalog.pg_stat_get_xact_tuples_updated(c.oid), 0)
+             + coalesce(pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid), 0) as writes
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join lateral (
+      select root.relname, rn.nspname from pg_catalog.pg_class root
+      join pg_catalog.pg_namespace rn on rn.oid = root.relnamespace
+      where c.relispartition and root.oid = pg_catalog.pg_partition_root(c.oid)
+    ) r on true
+    where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
+"""
+COUNTS_WRITES = "select current_setting('track_counts')::boolean"
 PRIMARY_KEY = """
     select a.attname::text as name
     from pg_catalog.pg_index i

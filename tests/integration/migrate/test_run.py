@@ -17,6 +17,7 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.errors import RefusalError
 from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
+from toolkit.migrate.digests import digest_tables, user_tables
 from toolkit.migrate.locks import RUNNER_KEY, LockPolicy
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -180,9 +181,68 @@ async def test_a_rollback_that_destroys_more_than_it_declares_is_taken_back(
     result = await migrate_down(bare_db, folder, options=options)
     failure = result.steps[0].failure
     assert failure is not None
-    assert "column public.first.extra, column public.first.note, table public.second" in failure.message
+    assert "columns public.first (extra), columns public.first (note), table public.second" in failure.message
     assert "-- destroys: table public.second" in failure.remedy
     assert diff(before, await snapshot(bare_db)) == ()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from public.first where id = 1",
+        "truncate public.first",
+        "update public.first set note = 'b'",
+        "alter table public.first alter column note type integer using 0",
+        "do $$ begin execute 'delete from public.' || 'first'; end $$",
+        "delete from public.parent",  # a cascade
+        "delete from public.part",
+        "drop table public.first; create table public.first (id integer primary key, note text)",
+    ],
+)
+async def test_a_rollback_that_changes_rows_unasked_is_taken_back(
+    bare_db: str, write: Write, options: Options, connect: Connect, statement: str
+) -> None:
+    folder = write(
+        {
+            "1_first.sql": PAIR["1_first.sql"] + "create table public.parent (id integer primary key);"
+            "alter table public.first add parent integer references public.parent on delete cascade;"
+            "insert into public.parent values (7); update public.first set parent = 7;"
+            "create table public.part (id integer) partition by range (id);"
+            "create table public.part_1 partition of public.part for values from (0) to (10);"
+            "insert into public.part values (1)",
+            "2_second.sql": "create view public.second as select 1 as one",
+            "rollbacks/2_second.sql": f"drop view public.second; {statement}",
+        }
+    )
+    await migrate_up(bare_db, folder)
+    conn = await connect(bare_db)
+    before = await snapshot(bare_db), await digest_tables(conn, await user_tables(conn))
+    (step,) = (await migrate_down(bare_db, folder, options=options)).steps
+    assert step.failure is not None
+    assert "destroys what its header does not declare" in step.failure.message
+    assert "-- destroys: " in step.failure.remedy
+    assert (await snapshot(bare_db), await digest_tables(conn, await user_tables(conn))) == before
+    # The remedy is the way: with these lines it runs, and what it changes is exported before.
+    lines = step.failure.remedy.removeprefix("Add to its header: ").removesuffix(".").split("; ")
+    write({"rollbacks/2_second.sql": "\n".join([*lines, f"drop view public.second; {statement}"])})
+    (again,) = (await migrate_down(bare_db, folder, options=options)).steps
+    assert again.failure is None, again.failure
+    assert {export.table for export in again.exports} == {line.split()[-1] for line in lines}
+    assert all(export.rows == 1 for export in again.exports)
+
+
+async def test_a_rollback_that_only_adds_needs_no_declaration(bare_db: str, write: Write, options: Options) -> None:
+    folder = write(
+        {
+            "1_first.sql": PAIR["1_first.sql"],
+            "2_second.sql": "create index on public.first (note)",
+            "rollbacks/2_second.sql": "drop index public.first_note_idx; insert into public.first values (2, 'b');"
+            "alter table public.first add more text default 'x', alter note type varchar; analyze public.first;",
+        }
+    )
+    assert (await migrate_up(bare_db, folder)).ok
+    result = await migrate_down(bare_db, folder, options=options)
+    assert result.ok, result.steps
 
 
 async def test_a_declaration_of_what_is_not_there_is_refused(bare_db: str, write: Write, options: Options) -> None:

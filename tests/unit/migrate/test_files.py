@@ -71,6 +71,8 @@ def test_the_directive_takes_a_file_out_of_the_transaction(write: Write, directi
         ("table process_events", Destroyed("public.process_events")),
         ("TABLE app.Things", Destroyed("app.things")),
         ('table "App"."Things"', Destroyed("App.Things")),
+        ("rows orders", Destroyed("public.orders", rows_only=True)),
+        ("rows of app.orders", Destroyed("app.orders", rows_only=True)),
         ("column orders.note", Destroyed("public.orders", ("note",))),
         ("column public.orders.note", Destroyed("public.orders", ("note",))),
         ('columns app.orders (note, "Tag")', Destroyed("app.orders", ("note", "Tag"))),
@@ -80,11 +82,18 @@ def test_what_a_rollback_destroys(write: Write, declaration: str, expected: Dest
     folder = read_folder(write("1_a.sql", "select 1", "rollbacks/1_a.sql", f"-- destroys: {declaration}\nselect 1"))
     assert folder.migrations[0].rollback is not None
     assert folder.migrations[0].rollback.destroys == (expected,)
+    again = write("1_a.sql", "select 1", "rollbacks/1_a.sql", f"-- destroys: {expected}\nselect 1")
+    rollback = read_folder(again).migrations[0].rollback
+    assert rollback is not None
+    assert rollback.destroys == (expected,)  # what a refusal proposes can be pasted
 
 
 def test_columns_of_one_table_are_one_entry_and_a_whole_table_swallows_them() -> None:
     entries = (Destroyed("a", ("x",)), Destroyed("a", ("y", "x")), Destroyed("b", ("z",)), Destroyed("b"))
     assert merged(entries) == (Destroyed("a", ("x", "y")), Destroyed("b"))
+    rows = Destroyed("a", rows_only=True)
+    assert merged((Destroyed("a", ("x",)), rows, Destroyed("a", ("y",)))) == (rows,)
+    assert merged((rows, Destroyed("a"), rows)) == (Destroyed("a"),)
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
