@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from toolkit.commands._output import make_writable, write_file
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_terminal
+from toolkit.report.links import seen_from
 from toolkit.resources import migrations_dir
 
 DEFAULT_DATA = Path(".toolkit") / "rehearsal"
@@ -62,13 +64,13 @@ def command(  # noqa: PLR0917 - click passes them by name
     from toolkit.rehearse.progress import progress_on
     from toolkit.rehearse.run import rehearse
 
+    make_writable(html)
     run_dir = _new_folder(report_dir)
     size = replace(QUICK if quick else Size(), processes=processes)
     options = Options(data_dir, run_dir, size, migrations or migrations_dir(), seed, signed_off_by, keep)
     report, code = run_async(rehearse(options, progress_on(sys.stderr)))
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(as_html.render(report))
+        write_file(html, as_html.render(seen_from(report, html.parent, run_dir)))
     text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
     click.echo(text, nl=False)
     click.echo(f"Report: {run_dir / 'report.html'}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -15,9 +14,10 @@ from typing import Any
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._output import write_file
 from toolkit.commands._run import run_async
-from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_junit, as_terminal
+from toolkit.report.links import seen_from
 from toolkit.report.model import Link, Report, tool_version, worst
 from toolkit.targets.target import Target
 
@@ -188,19 +188,10 @@ def _merged(reports: list[Report], begun: datetime, folders: list[tuple[str, Pat
     )
 
 
-def _beside(links: tuple[Link, ...], folder: Path) -> tuple[Link, ...]:
-    """The links of a report on stdout start where the command was given; those of a page, where the page lies."""
-    return tuple(replace(link, href=os.path.relpath(link.href, folder)) for link in links)
-
-
 def _show(report: Report, options: dict[str, Any]) -> None:
     for path, render in ((options["junit"], as_junit.render), (options["html"], as_html.render)):
         if path is not None:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(render(replace(report, links=_beside(report.links, path.parent))))
-            except OSError as error:
-                raise UsageError(f"{path} cannot be written: {error.strerror}.", "Give another file.") from error
+            write_file(path, render(seen_from(report, path.parent)))
     if options["as_data"]:
         click.echo(as_json.render(report), nl=False)
     else:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from toolkit.commands._output import write_file
 from toolkit.report import as_html, as_json, as_terminal
+from toolkit.report.links import seen_from
 from toolkit.signoff.evidence import MAX_AGE_DAYS
 from toolkit.signoff.judge import Request, sign_off
 
@@ -32,8 +34,7 @@ def command(run: str, signed_off_by: str | None, max_age_days: float, html: Path
     place = DEFAULT_RUNS if run == "latest" else Path(run)
     report = sign_off(Request(place, signed_off_by, max_age_days))
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(as_html.render(report))
+        write_file(html, as_html.render(seen_from(report, html.parent)))
     text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
     click.echo(text, nl=False)
     raise click.exceptions.Exit(report.exit_code)

@@ -7,12 +7,12 @@ from typing import Any
 
 from toolkit.rehearse.model import Findings
 from toolkit.rehearse.stage import LEASE_S, Stage
-from toolkit.report.model import Band, Check, Link, Tone, Verdict
+from toolkit.report.model import Band, Check, Evidence, Link, Tone, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem
 from toolkit.scenarios.model import Fault, Scenario
 from toolkit.scenarios.reading import find, load
 from toolkit.scenarios.run import ScenarioResult, run_scenario
-from toolkit.signoff.evidence import HISTORY, SCENARIOS
+from toolkit.signoff.evidence import SCENARIOS
 from toolkit.targets.target import Target
 
 UNDER_FAULTS = "-under-faults"
@@ -123,5 +123,6 @@ def _check(id: str, scenario: Scenario, results: Sequence[ScenarioResult], group
     return Check(
         id, scenario.title, result.verdict,
         f"{scenario.scenario}: {len(checks) - len(bad)} of {len(checks)} checks passed{again}",
-        bad[0].remedy if bad else "", group, (*witness[:12], f"{HISTORY}{_href(result)}/history.jsonl"),
+        bad[0].remedy if bad else "", group, tuple(witness[:12]),
+        (Evidence("history", (f"{_href(result)}/history.jsonl",)),),
     )  # fmt: skip

@@ -6,8 +6,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolkit.report import pictures
-from toolkit.report.evidence import evidence, file_in
-from toolkit.report.model import Distribution, Report, Timeline, Verdict, groups
+from toolkit.report.links import is_link
+from toolkit.report.model import Distribution, Report, Timeline, Verdict, files_of, groups
 
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
 
@@ -37,8 +37,8 @@ def render(report: Report) -> str:
         marks=MARKS,
         counts={verdict: report.count(verdict) for verdict in Verdict},
         seconds=(report.finished_at - report.started_at).total_seconds(),
-        evidence=evidence,
-        file_in=file_in,
+        files_of=files_of,
+        is_link=is_link,
         timeline=_timeline,
         distribution=_distribution,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from toolkit.report.model import Check, Report, Verdict, groups
+from toolkit.report.model import Check, Report, Verdict, files_of, groups
 
 # XML 1.0 has no way to write these at all.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -35,7 +35,7 @@ def _case(classname: str, check: Check) -> ET.Element:
     outcome = ET.SubElement(case, "failure" if check.verdict is Verdict.FAIL else "error")
     outcome.set("type", check.verdict.value)
     outcome.set("message", _clean(check.detail or check.verdict.value))
-    lines = [*check.witness, *([f"What to do: {check.remedy}"] if check.remedy else [])]
+    lines = [*check.witness, *files_of(check), *([f"What to do: {check.remedy}"] if check.remedy else [])]
     outcome.text = _clean("\n".join(lines))
     return case
 

@@ -11,7 +11,6 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from toolkit.report.evidence import evidence
 from toolkit.report.model import Check, Measurement, Report, Verdict, groups
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
@@ -79,6 +78,8 @@ def _check(console: Console, check: Check) -> None:
         console.print(Padding(Text(check.detail), (0, 0, 0, 6)))
     for witness in check.witness:
         _marked(console, "|", Text(witness, style="dim"))
+    for one in check.evidence:
+        _marked(console, "|", Text(": ".join((one.fact, *one.files)), style="dim"))
     if check.remedy:
         _marked(console, "→", Text(check.remedy))
 
@@ -100,7 +101,8 @@ def _criteria(console: Console, criteria: tuple[Check, ...]) -> None:
     for number, check in enumerate(criteria, start=1):
         mark, style = _MARKS[check.verdict]
         # Where it is written is in the page: paths folded into a narrow column can neither be read nor copied.
-        parts = [Text(fact, overflow="fold") for fact in evidence(check).facts]
+        facts = [one.fact for one in check.evidence] or [check.detail]
+        parts = [Text(fact, overflow="fold") for fact in facts if fact]
         if check.remedy and check.verdict is not Verdict.PASS:
             parts.append(Text(f"→ {check.remedy}"))
         table.add_row(str(number), Text(check.title), Text(f"{mark} {check.verdict}", style=style), Group(*parts))

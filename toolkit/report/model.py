@@ -31,11 +31,19 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """One fact that a verdict rests on, and the files in which it is written: paths like those of a `Link`."""
+
+    fact: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Check:
     """One thing that was looked at.
 
-    `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines of
-    evidence that prove a failure, shortest first.
+    `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines that
+    prove a failure, shortest first; `evidence` what a pass rests on as much as a failure.
     """
 
     id: str
@@ -45,6 +53,7 @@ class Check:
     remedy: str = ""
     group: str = ""
     witness: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Link:
-    """A file that belongs to the report; `href` is relative to the report's folder."""
+    """A file that belongs to the report; `href` is relative to the report's folder, or to where the command was given
+    when nothing was saved."""
 
     title: str
     href: str
@@ -170,6 +180,11 @@ class Report:
     def count(self, verdict: Verdict) -> int:
         """How many checks ended so; of the criteria in a report that holds nothing else."""
         return sum(check.verdict is verdict for check in self.checks or self.criteria)
+
+
+def files_of(check: Check) -> tuple[str, ...]:
+    """Every file that the check's evidence names, once."""
+    return tuple(dict.fromkeys(file for one in check.evidence for file in one.files))
 
 
 def groups(items: Sequence[Check]) -> dict[str, list[Check]]:

@@ -6,11 +6,12 @@ and is unknown in every other case: missing evidence is never as good as good ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from toolkit.report.model import Check, Verdict, worst
+from toolkit.report.model import Evidence as Fact
 from toolkit.signoff.evidence import Evidence, Item
 
 # Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.
@@ -25,11 +26,10 @@ OUT_OF_SCOPE_OF_THE_REHEARSAL = frozenset({"criterion-7"})
 
 @dataclass(frozen=True)
 class Finding:
-    """What a criterion makes of the evidence; `witness` names where each part of it is written."""
+    """What a criterion makes of the evidence, and the facts of it that decided."""
 
     verdict: Verdict
-    detail: str
-    witness: tuple[str, ...] = ()
+    facts: tuple[Fact, ...]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def judge_all(evidence: Evidence) -> tuple[Check, ...]:
         finding = criterion.judge(evidence)
         found.append(
             Check(
-                criterion.id, criterion.title, finding.verdict, finding.detail,
-                "" if finding.verdict is Verdict.PASS else criterion.remedy, witness=finding.witness,
+                criterion.id, criterion.title, finding.verdict, "; ".join(one.fact for one in finding.facts),
+                "" if finding.verdict is Verdict.PASS else criterion.remedy, evidence=finding.facts,
             )
         )  # fmt: skip
     return tuple(found)
@@ -70,24 +70,17 @@ def _of_items(evidence: Evidence, ids: Sequence[str]) -> Finding:
     present = {name: evidence.items[name] for name in ids if name in evidence.items}
     verdict = worst([item.verdict for item in present.values()] + [Verdict.UNKNOWN] * len(missing))
     if verdict is Verdict.PASS:
-        detail = "; ".join(f"{name}: {item.detail}" for name, item in present.items() if item.detail)
-    else:
-        bad = [f"{name} is {item.verdict}: {item.detail}" for name, item in present.items() if not _good(item)]
-        detail = "; ".join([*bad, *(f"no evidence of {name}" for name in missing)])
-    return Finding(verdict, detail, _witness(present))
+        return Finding(
+            verdict, tuple(_fact(f"{name}: {item.detail or 'good'}", item) for name, item in present.items())
+        )
+    bad = {name: item for name, item in present.items() if item.verdict is not Verdict.PASS}
+    facts = [_fact(f"{name} is {item.verdict}: {item.detail}", item) for name, item in bad.items()]
+    return Finding(verdict, (*facts, *(Fact(f"no evidence of {name}") for name in missing)))
 
 
-def _good(item: Item) -> bool:
-    return item.verdict is Verdict.PASS
-
-
-def _witness(items: Mapping[str, Item]) -> tuple[str, ...]:
-    """Where each piece of evidence is written: checks by report, then the histories they were judged from."""
-    sources: dict[str, list[str]] = {}
-    for name, item in items.items():
-        sources.setdefault(item.source, []).append(name)
-    files = [str(PurePath(item.source).parent / file) for item in items.values() for file in item.files]
-    return (*(f"{', '.join(names)} in {source}" for source, names in sources.items()), *files)
+def _fact(text: str, item: Item) -> Fact:
+    """With where it is written: the report, then what it was judged from, which the report names from its folder."""
+    return Fact(text, (item.source, *(str(PurePath(item.source).parent / file) for file in item.files)))
 
 
 def _with_figures(
@@ -96,15 +89,13 @@ def _with_figures(
     """Items first; then a rule over figures that must all be there."""
 
     def judge(evidence: Evidence) -> Finding:
-        items = _of_items(evidence, ids) if ids else Finding(Verdict.PASS, "")
+        items = _of_items(evidence, ids) if ids else Finding(Verdict.PASS, ())
         missing = [name for name in names if name not in evidence.figures]
         if missing:
             ruled = Verdict.UNKNOWN, f"not measured: {', '.join(missing)}"
         else:
             ruled = rule([evidence.figures[name] for name in names])
-        detail = "; ".join(part for part in (ruled[1], items.detail) if part)
-        figures = tuple(f"figures in {report}" for report in evidence.reports)
-        return Finding(worst((items.verdict, ruled[0])), detail, (*items.witness, *figures))
+        return Finding(worst((items.verdict, ruled[0])), (Fact(ruled[1], evidence.reports), *items.facts))
 
     return judge
 
@@ -167,7 +158,7 @@ CRITERIA: tuple[Criterion, ...] = (
     ),
     Criterion(
         "criterion-7", "Performance meets or exceeds WebSocket version",
-        "The rehearsal does not measure this: compare both transports under load (`toolkit load run`).",
+        "A rehearsal does not measure this: unknown until a comparison of both transports under load is saved.",
         _needs("load.comparison"),
     ),
     Criterion(

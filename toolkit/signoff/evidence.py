@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.report import as_json
-from toolkit.report.model import Check, Measurement, Report, Table, Verdict, groups, worst
+from toolkit.report.model import Check, Measurement, Report, Table, Verdict, files_of, groups, worst
 
 MAX_AGE_DAYS = 7
 REPORT_FILE = "report.json"
@@ -19,13 +19,12 @@ SIGN_OFF = "Sign-off"
 COMPLETED_ON = "Migration completed on"
 SIGNED_BY = "Signed off by"
 NOT_SIGNED = "nobody yet"
-# A line of a check's witness that names the history it was judged from, relative to its report.
-HISTORY = "history: "
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a saved report says. `source` is where it can be read, `files` what it was judged from."""
+    """One thing that a saved report says. `source` is where it can be read, `files` what it was judged from, as the
+    report names them: from its own folder."""
 
     verdict: Verdict
     detail: str
@@ -60,7 +59,7 @@ class Evidence:
 def from_report(report: Report, source: str) -> Evidence:
     """What `report` says, taken at its word; `source` is its file."""
     if report.name == "rehearse":
-        items = {check.id: Item(check.verdict, check.detail, source, _files(check)) for check in report.checks}
+        items = {check.id: Item(check.verdict, check.detail, source, files_of(check)) for check in report.checks}
         return Evidence(items, _figures(report.measurements), _completed_on(report.tables), (source,))
     if report.name == "scenarios":
         return Evidence(_scenarios(report.checks, source), {}, None, (source,))
@@ -150,10 +149,6 @@ def _scenarios(checks: Iterable[Check], source: str) -> dict[str, Item]:
                 verdict = worst((verdict, items[key].verdict))
             items[key] = Item(verdict, detail, source)
     return items
-
-
-def _files(check: Check) -> tuple[str, ...]:
-    return tuple(line.removeprefix(HISTORY) for line in check.witness if line.startswith(HISTORY))
 
 
 def _figures(measurements: Iterable[Measurement]) -> dict[str, float]:

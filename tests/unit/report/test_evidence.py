@@ -1,44 +1,60 @@
-"""The evidence of a criterion: each fact once, each file once, a link only where a file lies beside the report."""
+"""The evidence of a criterion: each fact once, each file once, a link only where a file is meant."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.report.test_report import sample
-from toolkit.report import as_html, as_terminal, pictures
-from toolkit.report.evidence import evidence, file_in
-from toolkit.report.model import Check, Verdict
+from toolkit.report import as_html, as_json, as_junit, as_terminal, pictures
+from toolkit.report.links import is_link, seen_from
+from toolkit.report.model import Check, Evidence, Link, Verdict, files_of
 
 CRITERION = Check(
-    "criterion-3", "Events are received", Verdict.PASS,
-    "realtime.events: 282 stored (median; limit 3); 3 subscribers; scenario.1: 29 of 29 checks passed",
-    witness=("realtime.events, scenario.1 in report.json", "figures in report.json", "scenarios/a/history.jsonl"),
+    "criterion-3", "Events are received", Verdict.PASS, "282 stored; 29 of 29 checks passed",
+    evidence=(
+        Evidence("realtime.events: 282 stored; limit 3", ("report.json",)),
+        Evidence("scenario.1: 29 of 29 checks passed", ("report.json", "scenarios/a/history.jsonl")),
+    ),
 )  # fmt: skip
 
 
-def test_facts_are_told_apart_and_files_named_once():
-    found = evidence(CRITERION)
-    assert found.facts == (
-        "realtime.events: 282 stored (median; limit 3); 3 subscribers", "scenario.1: 29 of 29 checks passed"
-    )  # fmt: skip
-    assert found.sources == ("report.json", "scenarios/a/history.jsonl")
-
-
-def test_a_source_that_says_more_than_the_facts_is_kept_whole():
-    check = Check("c", "t", Verdict.PASS, "a.b: good", witness=("a.b, c.d in report.json",))
-    assert evidence(check).sources == ("a.b, c.d in report.json",)
+def test_each_file_is_named_once_and_in_order():
+    assert files_of(CRITERION) == ("report.json", "scenarios/a/history.jsonl")
 
 
 @pytest.mark.parametrize(
-    "source", ["https://elsewhere/x.json", "/etc/x.json", "../x.json", "javascript:x.json", "words"]
-)
-def test_only_files_below_the_report_are_links(source):
-    assert file_in(source) is None
+    ("file", "link"),
+    [("report.json", True), ("../runs/a b/report.json", True), ("https://elsewhere/x.json", False),
+     ("//elsewhere/x", False), ("/etc/x.json", False), ("javascript:x.json", False),
+     ("\\\\elsewhere\\x", False), ("", False)],
+)  # fmt: skip
+def test_only_relative_paths_are_links(file, link):
+    assert is_link(file) is link
+    check = replace(CRITERION, evidence=(Evidence("fact", (file,)),))
+    assert ("<a href" in as_html.render(replace(sample(), links=(), checks=(check,)))) is link
+
+
+def test_files_are_named_as_seen_from_the_page(tmp_path):
+    run = tmp_path / "runs" / "one"
+    report = replace(sample(), checks=(CRITERION,), criteria=(CRITERION,), links=(Link("Log", "logs/api.log"),))
+    moved = seen_from(report, tmp_path / "pages", run)
+    assert moved.links[0].href == "../runs/one/logs/api.log"
+    assert files_of(moved.criteria[0]) == ("../runs/one/report.json", "../runs/one/scenarios/a/history.jsonl")
+    assert files_of(moved.checks[0]) == files_of(moved.criteria[0])
+    assert seen_from(report, run, run) == report
+
+
+def test_evidence_of_a_check_is_shown_and_kept():
+    failed = replace(CRITERION, verdict=Verdict.FAIL, group="g")
+    report = replace(sample(), checks=(failed,), criteria=())
+    assert as_json.load(as_json.render(report)) == report
+    assert '<a href="scenarios/a/history.jsonl">' in as_html.render(report)
+    assert "scenarios/a/history.jsonl" in as_terminal.render(report, width=120)
+    assert "scenarios/a/history.jsonl" in as_junit.render(report)
 
 
 def test_criteria_are_a_table_in_the_page_and_in_the_terminal():
-    from dataclasses import replace
-
     report = replace(sample(), criteria=(CRITERION, Check("criterion-7", "Faster", Verdict.UNKNOWN, "", "Measure it.")))
     page = as_html.render(report)
     assert '<a href="scenarios/a/history.jsonl">' in page
