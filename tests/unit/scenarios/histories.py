@@ -75,6 +75,10 @@ def article_events(process: str, *, end: str = "completed") -> list[dict[str, An
             become("status", "user_input_required", "status_changed", "status")
         become("current_step", str(step), "step_changed", "current_step")
         become("progress_percentage", STEPS[step].progress, "progress_updated", "progress")
+        if step is Step.WRITING_SECTIONS:
+            for index in range(3):
+                become("progress_percentage", 80 + index, "progress_updated", "progress")
+                say("section_completed", section_index=index, total_sections=3, progress_percentage=80 + index)
         if gate:
             say("user_input_required")
             become("status", "in_progress", "status_changed", "status")

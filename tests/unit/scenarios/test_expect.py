@@ -65,8 +65,8 @@ def test_conditions_follow_the_events():
     tracker = Tracker()
     seen = {}
     sentences = (
-        "a waits for select_theme", "a enters researching", "a event section_completed", "a event 20", "a is completed",
-        "a event user_input_resolved x 4",
+        "a waits for select_theme", "a enters researching", "a event image_placeholders_generated", "a event 20",
+        "a is completed", "a event user_input_resolved x 4",
     )  # fmt: skip
     for row in article_events(uid("a")):
         tracker.event(row["seq"], row["type"], row["data"])
@@ -79,7 +79,7 @@ def test_conditions_follow_the_events():
     assert seen["a event 20"] == 20
     assert seen["a enters researching"] < seen["a event user_input_resolved x 4"] <= seen["a is completed"]
     assert "a waits for select_theme" not in seen
-    assert "a event section_completed" not in seen
+    assert "a event image_placeholders_generated" not in seen
     assert tracker.open_prompt is None
     assert "completed" in (tracker.hopeless(asked("a is error")) or "")
     assert tracker.hopeless(asked("a is caught up")) is None

@@ -292,6 +292,24 @@ def _progress_falls_between_the_rows_events(tape):
     store(tape, "a", event(uid("a"), last + 1, "research_progress", 19.0, progress_percentage=41))
 
 
+@plants("work-once", "section_index 1 came again")
+def _a_section_is_written_twice(tape):
+    last = max(r.seq or 0 for r in tape.records if r.kind == "db" and r.process == uid("a"))
+    store(tape, "a", event(uid("a"), last + 1, "section_completed", 19.0, section_index=1, total_sections=3))
+
+
+@plants("work-once", "section_index 2 came where 1 was due")
+def _a_section_is_left_out(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "section_completed"]
+    del tape.records[places[1]]
+
+
+@plants("work-once", "it completed with 2 of 3")
+def _the_last_section_is_missing(tape):
+    places = [p for p in where(tape, "db", process="a") if event_type(tape.records[p]) == "section_completed"]
+    del tape.records[places[-1]]
+
+
 @plants("event-data", "speaks of another process")
 def _content_of_another_process(tape):
     edit_data(tape, where(tape, "db", seq=2, process="a")[0], lambda data: data.update(process_id=uid("b")))

@@ -70,6 +70,12 @@ ALL: tuple[Judge, ...] = (
         BOTH,
     ),
     Judge(
+        "work-once",
+        "Each query was researched and each section written once",
+        "Store what a part made in the transaction that says it is done, and go on after it.",
+        lifecycle.work_done_once,
+    ),
+    Judge(
         "one-terminal",
         "A process ends exactly once",
         "Write the end and the completion of its task in one transaction, guarded by the claim.",

@@ -24,6 +24,13 @@ _CANCELLATION = frozenset(
 )
 
 
+# Event type, the key that counts, the key of their number, and where counting begins.
+_PARTS = (
+    (EventType.RESEARCH_PROGRESS, "completed_queries", "total_queries", 1),
+    (EventType.SECTION_COMPLETED, "section_index", "total_sections", 0),
+)
+
+
 def legal_transitions(_: Facts, process: ProcessFacts) -> Finding:
     """Every recorded change of status and step is in the contract, and starts where the last one ended."""
     statuses = {(str(a), str(b)) for a, b in legal_status_changes()}
@@ -88,6 +95,30 @@ def _entered(record: Record) -> str | None:
         return found[1]
     initial = data(record).get("current_step") if event_type(record) == EventType.PROCESS_CREATED else None
     return initial if isinstance(initial, str) else None
+
+
+def work_done_once(_: Facts, process: ProcessFacts) -> Finding:
+    """Queries and sections were done one after the other, each once, also across a killed worker, a pause and an error.
+
+    When the process completed, none is missing.
+    """
+    looked_at = 0
+    for kind, key, of, first in _PARTS:
+        expected = first
+        records = process.of_type(kind)
+        for record in records:
+            looked_at += 1
+            number = data(record).get(key)
+            if number != expected:
+                again = isinstance(number, int) and number < expected
+                problem = f"{number} came again" if again else f"{number} came where {expected} was due"
+                return Broken(f"{kind}: {key} {problem}", (*records[:1], record) if again else (record,))
+            expected += 1
+        if records and process.status == Status.COMPLETED:
+            total = data(records[-1]).get(of)
+            if expected - first != total:
+                return Broken(f"it completed with {expected - first} of {total} {kind}", (records[-1],))
+    return Held(looked_at, "parts") if looked_at else Nothing("no query was researched and no section written")
 
 
 def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
