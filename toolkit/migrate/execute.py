@@ -21,8 +21,8 @@ from toolkit.migrate.export import Export, export_destroyed, export_folder
 from toolkit.migrate.failure import Failure, failure_of
 from toolkit.migrate.ledger import Connection, Direction, JournalEntry, Runner
 from toolkit.migrate.locks import LockPolicy, is_lock_conflict, who_blocks, with_lock_retries
-from toolkit.migrate.nontransactional import index_wreck, ran_after_all
 from toolkit.migrate.losses import Holdings, losses, take_stock, undeclared
+from toolkit.migrate.nontransactional import index_wreck, ran_after_all
 from toolkit.migrate.plan import Plan, Step
 from toolkit.migrate.split import Statement
 from toolkit.sql import ledger as sql
@@ -199,7 +199,7 @@ class _Execution:
             await self._record()
 
     async def _bound_waiting(self) -> None:
-        await self.conn.execute(sql.SET_LOCK_TIMEOUT, f"{self.options.locks.lock_timeout_ms}ms", timeout=10)
+        await self.conn.execute(sql.BOUND_WAITING, f"{self.options.locks.lock_timeout_ms}ms", timeout=10)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
@@ -287,7 +287,7 @@ class _Execution:
             await ledger.journal(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
             # leave an INVALID index; that wait blocks nobody.
-            await self.conn.execute(sql.NO_LOCK_TIMEOUT, timeout=10)
+            await self.conn.execute(sql.UNBOUNDED, timeout=10)
             await self._run_statement(statement)
             if wreck := await index_wreck(self.conn, statement):
                 raise RefusalError(*wreck)

@@ -186,8 +186,9 @@ INDEX_STATE = """
 """
 
 # The session a file runs in.
-SET_LOCK_TIMEOUT = "select set_config('lock_timeout', $1, true)"
-NO_LOCK_TIMEOUT = "set lock_timeout = 0"
+# The role's own statement_timeout (two minutes on Supabase) is meant for requests; the runner has its own deadline.
+BOUND_WAITING = "select set_config('lock_timeout', $1, true), set_config('statement_timeout', '0', true)"
+UNBOUNDED = "set lock_timeout = 0; set statement_timeout = 0"
 TRANSACTION_ID = "select pg_current_xact_id()::text"
 RESET_ROLE = "reset role"
 RESET_AUTHORIZATION = "reset session authorization"

@@ -136,6 +136,24 @@ async def test_a_transaction_ended_inside_a_procedure_cannot_split_a_file(bare_d
     assert (await snapshot(bare_db)).digest() == before_second.catalog_after
 
 
+async def test_the_roles_own_statement_timeout_is_not_the_runners(
+    bare_db: str, write: Write, connect: Connect, options: Options
+) -> None:
+    conn = await connect(bare_db)
+    await conn.execute(f"alter database \"{await conn.fetchval('select current_database()')}\" "
+                       "set statement_timeout = '300ms'")  # fmt: skip
+    slow = "public.slow() returns integer language sql immutable as 'select 1 from pg_catalog.pg_sleep(0.4)'"
+    folder = write(
+        {
+            "1_slow.sql": f"create table public.t (id integer); insert into public.t values (1);"
+            f"create function {slow}; select pg_sleep(0.4)",
+            "2_alone.sql": "-- toolkit: transaction=false\ncreate index concurrently i on public.t ((public.slow()))",
+        }
+    )
+    result = await migrate_up(bare_db, folder, options=options)
+    assert result.ok, result.steps
+
+
 async def test_down_exports_what_it_destroys_then_restores_the_catalog(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
