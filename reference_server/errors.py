@@ -15,7 +15,13 @@ ServerError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+import asyncpg
+
+# What asyncpg raises when the database refuses, fails, or is not there. InternalClientError is a session
+# that was ended by the server: the farewell has arrived, the end of the connection not yet.
+DATABASE_TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class ServerError(Exception):

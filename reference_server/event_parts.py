@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from reference_server.errors import DATABASE_TROUBLE
 from reference_server.realtime import refusals
 from reference_server.realtime.service import RealtimeService
 from reference_server.replication.stream import StreamLost
@@ -22,7 +23,6 @@ from reference_server.worker_part import WorkerPart
 log = structlog.get_logger(__name__)
 
 Check = dict[str, Any]
-DATABASE_TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, StreamLost)
 
 
 class EventParts:
@@ -109,7 +109,7 @@ class EventParts:
             try:
                 await self.refresh()
                 self._problem = None
-            except DATABASE_TROUBLE as error:
+            except (*DATABASE_TROUBLE, StreamLost) as error:
                 self._problem = f"{type(error).__name__}: {error}"
                 log.warning("the schema could not be followed", cause=self._problem)
             except Exception as error:

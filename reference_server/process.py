@@ -14,11 +14,11 @@ import structlog
 import uvicorn
 
 from reference_server.app import build_app, wire
-from reference_server.errors import StartRefused
-from reference_server.event_parts import DATABASE_TROUBLE
+from reference_server.errors import DATABASE_TROUBLE, StartRefused
 from reference_server.log import redacted
 from reference_server.parts import Parts
 from reference_server.realtime.router import uvicorn_options
+from reference_server.replication.stream import StreamLost
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema
@@ -61,7 +61,7 @@ class ServerProcess:
                 await asyncio.wait({starting, stopping}, return_when=FIRST)
                 if starting.done():
                     starting.result()
-        except DATABASE_TROUBLE as error:
+        except (*DATABASE_TROUBLE, StreamLost) as error:
             raise StartRefused(
                 f"a part could not start ({type(error).__name__}: {redacted(str(error))}); Realtime needs "
                 "wal_level=logical, a free replication slot and a role that may replicate"
@@ -157,7 +157,7 @@ class ServerProcess:
                 )
             except (asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError, ValueError) as error:
                 raise StartRefused(f"DATABASE_URL does not work: {redacted(str(error))}") from None
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_TROUBLE as error:
                 problem = str(error) or type(error).__name__
             if asyncio.get_running_loop().time() > deadline:
                 break

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 
-import asyncpg
 import structlog
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from reference_server.api.metrics import flatten, gauge
+from reference_server.errors import DATABASE_TROUBLE
 from reference_server.parts import Parts
 from reference_server.store import metrics as database_metrics
 
@@ -33,7 +33,7 @@ async def gather(parts: Parts) -> list[Metric]:
         async with asyncio.timeout(DEADLINE_S):
             found += await _database(parts)
         found += gauge("database_up", "1 while the database answers.", 1)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DATABASE_TROUBLE as error:
         log.warning("the database's metrics are missing", cause=repr(error))
         found += gauge("database_up", "1 while the database answers.", 0)
     return found

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import asyncpg
 import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reference_server.api.gathered import gather
 from reference_server.api.responses import Json
+from reference_server.errors import DATABASE_TROUBLE
 from reference_server.parts import Parts, parts_of
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ async def _database(parts: Parts) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PROBE_DEADLINE_S):
             await parts.pool.fetchval("select 1")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
+    except DATABASE_TROUBLE as error:  # TimeoutError is an OSError
         log.warning("database probe failed", error=repr(error))
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}
     if not parts.events.schema.legacy:

@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import orjson
 import structlog
 from fastapi import WebSocket
@@ -15,6 +14,7 @@ from starlette.websockets import WebSocketState
 from reference_server.api import legacy_frames as frames
 from reference_server.api.legacy_run import LegacyRun, RunTools
 from reference_server.api.metrics import Metrics
+from reference_server.errors import DATABASE_TROUBLE
 from reference_server.store.legacy import Saved, Superseded
 
 log = structlog.get_logger(__name__)
@@ -158,5 +158,5 @@ class LegacyGenerations:
         try:
             async with asyncio.timeout(SETTLE_DEADLINE_S):
                 await run.settle(cancelled=cancelled)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_TROUBLE as error:
             log.warning("a legacy run was left as it stood", process_id=str(run.process_id), cause=repr(error))

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
 from reference_server.api import legacy_frames as frames
@@ -40,7 +40,10 @@ async def legacy_websocket(websocket: WebSocket) -> None:
     A new one may belong to an organisation, `organization_id`, as with the start over HTTP.
     """
     parts = parts_of(websocket)
-    await websocket.accept()
+    try:
+        await websocket.accept()
+    except WebSocketDisconnect:  # gone before it was answered
+        return
     socket = ClientSocket(websocket)
     parts.metrics.legacy_sockets.inc()
     try:

@@ -40,6 +40,7 @@ _DATABASE_AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
 )
 _DATABASE_BUSY = (

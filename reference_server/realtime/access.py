@@ -241,7 +241,7 @@ class Access:
         conditions = list(questions)
         try:
             return await self._passing(conditions, questions)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             raise
         except asyncpg.PostgresError as error:
             if len(conditions) == 1:

@@ -17,7 +17,7 @@ from reference_server.realtime.member import ChannelMember
 from reference_server.realtime.messages import Incoming, UserBroadcast
 from reference_server.realtime.outbox import AsgiSend, Outbox
 from reference_server.realtime.policies import Access, PoliciesUnavailable
-from reference_server.realtime.ports import SubscribeRefused
+from reference_server.realtime.ports import FeedAway, SubscribeRefused
 from reference_server.realtime.session import (
     Close,
     Effect,
@@ -230,9 +230,9 @@ class Connection:
                         member.change,
                         on_error=lambda why: self._subscription_failed(member, why),
                     )
+            except FeedAway as error:  # an error reply makes clients try again, a system message only some
+                return session.refused(request, f"{refusals.NO_DATABASE}: {error.message}", superseded, clock())
             except SubscribeRefused as error:
-                if service.feed.state != "live":  # not the bindings' fault: an error reply makes clients try again
-                    return session.refused(request, f"{refusals.NO_DATABASE}: {error.message}", superseded, clock())
                 refused = error.message
             except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
                 member.detach()

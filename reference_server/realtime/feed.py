@@ -22,7 +22,7 @@ from reference_server.realtime.bindings import Binding
 from reference_server.realtime.changes import RowChange, TablePlan, lag_s, plan_table, row_change
 from reference_server.realtime.delivery import Delivery, decide
 from reference_server.realtime.feed_facts import FeedFacts, FeedState
-from reference_server.realtime.ports import SubscribeRefused
+from reference_server.realtime.ports import FeedAway, SubscribeRefused
 from reference_server.realtime.registrar import Registrar
 from reference_server.realtime.subscriptions import Change, Sink, Subscription, SubscriptionIndex
 from reference_server.replication.catalog import Catalog
@@ -49,6 +49,7 @@ BATCH = 500
 # Sinks called before others have their turn in the event loop.
 DELIVERIES_A_TURN = 500
 DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
+                 asyncpg.InternalClientError,
                  asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
 
 
@@ -158,7 +159,7 @@ class ChangeFeed:
         *,
         on_error: Callable[[str], None] | None = None,
     ) -> Subscription:
-        """Subscribe; what commits after this returns is delivered. Raises SubscribeRefused.
+        """Subscribe; what commits after this returns is delivered. Raises SubscribeRefused, FeedAway.
 
         `sink` gets each Change in commit order, is synchronous and must not block. `on_error` is
         called once if this subscription alone can no longer be served (it has ended then); without
@@ -178,7 +179,7 @@ class ChangeFeed:
                     if (epoch, announced) == (self._epoch, self._catalog.announced) and self.state == "live":
                         break
         except DATABASE_LOST as error:
-            raise SubscribeRefused(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+            raise FeedAway(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
         subscription.identity = identity
         self._index.add(subscription, registrations)
         return subscription
@@ -209,7 +210,7 @@ class ChangeFeed:
             raise
         except DATABASE_LOST as error:
             self._end(subscription)
-            raise SubscribeRefused(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+            raise FeedAway(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End the subscription; its sink is not called again. Harmless when it has ended."""
@@ -217,11 +218,11 @@ class ChangeFeed:
 
     async def _until_live(self) -> None:
         if self.state == "stopped":
-            raise SubscribeRefused("The server is shutting down; join again in a moment.")
+            raise FeedAway("The server is shutting down; join again in a moment.")
         try:
             await asyncio.wait_for(self._live.wait(), self.live_deadline_s)
         except TimeoutError:
-            raise SubscribeRefused("The replication stream is not available; join again in a moment.") from None
+            raise FeedAway("The replication stream is not available; join again in a moment.") from None
 
     def _end(self, subscription: Subscription) -> None:
         subscription.ended = True

@@ -16,6 +16,8 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
+from reference_server.errors import DATABASE_TROUBLE
+
 _PROBE_ROWS = """
 insert into realtime.messages (topic, extension, event, payload, private)
 select $1, extension, 'probe', '{}', true from unnest(array['broadcast', 'presence']) extension
@@ -33,7 +35,6 @@ _WRITE = (
 
 # No such role, no privilege, or a policy said no: all mean that this token may not.
 _DENIED: Final = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
-_FAILED: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class PoliciesUnavailable(Exception):
@@ -69,7 +70,7 @@ class ChannelPolicies:
                 found = {row["extension"] for row in await connection.fetch(_VISIBLE, topic)}
         except _DENIED:
             return Access(False, False)
-        except _FAILED as error:
+        except DATABASE_TROUBLE as error:
             raise PoliciesUnavailable(str(error) or type(error).__name__) from error
         return Access("broadcast" in found, "presence" in found)
 
@@ -87,7 +88,7 @@ class ChannelPolicies:
                 await connection.execute(_WRITE, topic, extension)
         except _DENIED:
             return False
-        except _FAILED as error:
+        except DATABASE_TROUBLE as error:
             raise PoliciesUnavailable(str(error) or type(error).__name__) from error
         return True
 

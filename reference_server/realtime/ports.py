@@ -42,3 +42,7 @@ class SubscribeRefused(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class FeedAway(SubscribeRefused):
+    """Not the bindings' fault: the database or the stream does not answer. The same join may succeed later."""

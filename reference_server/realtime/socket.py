@@ -6,6 +6,7 @@ Refusals are plain HTTP answers to the upgrade, `{"error": ...}`, after a short 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from reference_server.realtime import codec, refusals
 from reference_server.realtime.connection import AsgiReceive
 from reference_server.realtime.messages import Vsn
-from reference_server.realtime.outbox import AsgiSend
+from reference_server.realtime.outbox import CLIENT_GONE, AsgiSend
 from reference_server.realtime.service import RealtimeService
 from reference_server.tokens import KeysUnavailable, TokenError, VerifiedToken
 
@@ -42,10 +43,14 @@ class SocketEndpoint:
         outcome = await self._admit(raw_token)
         if isinstance(outcome, tuple):
             await asyncio.sleep(self._service.limits.upgrade_refusal_delay_s)
-            await _refuse(scope, send, *outcome)
+            with contextlib.suppress(*CLIENT_GONE):
+                await _refuse(scope, send, *outcome)
             return
         assert raw_token is not None
-        await send({"type": "websocket.accept"})
+        try:
+            await send({"type": "websocket.accept"})
+        except CLIENT_GONE:
+            return
         await self._pump(vsn, raw_token, outcome, receive, send)
 
     async def _admit(self, raw_token: str | None) -> VerifiedToken | tuple[int, str]:

@@ -177,6 +177,22 @@ async def test_a_join_that_waits_for_the_database_delays_its_own_channel_alone(d
         assert frames[0][4]["status"] == "ok"
 
 
+class AwayFeed(ChangeFeed):
+    """Its questions are lost with their connection, while the stream of changes lives."""
+
+    async def subscribe(self, *arguments: Any, **options: Any) -> Any:
+        self._pool.terminate()
+        return await super().subscribe(*arguments, **options)
+
+
+async def test_a_join_whose_question_is_lost_is_refused_so_that_every_client_tries_again(db: str) -> None:
+    service = create_service(db, SECRET, limits=LIMITS, feed=AwayFeed(db))
+    async with serving(create_app(service)) as port, client(port) as one:
+        reply = await one.join("realtime:changes", {"postgres_changes": ITEMS})
+        assert reply[4]["status"] == "error"
+        assert reply[4]["response"]["reason"].startswith("UnableToConnectToProject")
+
+
 async def test_a_client_that_leaves_while_it_joins_leaves_nothing_behind(db: str) -> None:
     feed = GatedFeed(db)
     service = create_service(db, SECRET, limits=LIMITS, feed=feed)

@@ -37,6 +37,7 @@ CASES = [
     (generation.InvalidCursor(), 422, "invalid_cursor"),
     (CommitUnknown("x"), 503, "outcome_unknown"),
     (asyncpg.ConnectionDoesNotExistError("x"), 503, "database_unavailable"),
+    (asyncpg.InternalClientError("cannot switch to state 12"), 503, "database_unavailable"),
     (ConnectionRefusedError("x"), 503, "database_unavailable"),
     (TimeoutError("x"), 503, "database_busy"),
     (asyncpg.DeadlockDetectedError("x"), 503, "database_busy"),
