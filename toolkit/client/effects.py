@@ -47,6 +47,17 @@ class HistoryExpired:
 
 
 @dataclass(frozen=True)
+class HistoryRestarted:
+    """Tell the application: sequences begin anew. It knew events up to `known`, the log ends at `last` below that.
+
+    What was delivered before belongs to a log that is gone; what follows begins at its first event.
+    """
+
+    known: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Stalled:
     """Tell the application: nothing could be heard or read for `seconds`."""
 
@@ -60,4 +71,4 @@ class End:
     event: ProcessEvent
 
 
-Effect: TypeAlias = Connect | Disconnect | Fetch | Deliver | HistoryExpired | Stalled | End
+Effect: TypeAlias = Connect | Disconnect | Fetch | Deliver | HistoryExpired | HistoryRestarted | Stalled | End

@@ -4,6 +4,7 @@ ClientError
 ├── ApiError        the server answered, and the answer is no
 ├── NotReached      no answer; `definite` says whether the request certainly had no effect
 ├── HistoryGap      events existed and are no longer stored
+├── HistoryRestart  the log ends below what was read from it: it is another log, begun anew
 └── StreamFailed    the stream cannot go on: the server refuses to let us read
 """
 
@@ -55,6 +56,20 @@ class HistoryGap(ClientError):
         )
         self.process_id = process_id
         self.first = first
+        self.last = last
+
+
+class HistoryRestart(ClientError):
+    """The log ends at `last`, but this client had read it up to `known`: it was replaced by another."""
+
+    def __init__(self, process_id: str, known: int, last: int) -> None:
+        super().__init__(
+            f"The events of process {process_id} begin anew: {known} was read before, and the last one now is {last}.",
+            "Forget what you made of the earlier events (and a cursor you stored); iterating on delivers the new "
+            "log from its beginning.",
+        )
+        self.process_id = process_id
+        self.known = known
         self.last = last
 
 

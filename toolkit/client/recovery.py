@@ -6,6 +6,7 @@ been missed:
 
     join → the subscription is live → fetch, page by page → deliver in order, each sequence once
     a sequence jumps → keep what came, fetch what is missing
+    the log ends below what was asked for → it is another one: say so, begin at its beginning
     the socket is lost → wait (full jitter) → connect again → the same
     nothing heard for a while, connected or not → look
 
@@ -20,7 +21,17 @@ import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
+from toolkit.client.effects import (
+    Connect,
+    Deliver,
+    Disconnect,
+    Effect,
+    End,
+    Fetch,
+    HistoryExpired,
+    HistoryRestarted,
+    Stalled,
+)
 from toolkit.client.events import EventPage, ProcessEvent, Via
 from toolkit.contract.events import EventType
 
@@ -56,6 +67,7 @@ class Phase(StrEnum):
 @dataclass(frozen=True)
 class _Asked:
     ticket: int
+    since: int
     looking: bool
     epoch: int
     live: bool
@@ -138,13 +150,14 @@ class Recovery:
         """An event came over the subscription."""
         if self.ended:
             return []
-        self._hear(now)
         self._silent_looks = 0
         self._unseen.discard(event.sequence)
         self._highest_seen = max(self._highest_seen, event.sequence)
         if event.sequence <= self.last_sequence or event.sequence in self._buffer:
+            # No news, and no reason to believe that all is well: a log that began anew brings nothing else.
             self.duplicates_dropped += 1
             return []
+        self._hear(now)
         full = len(self._buffer) >= self.limits.max_buffer and event.sequence != self.last_sequence + 1
         if self._held or full:
             self.overflowed += 1  # the fetch that is due brings it
@@ -162,6 +175,9 @@ class Recovery:
             return []
         self._asked = None
         self._hear(now)
+        # Against what was asked for: meanwhile the subscription may have brought more than this page knows.
+        if page.last_sequence is not None and page.last_sequence < asked.since:
+            return self._begin_anew(page.last_sequence, now)
         before = self.last_sequence
         for event in page.events:
             if event.sequence > self.last_sequence:
@@ -296,7 +312,7 @@ class Recovery:
             return []
         self._want_fetch = False
         self._ticket += 1
-        self._asked = _Asked(self._ticket, looking, self._epoch, self.phase is Phase.LIVE)
+        self._asked = _Asked(self._ticket, self.last_sequence, looking, self._epoch, self.phase is Phase.LIVE)
         return [Fetch(self._ticket, self.last_sequence)]
 
     def _complete(self, page: EventPage) -> bool:
@@ -305,6 +321,14 @@ class Recovery:
         if page.last_sequence is None:
             return not page.events
         return self.last_sequence >= page.last_sequence
+
+    def _begin_anew(self, last: int, now: float) -> list[Effect]:
+        known, self.last_sequence = self.last_sequence, 0
+        self._buffer.clear()
+        self._unseen.clear()
+        self._highest_seen, self._baseline, self._suspected = last, None, frozenset()
+        self._fetch_attempts, self._fetch_at = 0, now
+        return [HistoryRestarted(known, last), *self._catch_up(now)]
 
     def _skip_expired(self, page: EventPage) -> list[Effect]:
         """What lies between stored events, or below the oldest, was cleaned up: say so, once it is certain.

@@ -18,7 +18,7 @@ import httpx
 
 from toolkit.client.auth import TokenProvider, TokenSource
 from toolkit.client.connection import Frame
-from toolkit.client.effects import HistoryExpired
+from toolkit.client.effects import HistoryExpired, HistoryRestarted
 from toolkit.client.errors import ApiError, ClientError, StreamFailed
 from toolkit.client.events import ProcessEvent
 from toolkit.client.generation import GenerationClient
@@ -37,7 +37,8 @@ class ArticleGeneration:
     """HTTP client, lossless stream and observable state of one process.
 
     The events are read in the background from the start (or `attach`) until the process is over or `aclose`.
-    `on_event` is called for each, after the state has taken it in.
+    `on_event` is called for each, after the state has taken it in. Where the log begins anew (`restarts`), so do
+    `events` and `state`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ArticleGeneration:
         self.state = GenerationState()
         self.events: list[ProcessEvent] = []
         self.expired: list[HistoryExpired] = []
+        self.restarts: list[HistoryRestarted] = []
         self._supabase_url = supabase_url
         self._key = key
         self._limits = limits
@@ -142,6 +144,7 @@ class ArticleGeneration:
             limits=self._limits,
             tap=self._tap,
             on_history_expired=self.expired.append,
+            on_history_restarted=self._begin_anew,
         )
         self._reader = asyncio.create_task(self._read(self.stream), name=f"state of {process_id}")
 
@@ -209,17 +212,21 @@ class ArticleGeneration:
         """Answer every prompt (the first proposal, or as `answer` does) until the process is over."""
         try:
             async with asyncio.timeout(timeout_s):
-                state = await self._next_question(after=0)
+                state = await self._next_question(after=(0, 0))
                 while not state.is_finished:
+                    asked = (len(self.restarts), state.prompt_sequence)
                     await self._answer(state, answer or answer_with_first)
-                    state = await self._next_question(after=state.prompt_sequence)
+                    state = await self._next_question(after=asked)
                 return state
         except TimeoutError:
             raise TimeoutError(f"not over within {timeout_s:g} s; {self.describe()}") from None
 
-    async def _next_question(self, after: int) -> GenerationState:
+    async def _next_question(self, after: tuple[int, int]) -> GenerationState:
+        """`after` is (how often the log began anew, the question's sequence) of the last question answered."""
+
         def asks(state: GenerationState) -> bool:
-            return state.is_finished or (state.is_waiting_for_input and state.prompt_sequence > after)
+            asked = (len(self.restarts), state.prompt_sequence)
+            return state.is_finished or (state.is_waiting_for_input and asked > after)
 
         return await self.wait_until(asks, timeout_s=None)
 
@@ -254,6 +261,11 @@ class ArticleGeneration:
         finally:
             # Whoever waits must learn that nothing will come any more, once this task is really done.
             asyncio.get_running_loop().call_soon(self._changed.set)
+
+    def _begin_anew(self, restarted: HistoryRestarted) -> None:
+        self.restarts.append(restarted)
+        self.events.clear()
+        self.state = GenerationState()
 
     def _raise_end(self) -> None:
         assert self._reader is not None

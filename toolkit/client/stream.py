@@ -21,8 +21,18 @@ from typing import Any, Protocol, TypeAlias
 
 from toolkit.client.auth import TokenProvider, TokenSource
 from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame
-from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
-from toolkit.client.errors import ApiError, ClientError, HistoryGap, NotReached, StreamFailed
+from toolkit.client.effects import (
+    Connect,
+    Deliver,
+    Disconnect,
+    Effect,
+    End,
+    Fetch,
+    HistoryExpired,
+    HistoryRestarted,
+    Stalled,
+)
+from toolkit.client.errors import ApiError, ClientError, HistoryGap, HistoryRestart, NotReached, StreamFailed
 from toolkit.client.events import EventPage, ProcessEvent, event_from_row
 from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 
@@ -46,6 +56,9 @@ class ProcessEventStream:
     returns one and is asked again before it expires. `end_on_error`: also end after `generation_error`,
     which otherwise can be resumed. `tap` sees every frame. `on_history_expired`: called for events that
     are no longer stored; without it the iterator raises HistoryGap (and can be iterated on).
+    `on_history_restarted`: called when the log turns out to have been replaced by one that begins anew (a database
+    put back, a migration rolled back and applied again); what follows starts at its first event. Without it the
+    iterator raises HistoryRestart (and can be iterated on).
 
     Iterating raises StreamFailed when the server refuses to let us read. Outages are no error: they heal.
     """
@@ -64,6 +77,7 @@ class ProcessEventStream:
         max_pending: int = 10_000,
         tap: Callable[[Frame], None] | None = None,
         on_history_expired: Callable[[HistoryExpired], None] | None = None,
+        on_history_restarted: Callable[[HistoryRestarted], None] | None = None,
         on_stalled: Callable[[Stalled], None] | None = None,
         join_timeout_s: int = 10,
         rng: random.Random | None = None,
@@ -77,13 +91,14 @@ class ProcessEventStream:
         self._fetch = fetch
         self._tap = tap
         self._on_history_expired = on_history_expired
+        self._on_history_restarted = on_history_restarted
         self._on_stalled = on_stalled
         self._max_pending = max_pending
         self._held_back = False
         self._refusals = 0
         self._recovery = Recovery(since=since, end_on_error=end_on_error, limits=limits, rng=rng)
         self._inbox: asyncio.Queue[_Step] = asyncio.Queue()
-        self._pending: deque[ProcessEvent | HistoryExpired] = deque()
+        self._pending: deque[ProcessEvent | HistoryExpired | HistoryRestarted] = deque()
         self._failure: BaseException | None = None
         self._ended = False
         self._changed = asyncio.Event()
@@ -185,15 +200,24 @@ class ProcessEventStream:
                     self._inbox.put_nowait(self._recovery.release)
                 if isinstance(item, ProcessEvent):
                     return item
-                if self._on_history_expired is None:
-                    raise HistoryGap(self.process_id, item.first, item.last)
-                self._on_history_expired(item)
+                self._tell_of_history(item)
                 continue
             self._raise_failure()
             if self._ended:
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
+
+    def _tell_of_history(self, item: HistoryExpired | HistoryRestarted) -> None:
+        match item:
+            case HistoryExpired(first, last):
+                if self._on_history_expired is None:
+                    raise HistoryGap(self.process_id, first, last)
+                self._on_history_expired(item)
+            case HistoryRestarted(known, last):
+                if self._on_history_restarted is None:
+                    raise HistoryRestart(self.process_id, known, last)
+                self._on_history_restarted(item)
 
     # -- the machine's hands ------------------------------------------------------------------
 
@@ -233,6 +257,8 @@ class ProcessEventStream:
                     self._spawn(self._read(ticket, since), f"events of {self.process_id} after {since}")
                 case HistoryExpired():
                     self.expired.append(effect)
+                    self._pending.append(effect)
+                case HistoryRestarted():
                     self._pending.append(effect)
                 case Stalled():
                     if self._on_stalled is not None:

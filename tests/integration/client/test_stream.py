@@ -13,8 +13,8 @@ from tests.integration.client.conftest import OWNER, QUICK, Process, stream_of
 from tests.support.golden import SECRET
 from tests.support.waiting import until
 from toolkit.client.connection import Frame
-from toolkit.client.effects import HistoryExpired
-from toolkit.client.errors import ApiError, HistoryGap, StreamFailed
+from toolkit.client.effects import HistoryExpired, HistoryRestarted
+from toolkit.client.errors import ApiError, HistoryGap, HistoryRestart, StreamFailed
 from toolkit.client.events import EventPage, ProcessEvent
 from toolkit.client.stream import ProcessEventStream
 from toolkit.scenarios.faults.proxy import TcpProxy
@@ -191,6 +191,21 @@ async def test_expired_history_is_never_skipped_in_silence(process: Process, rea
     async with stream_of(process, realtime, on_history_expired=told.append) as stream:
         assert (await asyncio.wait_for(anext(stream), 15)).sequence == 5
     assert told == [HistoryExpired(1, 4)]
+
+
+async def test_a_cursor_from_a_log_that_is_gone_does_not_starve(process: Process, realtime: str) -> None:
+    last = await process.write()
+    async with stream_of(process, realtime, since=500) as stream:
+        with pytest.raises(HistoryRestart) as caught:
+            await asyncio.wait_for(anext(stream), 15)
+        assert (caught.value.known, caught.value.last) == (500, last)
+        assert (await asyncio.wait_for(anext(stream), 15)).sequence == 1
+    told: list[HistoryRestarted] = []
+    async with stream_of(process, realtime, since=500, on_history_restarted=told.append) as stream:
+        await stream.wait_live()
+        await process.write("generation_completed", title="t")
+        assert [event.sequence async for event in stream] == complete(last + 1)
+    assert [item.known for item in told] == [500]
 
 
 @pytest.mark.parametrize("state", ["live", "connecting", "cut"])

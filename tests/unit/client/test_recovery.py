@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.client.test_recovery_properties import event
-from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, Stalled
+from toolkit.client.effects import (
+    Connect,
+    Deliver,
+    Disconnect,
+    Effect,
+    End,
+    Fetch,
+    HistoryExpired,
+    HistoryRestarted,
+    Stalled,
+)
 from toolkit.client.events import EventPage
 from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 from toolkit.contract.events import EventType
@@ -260,3 +271,53 @@ def test_an_error_keeps_it_open_unless_told_otherwise() -> None:
     caught_up(strict, 1)
     strict.change(event(2, EventType.GENERATION_ERROR), 2)
     assert strict.ended
+
+
+# -- a log that begins anew ---------------------------------------------------------------------
+
+
+def test_a_log_that_ends_below_the_cursor_is_announced_and_read_from_its_beginning() -> None:
+    recovery = machine(since=500)
+    (fetch,) = live(recovery)
+    assert fetch == Fetch(1, 500)
+    assert recovery.page(1, pages(last=15), 2) == [HistoryRestarted(500, 15), Fetch(2, 0)]
+    assert sequences(recovery.page(2, pages(*range(1, 16)), 3)) == list(range(1, 16))
+    assert sequences(recovery.change(event(16), 4)) == [16]
+
+
+def test_an_emptied_log_is_announced_too() -> None:
+    recovery = machine(since=3)
+    live(recovery)
+    assert recovery.page(1, pages(last=0, oldest=0), 2) == [HistoryRestarted(3, 0), Fetch(2, 0)]
+
+
+class ComparesWithTheCursor(Recovery):
+    """Planted: not with what was asked for, so that a page which the subscription overtook looks like a restart."""
+
+    def page(self, ticket: int, page: EventPage, now: float) -> list[Effect]:
+        if self._asked is not None:
+            self._asked = replace(self._asked, since=self.last_sequence)
+        return super().page(ticket, page, now)
+
+
+@pytest.mark.parametrize("kind", [Recovery, pytest.param(ComparesWithTheCursor, marks=pytest.mark.xfail(strict=True))])
+def test_a_page_that_the_subscription_overtook_is_no_restart(kind: type[Recovery]) -> None:
+    recovery = kind(limits=LIMITS)
+    recovery.start(0)
+    live(recovery)
+    recovery.change(event(1), 1.1)
+    recovery.change(event(2), 1.2)
+    effects = recovery.page(1, pages(1), 1.3)
+    assert not any(isinstance(effect, HistoryRestarted) for effect in effects)
+    assert recovery.last_sequence == 2
+
+
+def test_changes_that_are_no_news_do_not_keep_it_from_looking() -> None:
+    # After a restart everything that arrives is below the cursor: dropped, but not taken for a sign of health.
+    recovery = machine(since=500)
+    caught_up(recovery, 500)
+    effects: list[Effect] = []
+    for second in range(2, 13):
+        effects += recovery.change(event(second), float(second))
+        effects += recovery.tick(float(second))
+    assert Fetch(2, 500) in effects

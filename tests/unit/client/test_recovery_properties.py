@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,7 +11,7 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired
+from toolkit.client.effects import Connect, Deliver, Disconnect, Effect, End, Fetch, HistoryExpired, HistoryRestarted
 from toolkit.client.events import EventPage, ProcessEvent
 from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
 from toolkit.contract.events import EventType
@@ -68,6 +68,14 @@ class World(RuleBasedStateMachine):
                     self.ended = True
                 case HistoryExpired(first, last):
                     raise AssertionError(f"{first}..{last} was declared gone; nothing was ever cleaned up")
+                case HistoryRestarted():
+                    self.told_of_a_restart(effect)
+
+    def told_of_a_restart(self, effect: HistoryRestarted) -> None:
+        raise AssertionError(f"{effect}, but there was only ever one log")
+
+    def may_write(self, number: int) -> bool:
+        return not self.ended
 
     def snapshot(self, reading: Reading) -> EventPage:
         after = [e for e in self.log if e.sequence > reading.since][:PAGE]
@@ -75,14 +83,14 @@ class World(RuleBasedStateMachine):
 
     # -- what the world does ------------------------------------------------------------------
 
-    @precondition(lambda self: not self.ended)
+    @precondition(lambda self: self.may_write(1))
     @rule(lost=st.booleans())
     def write(self, lost: bool) -> None:
         self.log.append(event(len(self.log) + 1))
         if self.server_live and not lost:
             self.wire.append(self.log[-1])
 
-    @precondition(lambda self: self.server_live and not self.ended)
+    @precondition(lambda self: self.server_live and self.may_write(2))
     @rule()
     def one_is_lost_and_the_next_arrives(self) -> None:
         self.write(lost=True)
@@ -225,6 +233,69 @@ def test_every_event_once_and_in_order() -> None:
     run_state_machine_as_test(World, settings=QUICK)
 
 
+def expect_failure(world: type[World], defect: type[Recovery]) -> None:
+    planted = type(f"{world.__name__}{defect.__name__}", (world,), {"machine": defect})
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            planted, settings=settings(QUICK, max_examples=2000, phases=[Stage.generate], report_multiple_bugs=False)
+        )
+
+
+class RestartingWorld(World):
+    """Once or more the log is replaced by a shorter one, as after a rollback without its counters. Until the machine
+    has noticed, the new log stays below the old cursor: beyond it no number can tell the two apart."""
+
+    def __init__(self) -> None:
+        self.unnoticed = False
+        super().__init__()
+
+    def told_of_a_restart(self, effect: HistoryRestarted) -> None:
+        assert self.unnoticed, f"{effect}, but the log is the one it was"
+        assert effect.last < effect.known
+        self.unnoticed = False
+        self.seen.clear()
+
+    def may_write(self, number: int) -> bool:
+        return not self.ended and (not self.unnoticed or len(self.log) + number <= self.recovery.last_sequence - 2)
+
+    @precondition(lambda self: not self.ended and not self.unnoticed and self.recovery.last_sequence >= 2)
+    @rule(data=st.data())
+    def log_begins_anew(self, data: st.DataObject) -> None:
+        length = data.draw(st.integers(0, self.recovery.last_sequence - 2))
+        self.log = [event(sequence) for sequence in range(1, length + 1)]
+        self.wire.clear()
+        self.server_live, self.unnoticed = False, True
+
+    def teardown(self) -> None:
+        super().teardown()
+        assert not self.unnoticed, "nobody was told that the log began anew"
+
+
+def test_a_log_that_begins_anew_is_announced_and_read_from_its_beginning() -> None:
+    run_state_machine_as_test(RestartingWorld, settings=QUICK)
+
+
+class StarvesInSilence(Recovery):
+    """As it was: a log that ends below the cursor looks like one in which nothing happens."""
+
+    def page(self, ticket: int, page: EventPage, now: float) -> list[Effect]:
+        last = max(page.last_sequence or 0, self.last_sequence)
+        return super().page(ticket, replace(page, last_sequence=last), now)
+
+
+class BeginsAnewWhereItWas(Recovery):
+    def _begin_anew(self, last: int, now: float) -> list[Effect]:
+        known = self.last_sequence
+        effects = super()._begin_anew(last, now)
+        self.last_sequence = min(known, last)
+        return effects
+
+
+@pytest.mark.parametrize("defect", [StarvesInSilence, BeginsAnewWhereItWas])
+def test_the_property_of_restarts_finds_a_planted_defect(defect: type[Recovery]) -> None:
+    expect_failure(RestartingWorld, defect)
+
+
 class NoFetchAfterRejoin(Recovery):
     def live(self, epoch: int, now: float) -> list[Effect]:
         self._enter(Phase.LIVE, now)
@@ -304,8 +375,4 @@ class FetchInFlightIsEnough(Recovery):
     ],
 )
 def test_the_property_finds_a_planted_defect(defect: type[Recovery]) -> None:
-    planted = type(f"World{defect.__name__}", (World,), {"machine": defect})
-    with pytest.raises(AssertionError):
-        run_state_machine_as_test(
-            planted, settings=settings(QUICK, max_examples=2000, phases=[Stage.generate], report_multiple_bugs=False)
-        )
+    expect_failure(World, defect)
