@@ -626,6 +626,7 @@ begin
       where t.status = 'pending' and t.pending_dependencies = 0 and t.scheduled_for <= clock_timestamp()
         and t.priority >= next_priority)
     and not exists (select from public.background_tasks t where t.id = next_id);
+  perform public.append_process_events(p_process_id, p_events, p_event_source);
   if inherited then
     -- Never pending, so that nobody is woken for it.
     insert into public.background_tasks (
@@ -641,7 +642,6 @@ begin
       p_max_retries => (p_next ->> 'max_retries')::integer,
       p_retry_delay_seconds => (p_next ->> 'retry_delay_seconds')::integer, p_created_by => p_next ->> 'created_by');
   end if;
-  perform public.append_process_events(p_process_id, p_events, p_event_source);
   if p_gate is not null then
     update public.generated_articles_state
     set current_step_name = p_gate, progress_percentage = greatest(progress_percentage, p_gate_progress),

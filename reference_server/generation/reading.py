@@ -36,13 +36,6 @@ from toolkit.contract.tasks import TaskStatus, realtime_channel
 Row = asyncpg.Record
 
 
-async def access(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> ProcessAccess:
-    row = await processes.access(pool, process_id, viewer_id)
-    if row is None:
-        raise NotFound("process", process_id)
-    return ProcessAccess(process_id, row["user_id"], row["organization_id"], row["is_member"])
-
-
 async def process(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> ProcessView:
     row = await processes.view(pool, process_id, viewer_id)
     if row is None:

@@ -32,14 +32,13 @@ from reference_server.generation.views import (
     ArticleView,
     ControlResult,
     EventPage,
-    ProcessAccess,
     ProcessPage,
     ProcessView,
     QueueStatus,
     StartedProcess,
     StoredEvent,
 )
-from reference_server.store import events, processes, tasks
+from reference_server.store import events, processes, reads, tasks
 from reference_server.store.pool import Connection, read, transact
 from toolkit.contract.events import EventType, Source
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
@@ -56,7 +55,7 @@ class GenerationService:
     """Needs the migrated schema and a pool of `store.pool.open_pool`.
 
     Every method raises NotFound for an unknown id, and OSError, an asyncpg error or CommitUnknown when
-    the database does not answer. Nothing here checks who is calling: ask `access` first.
+    the database does not answer. Nothing here checks who is calling: the API has.
     """
 
     def __init__(self, pool: asyncpg.Pool, settings: ServiceSettings | None = None) -> None:
@@ -202,21 +201,18 @@ class GenerationService:
         _check_text(message)
 
         async def work(db: Connection) -> StoredEvent:
-            if await processes.access(db, process_id, None) is None:
-                raise NotFound("process", process_id)
             event = (EventType.TEST_EVENT, {"message": message})
             return reading.event(process_id, await events.append_one(db, process_id, Source.API, event))
 
-        return await self._transact(work)
+        try:
+            return await self._transact(work)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("process", process_id) from None
 
     async def acknowledge(self, process_id: UUID, event_id: UUID, user_id: str) -> None:
         """Notes that the user has seen the event; repeating it changes nothing."""
         if not await read(lambda: events.acknowledge(self._pool, process_id, event_id, user_id)):
             raise NotFound("event", event_id)
-
-    async def access(self, process_id: UUID, viewer_id: str | None) -> ProcessAccess:
-        """Whose the process is, and whether `viewer_id` belongs to its organisation."""
-        return await read(lambda: reading.access(self._pool, process_id, viewer_id))
 
     async def get(self, process_id: UUID, viewer_id: str | None = None) -> ProcessView:
         return await read(lambda: reading.process(self._pool, process_id, viewer_id))
@@ -248,7 +244,7 @@ class GenerationService:
     async def _check_belongings(
         self, db: Connection, user_id: str, organization_id: UUID | None, template: UUID | None
     ) -> None:
-        if organization_id is not None and not await processes.is_member(db, organization_id, user_id):
+        if organization_id is not None and not await reads.is_member(db, organization_id, user_id):
             raise NotMember(f"You are not a member of an organization {organization_id}.")
         if template is not None and not await processes.may_use_template(db, template, user_id):
             raise NotMember(f"There is no style template {template} that you may use.")

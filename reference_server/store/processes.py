@@ -30,7 +30,6 @@ class Locked:
     input_type: str | None
     resume_from_step: str | None
     article_context: Any
-    background_task_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,7 @@ async def lock_briefly(db: Connection, process_id: UUID) -> LockedBriefly | None
 async def lock_prompt(db: Connection, process_id: UUID) -> Prompt | None:
     """None when no prompt is open, or when somebody is answering it at this moment."""
     row = await db.fetchrow(_SQL["lock_prompt"], process_id)
-    if row is None:
-        return None
-    return Prompt(
-        row["input_type"],
-        row["user_input_timeout"],
-        row["current_step_name"],
-        row["input_reminder_sent"],
-        row["expired"],
-    )
-
-
-async def access(db: Connection | asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> asyncpg.Record | None:
-    return await db.fetchrow(_SQL["access"], process_id, viewer_id)
+    return None if row is None else Prompt(**dict(row))
 
 
 async def view(db: Connection | asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> asyncpg.Record | None:
@@ -107,10 +94,6 @@ async def started_with_key(db: Connection, user_id: str, key: str) -> tuple[UUID
     await db.execute(_SQL["start_key_lock"], user_id, key)
     row = await db.fetchrow(_SQL["started_with_key"], user_id, key)
     return None if row is None else (row["id"], row["digest"])
-
-
-async def is_member(db: Connection, organization_id: UUID, user_id: str) -> bool:
-    return bool(await db.fetchval(_SQL["is_member"], organization_id, user_id))
 
 
 async def may_use_template(db: Connection, template_id: UUID, user_id: str) -> bool:
@@ -217,7 +200,7 @@ async def answered_with_key(db: Connection, process_id: UUID, key: str) -> Known
 
 async def due_prompts(db: Connection | asyncpg.Pool, limit: int) -> list[UUID]:
     """Processes whose open prompt has expired or is due for its reminder."""
-    return [row["id"] for row in await db.fetch(_SQL["expired_prompts"], limit)]
+    return [row["id"] for row in await db.fetch(_SQL["due_prompts"], limit)]
 
 
 async def note_reminder(db: Connection, process_id: UUID) -> None:

@@ -3,7 +3,7 @@
 -- name: lock
 -- Holds the process still until the transaction ends; referencing rows may still be inserted.
 select s.id, s.user_id, s.status::text as status, s.current_step_name, s.progress_percentage,
-       s.is_waiting_for_input, s.input_type, s.resume_from_step, s.article_context, s.background_task_id
+       s.is_waiting_for_input, s.input_type, s.resume_from_step, s.article_context
 from public.generated_articles_state s
 where s.id = $1
 for no key update;
@@ -15,13 +15,6 @@ select s.status::text as status, s.progress_percentage,
 from public.generated_articles_state s
 where s.id = $1
 for no key update;
-
--- name: access
-select s.user_id, s.organization_id, exists (
-         select from public.organization_members m where m.organization_id = s.organization_id and m.user_id = $2
-       ) as is_member
-from public.generated_articles_state s
-where s.id = $1;
 
 -- name: view
 select s.id, s.user_id, s.organization_id, s.status::text as status, s.current_step_name, s.executing_step,
@@ -58,9 +51,6 @@ select pg_advisory_xact_lock(hashtextextended('start:' || $1::text || ':' || $2:
 select s.id, s.start_request_digest as digest
 from public.generated_articles_state s
 where s.user_id = $1 and s.start_idempotency_key = $2;
-
--- name: is_member
-select exists (select from public.organization_members m where m.organization_id = $1 and m.user_id = $2);
 
 -- name: may_use_template
 select exists (
@@ -162,9 +152,9 @@ from public.generated_articles_state s, jsonb_array_elements(s.interaction_histo
 where s.id = $1 and entry ->> 'idempotency_key' = $2
 limit 1;
 
--- name: expired_prompts
+-- name: due_prompts
 -- Open prompts whose time is over, and those past half of it that nobody was reminded of.
-select s.id, s.user_input_timeout <= clock_timestamp() as expired
+select s.id
 from public.generated_articles_state s
 where s.is_waiting_for_input and s.status = 'user_input_required'
   and (s.user_input_timeout <= clock_timestamp()

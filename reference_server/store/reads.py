@@ -8,19 +8,21 @@ from uuid import UUID
 
 import asyncpg
 
+from reference_server.store.pool import Connection
+
 # What decides who may do what, and nothing else.
 _ACCESS = """
 select s.user_id, s.organization_id, s.status::text as status,
        coalesce(s.process_metadata ->> 'transport', 'websocket') as transport,
-       exists (select from organization_members m
+       exists (select from public.organization_members m
                where m.organization_id = s.organization_id and m.user_id = $2) as member
-from generated_articles_state s where s.id = $1
+from public.generated_articles_state s where s.id = $1
 """
-_MEMBERSHIP = "select exists (select from organization_members where organization_id = $1 and user_id = $2)"
+_MEMBERSHIP = "select exists (select from public.organization_members where organization_id = $1 and user_id = $2)"
 
 # The row as one JSON value: whatever columns there are, the statement's result type stays the same, so
 # that a migration under a running server makes no prepared statement invalid.
-_STATE = "select to_jsonb(s) as state from generated_articles_state s where s.id = $1"
+_STATE = "select to_jsonb(s) as state from public.generated_articles_state s where s.id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | No
     return None if row is None else Access(**row)
 
 
-async def is_member(pool: asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:
-    return bool(await pool.fetchval(_MEMBERSHIP, organization_id, user_id))
+async def is_member(db: Connection | asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:
+    return bool(await db.fetchval(_MEMBERSHIP, organization_id, user_id))
 
 
 async def process_state(pool: asyncpg.Pool, process_id: UUID) -> dict[str, Any] | None:

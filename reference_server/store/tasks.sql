@@ -62,11 +62,11 @@ update public.background_tasks set status = 'paused' where process_id = $1 and s
 update public.background_tasks
 set status = 'pending', worker_id = null, worker_hostname = null, scheduled_for = clock_timestamp()
 where process_id = $1 and status = 'paused'
-returning id, task_type;
+returning task_type;
 
 -- name: open
 -- Everything of a process that has not ended yet.
-select t.id, t.status from public.background_tasks t
+select t.id from public.background_tasks t
 where t.process_id = $1 and t.status in ('pending', 'running', 'paused')
 order by t.id;
 

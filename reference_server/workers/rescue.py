@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -56,30 +57,26 @@ async def _tell(db: Connection, task: tasks.Rescued) -> None:
 async def sweep_prompts(pool: asyncpg.Pool) -> int:
     """Reminds of prompts at half time and pauses processes whose prompt expired; how many were touched."""
     due = await processes.due_prompts(pool, PROMPTS_A_SWEEP)
-    return sum([await transact(pool, _Prompt(process_id).settle) for process_id in due])
+    return sum([await transact(pool, partial(_settle, process_id)) for process_id in due])
 
 
-class _Prompt:
-    def __init__(self, process_id: UUID) -> None:
-        self._process_id = process_id
-
-    async def settle(self, db: Connection) -> bool:
-        prompt = await processes.lock_prompt(db, self._process_id)
-        if prompt is None:
-            return False
-        facts = {"input_type": prompt.input_type, "timeout_at": prompt.user_input_timeout.isoformat()}
-        if prompt.expired:
-            await processes.pause(db, self._process_id, advance(Status.USER_INPUT_REQUIRED, Action.EXPIRE))
-            data = facts | {
-                "message": "Nobody answered in time; resume to be asked again.",
-                "reason": "input_timeout",
-                "step_name": prompt.current_step_name,
-            }
-            await events.append(db, self._process_id, Source.WORKER, (EventType.GENERATION_PAUSED, data))
-            await tasks.pause(db, self._process_id)
-            return True
-        if prompt.input_reminder_sent:
-            return False
-        await processes.note_reminder(db, self._process_id)
-        await events.append(db, self._process_id, Source.WORKER, (EventType.USER_INPUT_REMINDER, facts))
+async def _settle(process_id: UUID, db: Connection) -> bool:
+    prompt = await processes.lock_prompt(db, process_id)
+    if prompt is None:
+        return False
+    facts = {"input_type": prompt.input_type, "timeout_at": prompt.user_input_timeout.isoformat()}
+    if prompt.expired:
+        await processes.pause(db, process_id, advance(Status.USER_INPUT_REQUIRED, Action.EXPIRE))
+        data = facts | {
+            "message": "Nobody answered in time; resume to be asked again.",
+            "reason": "input_timeout",
+            "step_name": prompt.current_step_name,
+        }
+        await events.append(db, process_id, Source.WORKER, (EventType.GENERATION_PAUSED, data))
+        await tasks.pause(db, process_id)
         return True
+    if prompt.input_reminder_sent:
+        return False
+    await processes.note_reminder(db, process_id)
+    await events.append(db, process_id, Source.WORKER, (EventType.USER_INPUT_REMINDER, facts))
+    return True

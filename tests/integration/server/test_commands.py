@@ -54,8 +54,8 @@ async def test_what_a_start_may_not_name(migrated_db: str) -> None:
             "insert into organization_members (organization_id, user_id) values ($1, $2)", organization, USER
         )
         process_id = (await b.service.start(USER, request(), organization_id=organization)).process_id
-        assert (await b.service.access(process_id, USER)).is_member
-        assert not (await b.service.access(process_id, "stranger")).is_member
+        assert (await b.service.get(process_id, USER)).access.is_member
+        assert not (await b.service.get(process_id, "stranger")).access.is_member
 
 
 async def test_of_two_answers_at_once_one_counts(migrated_db: str) -> None:
@@ -244,6 +244,8 @@ async def test_pages_of_processes_events_and_articles(migrated_db: str) -> None:
         articles = await b.service.list_articles(USER)
         assert [a.generation_process_id for a in articles.articles] == [done]
         tried = await b.service.test_event(done, "hello")
+        with pytest.raises(errors.NotFound):
+            await b.service.test_event(uuid4(), "hello")
         assert (tried.event_sequence, tried.event_data) == (len(whole) + 1, {"message": "hello"})
         for _ in range(2):
             await b.service.acknowledge(done, tried.id, USER)
