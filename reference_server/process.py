@@ -49,7 +49,8 @@ class ServerProcess:
                 parts = wire(self.settings, self.roles, pool, schema)
                 try:
                     await self._start(parts)
-                    await self._serve(parts, listener)
+                    if not self._stop.is_set():
+                        await self._serve(parts, listener)
                 finally:
                     await self._drain(parts)
 

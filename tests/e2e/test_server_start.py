@@ -61,6 +61,37 @@ async def refused(dsn: str, *arguments: str, **env: str) -> tuple[int, str]:
         return process.returncode or 0, text
 
 
+async def test_a_server_told_to_end_while_it_starts_never_says_that_it_is_ready(
+    migrated_db: str, tmp_path: Path
+) -> None:
+    conn = await asyncpg.connect(migrated_db, timeout=10)
+    transaction = conn.transaction()
+    await transaction.start()
+    await conn.execute("select pg_current_xact_id()")  # a slot is not made while this is open
+    observer = await asyncpg.connect(migrated_db, timeout=10)
+    waits_for_it = (
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and state = 'active' and query like 'CREATE_REPLICATION_SLOT%'"
+    )
+    process = await launch(migrated_db, env=None, log=tmp_path / "log")
+    try:
+        async with asyncio.timeout(30):
+            while await observer.fetchval(waits_for_it) == 0:
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            stdout, _ = await process.communicate()
+        assert (process.returncode, stdout) == (0, b"")
+        assert "Traceback" not in (tmp_path / "log").read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await transaction.rollback()
+        await observer.close(timeout=5)
+        await conn.close(timeout=5)
+
+
 @pytest.mark.parametrize(
     ("dsn", "arguments", "env", "said"),
     [
