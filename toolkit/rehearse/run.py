@@ -12,6 +12,7 @@ from toolkit.rehearse.model import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.order import PHASES, Phase
 from toolkit.rehearse.progress import Progress
 from toolkit.rehearse.report import keep_logs, make_report, save
+from toolkit.rehearse.scenario_runs import read_all
 from toolkit.rehearse.stage import Stage
 from toolkit.report.model import Report, Verdict
 from toolkit.targets.data_dir import DataDir
@@ -29,6 +30,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     """
     started_at = datetime.now(UTC)
     _refuse_nothing_to_rehearse(options.migrations)
+    read_all()
     data = DataDir(options.data_dir)
     _refuse_busy(data)
     if data.path.exists():

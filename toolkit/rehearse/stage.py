@@ -20,7 +20,7 @@ from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.servers import ServerHandle
 from toolkit.targets.target import Target
 
-LEASE_S = "3"
+LEASE_S = "2"
 APPLIED = "file"  # how the bands of the migration's files are labelled
 
 

@@ -65,8 +65,13 @@ class EmbeddedSystem:
         alive = all(name in self.embedded.servers and self.embedded.servers[name].running for name in ROLES)
         if wanted == self._wanted and alive and all(self._settings[name] == wanted[1] for name in ROLES):
             return
-        for victim in ("worker", "api"):
-            await self._start(victim, transport, wanted[1])
+        # Side by side, each to its end: most of it is waiting for two programs to come up.
+        ends = await asyncio.gather(
+            *(self._start(victim, transport, wanted[1]) for victim in ROLES), return_exceptions=True
+        )
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         self._wanted = wanted
 
     async def kill(self, victim: Victim) -> bool:
