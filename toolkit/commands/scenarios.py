@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from toolkit.commands._output import write_file
 from toolkit.commands._run import run_async
 from toolkit.report import as_html, as_json, as_junit, as_terminal
 from toolkit.report.links import seen_from
-from toolkit.report.model import Link, Report, tool_version, worst
+from toolkit.report.model import Link, Report, Table, Verdict, tool_version, worst
 from toolkit.targets.target import Target
 
 
@@ -180,12 +181,25 @@ def _merged(reports: list[Report], begun: datetime, folders: list[tuple[str, Pat
         target=reports[0].target,
         tool_version=tool_version(),
         checks=tuple(checks),
+        tables=(_tally(reports),),
         measurements=tuple(measurements),
         timelines=tuple(timelines),
         distributions=tuple(distributions),
         links=tuple(Link(name, str(folder / "report.html")) for name, folder in folders),
         notes=tuple(note for report in reports for note in report.notes),
     )
+
+
+def _tally(reports: list[Report]) -> Table:
+    """How often each scenario ran, and how its runs ended."""
+    counted: dict[str, Counter[Verdict]] = {}
+    for report in reports:
+        name = report.checks[0].group if report.checks else report.title
+        counted.setdefault(name, Counter())[report.verdict] += 1
+    rows = (
+        (name, str(found.total()), *(str(found[verdict]) for verdict in Verdict)) for name, found in counted.items()
+    )
+    return Table("Runs", ("scenario", "runs", *map(str, Verdict)), tuple(rows))
 
 
 def _show(report: Report, options: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ class Caller:
         value = {"status": answer.status, "request_id": answer.headers.get("x-request-id")}
         if isinstance(told, dict):
             value |= {"code": told.get("code"), "message": told.get("message")}
-        if path.endswith("/generation/start") and outcome == "ok" and isinstance(answer.body, dict):
+        if path.partition("?")[0].endswith("/generation/start") and outcome == "ok" and isinstance(answer.body, dict):
             process = str(answer.body.get("process_id"))
         self._history.add(outcome, actor, op, process=process, call=call, value=value)
         return answer

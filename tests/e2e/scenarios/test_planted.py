@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from tests.support.lying_realtime import lying_realtime
@@ -31,6 +32,24 @@ steps:
   - {database: article, within: 20s, expect: {state.input_type: select_theme, state.is_waiting_for_input: true}}
 check:
   article: [no-loss, no-duplicate, order, database-equals-delivered, isolation-processes]
+"""
+
+
+STRAY = """
+scenario: stray
+title: One start, one process
+users: [alice]
+processes:
+  article: {user: alice, answers: manual, body: {initial_keywords: [stray]}}
+steps:
+  - start: article
+  - request: POST /api/articles/generation/start?x=1
+    user: alice
+    body: {initial_keywords: [y]}
+    expect: {status: 201}
+  - until: article waits for select_persona
+check:
+  article: [commands]
 """
 
 
@@ -109,3 +128,24 @@ async def test_a_leak_is_seen_even_when_the_client_drops_it(system, tmp_path):
     assert checks["isolation-processes"].verdict is Verdict.FAIL
     assert checks["no-loss"].verdict is Verdict.PASS
     assert result.verdict is Verdict.FAIL
+
+
+async def test_a_process_that_no_answer_named_is_found(system, tmp_path):
+    """As a start makes one that is sent again after its answer was lost, where keys are not honoured."""
+    await system.configure("realtime", {})
+
+    def start_another(*arguments, token, **options):
+        begun = httpx.post(
+            f"{system.target.api_url}/api/articles/generation/start",
+            json={"initial_keywords": ["stray"]}, headers={"Authorization": f"Bearer {token}"},
+        )  # fmt: skip
+        assert begun.status_code == 201
+        return ProcessEventStream(*arguments, token=token, **options)
+
+    for with_database in (True, False):
+        target = system.target if with_database else replace(system.target, kind="external", database_url=None)
+        result = await run_scenario(parse(STRAY), target, runs_dir=tmp_path, make_stream=start_another)
+        (check,) = (c for c in result.report.checks if c.id == "commands:article")
+        assert (check.verdict, "no answer to a start named" in check.detail) == (Verdict.FAIL, True), check
+    result = await run_scenario(parse(STRAY), system.target, runs_dir=tmp_path)
+    assert result.verdict is Verdict.PASS, "what a request step started is nobody's stray"

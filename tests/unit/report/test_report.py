@@ -3,6 +3,7 @@
 import os
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -123,6 +124,14 @@ def test_the_page_loads_nothing_and_escapes_everything():
     assert not re.search(r"(?:src|@import|url\()", page)
     assert "<twice>" not in page
     assert "<lost>" not in page
+
+
+def test_a_page_of_many_runs_folds_what_passed_and_shows_what_did_not():
+    groups = [("good", Verdict.PASS), ("bad", Verdict.FAIL)]
+    checks = tuple(Check(f"c{n}", "t", verdict, group=name) for name, verdict in groups for n in range(60))
+    page = as_html.render(replace(sample(), checks=checks))
+    assert "<details><summary>good — 60 of 60 passed" in page
+    assert "<details open><summary>bad — 0 of 60 passed" in page
 
 
 def test_worst():
