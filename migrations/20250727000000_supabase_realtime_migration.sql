@@ -19,11 +19,10 @@ create table public.process_events (
   event_data jsonb not null default '{}'::jsonb,
   event_sequence integer not null check (event_sequence > 0),
   created_at timestamptz not null default clock_timestamp(),
-  published_at timestamptz,
+  published_at timestamptz,  -- always created_at: a committed event is published, by the write-ahead log
   acknowledged_by text[] not null default '{}',
   event_category text not null default 'system',
   event_source text not null default 'backend',
-  archived boolean not null default false,
   constraint unique_process_sequence unique (process_id, event_sequence),
   -- Realtime trims a change above 1 MiB; an event that large is a mistake found here, not there.
   constraint process_events_small check (octet_length(event_data::text) <= 262144)
@@ -37,6 +36,20 @@ create table public.process_event_counters (
   last_sequence integer not null check (last_sequence > 0)
 ) with (fillfactor = 50);
 comment on table public.process_event_counters is 'The last event sequence allocated for each process.';
+
+-- Where this was applied before and rolled back, counting goes on from where it was: clients remember sequences.
+do $$
+begin
+  if to_regclass('supabase_migrations.retained_event_counters') is not null then
+    insert into public.process_event_counters (process_id, last_sequence)
+    select r.process_id, r.last_sequence
+    from supabase_migrations.retained_event_counters r
+    join public.generated_articles_state s on s.id = r.process_id
+    for key share of s;
+    drop table supabase_migrations.retained_event_counters;
+  end if;
+end
+$$;
 
 create table public.background_tasks (
   id uuid primary key default gen_random_uuid(),
@@ -162,7 +175,7 @@ begin
 end
 $$;
 
--- Events are facts: who acknowledged one and whether it is archived may change, nothing else.
+-- Events are facts: who acknowledged one may change, nothing else.
 create function public.guard_process_event() returns trigger
 language plpgsql set search_path = '' as $$
 begin
@@ -195,7 +208,7 @@ end
 $$;
 
 -- Deletes the events of processes that ended at least p_days_old days ago, but for the first and the
--- final ones, which are archived instead. Running processes keep all of theirs: a client that comes
+-- final ones. Running processes keep all of theirs: a client that comes
 -- back reads from where it was. Counters stay, so no sequence is ever given out twice.
 create function public.cleanup_old_events(p_days_old integer default 7) returns integer
 language plpgsql security definer set search_path = '' as $$
@@ -214,10 +227,6 @@ begin
     and e.created_at <= limit_time
     and e.event_type not in ('process_created', 'generation_completed', 'generation_cancelled', 'generation_error');
   get diagnostics removed = row_count;
-  update public.process_events e set archived = true
-  from public.generated_articles_state s
-  where s.id = e.process_id and not e.archived
-    and s.status in ('completed', 'cancelled', 'error') and s.updated_at <= limit_time and e.created_at <= limit_time;
   return removed;
 end
 $$;
@@ -328,6 +337,7 @@ create trigger trigger_notify_background_task after insert or update of status, 
 
 -- Adds a task, or does nothing when its id exists: a caller that derives the id from what the task is
 -- for can repeat the call. p_depends_on names tasks that must end first; an unknown one is an error.
+-- p_dependency_type says what their end means: see task_dependencies.
 create function public.enqueue_background_task(
   p_process_id uuid,
   p_task_type text,
@@ -338,7 +348,8 @@ create function public.enqueue_background_task(
   p_max_retries integer default 3,
   p_retry_delay_seconds integer default 60,
   p_created_by text default null,
-  p_depends_on uuid[] default '{}'
+  p_depends_on uuid[] default '{}',
+  p_dependency_type text default 'sequential'
 ) returns uuid
 language plpgsql set search_path = '' as $$
 declare
@@ -367,12 +378,13 @@ begin
     select t.id, t.status from public.background_tasks t
     where t.id = any (p_depends_on) order by t.id for share
   loop
-    insert into public.task_dependencies (parent_task_id, dependent_task_id) values (parent.id, added);
-    if parent.status in ('failed', 'cancelled') then
+    insert into public.task_dependencies (parent_task_id, dependent_task_id, dependency_type)
+    values (parent.id, added, p_dependency_type);
+    if parent.status in ('failed', 'cancelled') and p_dependency_type <> 'always' then
       update public.background_tasks
       set status = 'cancelled', error_message = format('depends on task %s, which %s', parent.id, parent.status)
       where id = added;
-    elsif parent.status <> 'completed' then
+    elsif parent.status not in ('completed', 'failed', 'cancelled') then
       update public.background_tasks set pending_dependencies = pending_dependencies + 1 where id = added;
     end if;
   end loop;
@@ -674,15 +686,20 @@ $$;
 
 -- 5. Waiting for the user ----------------------------------------------------------------------
 
--- Opens a prompt. Only a running process can ask; anything else is an error, never a silent change.
+-- Opens a prompt. Only a running process can ask, and a paused one that is resumed at its gate (p_reopen);
+-- anything else is an error, never a silent change.
 create function public.mark_process_waiting_for_input(
-  p_process_id uuid, p_input_type text, p_timeout_minutes integer default 30, p_prompt_data jsonb default '{}'::jsonb
+  p_process_id uuid, p_input_type text, p_timeout_minutes integer default 30, p_prompt_data jsonb default '{}'::jsonb,
+  p_reopen boolean default false
 ) returns timestamptz
 language plpgsql security definer set search_path = '' as $$
 declare
   current_status public.generation_status;
   expires timestamptz;
 begin
+  if coalesce(p_input_type, '') = '' then
+    raise exception 'a prompt needs an input type: nobody could answer it' using errcode = 'null_value_not_allowed';
+  end if;
   if coalesce(p_timeout_minutes, 0) <= 0 then
     raise exception 'p_timeout_minutes must be more than 0, not %', p_timeout_minutes
       using errcode = 'invalid_parameter_value';
@@ -691,7 +708,8 @@ begin
   if not found then
     raise exception 'process % does not exist', p_process_id using errcode = 'no_data_found';
   end if;
-  if current_status not in ('in_progress', 'resuming', 'auto_progressing', 'paused') then
+  if current_status not in ('in_progress', 'resuming', 'auto_progressing')
+     and not (p_reopen and current_status = 'paused') then
     raise exception 'process % is %: it cannot wait for input', p_process_id, current_status
       using errcode = 'object_not_in_prerequisite_state';
   end if;
@@ -716,7 +734,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
   state record;
 begin
-  select status, is_waiting_for_input, input_type into state
+  select status, is_waiting_for_input, input_type, user_input_timeout into state
   from public.generated_articles_state where id = p_process_id for no key update;
   if not found then
     raise exception 'process % does not exist', p_process_id using errcode = 'no_data_found';
@@ -724,6 +742,11 @@ begin
   if state.status <> 'user_input_required' or not state.is_waiting_for_input then
     raise exception 'process % is % and has no open prompt', p_process_id, state.status
       using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  -- Whether or not the worker that pauses such processes came by yet.
+  if state.user_input_timeout <= clock_timestamp() then
+    raise exception 'the prompt of process % was open until %', p_process_id, state.user_input_timeout
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Resume the process: it asks again.';
   end if;
   if p_next_status not in ('in_progress', 'auto_progressing') then
     raise exception 'an answered process goes on; it cannot become %', p_next_status
@@ -780,7 +803,7 @@ begin
     'public.set_realtime_channel()',
     'public.update_task_status()',
     'public.notify_background_task()',
-    'public.enqueue_background_task(uuid, text, jsonb, integer, uuid, timestamptz, integer, integer, text, uuid[])',
+    'public.enqueue_background_task(uuid, text, jsonb, integer, uuid, timestamptz, integer, integer, text, uuid[], text)',
     'public.claim_background_task(text, text, text[])',
     'public.heartbeat_background_tasks(uuid[])',
     'public.settle_task_dependents(uuid)',
@@ -791,7 +814,7 @@ begin
     'public.refuse_task_write(uuid, uuid, uuid)',
     'public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text, boolean)',
     'public.finish_task_step(uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb)',
-    'public.mark_process_waiting_for_input(uuid, text, integer, jsonb)',
+    'public.mark_process_waiting_for_input(uuid, text, integer, jsonb, boolean)',
     'public.resolve_user_input(uuid, jsonb, public.generation_status)'
   ]::regprocedure[] loop
     execute format('revoke execute on function %s from public, anon, authenticated', signature);
@@ -814,7 +837,6 @@ alter table public.generated_articles_state
   add column user_input_timeout timestamptz,
   add column input_reminder_sent boolean not null default false,
   add column interaction_history jsonb not null default '[]'::jsonb,
-  add column process_type text not null default 'article_generation',
   add column step_durations jsonb not null default '{}'::jsonb,
   add column total_processing_time interval,
   add column start_idempotency_key text,

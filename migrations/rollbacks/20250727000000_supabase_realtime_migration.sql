@@ -12,7 +12,6 @@
 -- destroys: column public.generated_articles_state.user_input_timeout
 -- destroys: column public.generated_articles_state.input_reminder_sent
 -- destroys: column public.generated_articles_state.interaction_history
--- destroys: column public.generated_articles_state.process_type
 -- destroys: column public.generated_articles_state.step_durations
 -- destroys: column public.generated_articles_state.total_processing_time
 -- destroys: column public.generated_articles_state.start_idempotency_key
@@ -31,7 +30,6 @@ alter table public.generated_articles_state
   drop column start_idempotency_key,
   drop column total_processing_time,
   drop column step_durations,
-  drop column process_type,
   drop column interaction_history,
   drop column input_reminder_sent,
   drop column user_input_timeout,
@@ -42,7 +40,7 @@ alter table public.generated_articles_state
   drop column realtime_channel;
 
 drop function public.resolve_user_input(uuid, jsonb, public.generation_status);
-drop function public.mark_process_waiting_for_input(uuid, text, integer, jsonb);
+drop function public.mark_process_waiting_for_input(uuid, text, integer, jsonb, boolean);
 drop function public.finish_task_step(
   uuid, uuid, uuid, text, jsonb, jsonb, text, text, integer, text, integer, jsonb, jsonb, uuid, jsonb);
 drop function public.checkpoint_task_step(uuid, uuid, uuid, jsonb, integer, jsonb, text, boolean);
@@ -55,7 +53,7 @@ drop function public.settle_task_dependents(uuid);
 drop function public.heartbeat_background_tasks(uuid[]);
 drop function public.claim_background_task(text, text, text[]);
 drop function public.enqueue_background_task(
-  uuid, text, jsonb, integer, uuid, timestamptz, integer, integer, text, uuid[]);
+  uuid, text, jsonb, integer, uuid, timestamptz, integer, integer, text, uuid[], text);
 drop function public.create_process_event(uuid, text, jsonb, text, text);
 drop function public.append_process_events(uuid, jsonb, text);
 drop function public.append_process_event(uuid, text, jsonb, text, text);
@@ -63,6 +61,22 @@ drop function public.acknowledge_process_event(uuid, uuid, text);
 drop function public.cleanup_old_events(integer);
 drop function public.publish_process_event();
 drop function public.set_realtime_channel();
+
+-- A sequence is never given out twice, so the last one of each process outlives its counter: beside the
+-- history of migrations, which is no part of the schema. The migration takes them back from there.
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.retained_event_counters (
+  process_id uuid primary key,
+  last_sequence integer not null
+);
+do $$
+begin
+  lock table public.process_event_counters in access exclusive mode;
+  insert into supabase_migrations.retained_event_counters as r (process_id, last_sequence)
+  select process_id, last_sequence from public.process_event_counters
+  on conflict (process_id) do update set last_sequence = greatest(r.last_sequence, excluded.last_sequence);
+end
+$$;
 
 drop table public.task_dependencies;
 drop table public.background_tasks;

@@ -12,8 +12,8 @@ select w.name as column_name, w.type as expected, c.data_type as found
 from (values
   ('realtime_channel', 'text'), ('executing_step', 'text'), ('step_execution_start', 'timestamp with time zone'),
   ('background_task_id', 'uuid'), ('task_priority', 'integer'), ('user_input_timeout', 'timestamp with time zone'),
-  ('input_reminder_sent', 'boolean'), ('interaction_history', 'jsonb'), ('process_type', 'text'),
-  ('step_durations', 'jsonb'), ('total_processing_time', 'interval'), ('start_idempotency_key', 'text'),
+  ('input_reminder_sent', 'boolean'), ('interaction_history', 'jsonb'), ('step_durations', 'jsonb'),
+  ('total_processing_time', 'interval'), ('start_idempotency_key', 'text'),
   ('start_request_digest', 'text')) as w (name, type)
 left join information_schema.columns c
   on c.table_schema = 'public' and c.table_name = 'generated_articles_state' and c.column_name = w.name
@@ -204,9 +204,13 @@ begin
       is_waiting_for_input = true, input_type = 'select_persona'
   where id = probe;
   update public.generated_articles_state set updated_at = now() where id = probe;
+  update public.generated_articles_state set image_mode = not image_mode where id = probe;
+  update public.generated_articles_state
+  set status = 'in_progress', is_waiting_for_input = false, input_type = null where id = probe;
   select string_agg(event_type, ', ' order by event_sequence) into found_events
   from public.process_events where process_id = probe and event_sequence > 1;
-  if found_events is distinct from 'status_changed, step_changed, progress_updated, input_required' then
+  if found_events is distinct from 'status_changed, step_changed, progress_updated, input_required, process_updated, '
+      'status_changed, input_resolved' then
     raise exception 'found: %', found_events;
   end if;
 end $$;
@@ -292,6 +296,26 @@ begin
     raise exception 'a prompt was answered twice' using errcode = 'assert_failure';
   exception when object_not_in_prerequisite_state then null;
   end;
+  begin
+    perform public.mark_process_waiting_for_input(probe, 'select_theme');
+    update public.generated_articles_state set user_input_timeout = clock_timestamp() where id = probe;
+    perform public.resolve_user_input(probe, '{"selected_index": 0}');
+    raise exception 'a prompt was answered after its time' using errcode = 'assert_failure';
+  exception when object_not_in_prerequisite_state then null;
+  end;
+  begin
+    perform public.mark_process_waiting_for_input(probe, '');
+    raise exception 'a prompt of no type was opened' using errcode = 'assert_failure';
+  exception when null_value_not_allowed then null;
+  end;
+  begin
+    update public.generated_articles_state set status = 'paused' where id = probe;
+    perform public.mark_process_waiting_for_input(probe, 'select_theme', p_reopen => true);
+    update public.generated_articles_state set status = 'paused', is_waiting_for_input = false where id = probe;
+    perform public.mark_process_waiting_for_input(probe, 'select_theme');
+    raise exception 'a paused process asked without being resumed' using errcode = 'assert_failure';
+  exception when object_not_in_prerequisite_state then null;
+  end;
   update public.generated_articles_state set status = 'completed' where id = probe;
   begin
     perform public.mark_process_waiting_for_input(probe, 'select_persona');
@@ -362,6 +386,7 @@ declare
   parent uuid;
   child uuid;
   grandchild uuid;
+  anyway uuid;
 begin
   insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
   parent := public.enqueue_background_task(probe, 'toolkit_verify', p_max_retries => 0);
@@ -373,6 +398,12 @@ begin
   perform public.fail_background_task(parent, (select claim_token from public.background_tasks where id = parent), 'x');
   if (select count(*) from public.background_tasks where id in (child, grandchild) and status = 'cancelled') <> 2 then
     raise exception 'the dependents of a failed task still wait';
+  end if;
+  anyway := public.enqueue_background_task(
+    probe, 'toolkit_verify', p_depends_on => array[parent], p_dependency_type => 'always');
+  if not exists (
+    select from public.background_tasks where id = anyway and status = 'pending' and pending_dependencies = 0) then
+    raise exception 'what always follows a task does not follow one that failed';
   end if;
   begin
     perform public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[gen_random_uuid()]);

@@ -66,7 +66,7 @@ async def resume(db: Connection, process_id: UUID, settings: ServiceSettings) ->
             await processes.resume(
                 db, process_id, status=status, step=step, context=moves.document(context), progress=progress
             )
-        await moves.ask(db, process_id, step, context, settings)
+        await moves.ask(db, process_id, step, context, settings, reopen=state.status == Status.PAUSED)
         return _result(process_id, Status.USER_INPUT_REQUIRED)
 
     task_id = None

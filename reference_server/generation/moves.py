@@ -64,10 +64,24 @@ def next_task(
     )
 
 
-async def ask(db: Connection, process_id: UUID, gate: Step, context: ArticleContext, settings: ServiceSettings) -> None:
-    """Opens the prompt of `gate`; the database appends `user_input_required`."""
+async def ask(
+    db: Connection,
+    process_id: UUID,
+    gate: Step,
+    context: ArticleContext,
+    settings: ServiceSettings,
+    *,
+    reopen: bool = False,
+) -> None:
+    """Opens the prompt of `gate`, of a paused process only to `reopen` it; the database appends
+    `user_input_required`."""
     await processes.wait_for_input(
-        db, process_id, BY_STEP[gate].input_type, settings.prompt_timeout_minutes, prompt_data(gate, context)
+        db,
+        process_id,
+        BY_STEP[gate].input_type,
+        settings.prompt_timeout_minutes,
+        prompt_data(gate, context),
+        reopen=reopen,
     )
 
 

@@ -156,7 +156,10 @@ class GenerationService:
             answered = answers.apply(gate, response_type, payload, moves.context_of(state))
             advance(status, Action.ANSWER)
             response = {"response_type": response_type, "payload": dict(payload)}
-            await processes.resolve_input(db, process_id, response, moves.running_status(answered.context))
+            try:
+                await processes.resolve_input(db, process_id, response, moves.running_status(answered.context))
+            except asyncpg.ObjectNotInPrerequisiteStateError:
+                raise NotWaiting(status, expired=True) from None  # everything else was looked at above
             context, task = moves.next_task(
                 process_id,
                 moves.written(answered.context),

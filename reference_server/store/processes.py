@@ -178,10 +178,10 @@ async def cancel(db: Connection, process_id: UUID, status: str) -> None:
 
 
 async def wait_for_input(
-    db: Connection, process_id: UUID, input_type: str, timeout_minutes: int, data: Document
+    db: Connection, process_id: UUID, input_type: str, timeout_minutes: int, data: Document, *, reopen: bool
 ) -> None:
-    """Opens the prompt and appends `user_input_required`."""
-    await db.execute(_SQL["wait_for_input"], process_id, input_type, timeout_minutes, data)
+    """Opens the prompt and appends `user_input_required`; of a paused process only to `reopen` it."""
+    await db.execute(_SQL["wait_for_input"], process_id, input_type, timeout_minutes, data, reopen)
 
 
 async def resolve_input(db: Connection, process_id: UUID, response: Document, status: str) -> None:

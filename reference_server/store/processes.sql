@@ -133,7 +133,7 @@ set status = $2::text::public.generation_status, is_waiting_for_input = false, i
 where id = $1;
 
 -- name: wait_for_input
-select public.mark_process_waiting_for_input($1, $2, $3, $4);
+select public.mark_process_waiting_for_input($1, $2, $3, $4, $5);
 
 -- name: resolve_input
 select public.resolve_user_input($1, $2, $3::text::public.generation_status);

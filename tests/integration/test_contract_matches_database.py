@@ -65,11 +65,29 @@ async def test_the_prompt_functions_follow_the_transition_table(
             return False
         return True
 
-    may_ask = (status, Action.ASK) in TRANSITIONS or (status, Action.REOPEN) in TRANSITIONS
+    may_ask = (status, Action.ASK) in TRANSITIONS
+    may_reopen = may_ask or (status, Action.REOPEN) in TRANSITIONS
     may_answer = (status, Action.ANSWER) in TRANSITIONS
     assert await accepted("select resolve_user_input($1, '{}')") == may_answer
     if not may_answer:
         assert await accepted("select mark_process_waiting_for_input($1, 'select_theme')") == may_ask
+    if not may_answer and not may_ask:
+        reopen = "select mark_process_waiting_for_input($1, 'select_theme', p_reopen => true)"
+        assert await accepted(reopen) == may_reopen
+
+
+async def test_a_prompt_has_a_type_and_takes_no_answer_after_its_time(migrated_db: str, connect: Connect) -> None:
+    conn = await connect(migrated_db)
+    process = await conn.fetchval("insert into generated_articles_state (user_id) values ('u') returning id")
+    for nothing in (None, ""):
+        with pytest.raises(asyncpg.NullValueNotAllowedError, match="input type"):
+            await conn.execute("select mark_process_waiting_for_input($1, $2)", process, nothing)
+    await conn.execute("select mark_process_waiting_for_input($1, 'select_theme')", process)
+    await conn.execute(
+        "update generated_articles_state set user_input_timeout = now() - interval '1 s' where id = $1", process
+    )
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="was open until"):
+        await conn.execute("select resolve_user_input($1, '{}')", process)
 
 
 async def test_what_the_database_writes_satisfies_the_specification(migrated_db: str, connect: Connect) -> None:

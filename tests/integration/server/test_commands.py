@@ -118,6 +118,21 @@ async def test_a_refused_answer_leaves_the_prompt_open(
         assert after == before
 
 
+async def test_an_answer_after_the_prompts_time_is_late_although_nobody_swept(migrated_db: str) -> None:
+    async with bench(migrated_db) as b:
+        b.worker(sweep_seconds=3600)
+        process_id = await b.start()
+        await b.until_waiting(process_id, InputType.SELECT_PERSONA)
+        await b.pool.execute(
+            "update generated_articles_state set user_input_timeout = now() - interval '1 s' where id = $1", process_id
+        )
+        before = await b.events(process_id)
+        with pytest.raises(errors.NotWaiting, match="time is over") as late:
+            await b.service.answer(process_id, "select_persona", {"selected_id": 0})
+        assert "resume" in late.value.remedy
+        assert await b.events(process_id) == before
+
+
 async def test_pausing_at_a_gate_and_resuming_puts_the_question_again(migrated_db: str) -> None:
     async with bench(migrated_db) as b:
         b.worker()
