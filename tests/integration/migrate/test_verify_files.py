@@ -89,11 +89,23 @@ PLANTS: dict[str, Plant] = {
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
 }
 
+# Further defects of checks that look at several things.
+MORE: list[tuple[str, Plant]] = [
+    ("RT-22", mutate("publish_process_event", r"'input_resolved'", "'input_required'")),
+    ("RT-22", mutate("publish_process_event", r"new\.image_mode, (new\.input_type\) is)", r"true, \1")),
+    ("RT-26", mutate("resolve_user_input", r"if state\.user_input_timeout <= .*? then", "if false then")),
+    ("RT-26", mutate("mark_process_waiting_for_input", r"coalesce\(p_input_type, ''\) = ''", "false")),
+    ("RT-26", mutate("mark_process_waiting_for_input", r"p_reopen and ", "")),
+    ("RT-29", mutate("enqueue_background_task", r" and p_dependency_type <> 'always'", "")),
+]
 
-@pytest.mark.parametrize("check", PLANTS)
-async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, check: str) -> None:
+
+@pytest.mark.parametrize(
+    ("check", "plant"), [*PLANTS.items(), *(pytest.param(*more, id=f"{more[0]}+{n}") for n, more in enumerate(MORE))]
+)
+async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, check: str, plant: Plant) -> None:
     conn = await connect(migrated_db)
-    await PLANTS[check](conn)
+    await plant(conn)
     result = await verify(migrated_db, migrations_dir(), probes=False)
     (found,) = [c for c in result.checks if c.id == check]
     assert found.status is CheckStatus.FAIL, found
