@@ -88,12 +88,17 @@ def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options:
     really generated, by users whose tokens are minted with SUPABASE_JWT_SECRET.
     """
     from toolkit.scenarios.reading import find, load, shipped
+    from toolkit.scenarios.run import NEEDED, must_fit
 
     chosen = [load(find(name)) for name in names] or [
         scenario for path in shipped().values() if transport in (scenario := load(path)).transports
     ]
+    # Everything that can be refused is refused before anything is asked or started.
+    for scenario in chosen:
+        must_fit(scenario, transport)
     target = choice.external() if choice.kind == "external" else None
     if target is not None:
+        target.require(*NEEDED[transport])
         confirm_change(target, "Generating articles", choice.yes)
     report = run_async(_run_all(chosen, target, transport, options))
     _show(report, options)

@@ -28,13 +28,13 @@ from toolkit.scenarios.faults.network import Links, open_links
 from toolkit.scenarios.faults.schedule import Schedule
 from toolkit.scenarios.history import History
 from toolkit.scenarios.model import Scenario, Until
+from toolkit.scenarios.settle import settle
 from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
 from toolkit.scenarios.words import Condition
 from toolkit.scenarios.world import Running, World
 from toolkit.targets.target import Target
 
 OBSERVE_S = 0.05
-SETTLE_S = 20.0
 MARGIN_S = 180.0
 LINKS = (
     Link("History", "history.jsonl"),
@@ -44,6 +44,12 @@ LINKS = (
 # Recovery is what is examined: a client that looks every ten seconds of silence would hide nothing,
 # but it would make every scenario with a cut ten seconds longer.
 CLIENT_LIMITS = RecoveryLimits(silence_s=4.0, connect_cap_s=3.0, stalled_s=30.0)
+
+
+NEEDED = {
+    "realtime": ("API_URL", "SUPABASE_JWT_SECRET", "SUPABASE_URL", "SUPABASE_ANON_KEY"),
+    "websocket": ("API_URL", "SUPABASE_JWT_SECRET"),
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,15 @@ class ScenarioResult:
     def verdict(self) -> Verdict:
         """The worst of all checks."""
         return self.report.verdict
+
+
+def must_fit(scenario: Scenario, transport: str) -> None:
+    """Raises UsageError when the scenario is not written for the transport."""
+    if transport not in scenario.transports:
+        raise UsageError(
+            f"{scenario.scenario} is not written for the {transport} transport.",
+            f"Use --transport {' or '.join(scenario.transports)}.",
+        )
 
 
 async def run_scenario(
@@ -82,15 +97,8 @@ async def run_scenario(
     too. Raises UsageError when the transport or a setting does not fit, EnvironmentError_ when the
     target cannot be reached at all. What goes wrong during the run is in the result, never raised.
     """
-    if transport not in scenario.transports:
-        raise UsageError(
-            f"{scenario.scenario} is not written for the {transport} transport.",
-            f"Use --transport {' or '.join(scenario.transports)}.",
-        )
-    needs = ["API_URL", "SUPABASE_JWT_SECRET"]
-    if transport == "realtime":
-        needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"]
-    target.require(*needs)
+    must_fit(scenario, transport)
+    target.require(*NEEDED[transport])
     await _reach(target)
     folder = _folder(runs_dir, scenario.scenario, transport)
     seed = scenario.seed if seed is None else seed
@@ -189,7 +197,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             await schedule.finish()
         for problem in schedule.problems:
             history.add("note", "run", "stopped", error=problem)
-        await _settle(world)
+        await settle(world)
 
 
 async def _witness(stack: AsyncExitStack, target: Target, tokens: Mapping[str, str], owners: dict[str, str]) -> Witness:
@@ -281,62 +289,6 @@ async def _reached(world: World, condition: Condition) -> None:
 
 def _live(process: Running, condition: Condition) -> bool:
     return condition.kind == "is" and condition.what == "live" and process.tracker.live
-
-
-async def _settle(world: World) -> None:
-    """End what is still running, let the sessions catch up, then read what the database holds."""
-    for process in world.running.values():
-        if process.id is None:
-            continue
-        if world.transport == "realtime" and not process.tracker.ended and not process.stored.ended:
-            path = f"/api/articles/generation/{process.id}"
-            with contextlib.suppress(NoAnswer):
-                await world.caller.call("cancel", "DELETE", path, process.spec.user, process=process.id)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + SETTLE_S
-    while loop.time() < deadline:
-        behind = [
-            process
-            for process in world.running.values()
-            if process.id is not None and process.session is not None and world.transport == "realtime"
-            and process.tracker.last_sequence < await world.witness.last_sequence(process.id)
-        ]  # fmt: skip
-        if not behind:
-            break
-        await asyncio.sleep(OBSERVE_S)
-    await asyncio.gather(
-        *(process.session.close() for process in world.running.values() if process.session is not None)
-    )
-    if not await world.witness.has_log():
-        world.history.add("note", "database", "no-event-log")
-    for process in world.running.values():
-        if process.id is not None:
-            await _read(world, process.id)
-    await _strays(world)
-
-
-async def _strays(world: World) -> None:
-    """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
-    named = {record.process for record in world.history.records if record.kind == "ok"} | world.owners.keys()
-    for user in world.scenario.users:
-        for process in await world.witness.processes_of(user, world.subject(user)):
-            if process not in named:
-                world.history.add("db", f"user:{user}", "stray", process=process)
-
-
-async def _read(world: World, process: str) -> None:
-    for event in await world.witness.events(process):
-        world.history.add(
-            "db", "database", "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
-        )
-    rows = await world.witness.rows(process)
-    if rows.state is not None:
-        world.history.add("db", "database", "state", process=process, value=rows.state)
-    if rows.articles is not None:
-        kept = [{key: value for key, value in row.items() if key != "content"} for row in rows.articles]
-        world.history.add("db", "database", "articles", process=process, value={"rows": kept})
-    if rows.tasks is not None:
-        world.history.add("db", "database", "tasks", process=process, value={"rows": rows.tasks})
 
 
 def _deadline(scenario: Scenario) -> float:

@@ -126,7 +126,7 @@ async def test_without_sql_the_events_api_is_the_witness(system, tmp_path):
         (("run", "bad.yaml"), 2, "bad.yaml:2:1: expected no key `titel`"),
         (("run", "process-recovery", "--transport", "websocket"), 2, "not written for the websocket transport"),
         (("check", "nowhere"), 2, "cannot be read"),
-        (("run", "process-recovery", "--target", "external", "--api-url", "http://127.0.0.1:1"), 2, "nobody confirmed"),
+        (("run", "process-recovery", "--target", "external", "--api-url", "http://127.0.0.1:1"), 2, "are not set"),
     ],
 )  # fmt: skip
 async def test_wrong_requests_are_answered_in_words(tmp_path, arguments, code, says):

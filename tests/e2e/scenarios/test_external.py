@@ -109,9 +109,18 @@ async def test_a_cut_hits_the_old_transport_too_and_nothing_brings_it_back(migra
     assert "closed" in lost.detail
 
 
+async def test_nothing_is_written_to_a_system_of_others_unasked(tmp_path):
+    url = "http://127.0.0.1:1"
+    keys = {"SUPABASE_JWT_SECRET": SECRET, "SUPABASE_ANON_KEY": "k"}
+    code, _, err = await toolkit("run", "process-recovery", cwd=tmp_path, API_URL=url, SUPABASE_URL=url, **keys)
+    assert code == 2
+    assert "nobody confirmed it" in err
+    assert "--yes" in err
+
+
 async def test_what_is_missing_is_said_by_name(tmp_path):
     code, _, err = await toolkit(
-        "run", "process-recovery", "--yes", cwd=tmp_path, API_URL="http://127.0.0.1:1", SUPABASE_JWT_SECRET=SECRET
+        "run", "process-recovery", cwd=tmp_path, API_URL="http://127.0.0.1:1", SUPABASE_JWT_SECRET=SECRET
     )
     assert code == 2
     assert "SUPABASE_URL, SUPABASE_ANON_KEY are not set" in err

@@ -1,0 +1,68 @@
+"""The end of a run: what still works is ended, sessions catch up, and what the database holds is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from toolkit.scenarios.caller import NoAnswer
+from toolkit.scenarios.world import World
+
+SETTLE_S = 20.0
+POLL_S = 0.05
+
+
+async def settle(world: World) -> None:
+    """End what is still running, let the sessions catch up, then read what the database holds."""
+    for process in world.running.values():
+        if process.id is None:
+            continue
+        if world.transport == "realtime" and not process.tracker.ended and not process.stored.ended:
+            path = f"/api/articles/generation/{process.id}"
+            with contextlib.suppress(NoAnswer):
+                await world.caller.call("cancel", "DELETE", path, process.spec.user, process=process.id)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SETTLE_S
+    while loop.time() < deadline:
+        behind = [
+            process
+            for process in world.running.values()
+            if process.id is not None and process.session is not None and world.transport == "realtime"
+            and process.tracker.last_sequence < await world.witness.last_sequence(process.id)
+        ]  # fmt: skip
+        if not behind:
+            break
+        await asyncio.sleep(POLL_S)
+    await asyncio.gather(
+        *(process.session.close() for process in world.running.values() if process.session is not None)
+    )
+    if not await world.witness.has_log():
+        world.history.add("note", "database", "no-event-log")
+    for process in world.running.values():
+        if process.id is not None:
+            await _read(world, process.id)
+    await _strays(world)
+
+
+async def _strays(world: World) -> None:
+    """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
+    named = {record.process for record in world.history.records if record.kind == "ok"} | world.owners.keys()
+    for user in world.scenario.users:
+        for process in await world.witness.processes_of(user, world.subject(user)):
+            if process not in named:
+                world.history.add("db", f"user:{user}", "stray", process=process)
+
+
+async def _read(world: World, process: str) -> None:
+    for event in await world.witness.events(process):
+        world.history.add(
+            "db", "database", "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
+        )
+    rows = await world.witness.rows(process)
+    if rows.state is not None:
+        world.history.add("db", "database", "state", process=process, value=rows.state)
+    if rows.articles is not None:
+        kept = [{key: value for key, value in row.items() if key != "content"} for row in rows.articles]
+        world.history.add("db", "database", "articles", process=process, value={"rows": kept})
+    if rows.tasks is not None:
+        world.history.add("db", "database", "tasks", process=process, value={"rows": rows.tasks})
