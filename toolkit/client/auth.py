@@ -7,13 +7,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from toolkit.targets.tokens import expires_at
+from toolkit.client.errors import NotReached
+from toolkit.targets.redact import redact
+from toolkit.targets.tokens import lifetime
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 
 PROVIDER_DEADLINE_S = 15.0
 # Supabase's own clients renew ninety seconds ahead; a short-lived token at four fifths of its life.
 MARGIN_S = 90.0
+_SKEW_S = 5.0
 
 
 class TokenSource:
@@ -30,10 +33,15 @@ class TokenSource:
         """Whether asking again can bring another token."""
         return self._provider is not None
 
+    @property
+    def current(self) -> str | None:
+        """The token that was obtained last; None before the first."""
+        return self._token
+
     async def get(self, *, refused: str | None = None) -> str:
         """A token that is valid for a while. `refused`: the server did not accept this one, so bring another.
 
-        Raises whatever the provider raises, and TimeoutError when it does not answer.
+        Raises NotReached when the provider fails or does not answer: asking later may help.
         """
         if self._provider is None:
             assert self._token is not None
@@ -41,14 +49,36 @@ class TokenSource:
         async with self._lock:
             due = self.renew_at()
             if self._token is None or self._token == refused or (due is not None and time.time() >= due):
-                async with asyncio.timeout(PROVIDER_DEADLINE_S):
-                    self._token = await self._provider()
+                self._token = await self._ask(self._provider)
                 self._obtained = time.time()
             return self._token
 
+    async def _ask(self, provider: TokenProvider) -> str:
+        try:
+            async with asyncio.timeout(PROVIDER_DEADLINE_S):
+                found = await provider()
+        except TimeoutError:
+            raise NotReached(f"No token: the provider took longer than {PROVIDER_DEADLINE_S:g} s.",
+                             definite=True) from None  # fmt: skip
+        except Exception as error:
+            raise NotReached(f"No token: the provider failed ({type(error).__name__}: {redact(str(error))}).",
+                             definite=True) from error  # fmt: skip
+        if not isinstance(found, str) or not found:
+            raise NotReached(f"No token: the provider returned {type(found).__name__}, not a text.", definite=True)
+        return found
+
     def renew_at(self) -> float | None:
-        """When (seconds since 1970) the token should be renewed; None when it cannot be or never expires."""
-        exp = expires_at(self._token) if self._token and self.renewable else None
-        if exp is None:
+        """When (seconds since 1970, our clock) the token should be renewed; None when it cannot be or never expires.
+
+        A token that our clock says is not valid in the moment it was obtained comes from a clock that is not ours: it
+        is taken to live from then on, as long as its issuer meant it to.
+        """
+        span = lifetime(self._token) if self._token and self.renewable else None
+        if span is None:
             return None
-        return exp - min(MARGIN_S, (exp - self._obtained) / 5)
+        issued, expires = span
+        if not (issued or 0.0) - _SKEW_S <= self._obtained < expires:
+            if issued is None:
+                return None  # nobody knows; the server's refusal will tell
+            expires = self._obtained + (expires - issued)
+        return expires - min(MARGIN_S, (expires - self._obtained) / 5)

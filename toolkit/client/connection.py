@@ -23,12 +23,14 @@ from realtime.types import (
 )
 
 from toolkit.client.auth import TokenSource
+from toolkit.client.errors import NotReached
 
 # Its log lines are the caller's to see or not; they shall not land on a command's stderr by default.
 logging.getLogger("realtime").addHandler(logging.NullHandler())
 
 SUBSCRIBED_TEXT = "Subscribed to PostgreSQL"
 CLOSE_DEADLINE_S = 12.0
+RENEWAL_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -127,18 +129,24 @@ class Connection:
         while not self._over.is_set():
             due = self._tokens.renew_at()
             wait = None if due is None else max(0.0, due - time.time())
+            if self._tokens.current != token:
+                wait = 0.0  # a request renewed it while we joined
             try:
                 async with asyncio.timeout(wait):
                     await self._over.wait()
             except TimeoutError:
-                fresh = await self._tokens.get()
-                if fresh == token:
-                    # A provider that has nothing newer is asked again, but not in a tight loop.
-                    await self._pause(5.0)
-                    continue
-                token = fresh
+                token = await self._newer(token)
                 async with asyncio.timeout(self._endpoint.join_timeout_s):
                     await client.set_auth(token)
+
+    async def _newer(self, token: str) -> str:
+        """Another token than the one the server has. Who has none yet is asked again, but not in a tight loop."""
+        while not self._over.is_set():
+            with contextlib.suppress(NotReached):
+                if (fresh := await self._tokens.get()) != token:
+                    return fresh
+            await self._pause(RENEWAL_PAUSE_S)
+        return token
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -91,10 +91,10 @@ class Http:
         refused: str | None = None
         attempt = 0
         while True:
-            token = await self.tokens.get(refused=refused)
-            request.headers["Authorization"] = f"Bearer {token}"
             told: float | None = None
             try:
+                token = await self.tokens.get(refused=refused)
+                request.headers["Authorization"] = f"Bearer {token}"
                 response = await self._send(request)
             except NotReached as error:
                 if attempt + 1 >= self._retry.attempts or not (repeatable or error.definite):

@@ -33,14 +33,16 @@ def mint_api_key(secret: str, role: str) -> str:
     return jwt.encode(body, secret, algorithm=ALGORITHM)
 
 
-def expires_at(token: str) -> float | None:
-    """The token's `exp` in seconds since 1970, unverified; None when it has none or is no JWT."""
+def lifetime(token: str) -> tuple[float | None, float] | None:
+    """The token's `iat` (None: it has none) and `exp` in seconds since 1970, unverified; None when it never expires."""
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
         return None
-    exp = claims.get("exp")
-    return float(exp) if isinstance(exp, int | float) else None
+    issued, expires = claims.get("iat"), claims.get("exp")
+    if not isinstance(expires, int | float):
+        return None
+    return float(issued) if isinstance(issued, int | float) and issued < expires else None, float(expires)
 
 
 def parse_duration(text: str) -> int:

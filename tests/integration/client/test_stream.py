@@ -12,6 +12,7 @@ from realtime.types import RealtimePostgresChangesListenEvent
 from tests.integration.client.conftest import OWNER, QUICK, Process, stream_of
 from tests.support.golden import SECRET
 from tests.support.waiting import until
+from toolkit.client.auth import TokenSource
 from toolkit.client.connection import Frame
 from toolkit.client.effects import HistoryExpired, HistoryRestarted
 from toolkit.client.errors import ApiError, HistoryGap, HistoryRestart, StreamFailed
@@ -40,6 +41,16 @@ class Application:
         """The sequences delivered when the stream ended."""
         await asyncio.wait_for(self._task, deadline_s)
         return self.sequences
+
+
+async def comes_live(process: Process, application: Application, deadline_s: float = 15) -> None:
+    """Write until the subscription is the first to bring one: a read may be under way at any moment."""
+    async with asyncio.timeout(deadline_s):
+        brought: ProcessEvent | None = None
+        while brought is None or brought.via != "live":
+            sequence = await process.write()
+            await until(lambda sequence=sequence: sequence in application.sequences, "the event")
+            brought = next(event for event in application.events if event.sequence == sequence)
 
 
 def complete(upto: int) -> list[int]:
@@ -149,10 +160,9 @@ async def test_the_token_is_renewed_before_it_expires(process: Process, realtime
         application = Application(stream)
         await stream.wait_live()
         await until(lambda: len(handed_out) >= 3, "renewals", 30)  # by now the first token is long dead
-        await process.write()
+        await comes_live(process, application)
         await process.write("generation_cancelled", message="m")
         await application.finished()
-        assert application.events[-1].via == "live"
         assert stream.reconnects == 0, stream.last_error
 
 
@@ -176,6 +186,38 @@ async def test_a_stranger_gets_nothing_over_the_subscription(process: Process, r
             sequence = await process.write()
             await until(lambda: own.last_sequence == sequence, "the owner to see it")
         assert stream.last_sequence == 0
+
+
+async def test_a_provider_that_fails_costs_neither_the_stream_nor_the_connection(
+    process: Process, realtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.client.connection.RENEWAL_PAUSE_S", 0.05)
+    outcomes: list[str] = []
+
+    async def provide() -> str:
+        # At the beginning, and at the first renewal.
+        if len(outcomes) in {0, 2}:
+            outcomes.append("failed")
+            raise OSError("auth is away")
+        outcomes.append("given")
+        return mint(SECRET, sub=OWNER, ttl_s=4)
+
+    source = TokenSource(provide)
+
+    async def read(process_id: str, since: int) -> EventPage:
+        await source.get()
+        return await process.page(process_id, since)
+
+    async with stream_of(process, realtime, token=source, fetch=read) as stream:
+        application = Application(stream)
+        await stream.wait_live()
+        before = stream.reconnects
+        assert "auth is away" in (stream.last_error or "")
+        await until(lambda: outcomes.count("given") >= 3, "two renewals", 30)
+        await comes_live(process, application)
+        await process.write("generation_completed", title="t")
+        assert await application.finished() == complete(await process.last())
+        assert stream.reconnects == before
 
 
 async def test_expired_history_is_never_skipped_in_silence(process: Process, realtime: str) -> None:

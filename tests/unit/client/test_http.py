@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from toolkit.client.auth import TokenSource
@@ -130,6 +132,53 @@ async def test_a_token_is_renewed_before_it_expires() -> None:
     assert await source.get() != first
     assert await source.get() == await source.get()
     assert len(calls) == 2
+
+
+async def test_a_provider_that_fails_is_asked_again_like_a_server_that_is_away() -> None:
+    outcomes = iter([httpx.ConnectError("auth is away"), KeyError("x"), "good"])
+
+    async def provide() -> str:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    server = Server(ok(STATE))
+    await client(server, provide).get_state(PID)
+    assert server.tokens == ["Bearer good"]
+
+
+@pytest.mark.parametrize("returned", [None, "", b"token"])
+async def test_a_provider_that_gives_up_ends_in_words(returned: Any) -> None:
+    async def provide() -> Any:
+        return returned
+
+    server = Server(ok(STATE))
+    with pytest.raises(NotReached, match=f"the provider returned {type(returned).__name__}") as caught:
+        await client(server, provide).test_event(PID)
+    assert caught.value.definite
+    assert server.tokens == []
+
+
+@pytest.mark.parametrize("skew_s", [-7200, -30, 0, 30, 7200])
+async def test_a_token_is_renewed_in_time_whatever_our_clock_says(monkeypatch: pytest.MonkeyPatch, skew_s: int) -> None:
+    """`skew_s`: how far our clock is ahead of the issuer's."""
+    real, passed = time.time(), [0.0]
+    monkeypatch.setattr("toolkit.client.auth.time.time", lambda: real + skew_s + passed[0])
+    calls: list[float] = []
+
+    async def provide() -> str:
+        calls.append(passed[0])
+        issued = int(real + passed[0])
+        return jwt.encode({"iat": issued, "exp": issued + 3600, "sub": "u", "n": len(calls)}, "s" * 32)
+
+    source = TokenSource(provide)
+    for minute in range(180):
+        passed[0] = minute * 60.0
+        token = await source.get()
+        expires = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})["exp"]
+        assert expires > real + passed[0], "the server would refuse it"
+    assert len(calls) == 4, "renewed about once an hour, neither never nor always"
 
 
 async def test_events_come_with_what_the_headers_say() -> None:

@@ -14,7 +14,7 @@ from toolkit.errors import UsageError
 from toolkit.targets.redact import redact
 from toolkit.targets.settings import HOW_TO_GET, load_settings
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import expires_at, mint, parse_duration
+from toolkit.targets.tokens import lifetime, mint, parse_duration
 
 DSN = "postgresql://postgres:hunter22@db.example.org:5432/postgres"
 
@@ -119,8 +119,8 @@ def test_a_token_says_who_and_for_how_long() -> None:
     token = mint("s" * 32, sub="user_1", ttl_s=60, org="o1")
     claims = jwt.decode(token, "s" * 32, ["HS256"], audience="authenticated")
     assert (claims["sub"], claims["role"], claims["org"]) == ("user_1", "authenticated", "o1")
-    assert expires_at(token) == claims["iat"] + 60
-    assert expires_at("no token") is None
+    assert lifetime(token) == (claims["iat"], claims["iat"] + 60)
+    assert lifetime("no token") is None
 
 
 def test_durations() -> None:
