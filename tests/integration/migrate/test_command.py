@@ -123,6 +123,11 @@ def test_refusals_failures_and_mistakes_have_their_exit_codes(
     assert unreachable.code == 4
     assert "s3cret-word" not in unreachable.out + unreachable.err
     assert "me@127.0.0.1" in unreachable.err
+    for command in (["status"], ["plan"], ["up", "--yes"], ["down", "--yes"], ["verify", "--yes"]):
+        told = toolkit(*command, "--migrations", folder, "--json")
+        assert (told.code, told.json["exit_code"], told.json["verdict"]) == (4, 4, "unknown")
+        assert "No database answers" in told.json["error"]["what"]
+        assert "s3cret-word" not in told.out + told.err
 
 
 def test_a_long_run_tells_on_stderr_what_it_is_at(toolkit: Toolkit, write: Write) -> None:
