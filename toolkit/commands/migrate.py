@@ -185,9 +185,9 @@ def verify_command(*, choice: TargetChoice, folder: Path, as_json: bool, to: str
     Verify files run in a transaction that is rolled back. Probes commit rows of a user called toolkit_probe_… for
     a moment and remove them.
 
-    RT-51 needs tasks that only its own workers claim. Where workers of the live system claim tasks of every type they
-    may take some, find the type unknown and fail them; RT-51 is then unknown, no other result changes, and the tasks
-    are removed with the rest. Stop the workers for that check, or leave it out with --no-probes.
+    RT-51 needs tasks that only its own workers claim. The reference server's workers leave them alone, since they claim
+    the types they know. Workers of another make that claim every type may take some and fail them: RT-51 is then
+    unknown, no other result changes, and the tasks are removed with the rest. Stop such workers, or use --no-probes.
     """
 
     async def work() -> None:

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write, until
+from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, snapshot, verify
 from toolkit.migrate.checks import CheckResult, CheckStatus
 from toolkit.migrate.digests import compare_digests, digest_tables, user_tables
@@ -197,6 +198,15 @@ async def _definitions(conn: asyncpg.Connection) -> str:
         "alter table public.process_events enable row level security;"
         "alter table public.generated_articles_state enable trigger trigger_publish_process_event;",
     ])  # fmt: skip
+
+
+async def test_the_servers_own_workers_leave_probe_tasks_alone(applied: str) -> None:
+    async with bench(applied) as b:
+        b.worker()
+        process_id = await b.start()
+        found = await probe(applied, "RT-51")
+        assert (found.status, found.evidence) == (CheckStatus.PASS, ())
+        await b.until(process_id, lambda view: view.is_waiting_for_input)  # it was at work all the time
 
 
 async def test_live_workers_that_take_probe_tasks_make_it_unknown_and_not_a_failure(
