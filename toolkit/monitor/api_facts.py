@@ -1,0 +1,147 @@
+"""The doctor's facts that come from the generation API, and from the keys themselves."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import jwt
+
+from toolkit.checks.facts import Answer, Api, Clock, Fact, Key
+from toolkit.checks.model import Absent
+from toolkit.monitor.questions import not_set
+from toolkit.targets.target import Target
+from toolkit.targets.tokens import mint
+
+DEADLINE_S = 10.0
+_MOST_BODY = 300
+_LIST = "/api/articles/generation?limit=1"
+_NO_ANSWER = "Check the address, that the server runs, and what stands between here and it."
+
+
+def http(target_url: str) -> httpx.AsyncClient:
+    """A client with deadlines; it follows no redirect, since a token must not travel."""
+    return httpx.AsyncClient(base_url=target_url, timeout=DEADLINE_S, follow_redirects=False)
+
+
+async def ask(
+    client: httpx.AsyncClient, target: Target, path: str, token: str | None = None
+) -> httpx.Response | Absent:
+    """The answer to a GET, or why there is none."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    try:
+        return await client.get(path, headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        said = f": {error}" if str(error) else ""
+        return Absent(
+            target.redact(f"{client.base_url}{path} gave no answer ({type(error).__name__}{said})"), _NO_ANSWER
+        )
+
+
+def answer(target: Target, response: httpx.Response | Absent) -> Fact[Answer]:
+    """What of a response may be shown."""
+    if isinstance(response, Absent):
+        return response
+    return Answer(response.status_code, target.redact(response.text[:_MOST_BODY]))
+
+
+async def api_facts(target: Target, user: str) -> Api:
+    """Ask everything; nothing is changed. `user` is the one whose (empty) list of processes is read."""
+    if target.api_url is None:
+        return Api(*([not_set("API_URL")] * 9))
+    async with http(target.api_url) as client:
+        live = await ask(client, target, "/health/live")
+        ready = await ask(client, target, "/health/ready")
+        minted: Fact[str] = target.user_token(user) if target.jwt_secret else not_set("SUPABASE_JWT_SECRET")
+        with_token = minted if isinstance(minted, Absent) else await ask(client, target, _LIST, minted)
+        queue = (
+            minted
+            if isinstance(minted, Absent)
+            else await ask(client, target, "/api/internal/background-tasks/status", minted)
+        )
+        wrong = await ask(client, target, _LIST, mint(secrets.token_urlsafe(48), sub=user))
+        nobody = await ask(client, target, _LIST)
+        begun, before = time.monotonic(), time.time()
+        dated = await ask(client, target, "/health/live")
+        took = time.monotonic() - begun
+        body = _json(ready)
+        return Api(
+            live=answer(target, live),
+            ready=answer(target, ready),
+            transport=_member(ready, body, "transport"),
+            with_token=answer(target, with_token),
+            with_wrong_token=answer(target, wrong),
+            with_no_token=answer(target, nobody),
+            queue=answer(target, queue),
+            workers=_workers(ready, body),
+            clock=_clock(dated, before, took),
+        )
+
+
+def _json(response: httpx.Response | Absent) -> dict[str, Any]:
+    try:
+        body = response.json() if isinstance(response, httpx.Response) else None
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _member(response: httpx.Response | Absent, body: dict[str, Any], name: str) -> Fact[str]:
+    if isinstance(response, Absent):
+        return response
+    if isinstance(body.get(name), str):
+        return str(body[name])
+    return Absent(f"/health/ready does not tell its {name}", "Look it up where the API is configured.")
+
+
+def _workers(response: httpx.Response | Absent, body: dict[str, Any]) -> Fact[str]:
+    checks = body.get("checks")
+    told = checks.get("workers") if isinstance(checks, dict) else None
+    return _member(response, told if isinstance(told, dict) else {}, "status")
+
+
+def _clock(response: httpx.Response | Absent, before: float, took: float) -> Fact[Clock]:
+    """From the Date header, which counts whole seconds."""
+    if isinstance(response, Absent):
+        return response
+    try:
+        there = parsedate_to_datetime(response.headers["date"]).timestamp() + 0.5
+    except (KeyError, ValueError):
+        return Absent("its answers carry no Date", "Compare the clocks by hand (date on both machines).")
+    return Clock(there - (before + took / 2), 0.5 + took / 2)
+
+
+def key_fact(target: Target, name: str) -> Fact[Key]:
+    """What can be read from the key called `name` (`"SUPABASE_ANON_KEY"`, …)."""
+    key = target.anon_key if name == "SUPABASE_ANON_KEY" else target.service_role_key
+    if key is None:
+        return not_set(name)
+    try:
+        header = jwt.get_unverified_header(key)
+        claims = jwt.decode(key, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return Absent(
+            f"{name} is no JWT (one of the new sb_… keys?), so it cannot be compared with the secret",
+            "The checks of the socket show whether it is accepted.",
+        )
+    role, exp = claims.get("role"), claims.get("exp")
+    return Key(
+        str(role) if role is not None else None,
+        float(exp) if isinstance(exp, int | float) else None,
+        _signed(target, key, str(header.get("alg"))),
+    )
+
+
+def _signed(target: Target, key: str, algorithm: str) -> Fact[bool]:
+    if target.jwt_secret is None:
+        return not_set("SUPABASE_JWT_SECRET")
+    if algorithm not in {"HS256", "HS384", "HS512"}:
+        return Absent(f"it is signed with {algorithm}, not with a secret", "The checks of the socket show if it works.")
+    try:
+        jwt.decode(key, target.jwt_secret, algorithms=[algorithm], options={"verify_exp": False, "verify_aud": False})
+    except jwt.InvalidTokenError:
+        return False
+    return True

@@ -1,0 +1,206 @@
+"""The doctor's facts that come from the database."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from toolkit.checks import catalog
+from toolkit.checks.facts import (
+    Clock,
+    EventLog,
+    Fact,
+    Found,
+    Function,
+    Migrations,
+    Processes,
+    Publication,
+    Schema,
+    Server,
+    Session,
+    Slot,
+    TableFacts,
+    Tasks,
+)
+from toolkit.checks.model import Absent
+from toolkit.contract.prompts import InputType
+from toolkit.errors import ToolkitError
+from toolkit.migrate.api import migrate_status
+from toolkit.monitor.questions import Questions, questions, why
+from toolkit.resources import migrations_dir
+from toolkit.sql.diagnosis import CHANNEL, queries
+from toolkit.targets.target import Target
+
+NOTIFY_DEADLINE_S = 3.0
+_SQL = queries()
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """The fields of `Facts` that the database answers."""
+
+    server: Fact[Server]
+    session: Fact[Session]
+    database_clock: Fact[Clock]
+    slots: Fact[tuple[Slot, ...]]
+    migrations: Fact[Migrations]
+    schema: Fact[Schema]
+    log: Fact[EventLog]
+    tasks: Fact[Tasks]
+    processes: Fact[Processes]
+
+
+async def database_facts(target: Target) -> DatabaseFacts:
+    """Look at everything; nothing is changed. What cannot be had is absent with its reason."""
+    async with questions(target, "toolkit doctor") as ask:
+        if isinstance(ask, Absent):
+            return DatabaseFacts(ask, ask, ask, ask, ask, ask, ask, ask, ask)
+        url = target.get("DATABASE_URL")
+        return DatabaseFacts(
+            server=await ask.fact(_server),
+            session=await ask.fact(lambda q: _session(q, url)),
+            database_clock=await ask.fact(_clock),
+            slots=await ask.fact(_slots),
+            migrations=await _migrations(url),
+            schema=await ask.fact(_schema),
+            log=await ask.fact(_log),
+            tasks=await ask.fact(_tasks),
+            processes=await ask.fact(_processes),
+        )
+
+
+async def _server(ask: Questions) -> Server:
+    return Server(**await ask.row(_SQL["server"]))
+
+
+async def _session(ask: Questions, url: str) -> Session:
+    row = await ask.row(_SQL["session"])
+    # A transaction pooler gives each transaction another server process, sooner or later.
+    backends = {(await ask.row(_SQL["backend"]))[0] for _ in range(5)}
+    return Session(row["role"], row["sees_all_rows"], urlsplit(url).port, len(backends) == 1, await _notified(ask))
+
+
+async def _notified(ask: Questions) -> bool:
+    token, heard = secrets.token_hex(8), asyncio.Event()
+
+    def hear(_conn: object, _pid: int, _channel: str, payload: object) -> None:
+        if payload == token:
+            heard.set()
+
+    await ask.conn.add_listener(CHANNEL, hear)
+    try:
+        async with asyncio.timeout(NOTIFY_DEADLINE_S):
+            await ask.conn.execute(_SQL["notify"], CHANNEL, token)
+            await heard.wait()
+    except TimeoutError:
+        return False
+    finally:
+        await ask.conn.remove_listener(CHANNEL, hear)
+    return True
+
+
+async def _clock(ask: Questions) -> Clock:
+    """The nearest of three looks; the answer was written somewhere between asking and hearing."""
+    looks = []
+    for _ in range(3):
+        before, begun = time.time(), time.monotonic()
+        async with asyncio.timeout(NOTIFY_DEADLINE_S):
+            there = await ask.conn.fetchval(_SQL["now"])
+        took = time.monotonic() - begun
+        looks.append(Clock(float(there) - (before + took / 2), took / 2))
+    return min(looks, key=lambda look: look.give_or_take_s)
+
+
+async def _slots(ask: Questions) -> tuple[Slot, ...]:
+    return tuple(Slot(**row) for row in await ask.rows(_SQL["slots"]))
+
+
+async def _migrations(url: str) -> Fact[Migrations]:
+    try:
+        async with asyncio.timeout(30):
+            status = await migrate_status(url, migrations_dir())
+    except (ToolkitError, OSError) as error:
+        return why(error)
+    states = {f"{version.version} {version.name}": str(version.state) for version in status.versions}
+    return Migrations(states, status.invalid_indexes)
+
+
+async def _schema(ask: Questions) -> Schema:
+    tables = {}
+    for row in await ask.rows(_SQL["tables"], list(catalog.TABLES)):
+        grants: dict[str, set[str]] = defaultdict(set)
+        for role, privilege in (grant.split() for grant in row["grants"]):
+            grants[role].add(privilege)
+        tables[row["name"]] = TableFacts(
+            row["row_security"],
+            row["identity"],
+            row["has_key"],
+            frozenset(row["readers"]),
+            {role: frozenset(held) for role, held in grants.items()},
+        )
+    triggers = {
+        (row["on_table"], row["name"]): row["enabled"] for row in await ask.rows(_SQL["triggers"], list(catalog.TABLES))
+    }
+    executors: dict[str, set[str]] = {}
+    names = [*catalog.SERVER_FUNCTIONS, *catalog.INNER_FUNCTIONS]
+    for row in await ask.rows(_SQL["function_rights"], names):
+        held = row["all_of_them"] if row["role"] == "service_role" else row["any_of_them"]
+        executors.setdefault(row["name"], set()).update({row["role"]} if held else set())
+    functions = {name: Function(frozenset(roles)) for name, roles in executors.items()}
+    return Schema(tables, triggers, functions, await _publication(ask))
+
+
+async def _publication(ask: Questions) -> Publication | None:
+    rows = await ask.rows(_SQL["publication"], catalog.PUBLICATION)
+    if not rows:
+        return None
+    row = rows[0]
+    operations = frozenset(name for name in ("insert", "update", "delete") if row[f"pub{name}"])
+    return Publication(row["all_tables"], operations, frozenset(row["tables"]))
+
+
+async def _found(ask: Questions, name: str, *args: object) -> Found:
+    row = await ask.row(_SQL[name], *args)
+    return Found(row["count"], tuple(row["examples"]))
+
+
+async def _log(ask: Questions) -> EventLog:
+    return EventLog(
+        (await ask.row(_SQL["events"]))[0],
+        await _found(ask, "broken"),
+        await _found(ask, "behind"),
+        await _found(ask, "disagreeing"),
+        await _found(ask, "silent"),
+    )
+
+
+async def _tasks(ask: Questions) -> Tasks:
+    due, workers = await ask.row(_SQL["due"]), await ask.row(_SQL["workers"])
+    return Tasks(
+        oldest_due_s=due["oldest_due_s"],
+        due=due["due"],
+        expired_leases=await _found(ask, "expired_leases"),
+        failed=await _found(ask, "failed"),
+        last_attempt=await _found(ask, "last_attempt"),
+        of_ended=await _found(ask, "of_ended"),
+        waiting_for_ended=await _found(ask, "waiting_for_ended"),
+        listeners=workers["listeners"],
+        beating=workers["beating"],
+    )
+
+
+async def _processes(ask: Questions) -> Processes:
+    return Processes(
+        orphans=await _found(ask, "orphans"),
+        promptless=await _found(ask, "promptless", [kind.value for kind in InputType]),
+        flag_differs=await _found(ask, "flag_differs"),
+        overdue_prompts=await _found(ask, "overdue_prompts"),
+        steps={row["step"]: row["processes"] for row in await ask.rows(_SQL["steps"])},
+        without_article=await _found(ask, "without_article"),
+        silent_errors=await _found(ask, "silent_errors"),
+        without_context=await _found(ask, "without_context"),
+    )
