@@ -37,3 +37,8 @@ select 'expected 9 steps of the default flow, found ' || count(*) as problem
 from public.article_generation_flows f join public.flow_steps s on s.flow_id = f.id
 where f.is_template and f.name = 'Default SEO Article Generation'
 having count(*) <> 9;
+
+-- check: LEG-6 Rows can be updated under the rules of the next migration
+-- remedy: update public.generated_articles_state set progress_percentage = greatest(0, least(100, progress_percentage)) where progress_percentage not between 0 and 100;
+select id, progress_percentage from public.generated_articles_state
+where progress_percentage not between 0 and 100 order by id limit 20;

@@ -25,6 +25,7 @@ from toolkit.resources import migrations_dir
 from toolkit.signoff.judge import Request, sign_off
 from toolkit.targets.data_dir import DataDir
 
+STALL_S = 2.2  # just more than a person bears
 MIGRATION = "20250727000000_supabase_realtime_migration.sql"
 
 
@@ -107,6 +108,8 @@ def test_a_rehearsal_that_is_stopped_leaves_nothing_running_and_says_how_far_it_
 async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_path):
     folder = shutil.copytree(migrations_dir(), tmp_path / "migrations")
     plant(folder / MIGRATION, "update public.articles set content = upper(content) where status = 'published';")
+    # The file has locked this table, and holds it until its transaction ends.
+    plant(folder / MIGRATION, f"select pg_sleep({STALL_S});")
     plant(folder / "rollbacks" / MIGRATION, "create table public.left_behind (id integer primary key);")
     options = Options(tmp_path / "data", tmp_path / "runs" / "one", replace(QUICK, processes=80), Path(folder))
     phases = tuple(
@@ -118,6 +121,13 @@ async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_pa
     assert code is ExitCode.FAIL
     assert verdict(report, "migrate.rows") is Verdict.FAIL
     assert any("public.articles.content" in line for c in report.checks if c.id == "migrate.rows" for line in c.witness)
+    figures = {measured.name: measured.value for measured in report.measurements if measured.group == "migrate"}
+    assert figures["worst request"] >= STALL_S * 1000
+    assert figures["worst write"] >= STALL_S * 1000 - 100, "a write may have got in between two statements"
+    assert verdict(report, "migrate.stalls") is Verdict.FAIL
+    assert verdict(report, "criterion-10") is not Verdict.PASS
+    (stalls,) = (lane for timeline in report.timelines[:1] for lane in timeline.lanes if lane.name == "stalls")
+    assert {tick.tone for tick in stalls.ticks} == {"bad"}
     assert verdict(report, "rollback.catalog") is Verdict.FAIL
     assert any("left_behind" in line for c in report.checks if c.id == "rollback.catalog" for line in c.witness)
     assert verdict(report, "criterion-8") is Verdict.FAIL

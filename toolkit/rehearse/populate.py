@@ -27,6 +27,8 @@ WRITER_ROWS = 8
 # Paused by their owner before anybody thought of a migration, on a step that only old servers rest on.
 PAUSED_USER = "user_paused"
 PAUSED_ROWS = 2
+# In progress by its row, but the server that worked on it is long gone.
+ABANDONED_ROWS = 1
 ARTICLE_EVERY = 2  # of the completed processes; the others lost theirs or never had one
 _EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=UTC)
 _NAMESPACE = uuid.UUID("6f1a7f0e-3a55-4d0a-9a0c-6d2c1f6f5b11")
@@ -53,12 +55,14 @@ _RESTS: dict[Status, list[Step]] = {
 class Population:
     """Rows by table, parents first.
 
-    `owned` are the state rows that another application keeps writing, `paused` those that are resumed afterwards.
+    `owned` are the state rows that another application keeps writing, `paused` and `abandoned` those that are taken up
+    again afterwards.
     """
 
     rows: dict[str, list[Row]]
     owned: tuple[uuid.UUID, ...]
     paused: tuple[uuid.UUID, ...]
+    abandoned: tuple[uuid.UUID, ...]
     organization_id: uuid.UUID
 
     @property
@@ -134,15 +138,17 @@ def build(processes: int, seed: int = 4711) -> Population:
         row = _process(seed, 0, Status.IN_PROGRESS, chance)
         state.append(row | {"id": process_id, "user_id": OTHER_APPLICATION})
     paused = tuple(_id(seed, "paused", number) for number in range(PAUSED_ROWS))
-    for process_id in paused:
-        row = _process(seed, 0, Status.PAUSED, chance) | {"image_mode": False, "image_settings": "{}"}
+    abandoned = tuple(_id(seed, "abandoned", number) for number in range(ABANDONED_ROWS))
+    for process_id in (*paused, *abandoned):
+        status = Status.PAUSED if process_id in paused else Status.IN_PROGRESS
+        row = _process(seed, 0, status, chance) | {"image_mode": False, "image_settings": "{}"}
         step = Step.START
         state.append(
             row
             | {"id": process_id, "user_id": PAUSED_USER, "current_step_name": step.value,
                "progress_percentage": STEPS[step].progress, "resume_from_step": step.value}
         )  # fmt: skip
-    return Population(rows, owned, paused, organization)
+    return Population(rows, owned, paused, abandoned, organization)
 
 
 async def populate(conn: Connection, population: Population) -> None:

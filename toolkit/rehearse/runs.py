@@ -76,8 +76,12 @@ class Run:
 
 @dataclass
 class Gate:
-    """Holds a run before it answers its first prompt: `reached` is set there, `open` lets it go on."""
+    """Holds a run before it answers its first prompt: `reached` is set there, `open` lets it go on.
 
+    `leaves`: over the WebSocket its user closes the socket meanwhile, and comes back.
+    """
+
+    leaves: bool = False
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,14 +100,18 @@ async def guarded(run: Run, work: Callable[[], Awaitable[None]], deadline_s: flo
     run.ended = time.monotonic()
 
 
-async def legacy_run(target: Target, run: Run, *, deadline_s: float = RUN_DEADLINE_S) -> Run:
-    """A whole generation over the legacy WebSocket, as the old browser client drove it; `run` is filled as it goes."""
+async def legacy_run(target: Target, run: Run, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S) -> Run:
+    """A whole generation over the legacy WebSocket, as the old browser client drove it; a run that has a
+    process goes on with it. `run` is filled as it goes; `gate` holds it at its first prompt."""
 
     async def work() -> None:
         async with LegacyWebSocketClient(target.get("API_URL"), target.user_token(run.user)) as client:
-            await client.start(**BODY)
+            if run.process_id is None:
+                await client.start(**BODY)
+            else:
+                await client.resume(run.process_id)
             async for frame in client:
-                await _on_frame(run, client, frame)
+                await _on_frame(run, client, frame, gate)
                 if frame.kind == "final":
                     return
                 if frame.kind == "error":
@@ -113,15 +121,23 @@ async def legacy_run(target: Target, run: Run, *, deadline_s: float = RUN_DEADLI
         run.error = run.error or "the socket was closed before the article came"
 
     await guarded(run, work, deadline_s)
+    if gate is not None:
+        gate.reached.set()  # a run that failed earlier must not keep anybody waiting
     return run
 
 
-async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame) -> None:
+async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame, gate: Gate | None) -> None:
     run.process_id = client.process_id
     match frame.kind:
         case "heartbeat":
             return
         case "prompt":
+            if gate is not None and not gate.reached.is_set():
+                gate.reached.set()
+                if gate.leaves:
+                    await _leave_and_return(run, client, gate)
+                    return
+                await gate.open.wait()
             run.prompts_put += 1
             response, payload = ANSWERS[InputType(str(frame.input_type))]
             await client.answer(response, payload)
@@ -133,6 +149,13 @@ async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame)
         case _:
             pass
     run.feedback()
+
+
+async def _leave_and_return(run: Run, client: LegacyWebSocketClient, gate: Gate) -> None:
+    assert run.process_id is not None
+    await client.aclose()
+    await gate.open.wait()
+    await client.resume(run.process_id)  # which puts the prompt again
 
 
 async def realtime_run(

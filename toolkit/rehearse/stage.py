@@ -13,6 +13,7 @@ from toolkit.rehearse.model import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.progress import Progress
 from toolkit.rehearse.rows import Rows
+from toolkit.rehearse.runs import Gate
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.report.model import Distribution, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem
@@ -35,6 +36,7 @@ class Stage:
     diary: Diary = field(default_factory=Diary)
     population: Population | None = None
     crew: Crew | None = None
+    held: list[Gate] = field(default_factory=list)
     rows_before: Rows | None = None
     catalog_before: Snapshot | None = None
     catalog_after: Snapshot | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.report.pictures import percentile
 
@@ -41,6 +42,20 @@ class Picture:
 def during(samples: Iterable[Sample], start: float, end: float) -> tuple[Sample, ...]:
     """The samples that were under way at some moment between `start` and `end`."""
     return tuple(sample for sample in samples if sample.at < end and sample.end > start)
+
+
+def with_unsent(samples: Iterable[Sample], period_s: float) -> tuple[Sample, ...]:
+    """`samples` and the operations that a stall kept from being sent.
+
+    Who works once in `period_s` and waits for each answer sends nothing meanwhile: one long wait would stand for all
+    that would have waited, and the percentiles would be those of the good times. Each of them counts from when it
+    was due.
+    """
+    return tuple(
+        replace(sample, at=sample.at + turn * period_s, seconds=sample.seconds - turn * period_s)
+        for sample in samples
+        for turn in range(max(1, math.ceil(sample.seconds / period_s)))
+    )
 
 
 def picture(samples: Sequence[Sample]) -> Picture | None:

@@ -52,3 +52,10 @@ select application_name, count(*) as sessions from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_type in ('client backend', 'walsender')
 group by 1 order by 1
 """
+
+# What the legacy verify file's check LEG-6 gives as its remedy.
+PROGRESS_IN_RANGE = """
+update public.generated_articles_state set progress_percentage = greatest(0, least(100, progress_percentage))
+where progress_percentage not between 0 and 100
+"""
+TASKS_OF = "select count(*) from public.background_tasks where process_id = any ($1::uuid[])"

@@ -46,6 +46,10 @@ PLANTS: dict[str, Plant] = {
     "LEG-3": sql("alter type public.generation_status add value 'sleeping'"),
     "LEG-4": sql("drop index public.articles_one_per_process"),
     "LEG-5": sql("delete from public.flow_steps where step_order = 9"),
+    "LEG-6": sql(
+        "alter table public.generated_articles_state drop constraint if exists generated_articles_state_progress;"
+        "insert into public.generated_articles_state (user_id, progress_percentage) values ('u', 101)"
+    ),
     "RT-1": sql("drop table public.task_dependencies cascade"),
     "RT-2": sql(f"alter table {STATE} drop column user_input_timeout"),
     "RT-3": sql("alter table public.process_events rename column acknowledged_by to seen_by"),

@@ -39,7 +39,9 @@ def test_parents_are_there():
 def test_rows_with_an_owner_of_their_own():
     users = Counter(row["user_id"] for row in STATE)
     assert users[OTHER_APPLICATION] == len(POPULATION.owned)
-    assert users[PAUSED_USER] == len(POPULATION.paused)
+    assert users[PAUSED_USER] == len(POPULATION.paused) + len(POPULATION.abandoned)
     assert {*USERS, OTHER_APPLICATION, PAUSED_USER} <= set(POPULATION.users)
     paused = [row for row in STATE if row["user_id"] == PAUSED_USER]
-    assert {(row["status"], row["current_step_name"]) for row in paused} == {("paused", Step.START)}
+    assert {(row["status"], row["current_step_name"]) for row in paused} == {
+        ("paused", Step.START), ("in_progress", Step.START),
+    }  # fmt: skip

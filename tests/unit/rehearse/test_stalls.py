@@ -1,6 +1,6 @@
 """Figures over samples."""
 
-from toolkit.rehearse.stalls import Sample, during, peaks, picture, rate
+from toolkit.rehearse.stalls import Sample, during, peaks, picture, rate, with_unsent
 
 
 def test_a_stall_counts_where_it_was_under_way():
@@ -21,3 +21,19 @@ def test_curves_show_gaps_as_nothing():
     assert rate(samples, 10.0, 1.0) == ((0.5, 2.0), (1.5, 0.0), (2.5, 0.0), (3.5, 1.0))
     assert [at for at, _ in peaks(samples, 10.0, 1.0)] == [0.5, 3.5]
     assert rate([], 0.0, 1.0) == ()
+
+
+def test_what_a_stall_kept_from_being_sent_waited_too():
+    good = [Sample(n * 0.1, 0.01) for n in range(10)]
+    stall = Sample(1.0, 1.0)
+    naive, honest = picture([*good, stall]), picture(with_unsent([*good, stall], 0.1))
+    assert naive is not None
+    assert honest is not None
+    assert (naive.count, naive.p50) == (11, 10.0)
+    assert honest.count == 20
+    assert honest.p50 >= 10.0
+    assert 800 <= honest.p95 <= 1000
+    assert honest.worst == naive.worst == 1000.0
+    ends = {round(sample.end, 9) for sample in with_unsent([stall], 0.1)}
+    assert ends == {2.0}, "all of them had to wait until the stall was over"
+    assert with_unsent(good, 0.1) == tuple(good)

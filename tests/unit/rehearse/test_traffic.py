@@ -13,7 +13,7 @@ from toolkit.rehearse.traffic.meter import Meter, Wrong, every
 
 
 async def test_a_failed_operation_is_a_sample_and_a_defect_is_not():
-    meter = Meter("writes")
+    meter = Meter("writes", 0.02)
 
     async def good() -> None:
         return

@@ -6,11 +6,12 @@ from toolkit.migrate.api import migrate_up
 from toolkit.migrate.connection import connected
 from toolkit.rehearse.model import Findings
 from toolkit.rehearse.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
-from toolkit.rehearse.runs import Run, legacy_run
+from toolkit.rehearse.runs import Gate, Run, legacy_run
 from toolkit.rehearse.stage import Stage
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.reader import Reading
 from toolkit.report.model import Table
+from toolkit.targets.target import Target
 
 START_DEADLINE_S = 60.0
 
@@ -43,6 +44,7 @@ async def run(stage: Stage, found: Findings) -> None:
         "one article was finished and others are under way",
         START_DEADLINE_S,
     )
+    await _hold(stage, target)
     baseline = stage.clock.now() + size.baseline_s
     await crew.until(lambda: stage.clock.now() >= baseline, "the baseline", size.baseline_s + 30)
     finished = [run for run in crew.runs if run.ended is not None]
@@ -52,6 +54,23 @@ async def run(stage: Stage, found: Findings) -> None:
         f"{len(finished)} articles finished, {len(crew.in_flight())} under way",
         f"Read {server.log_path.name} in the run's logs.", bad,
     )  # fmt: skip
+
+
+async def _hold(stage: Stage, target: Target) -> None:
+    """Two whose prompt is open when the migration comes: one looks at it, one has closed the tab."""
+    assert stage.crew is not None
+    for user, gate in (("user_asked", Gate()), ("user_away", Gate(leaves=True))):
+
+        async def generate(run: Run, gate: Gate = gate) -> None:
+            await legacy_run(target, run, gate)
+
+        stage.held.append(gate)
+        stage.crew.hold(Run(user, "websocket"), generate)
+    await stage.crew.until(
+        lambda: all(gate.reached.is_set() for gate in stage.held),
+        "two processes wait for their users",
+        START_DEADLINE_S,
+    )
 
 
 async def _populate(stage: Stage, found: Findings) -> None:

@@ -32,6 +32,7 @@ async def run(stage: Stage, found: Findings) -> None:
     await _runs(stage, found)
     # The third needs servers of its own settings: last, the others share theirs.
     await run_all(stage, found, "scenario", (1, 2, 4, 3), under_faults=False)
+    await _abandoned(stage, found)
     await _tasks(stage, found)
 
 
@@ -86,6 +87,31 @@ async def _old_processes(stage: Stage, found: Findings) -> None:
         "old-processes", "Processes that were paused before the migration are resumed and finished over Realtime",
         not bad, f"{len(runs) - len(bad)} of {len(runs)}",
         "The context that older servers wrote must still be readable: see the API's and the worker's log.", bad,
+    )  # fmt: skip
+
+
+async def _abandoned(stage: Stage, found: Findings) -> None:
+    """After the four scenarios: the workers have had all that time to touch what is not theirs."""
+    population = stage.population
+    assert population is not None
+    stage.say("processes that nobody worked on any more")
+    taken_up = {*population.paused, *population.abandoned}
+    ids = [row["id"] for row in population.rows["generated_articles_state"] if row["id"] not in taken_up]
+    async with connected(stage.dsn, "toolkit rehearse") as conn:
+        tasks = await conn.fetchval(sql.TASKS_OF, ids, timeout=30)
+    target = stage.target(stage.api)
+    runs = await asyncio.gather(
+        *(legacy_run(target, Run(PAUSED_USER, "websocket", process_id=str(id))) for id in population.abandoned)
+    )
+    bad = [*([f"{tasks} tasks of processes that nobody resumed"] if tasks else []),
+           *(str(run) for run in runs if not run.good)]  # fmt: skip
+    found.check(
+        "abandoned", "Processes whose server was gone before the migration stay as they are until their user comes "
+        "back", not bad,
+        f"{tasks} tasks for {len(ids)} old processes: no worker takes up what it was not given. "
+        f"{sum(run.good for run in runs)} of {len(runs)} whose users came back finished over the WebSocket, which "
+        "serves what was begun on it whatever the flag says",
+        "Look at what made a task for a process that nobody asked for: background_tasks.created_by.", bad,
     )  # fmt: skip
 
 

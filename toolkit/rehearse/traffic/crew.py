@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
+from typing import Any
 from uuid import UUID
 
 from toolkit.errors import EnvironmentError_
 from toolkit.rehearse.runs import Run
 from toolkit.rehearse.stalls import Sample
+from toolkit.rehearse.traffic import reader, writer
 from toolkit.rehearse.traffic.meter import Meter
 from toolkit.rehearse.traffic.reader import Reading, read
 from toolkit.rehearse.traffic.writer import Tickets, write
 
 # A whole generation through the legacy socket, recorded in the run it is given; never raises for a failed one.
-Generate = Callable[[Run], Awaitable[None]]
+Generate = Callable[[Run], Coroutine[Any, Any, None]]
 
 
 class Crew:
@@ -24,8 +26,8 @@ class Crew:
 
     def __init__(self, base_url: str, dsn: str, owned: Sequence[UUID]) -> None:
         self.base_url, self.dsn, self.owned = base_url, dsn, tuple(owned)
-        self.requests = Meter("HTTP request")
-        self.writes = Meter("write of another application")
+        self.requests = Meter("HTTP request", reader.PERIOD_S)
+        self.writes = Meter("write of another application", writer.PERIOD_S)
         self.tickets = Tickets()
         self.runs: list[Run] = []
         self._users: list[asyncio.Task[None]] = []
@@ -53,6 +55,11 @@ class Crew:
         self._others.append(
             asyncio.create_task(write(self.dsn, self.owned, self.writes, self.tickets, self._stop), name="writer")
         )
+
+    def hold(self, run: Run, generate: Generate) -> None:
+        """One generation besides the others."""
+        self.runs.append(run)
+        self._users.append(asyncio.create_task(generate(run), name=f"user {run.user}"))
 
     def in_flight(self) -> list[Run]:
         """Runs that the server has given an id and that have not ended."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from toolkit.rehearse.stalls import Sample
+from toolkit.rehearse.stalls import Sample, with_unsent
 
 
 class Wrong(Exception):
@@ -17,10 +17,17 @@ class Wrong(Exception):
 
 @dataclass
 class Meter:
-    """Samples of one kind of operation, in the order in which they ended."""
+    """Samples of one kind of operation, in the order in which they ended; each who does it does it once in `period_s`
+    seconds at most."""
 
     name: str
+    period_s: float
     samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def waits(self) -> tuple[Sample, ...]:
+        """The samples with those that would have been sent, had the one before not been waiting."""
+        return with_unsent(self.samples, self.period_s)
 
     @property
     def failed(self) -> list[Sample]:
