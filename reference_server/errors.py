@@ -7,6 +7,7 @@ ServerError
 ├── MethodNotAllowed    405
 ├── Conflict            409  not in the state the process has
 ├── PayloadTooLarge     413
+├── UnsupportedMediaType 415 a body that is not declared as JSON
 ├── Invalid             422  the request itself is wrong
 ├── Unavailable         503  something the server needs is away
 └── DeadlineExceeded    504
@@ -84,6 +85,12 @@ class Conflict(ServerError):
 class PayloadTooLarge(ServerError):
     status = 413
     code = "payload_too_large"
+
+
+class UnsupportedMediaType(ServerError):
+    status = 415
+    code = "unsupported_media_type"
+    remedy = "Send Content-Type: application/json."
 
 
 class Invalid(ServerError):

@@ -19,7 +19,9 @@ from reference_server.parts import parts_of
 router = APIRouter(prefix="/api/articles/generation/{process_id}", tags=["events"])
 
 LARGEST_SEQUENCE = 2_147_483_647
-_EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,99}")
+# create_process_event takes any text of this length, so that a name nobody has used yet is no mistake.
+_EVENT_TYPE = re.compile(r"[^\x00-\x1f,]{1,100}")
+_FILTER = "Comma list; all when left out. Event types are open: a name that no event has selects nothing."
 _HEADERS = {
     "X-Last-Sequence": {
         "description": "The highest sequence ever allocated for the process.",
@@ -41,7 +43,7 @@ async def list_events(
     granted: Readable,
     since_sequence: Annotated[int, Query(ge=0, le=LARGEST_SEQUENCE)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    event_types: Annotated[str | None, Query(max_length=2000, description="Comma list; all when left out.")] = None,
+    event_types: Annotated[str | None, Query(max_length=2000, description=_FILTER)] = None,
 ) -> list[schemas.Event]:
     parts = parts_of(request)
     parts.require_migrated()

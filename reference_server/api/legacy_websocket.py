@@ -132,7 +132,7 @@ async def _started(
     if template is not None and not caller.is_service:
         async with parts.pool.acquire(timeout=ACQUIRE_DEADLINE_S) as db:
             if not await processes.may_use_template(db, template, caller.user_id):
-                raise Refused(POLICY, "not_a_member", f"style template {template} is not yours")
+                raise Refused(POLICY, "style_template_not_found", f"there is no style template {template} of yours")
     context = to_json(ArticleContext(body.request()))
     mark = str(uuid.uuid4())
     status = Status.AUTO_PROGRESSING if body.auto_mode else Status.IN_PROGRESS

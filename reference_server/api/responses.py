@@ -23,6 +23,7 @@ from reference_server.errors import (
     NotFound,
     ServerError,
     Unavailable,
+    UnsupportedMediaType,
 )
 from reference_server.generation import errors as generation
 from reference_server.generation.errors import GenerationError
@@ -113,6 +114,7 @@ def worded(error: BaseException) -> ServerError:
 _GENERATION: dict[type[GenerationError], type[ServerError]] = {
     generation.NotFound: NotFound,
     generation.NotMember: Forbidden,
+    generation.StyleTemplateNotFound: NotFound,
     generation.ActionNotAllowed: Conflict,
     generation.NotWaiting: Conflict,
     generation.UnexpectedResponse: Conflict,
@@ -161,6 +163,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _validation(error: RequestValidationError) -> ServerError:
+    if isinstance(error.body, bytes) and error.body:  # FastAPI leaves what is not declared as JSON as it is
+        return UnsupportedMediaType("the body is not declared as JSON")
     details = [
         {
             "field": ".".join(str(part) for part in problem["loc"]),

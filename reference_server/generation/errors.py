@@ -24,10 +24,20 @@ class NotFound(GenerationError):
 
 
 class NotMember(GenerationError):
-    """The organisation or style template named by a start request is not the caller's."""
+    """The organisation named by a start request is not the caller's."""
 
     code = "not_a_member"
     remedy = "Leave it out, or name one that you belong to."
+
+
+class StyleTemplateNotFound(GenerationError):
+    """Absent, or none of the caller's business."""
+
+    code = "style_template_not_found"
+    remedy = "Leave style_template_id out, or name a template of your own or of an organization you belong to."
+
+    def __init__(self, wanted: UUID | str) -> None:
+        super().__init__(f"There is no style template {wanted} that you may use.")
 
 
 class ActionNotAllowed(GenerationError):

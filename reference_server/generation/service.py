@@ -23,6 +23,7 @@ from reference_server.generation.errors import (
     NotMember,
     NotWaiting,
     ProcessUnreadable,
+    StyleTemplateNotFound,
     TextRefused,
 )
 from reference_server.generation.moves import ServiceSettings
@@ -74,8 +75,8 @@ class GenerationService:
     ) -> StartedProcess:
         """A new process with its first task; or the one that this key started before.
 
-        Raises NotMember for an organisation or style template that is not the user's (`trusted` callers
-        are not asked), IdempotencyKeyReused, TextRefused.
+        Raises NotMember for an organisation and StyleTemplateNotFound for a template that is not the user's
+        (of `trusted` callers: that does not exist), IdempotencyKeyReused, TextRefused.
         """
         _check_text(request)
         digest = request_digest or _digest(request)
@@ -120,8 +121,10 @@ class GenerationService:
 
         try:
             return await self._transact(work)
-        except asyncpg.ForeignKeyViolationError:
-            raise NotMember("The organization or the style template does not exist.") from None
+        except asyncpg.ForeignKeyViolationError as error:
+            if template is not None and "style_template" in (error.constraint_name or ""):
+                raise StyleTemplateNotFound(template) from None
+            raise NotMember(f"There is no organization {organization_id}.") from None
 
     async def answer(
         self,
@@ -250,14 +253,14 @@ class GenerationService:
         if organization_id is not None and not await reads.is_member(db, organization_id, user_id):
             raise NotMember(f"You are not a member of an organization {organization_id}.")
         if template is not None and not await processes.may_use_template(db, template, user_id):
-            raise NotMember(f"There is no style template {template} that you may use.")
+            raise StyleTemplateNotFound(template)
 
 
 def _template_id(text: str | None) -> UUID | None:
     try:
         return None if text is None else UUID(text)
     except ValueError:
-        raise NotMember(f"There is no style template {text}.") from None
+        raise StyleTemplateNotFound(text or "") from None
 
 
 def _check_text(value: object) -> None:

@@ -1,4 +1,7 @@
-"""Reads that the API needs on the legacy schema too. The pool's deadline bounds each."""
+"""Reads that the API needs on the legacy schema too. The pool's deadline bounds each.
+
+On a pool each is repeated when its connection turns out to be broken, so that a restart of Postgres costs
+fewer answers."""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reference_server.store.pool import Connection
+from reference_server.store.pool import Connection, read
 
 # What decides who may do what, and nothing else.
 _ACCESS = """
@@ -37,15 +40,18 @@ class Access:
 
 
 async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | None) -> Access | None:
-    row = await pool.fetchrow(_ACCESS, process_id, user_id)
+    row = await read(lambda: pool.fetchrow(_ACCESS, process_id, user_id))
     return None if row is None else Access(**row)
 
 
 async def is_member(db: Connection | asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:
-    return bool(await db.fetchval(_MEMBERSHIP, organization_id, user_id))
+    async def ask() -> bool:
+        return bool(await db.fetchval(_MEMBERSHIP, organization_id, user_id))
+
+    return await (read(ask) if isinstance(db, asyncpg.Pool) else ask())  # a transaction is repeated as a whole
 
 
 async def process_state(pool: asyncpg.Pool, process_id: UUID) -> dict[str, Any] | None:
     """The whole row by column name, times as ISO 8601 text; on the legacy schema it has fewer columns."""
-    state: dict[str, Any] | None = await pool.fetchval(_STATE, process_id)
+    state: dict[str, Any] | None = await read(lambda: pool.fetchval(_STATE, process_id))
     return state

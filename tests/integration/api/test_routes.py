@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 
 import httpx
+import psycopg2
 import pytest
 
 from reference_server.parts import Parts
+from reference_server.store import reads
 from tests.integration.api.conftest import client_of, code_of, started
 
 API = "/api/articles/generation"
@@ -81,6 +84,59 @@ async def test_a_body_that_is_no_usable_json_is_422(owner: httpx.AsyncClient, co
     assert code_of(answer) in ("invalid_json", "validation_failed")
 
 
+@pytest.mark.parametrize("declared", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+async def test_json_that_is_not_declared_as_json_is_415(owner: httpx.AsyncClient, declared: str | None) -> None:
+    headers = {} if declared is None else {"content-type": declared}
+    process_id = await started(owner)
+    for path, content in (
+        ("start", b'{"initial_keywords": ["x"]}'),
+        (f"{process_id}/test-event", b'{"message": "x"}'),  # a body that may be left out
+    ):
+        answer = await owner.post(f"{API}/{path}", content=content, headers=headers)
+        assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+        assert answer.json()["error"]["remedy"] == "Send Content-Type: application/json."
+
+
+@pytest.mark.parametrize("declared", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
+async def test_json_that_is_declared_as_json_is_read(owner: httpx.AsyncClient, declared: str) -> None:
+    content = b'{"initial_keywords": ["x"]}'
+    answer = await owner.post(f"{API}/start", content=content, headers={"content-type": declared})
+    assert answer.status_code == 201, answer.text
+
+
+async def test_a_style_template_of_somebody_else_and_an_unknown_one_are_404(
+    owner: httpx.AsyncClient, parts: Parts
+) -> None:
+    theirs = await parts.pool.fetchval(
+        "insert into style_guide_templates (user_id, name) values ('boss', 't') returning id"
+    )
+    for template in (str(theirs), NOBODY):
+        answer = await owner.post(f"{API}/start", json={"initial_keywords": ["x"], "style_template_id": template})
+        assert (answer.status_code, code_of(answer)) == (404, "style_template_not_found")
+
+
+async def test_event_types_are_open(owner: httpx.AsyncClient, parts: Parts) -> None:
+    process_id = await started(owner)
+    await parts.pool.execute("select create_process_event($1, 'Ours: Möbel/1', '{}')", uuid.UUID(process_id))
+    for names, found in (("Ours: Möbel/1", 1), ("nope", 0)):
+        answer = await owner.get(f"{API}/{process_id}/events", params={"event_types": names})
+        assert (answer.status_code, len(answer.json())) == (200, found), answer.text
+
+
+async def test_a_read_survives_connections_that_broke_unseen(owner: httpx.AsyncClient, parts: Parts) -> None:
+    process_id = await started(owner)
+    # Not over asyncpg: the event loop must have no turn in which to notice that its connections are gone.
+    with contextlib.closing(psycopg2.connect(parts.settings.dsn)) as other, other.cursor() as cursor:
+        cursor.execute(
+            "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+        )
+        assert cursor.fetchone() != (0,)
+    access = await reads.process_access(parts.pool, uuid.UUID(process_id), "owner")
+    assert access is not None
+    assert access.user_id == "owner"
+
+
 async def test_a_body_above_the_limit_is_413(owner: httpx.AsyncClient, parts: Parts) -> None:
     async def endless():
         for _ in range(40):
@@ -116,7 +172,10 @@ async def test_refusals(owner: httpx.AsyncClient, method: str, path: str, status
     assert (answer.status_code, code_of(answer)) == (status, code)
 
 
-@pytest.mark.parametrize("query", ["since_sequence=-1", "since_sequence=99999999999", "limit=501", "event_types=%00,a"])
+@pytest.mark.parametrize(
+    "query",
+    ["since_sequence=-1", "since_sequence=99999999999", "limit=501", "event_types=%00,a", f"event_types={'x' * 101}"],
+)
 async def test_bad_event_queries(owner: httpx.AsyncClient, query: str) -> None:
     process_id = await started(owner)
     answer = await owner.get(f"{API}/{process_id}/events?{query}")

@@ -42,10 +42,12 @@ async def test_what_a_start_may_not_name(migrated_db: str) -> None:
         with pytest.raises(errors.NotMember):
             await b.service.start(USER, request(), organization_id=organization)
         for wrong in (str(template), str(uuid4()), "no uuid"):
-            with pytest.raises(errors.NotMember):
+            with pytest.raises(errors.StyleTemplateNotFound):
                 await b.service.start(USER, request(style_template_id=wrong))
-        with pytest.raises(errors.NotMember, match="does not exist"):
+        with pytest.raises(errors.NotMember, match="no organization"):
             await b.service.start(USER, request(), organization_id=uuid4(), trusted=True)
+        with pytest.raises(errors.StyleTemplateNotFound):
+            await b.service.start(USER, request(style_template_id=str(uuid4())), trusted=True)
         with pytest.raises(errors.TextRefused):
             await b.service.start(USER, request(company_name="a\0b"))
         assert await b.pool.fetchval("select count(*) from generated_articles_state") == 0

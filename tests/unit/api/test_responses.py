@@ -20,6 +20,7 @@ CASES = [
     (IllegalTransition(Status.COMPLETED, Action.PAUSE), 409, "illegal_transition"),
     (generation.NotFound("process", uuid.uuid4()), 404, "not_found"),
     (generation.NotMember("m"), 403, "not_a_member"),
+    (generation.StyleTemplateNotFound("x"), 404, "style_template_not_found"),
     (
         generation.ActionNotAllowed(Status.COMPLETED, Action.PAUSE, frozenset({Status.IN_PROGRESS})),
         409,
