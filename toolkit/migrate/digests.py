@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import reading
-from toolkit.migrate.export import quote_identifier, quote_name
 from toolkit.migrate.ledger import Connection
+from toolkit.migrate.read_back import quote_identifier, quote_name
 from toolkit.sql import digests as sql
 from toolkit.sql.ledger import PRIMARY_KEY
 

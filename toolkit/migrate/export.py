@@ -1,4 +1,4 @@
-"""Before a rollback destroys rows, write them down: one CSV a table and a manifest that says how to read it back."""
+"""Before a rollback destroys rows, write them down: one CSV a table, a manifest, and a script that puts them back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, RefusalError
+from toolkit.migrate.catalog import reading
 from toolkit.migrate.files import Destroyed, merged
 from toolkit.migrate.ledger import Connection
 from toolkit.migrate.plan import Step
+from toolkit.migrate.read_back import SCRIPT, Staged, quote_identifier, quote_name, row_digest, script
 from toolkit.sql import ledger as sql
 
 _EXPORT_DEADLINE_S = 3600
@@ -51,7 +53,8 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
     present = {row["table_name"]: tuple(row["columns"]) for row in await conn.fetch(sql.USER_COLUMNS, timeout=60)}
     # A role that row security filters would export a part and call it everything; this makes it an error.
     await conn.execute(sql.NO_PARTIAL_ROWS, timeout=10)
-    exports = []
+    exports: list[Export] = []
+    staged: list[Staged] = []
     for destroyed in merged(step.destroys):
         columns = present.get(destroyed.table)
         missing = [destroyed.table] if columns is None else [name for name in destroyed.columns if name not in columns]
@@ -60,22 +63,35 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
                 f"{step.script.path.name} declares that it destroys {destroyed}, but there is no {', '.join(missing)}.",
                 "Correct the `-- destroys:` line; it is what gets exported.",
             )
-        exports.append(await _export(conn, destroyed, columns, folder))
-    manifest = folder / "manifest.json"
-    _write_private(manifest, json.dumps(_manifest(step, exports), indent=2).encode())
+        export, key = await _export(conn, destroyed, columns, folder)
+        exports.append(export)
+        compared = _others(columns, export.columns) if destroyed.columns else None
+        staged.append(Staged(export.table, export.file, export.rows, export.columns, key, compared))
+    _write_private(folder / "manifest.json", json.dumps(_manifest(step, exports), indent=2).encode())
+    _write_private(folder / SCRIPT, script(step.migration.label, staged).encode())
     return tuple(exports)
 
 
-async def _export(conn: Connection, destroyed: Destroyed, present: tuple[str, ...], folder: Path) -> Export:
+async def _export(
+    conn: Connection, destroyed: Destroyed, present: tuple[str, ...], folder: Path
+) -> tuple[Export, tuple[str, ...]]:
+    """The export, and the table's primary key."""
     table = quote_name(destroyed.table)
     await conn.execute(sql.LOCK_TABLE.format(table=table), timeout=_EXPORT_DEADLINE_S)
-    key = [row["name"] for row in await conn.fetch(sql.PRIMARY_KEY, table, timeout=30)]
+    key = tuple(row["name"] for row in await conn.fetch(sql.PRIMARY_KEY, table, timeout=30))
     columns = tuple(dict.fromkeys([*key, *destroyed.columns])) if destroyed.columns else present
     file = folder / f"{destroyed.table}.csv"
-    query = sql.SELECT_COLUMNS.format(columns=", ".join(map(quote_identifier, columns)), table=table)
+    chosen = [quote_identifier(name) for name in columns]
+    if destroyed.columns:
+        chosen.append(row_digest(_others(present, columns)))
+    query = sql.SELECT_COLUMNS.format(columns=", ".join(chosen), table=table)
     counted = await conn.fetchval(sql.ROW_COUNT.format(table=table), timeout=_EXPORT_DEADLINE_S)
     try:
-        status = await conn.copy_from_query(query, output=file, format="csv", header=True, timeout=_EXPORT_DEADLINE_S)
+        # Rendered the same way whatever the session's settings are: the script compares digests of texts.
+        async with reading(conn):
+            status = await conn.copy_from_query(
+                query, output=file, format="csv", header=True, timeout=_EXPORT_DEADLINE_S
+            )
         digest = _sealed(file)
     except OSError as error:
         raise EnvironmentError_(
@@ -87,7 +103,11 @@ async def _export(conn: Connection, destroyed: Destroyed, present: tuple[str, ..
             f"{file.name} has {rows} rows, the table {counted}: row security hides some from this role.",
             "Run the rollback as the tables' owner.",
         )
-    return Export(destroyed.table, columns, rows, file.name, digest, destroyed.whole_table)
+    return Export(destroyed.table, columns, rows, file.name, digest, destroyed.whole_table), key
+
+
+def _others(present: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in present if name not in columns)
 
 
 def _manifest(step: Step, exports: list[Export]) -> dict[str, object]:
@@ -96,28 +116,9 @@ def _manifest(step: Step, exports: list[Export]) -> dict[str, object]:
         "name": step.migration.name,
         "rollback_sha256": step.script.sha256,
         "exported_at": datetime.now(UTC).isoformat(),
-        "tables": [
-            {
-                **asdict(export),
-                "read_back": f"\\copy {quote_name(export.table)} "
-                f"({', '.join(map(quote_identifier, export.columns))}) from '{export.file}' with (format csv, header)"
-                if export.whole_table
-                else f"load {export.file} into a temporary table and update {quote_name(export.table)} by its key",
-            }
-            for export in exports
-        ],
+        "read_back": f'psql "$DATABASE_URL" -f {SCRIPT}',
+        "tables": [asdict(export) for export in exports],
     }
-
-
-def quote_identifier(name: str) -> str:
-    """A name as SQL, whatever it contains."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_name(table: str) -> str:
-    """`schema.table` as SQL."""
-    schema, _, name = table.partition(".")
-    return f"{quote_identifier(schema)}.{quote_identifier(name)}"
 
 
 def _sealed(file: Path) -> str:
