@@ -96,7 +96,7 @@ def _event_types(text: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
     for name in names:
         if not _EVENT_TYPE.fullmatch(name):
-            message = "must be a comma list of event types such as step_started,step_completed"
+            message = "must be a comma list of event types, each of at most 100 characters and no control characters"
             raise Invalid(
                 f"query.event_types: {message}",
                 details=[{"field": "query.event_types", "message": message, "type": "event_type"}],

@@ -52,7 +52,7 @@ async def _database(parts: Parts) -> list[Metric]:
         "background_tasks_oldest_pending_seconds", "Wait of the oldest due task.", queue.oldest_pending_seconds
     )
     found += gauge("background_tasks_expired_leases", "Running tasks whose worker is silent.", queue.expired_leases)
-    beats = {worker.worker_id: worker.last_heartbeat.timestamp() for worker in queue.workers}
+    beats = {worker.worker_id: worker.last_heartbeat.timestamp() for worker in queue.workers if worker.last_heartbeat}
     found += gauge(
         "worker_last_heartbeat_timestamp_seconds", "Last heartbeat of workers with tasks.", beats, "worker_id"
     )

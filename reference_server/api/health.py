@@ -13,6 +13,7 @@ from reference_server.api.gathered import gather
 from reference_server.api.responses import Json
 from reference_server.errors import DATABASE_TROUBLE
 from reference_server.parts import Parts, parts_of
+from reference_server.store import health as database
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
@@ -58,7 +59,7 @@ async def metrics(request: Request) -> Response:
 async def _database(parts: Parts) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PROBE_DEADLINE_S):
-            await parts.pool.fetchval("select 1")
+            await database.answers(parts.pool)
     except DATABASE_TROUBLE as error:  # TimeoutError is an OSError
         log.warning("database probe failed", error=repr(error))
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}

@@ -290,7 +290,10 @@ class TaskStatus(BaseModel):
     queue: dict[str, int] = Field(description="Tasks by status.")
     oldest_pending_seconds: float | None
     by_type: dict[str, dict[str, int]]
-    workers: list[dict[str, Any]] = Field(description="Names of hosts and workers only for the service role.")
+    workers: list[dict[str, Any]] = Field(
+        description="Those that hold tasks and those that are connected, each {worker_id, hostname, running, "
+        "last_heartbeat, connected, listening}; names of hosts and workers only for the service role."
+    )
     expired_leases: int
 
 

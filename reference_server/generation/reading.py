@@ -26,7 +26,7 @@ from reference_server.generation.views import (
     ProcessView,
     QueueStatus,
     StoredEvent,
-    WorkerOnTasks,
+    WorkerSeen,
 )
 from reference_server.store import articles, events, health, processes
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
@@ -143,7 +143,14 @@ async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
         queue[row["status"]] += row["tasks"]
         by_type.setdefault(row["task_type"], {})[row["status"]] = row["tasks"]
     workers = tuple(
-        WorkerOnTasks(row["worker_id"], row["worker_hostname"], row["running"], row["last_heartbeat"])
+        WorkerSeen(
+            row["worker_id"],
+            row["worker_hostname"],
+            row["running"],
+            row["last_heartbeat"],
+            row["connected"],
+            row["listening"],
+        )
         for row in await health.workers(pool)
     )
     return QueueStatus(queue, by_type, oldest, expired, workers)

@@ -164,11 +164,19 @@ class ArticlePage:
 
 
 @dataclass(frozen=True)
-class WorkerOnTasks:
+class WorkerSeen:
+    """A worker that holds tasks or is connected; one that holds tasks and is not connected has gone.
+
+    `last_heartbeat` is None without tasks: there is no lease to renew. `listening`: it is told of new tasks;
+    otherwise it polls. The host of an idle worker is as its id has it, shortened.
+    """
+
     worker_id: str
     hostname: str | None
     running: int
-    last_heartbeat: datetime
+    last_heartbeat: datetime | None
+    connected: bool
+    listening: bool
 
 
 @dataclass(frozen=True)
@@ -180,4 +188,4 @@ class QueueStatus:
     by_type: dict[str, dict[str, int]]
     oldest_pending_seconds: float
     expired_leases: int
-    workers: tuple[WorkerOnTasks, ...] = field(default_factory=tuple)
+    workers: tuple[WorkerSeen, ...] = field(default_factory=tuple)

@@ -91,6 +91,10 @@ class Access:
     catalog: Catalog
     deadline_s: float = 10.0
 
+    async def answers(self) -> None:
+        """Raises what keeps the database from answering."""
+        await self.pool.fetchval("select true", timeout=self.deadline_s)
+
     # -- subscribing --------------------------------------------------------------------------
 
     async def check_binding(self, binding: Binding, facts: TableFacts, role: str) -> tuple[Condition, ...]:

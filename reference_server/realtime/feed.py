@@ -276,7 +276,7 @@ class ChangeFeed:
     async def _on_live(self) -> None:
         try:
             await self._pool.expire_connections()
-            await self._pool.fetchval("select 1", timeout=self.query_deadline_s)
+            await self._access.answers()
         except (*DATABASE_LOST, asyncpg.PostgresError) as error:
             raise StreamLost(f"the database does not answer questions: {_brief(error)}") from error
         self._set_state("live")

@@ -7,6 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from reference_server.realtime.broadcast_api import BroadcastApi
 from reference_server.realtime.health import health
@@ -19,10 +21,20 @@ PREFIXES = ("/realtime/v1", "")
 SOCKET_PATHS = ("/realtime/v1/websocket", "/socket/websocket")
 
 
+class DenyingProtocol(WebSocketsSansIOProtocol):
+    """Counts a complete HTTP answer to an upgrade as the end of the handshake. uvicorn does not, and logs an error
+    for every stranger who was refused."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
+
 def uvicorn_options(limits: Limits) -> dict[str, Any]:
     """What uvicorn must be told for these routes: the fastest of its protocols, the largest frame, and
     no compression, which would cost every receiver of a change its own deflate."""
-    return {"ws": "websockets-sansio", "ws_max_size": limits.frame_bytes, "ws_per_message_deflate": False}
+    return {"ws": DenyingProtocol, "ws_max_size": limits.frame_bytes, "ws_per_message_deflate": False}
 
 
 def realtime_routes(service: RealtimeService) -> list[BaseRoute]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -21,6 +22,8 @@ from reference_server.realtime.messages import Vsn
 from reference_server.realtime.outbox import CLIENT_GONE, AsgiSend
 from reference_server.realtime.service import RealtimeService
 from reference_server.tokens import KeysUnavailable, TokenError, VerifiedToken
+
+log = structlog.get_logger(__name__)
 
 MISSING_KEY = "API key is missing"
 
@@ -37,11 +40,14 @@ class SocketEndpoint:
             return
         vsn = codec.vsn_of(query.get("vsn"))
         if vsn is None:
+            log.info("realtime upgrade refused", status=403, reason="unknown vsn", vsn=query["vsn"][:20])
             await send({"type": "websocket.close", "code": 1008})  # before accept: an empty 403
             return
         raw_token = _header(scope, b"x-api-key") or query.get("apikey")
         outcome = await self._admit(raw_token)
         if isinstance(outcome, tuple):
+            status, reason = outcome
+            log.info("realtime upgrade refused", status=status, reason=reason)
             await asyncio.sleep(self._service.limits.upgrade_refusal_delay_s)
             with contextlib.suppress(*CLIENT_GONE):
                 await _refuse(scope, send, *outcome)

@@ -12,6 +12,11 @@ from reference_server.store.queries import queries
 _SQL = queries("health")
 
 
+async def answers(db: Connection | asyncpg.Pool) -> None:
+    """Raises what keeps the database from answering."""
+    await db.execute(_SQL["answers"])
+
+
 async def queue_counts(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
     """Rows of task_type, status, tasks."""
     return await db.fetch(_SQL["queue"])
@@ -25,5 +30,5 @@ async def queue_facts(db: Connection | asyncpg.Pool, lease_s: float) -> tuple[fl
 
 
 async def workers(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
-    """Rows of worker_id, worker_hostname, running, last_heartbeat."""
+    """Rows of worker_id, worker_hostname, running, last_heartbeat, connected, listening."""
     return await db.fetch(_SQL["workers"])

@@ -1,5 +1,8 @@
 -- What the operators' pages and metrics show.
 
+-- name: answers
+select;
+
 -- name: queue
 select t.task_type, t.status, count(*)::integer as tasks
 from public.background_tasks t
@@ -16,8 +19,21 @@ from public.background_tasks t
 where t.status in ('pending', 'running');
 
 -- name: workers
-select t.worker_id, t.worker_hostname, count(*)::integer as running, max(t.heartbeat_at) as last_heartbeat
-from public.background_tasks t
-where t.status = 'running'
-group by t.worker_id, t.worker_hostname
-order by t.worker_id;
+-- Those that hold tasks, dead or alive, and those whose connections of their own are open (workers/link.py names them).
+with busy as (
+  select t.worker_id, t.worker_hostname, count(*)::integer as running, max(t.heartbeat_at) as last_heartbeat
+  from public.background_tasks t
+  where t.status = 'running'
+  group by t.worker_id, t.worker_hostname
+), connected as (
+  select c.name[1] as worker_id, bool_or(c.name[2] = 'listen') as listening
+  from pg_catalog.pg_stat_activity a
+  cross join regexp_matches(a.application_name, '^reference_server worker (.+) (listen|beat)$') as c (name)
+  where a.datname = current_database()
+  group by c.name[1]
+)
+select worker_id, coalesce(busy.worker_hostname, split_part(worker_id, ':', 1)) as worker_hostname,
+       coalesce(busy.running, 0) as running, busy.last_heartbeat, connected.worker_id is not null as connected,
+       coalesce(connected.listening, false) as listening
+from busy full join connected using (worker_id)
+order by worker_id;

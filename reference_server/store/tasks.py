@@ -138,6 +138,10 @@ async def next_due(db: Connection | asyncpg.Pool, types: Sequence[TaskType]) -> 
     return None if seconds is None else float(seconds)
 
 
+async def notify(db: Connection, channel: str, payload: str) -> None:
+    await db.execute(_SQL["notify"], channel, payload)
+
+
 async def refuse(db: Connection, task: Claimed) -> str | None:
     """Locks the process; why the holder of the claim may not write, None when it may."""
     reason: str | None = await db.fetchval(_SQL["refuse"], task.process_id, task.id, task.claim_token)

@@ -19,6 +19,9 @@ where t.status = 'pending' and t.pending_dependencies = 0 and t.scheduled_for > 
 -- Locks the process first.
 select public.refuse_task_write($1, $2, $3);
 
+-- name: notify
+select pg_notify($1, $2);
+
 -- name: held
 select exists (select from public.background_tasks where id = $1 and status = 'running' and claim_token = $2);
 

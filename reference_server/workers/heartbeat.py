@@ -27,7 +27,7 @@ class Heartbeat:
         self,
         dsn: str,
         *,
-        name: str,
+        worker_id: str,
         interval_s: float,
         lease_s: float,
         running: Callable[[], Collection[UUID]],
@@ -39,7 +39,7 @@ class Heartbeat:
                 f"use at most {lease_s / 3:g} s"
             )
         self._dsn = dsn
-        self._name = name
+        self._worker_id = worker_id
         self._interval_s = interval_s
         self._lease_s = lease_s
         self._running = running
@@ -51,7 +51,8 @@ class Heartbeat:
         backoff = Backoff()
         while True:
             try:
-                async with dedicated(self._dsn, f"{self._name} heartbeat", max(1.0, self._lease_s / 3)) as connection:
+                deadline_s = max(1.0, self._lease_s / 3)
+                async with dedicated(self._dsn, self._worker_id, "beat", deadline_s) as connection:
                     while True:
                         await self._beat(connection)
                         backoff.succeeded()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import asyncpg
 
@@ -12,18 +15,34 @@ from reference_server.store.pool import CONNECTION_LOST, prepare_connection
 
 CONNECT_DEADLINE_S = 10.0
 MAX_PAUSE_S = 5.0
+HOST_CHARS = 15  # Postgres cuts the name of a connection at 63 bytes
 LINK_ERRORS = (*CONNECTION_LOST, asyncpg.PostgresError)
 
 
+def worker_id_of(hostname: str) -> str:
+    """An id that is new on every boot, since a predecessor on the same machine is somebody else.
+
+    It holds the end of the host's own name, where generated names differ, and no more of it than the name
+    of a connection has room for.
+    """
+    host = hostname.split(".", maxsplit=1)[0][-HOST_CHARS:]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 @contextlib.asynccontextmanager
-async def dedicated(dsn: str, application_name: str, deadline_s: float) -> AsyncIterator[asyncpg.Connection]:
-    """One connection outside the pool, so that a busy pool cannot delay it; closed at the end."""
+async def dedicated(
+    dsn: str, worker_id: str, purpose: Literal["listen", "beat"], deadline_s: float
+) -> AsyncIterator[asyncpg.Connection]:
+    """One connection outside the pool, so that a busy pool cannot delay it; closed at the end.
+
+    Its name tells operators that this worker is there (`workers` in store/health.sql).
+    """
     connection = await asyncpg.connect(
         dsn,
         timeout=CONNECT_DEADLINE_S,
         command_timeout=deadline_s,
         statement_cache_size=0,
-        server_settings={"application_name": application_name},
+        server_settings={"application_name": f"reference_server worker {worker_id} {purpose}"},
     )
     try:
         await prepare_connection(connection)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +21,7 @@ from reference_server.generation.writer import ContentWriter
 from reference_server.store.pool import CONNECTION_LOST, CommitUnknown
 from reference_server.store.tasks import Claimed
 from reference_server.workers.heartbeat import Heartbeat
+from reference_server.workers.link import worker_id_of
 from reference_server.workers.observer import Counts, Observer
 from reference_server.workers.outcome import failure_of
 from reference_server.workers.record import Begun, Recorder
@@ -91,8 +90,7 @@ class Worker:
     ) -> None:
         self.settings = settings or WorkerSettings()
         self.hostname = socket.gethostname()
-        # New on every boot: a predecessor on the same machine is somebody else.
-        self.worker_id = f"{self.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.worker_id = worker_id_of(self.hostname)
         self._pool = pool
         self._writer = writer
         self._observer = observer or Counts()
@@ -101,10 +99,10 @@ class Worker:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last_claim = time.monotonic()
-        self._listener = Listener(dsn, self._wake.set, name=self.worker_id)
+        self._listener = Listener(dsn, self._wake.set, worker_id=self.worker_id)
         self._heartbeat = Heartbeat(
             dsn,
-            name=self.worker_id,
+            worker_id=self.worker_id,
             interval_s=self.settings.heartbeat_seconds,
             lease_s=self.settings.service.lease_seconds,
             running=lambda: tuple(self._slots),

@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
+from reference_server.store import tasks
 from reference_server.workers.link import LINK_ERRORS, Backoff, dedicated
 from toolkit.contract.tasks import TASK_CHANNEL
 
@@ -29,10 +30,10 @@ class Listener:
     `working` is False while the worker has to rely on polling alone.
     """
 
-    def __init__(self, dsn: str, wake: Callable[[], None], *, name: str) -> None:
+    def __init__(self, dsn: str, wake: Callable[[], None], *, worker_id: str) -> None:
         self._dsn = dsn
         self._wake = wake
-        self._name = name
+        self._worker_id = worker_id
         self.working = False
 
     async def run(self) -> None:
@@ -40,7 +41,7 @@ class Listener:
         backoff = Backoff()
         while True:
             try:
-                async with dedicated(self._dsn, f"{self._name} listen", 10) as connection:
+                async with dedicated(self._dsn, self._worker_id, "listen", 10) as connection:
                     await self._listen(connection, backoff)
             except NotificationsSilent:
                 log.warning(
@@ -83,7 +84,7 @@ class Listener:
 
 
 async def _self_test(connection: asyncpg.Connection, token: str, heard: asyncio.Event) -> None:
-    await connection.execute("select pg_notify($1, $2)", TASK_CHANNEL, token)
+    await tasks.notify(connection, TASK_CHANNEL, token)
     try:
         async with asyncio.timeout(TEST_DEADLINE_S):
             await heard.wait()

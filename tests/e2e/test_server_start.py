@@ -14,9 +14,11 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.support.databases import BOOTSTRAP
-from tests.support.server_process import SECRET, RunningServer, bearer, launch, running_server
+from tests.support.server_process import SECRET, RunningServer, bearer, launch, running_server, token
 from toolkit.resources import migrations_dir
 from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
 
@@ -40,6 +42,27 @@ async def test_serves_health_and_ends_on_sigterm(migrated_db: str) -> None:
         records = [json.loads(line) for line in server.log.splitlines()]
         assert {"ready", "shutting down"} <= {record["event"] for record in records}
         assert SECRET not in server.log
+
+
+async def test_strangers_at_the_socket_are_logged_once_and_as_no_error(migrated_db: str) -> None:
+    expired = token(ttl_s=-60)
+    strangers = {"": 401, "?apikey=nonsense": 401, f"?apikey={expired}": 401, "?vsn=9": 403}
+    async with running_server(migrated_db, "--role", "realtime") as server:
+        for query, status in strangers.items():
+            with pytest.raises(InvalidStatus) as refusal:
+                await connect(f"{server.ws_url}/realtime/v1/websocket{query}", open_timeout=10)
+            assert refusal.value.response.status_code == status
+            if status == 401:
+                assert set(json.loads(refusal.value.response.body)) == {"error"}
+        async with connect(f"{server.ws_url}/realtime/v1/websocket?apikey={token()}", open_timeout=10):
+            pass
+        assert await server.stop() == 0
+        assert expired not in server.log
+        records = [json.loads(line) for line in server.log.splitlines()]
+    assert [record for record in records if record["level"] in ("warning", "error", "critical")] == []
+    told = [record for record in records if record["event"] == "realtime upgrade refused"]
+    assert [record["status"] for record in told] == list(strangers.values())
+    assert all(record["level"] == "info" and record["reason"] for record in told)
 
 
 async def refused(dsn: str, *arguments: str, **env: str) -> tuple[int, str]:

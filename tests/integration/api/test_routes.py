@@ -278,6 +278,7 @@ async def test_queue_status_hides_machines_from_users(
     operator = (await service.get("/api/internal/background-tasks/status")).json()
     assert user["queue"]["running"] == operator["queue"]["running"] == 1
     assert "machine-7" not in str(user)
+    assert set(user["workers"][0]) == {"running", "last_heartbeat", "connected", "listening"}
     assert operator["workers"][0]["hostname"] == "machine-7"
 
 

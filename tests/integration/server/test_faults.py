@@ -300,7 +300,7 @@ async def test_a_worker_that_lost_its_claim_stops_working(migrated_db: str) -> N
 
 def test_a_heartbeat_that_does_not_fit_the_lease_is_refused() -> None:
     with pytest.raises(ValueError, match="at most 10 s"):
-        Heartbeat("", name="w", interval_s=11, lease_s=30, running=lambda: (), lost=lambda _t, _r: None)
+        Heartbeat("", worker_id="w", interval_s=11, lease_s=30, running=lambda: (), lost=lambda _t, _r: None)
 
 
 async def test_workers_survive_the_loss_of_every_connection(migrated_db: str) -> None:

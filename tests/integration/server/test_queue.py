@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from reference_server.generation.content import KeywordAnalysis
+from reference_server.generation.deterministic_writer import DeterministicWriter
+from reference_server.generation.views import WorkerSeen
+from reference_server.generation.writer import Assignment
 from reference_server.store import tasks
 from reference_server.store.pool import transact
-from tests.support.generation import Bench, bench
+from reference_server.workers.link import worker_id_of
+from tests.support.generation import Bench, bench, eventually
 from toolkit.contract.tasks import PRIORITY, TaskType
 
 
@@ -97,6 +103,70 @@ async def test_tasks_of_paused_processes_wait_and_unknown_types_are_left_alone(m
         assert claimed is not None
         assert claimed.task_type == TaskType.START
         assert await claim(b) is None
+
+
+class Held(DeterministicWriter):
+    """Its first piece of work lasts until the test ends it."""
+
+    def __init__(self) -> None:
+        super().__init__(7)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def analyze_keywords(self, job: Assignment) -> KeywordAnalysis:
+        self.begun.set()
+        await self.go_on.wait()
+        return await super().analyze_keywords(job)
+
+
+async def test_idle_workers_are_seen_and_dead_ones_told_from_them(migrated_db: str) -> None:
+    async with bench(migrated_db) as b:
+        writer = Held()
+        busy = b.worker(writer, heartbeat_seconds=0.05)
+        await b.start()
+        async with asyncio.timeout(10):
+            await writer.begun.wait()
+        idle, polling = b.worker(), b.worker(listen=False)
+
+        async def seen() -> dict[str, WorkerSeen]:
+            return {worker.worker_id: worker for worker in (await b.service.queue_status()).workers}
+
+        async def all_there() -> bool:
+            found = await seen()
+            return len(found) == 3 and found[busy.worker_id].listening and found[idle.worker_id].listening
+
+        await eventually(all_there, "three workers are seen")
+        found = await seen()
+        assert {worker_id: (w.running, w.connected, w.listening) for worker_id, w in found.items()} == {
+            busy.worker_id: (1, True, True),
+            idle.worker_id: (0, True, True),
+            polling.worker_id: (0, True, False),
+        }
+        assert found[busy.worker_id].last_heartbeat is not None
+        assert found[busy.worker_id].hostname == busy.hostname
+        assert found[idle.worker_id].last_heartbeat is None
+        assert found[idle.worker_id].hostname == idle.worker_id.split(":")[0]
+
+        for worker in (busy, idle):
+            await b.kill(worker)
+        await b.pool.execute(
+            "insert into background_tasks (process_id, task_type, status, worker_id, worker_hostname, heartbeat_at,"
+            " claim_token, started_at) select id, 'somebody_elses', 'running', 'gone:1:a', 'gone', now(),"
+            " gen_random_uuid(), now() from generated_articles_state"
+        )
+
+        async def only_the_polling_one_is_connected() -> bool:
+            return {w.worker_id for w in (await seen()).values() if w.connected} == {polling.worker_id}
+
+        await eventually(only_the_polling_one_is_connected, "workers that ended are no longer connected")
+        gone = (await seen())["gone:1:a"]
+        assert (gone.running, gone.connected, gone.listening) == (1, False, False)
+
+
+@pytest.mark.parametrize("hostname", ["a", "reference-server-worker-7d9f8b6c5d-x2x4z", "ip-1.in." + "x" * 60])
+def test_a_worker_id_fits_the_name_of_a_connection(hostname: str) -> None:
+    worker_id = worker_id_of(hostname)
+    assert len(f"reference_server worker {worker_id} listen") <= 63
+    assert worker_id != worker_id_of(hostname)
 
 
 async def test_one_turn_is_given_out_once(migrated_db: str) -> None:
