@@ -21,7 +21,7 @@ def render(report: Report) -> str:
 def load(text: str | bytes, *, source: str = "report.json") -> Report:
     """The report that `render` wrote. Raises UsageError naming the first field that is wrong."""
     try:
-        return _REPORT.validate_json(text)
+        report = _REPORT.validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
@@ -29,3 +29,10 @@ def load(text: str | bytes, *, source: str = "report.json") -> Report:
             f"{source} is not a report of this toolkit: {where}: {first['msg']}.",
             "Give the report.json that a toolkit command wrote, of this version of the toolkit.",
         ) from error
+    for name in ("started_at", "finished_at"):
+        if getattr(report, name).tzinfo is None:
+            raise UsageError(
+                f"{source} is not a report of this toolkit: {name} does not say in which time zone it is.",
+                "Give the report.json as a toolkit command wrote it.",
+            )
+    return report

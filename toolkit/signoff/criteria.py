@@ -20,6 +20,7 @@ LEAST_OPERATIONS = 200
 # Criterion 10: what a person notices. The first feedback after a start, against the transport they had.
 FIRST_FEEDBACK_LIMIT_MS = 1000.0
 STALL_LIMIT_MS = 2000.0
+REHEARSE_AGAIN = "Run `toolkit rehearse` again with this version: what is saved is no evidence any more."
 # Not measured by the rehearsal, so unknown there without making the rehearsal's own verdict unknown.
 OUT_OF_SCOPE_OF_THE_REHEARSAL = frozenset({"criterion-7"})
 
@@ -50,10 +51,17 @@ def judge_all(evidence: Evidence) -> tuple[Check, ...]:
         found.append(
             Check(
                 criterion.id, criterion.title, finding.verdict, "; ".join(one.fact for one in finding.facts),
-                "" if finding.verdict is Verdict.PASS else criterion.remedy, evidence=finding.facts,
+                _remedy(criterion, finding, evidence), evidence=finding.facts,
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _remedy(criterion: Criterion, finding: Finding, evidence: Evidence) -> str:
+    if finding.verdict is Verdict.PASS:
+        return ""
+    stale = finding.verdict is Verdict.UNKNOWN and evidence.objections
+    return criterion.remedy if not stale or criterion.id in OUT_OF_SCOPE_OF_THE_REHEARSAL else REHEARSE_AGAIN
 
 
 def _needs(*ids: str, also: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:

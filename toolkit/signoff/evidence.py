@@ -135,6 +135,23 @@ def find_reports(place: Path) -> tuple[Path, ...]:
     )  # fmt: skip
 
 
+def unreadable(place: Path) -> tuple[str, ...]:
+    """What lies in the folder of runs `place` and cannot be judged: a damaged report, a rehearsal that left none."""
+    if (place / REPORT_FILE).is_file():
+        return ()
+    found = []
+    for folder in sorted(path for path in place.glob("*") if path.is_dir() and not path.is_symlink()):
+        path = folder / REPORT_FILE
+        try:
+            as_json.load(path.read_bytes(), source=str(path))
+        except FileNotFoundError:
+            if folder.name.startswith("rehearse-"):
+                found.append(f"{folder} holds no report: that rehearsal was killed, or is still running")
+        except (UsageError, OSError) as error:
+            found.append(f"{path} was left out: {str(error).splitlines()[0]}")
+    return tuple(found)
+
+
 def _scenarios(checks: Iterable[Check], source: str) -> dict[str, Item]:
     items: dict[str, Item] = {}
     for name, members in groups(tuple(checks)).items():

@@ -17,6 +17,7 @@ from toolkit.signoff.evidence import (
     Evidence,
     find_reports,
     read,
+    unreadable,
 )
 
 NOT_COMPLETED = "not completed: no run applied and verified it"
@@ -54,7 +55,7 @@ def sign_off(request: Request, *, now: datetime | None = None) -> Report:
         criteria=criteria,
         tables=(sign_off_table(evidence.completed_on, request.signed_off_by, open_ones),),
         links=tuple(Link("Evidence", source) for source in evidence.reports),
-        notes=evidence.objections,
+        notes=(*evidence.objections, *unreadable(request.place)),
     )
 
 

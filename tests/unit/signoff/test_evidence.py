@@ -103,3 +103,36 @@ def test_the_sign_off_never_passes_without_evidence_and_says_who_signed(tmp_path
     unsigned = sign_off(Request(tmp_path), now=NOW)
     assert "nobody yet" in as_terminal.render(unsigned)
     assert "Signed off by" in as_html.render(replace(unsigned, title="x"))
+
+
+def test_what_cannot_be_judged_is_not_passed_over_in_silence(tmp_path):
+    save(tmp_path / "a", report(finished=NOW))
+    save(tmp_path / "b", report(finished=NOW))
+    (tmp_path / "b" / "report.json").write_text((tmp_path / "a" / "report.json").read_text()[:300])
+    (tmp_path / "rehearse-20261123-120000").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "latest").symlink_to("b")
+    damaged, killed = sign_off(Request(tmp_path), now=NOW).notes
+    assert "not a report of this toolkit" in damaged
+    assert "holds no report" in killed
+
+
+def test_a_time_without_its_zone_is_refused_in_words(tmp_path):
+    save(tmp_path / "a", replace(report(), finished_at=NOW.replace(tzinfo=None)))
+    with pytest.raises(UsageError, match="finished_at does not say in which time zone"):
+        sign_off(Request(tmp_path / "a"), now=NOW)
+
+
+def test_stale_evidence_is_to_be_made_again(tmp_path):
+    save(tmp_path / "a", report(version="0.0.1"))
+    criteria = sign_off(Request(tmp_path / "a"), now=NOW).criteria
+    assert "`toolkit rehearse` again" in criteria[1].remedy
+    assert "not measure" in criteria[6].remedy
+
+
+def test_a_rehearsal_that_failed_later_counts(tmp_path):
+    save(tmp_path / "a", report("rehearse", Check("realtime.endpoints", "e", Verdict.PASS), finished=NOW))
+    save(tmp_path / "b", report("rehearse", Check("realtime.endpoints", "e", Verdict.FAIL, "404"),
+                                finished=NOW + timedelta(minutes=1)))  # fmt: skip
+    assert sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2)).criteria[1].verdict is Verdict.FAIL
