@@ -1,0 +1,292 @@
+"""Load runs as a person starts them and as Locust does; and the defects that they must see."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.lying_realtime import lying_realtime
+from toolkit.errors import ExitCode
+from toolkit.load.figures import Thresholds
+from toolkit.load.run import LOCUSTFILE, Plan, environment, run_load
+from toolkit.report import as_json
+from toolkit.report.model import Report, Verdict
+from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
+from toolkit.targets.target import Target
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("load")]
+
+# Limits that a busy machine keeps; what these tests watch is what was seen, not how quickly.
+PATIENT = Thresholds(p95_start=60_000, p95_first_event=60_000, p95_answer=60_000, p95_delivery=60_000)
+PATIENT_ENV = {f"LOAD_P95_{name}": "60000" for name in ("START", "FIRST_EVENT", "ANSWER", "DELIVERY")}
+
+# An application that reads what happened before it was live, and nothing after a hole.
+WITHOUT_RECOVERY = """
+import asyncio
+from tests.support.naive_stream import NaiveStream
+from toolkit.client.events import event_from_row
+from toolkit.load.locustfile import *
+
+class CatchesUpOnce(NaiveStream):
+    def __init__(self, url, key, process_id, *, token, tap, fetch, **_):
+        super().__init__(url, key, process_id, token=token, tap=tap)
+        self._fetch, self._process, self._caught_up, self._early, self._last = fetch, process_id, None, [], 0
+
+    def live(self):
+        super().live()
+        self._caught_up = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self):
+        page = await self._fetch(self._process, 0)
+        early, self._early = self._early, None
+        for event in (*page.events, *early):
+            self._give(event)
+
+    def _give(self, event):
+        if event.sequence > self._last:
+            self._last = event.sequence
+            self._queue.put_nowait(event)
+
+    def row(self, record, at):
+        event = event_from_row(record, via="live", received_at=at)
+        self._early.append(event) if self._early is not None else self._give(event)
+
+LoadUser.make_stream = CatchesUpOnce
+"""
+NOBODY_WORKS = """
+import gevent
+from locust import User, task
+from toolkit.load.locustfile import conductor
+
+class Idler(User):
+    @task
+    def idle(self):
+        gevent.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+async def system() -> AsyncIterator[EmbeddedSystem]:
+    folder = Path(tempfile.mkdtemp(prefix="rmt-load-"))  # Postgres runs as another user and must be able to reach it
+    try:
+        async with embedded_system(folder) as started:
+            await started.configure("both", {"WRITER_STEP_LATENCY_MS": "20", "WORKER_CONCURRENCY": "16"})
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def verdicts(report: Report) -> dict[str, Verdict]:
+    return {check.id: check.verdict for check in report.checks}
+
+
+def value(report: Report, name: str, group: str = "realtime") -> float:
+    return next(m.value for m in report.measurements if m.name == name and m.group == group)
+
+
+def not_passed(report: Report) -> list[str]:
+    return [f"{c.id} is {c.verdict}: {c.detail} {c.witness}" for c in report.checks if c.verdict is not Verdict.PASS]
+
+
+def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, **settings: str):
+    """Plain `locust -f`, as a person would call it."""
+    given = environment(Plan(), "realtime", target, folder) | PATIENT_ENV | settings
+    del given["LOAD_PARENT_PID"]
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words],
+        env=given, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    saved = folder / "report.json"
+    return done, as_json.load(saved.read_bytes()) if saved.exists() else None
+
+
+# -- runs that are well -----------------------------------------------------------------------
+
+
+def test_both_transports_as_a_person_runs_them(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit.cli", "load", "run", "--users", "6", "--transport", "both", "--step-latency",
+         "10", "--p95-start", "60000", "--p95-first-event", "60000", "--p95-answer", "60000", "--p95-delivery",
+         "60000", "--reports-dir", str(tmp_path / "runs"), "--html", str(tmp_path / "pages"),
+         "--junit", str(tmp_path / "junit.xml"), "--json"],
+        capture_output=True, text=True, timeout=220, check=False,
+    )  # fmt: skip
+    # Steps that cost nothing make a comparison of CPU time: how it ends is not this test's subject.
+    assert done.returncode in (ExitCode.PASS, ExitCode.FAIL), done.stderr[-3000:]
+    report = as_json.load(done.stdout)
+    assert {line.split(" ")[0] for line in not_passed(report)} <= {"load.comparison"}, not_passed(report)
+    assert report.exit_code == done.returncode
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert as_json.load((folder / "report.json").read_bytes()) == report
+    assert [link.href for link in report.links if not (folder / link.href).is_file()] == []
+    for page in ("report.html", "realtime/locust.html", "websocket/locust.html"):
+        assert "<html" in (tmp_path / "pages" / page).read_text()
+    assert "load.no-loss" in (tmp_path / "junit.xml").read_text()
+    for group in ("realtime", "websocket"):
+        assert value(report, "generations completed", group) == 6
+        assert value(report, "lost", group) == 0
+    assert value(report, "delivered") == value(report, "events in the database") > 300
+    assert value(report, "generation p50 ratio", "comparison") > 0
+    text = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+    assert "eyJ" not in text, "a token was written down"
+
+
+async def test_plain_locust_with_two_workers(system, tmp_path):
+    done, report = await asyncio.to_thread(
+        locust, system.target, tmp_path, "-u", "6", "-r", "6", "--processes", "2", LOAD_GENERATIONS="2"
+    )
+    assert done.returncode == ExitCode.PASS, f"{report and not_passed(report)}\n{done.stderr[-3000:]}"
+    assert value(report, "generations completed") == 12
+    assert value(report, "lost") == 0
+    assert len(list(tmp_path.glob("history-realtime-*.jsonl"))) == 2
+    assert "worker 1" in next(check.detail for check in report.checks if check.id == "load.no-loss")
+    assert "generation" in (tmp_path / "locust.html").read_text()
+
+
+async def test_a_run_that_is_ended_by_time_judges_what_it_saw(system, tmp_path):
+    done, report = await asyncio.to_thread(
+        locust, system.target, tmp_path, "-u", "3", "-r", "3", "-t", "6s", LOAD_GENERATIONS="0"
+    )
+    assert done.returncode == ExitCode.PASS, f"{report and not_passed(report)}\n{done.stderr[-3000:]}"
+    assert value(report, "generations completed") >= 1
+    assert value(report, "lost") == 0
+
+
+# -- defects that must be seen ----------------------------------------------------------------
+
+
+async def test_a_lying_realtime_is_seen_by_users_without_recovery_and_healed_by_the_others(system, tmp_path):
+    dropped = []
+
+    def drop(row, frame):
+        if row["event_type"] == "section_completed":
+            dropped.append(row["id"])
+            return []
+        return [frame]
+
+    naive = tmp_path / "naive.py"
+    naive.write_text(WITHOUT_RECOVERY)
+    plan = Plan(users=3, thresholds=PATIENT, generation_deadline_s=60)
+    async with lying_realtime(system.target.supabase_url, drop) as url:
+        target = replace(system.target, supabase_url=url)
+        healed = await run_load(plan, target, reports_dir=tmp_path / "healed")
+        assert healed.exit_code is ExitCode.PASS, not_passed(healed.report)
+        assert dropped
+        assert value(healed.report, "recovered by backfill") > 0
+        lost = await run_load(replace(plan, locustfile=naive), target, reports_dir=tmp_path / "lost")
+    assert lost.exit_code is ExitCode.FAIL
+    assert verdicts(lost.report)["load.no-loss"] is Verdict.FAIL
+    assert value(lost.report, "lost") > 0
+    witness = next(check for check in lost.report.checks if check.id == "load.no-loss").witness
+    assert any("section_completed" in line for line in witness), witness
+    # The same users before an honest Realtime: what was lost was the liar's doing.
+    honest = await run_load(replace(plan, locustfile=naive), system.target, reports_dir=tmp_path / "honest")
+    assert verdicts(honest.report)["load.no-loss"] is Verdict.PASS, not_passed(honest.report)
+
+
+async def test_a_broken_limit_fails_the_run(system, tmp_path):
+    plan = Plan(users=2, thresholds=replace(PATIENT, p95_start=0.001))
+    result = await run_load(plan, system.target, reports_dir=tmp_path)
+    assert result.exit_code is ExitCode.FAIL
+    assert {line.split(" ")[0] for line in not_passed(result.report)} == {"load.p95-start"}
+
+
+async def test_generations_that_take_too_long_have_failed(system, tmp_path):
+    plan = Plan(users=2, thresholds=PATIENT, generation_deadline_s=0.2)
+    result = await run_load(plan, system.target, reports_dir=tmp_path)
+    assert result.exit_code is ExitCode.FAIL
+    assert value(result.report, "generations failed") == 2
+    witness = next(check for check in result.report.checks if check.id == "load.failures").witness
+    assert any("0.2 s" in line for line in witness), witness
+
+
+def test_without_a_server_nothing_is_judged(tmp_path):
+    nowhere = Target(kind="external", api_url="http://127.0.0.1:1", supabase_url="http://127.0.0.1:1",
+                     anon_key="k", jwt_secret="s" * 40)  # fmt: skip
+    given = environment(Plan(), "realtime", nowhere, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit.cli", "load", "run", "--yes", "--users", "2", "--reports-dir", str(tmp_path)],
+        env=given, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    done, report = locust(nowhere, tmp_path / "plain", "-u", "2", "-r", "2")
+    assert done.returncode == ExitCode.ENVIRONMENT, done.stderr[-2000:]
+    assert report is not None
+    assert verdicts(report)["load.target"] is Verdict.UNKNOWN
+
+
+async def test_a_run_in_which_nobody_worked_is_no_pass(system, tmp_path):
+    idle = tmp_path / "idle.py"
+    idle.write_text(NOBODY_WORKS)
+    done, report = await asyncio.to_thread(
+        locust, system.target, tmp_path, "-u", "4", "-r", "4", "-t", "3s", "--processes", "2", file=idle
+    )
+    assert done.returncode == ExitCode.UNKNOWN, done.stderr[-2000:]
+    assert report is not None
+    assert verdicts(report)["load.users"] is verdicts(report)["load.completed"] is Verdict.UNKNOWN
+
+
+def test_a_wrong_setting_ends_plain_locust_with_words(tmp_path):
+    done, _ = locust(Target(kind="external"), tmp_path, LOAD_TRANSPORT="pigeon")
+    assert done.returncode == ExitCode.USAGE
+    assert "LOAD_TRANSPORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- processes --------------------------------------------------------------------------------
+
+
+async def test_a_stopped_run_leaves_no_process(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "toolkit.cli", "load", "run", "--users", "2", "--processes", "2", "--step-latency",
+        "30000", "--reports-dir", str(tmp_path), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stderr is not None
+    async with asyncio.timeout(120):
+        while line := await process.stderr.readline():
+            if b"2 started" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        said = (await process.communicate())[1].decode()
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert _processes_with(str(tmp_path)) == []
+
+
+def _processes_with(text: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in command and path.parent.name != str(os.getpid()):
+            found.append(command)
+    return found
+
+
+def test_a_host_name_is_resolved_under_locusts_patches():
+    """On a patched standard library the resolver's thread is a greenlet that nobody runs; uvloop has its own."""
+    program = """
+import locust  # patches
+from toolkit.load.bridge import Bridge
+bridge = Bridge()
+
+async def look_up():
+    return await bridge.loop.getaddrinfo("localhost", 80)
+
+assert bridge.call(look_up, 10)
+bridge.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

@@ -1,0 +1,60 @@
+"""The old socket numbers nothing, so what it told is compared with the steps and prompts that were recorded."""
+
+from toolkit.load.judgement import frames_told, judge_history
+from toolkit.report.model import Verdict
+from toolkit.scenarios.facts import gather
+from toolkit.scenarios.history import History
+
+PROCESS = "6f1c1a53-8e31-4bc9-9a83-000000000001"
+STEPS = ["keyword_analyzing", "persona_generating"]
+
+
+def socket_history(*, told=STEPS, prompt=True):
+    history = History()
+    history.add("note", "run", "scenario", value={"name": "load", "transport": "websocket"})
+    history.add("note", "run", "process", process=PROCESS, value={"name": "user-1/1", "user": "user-1",
+                                                                 "transport": "websocket"})  # fmt: skip
+    history.add("note", "watch:user-1/1", "watch", process=PROCESS, value={"user": "user-1"})
+    frames = [{"type": "status", "data": {"step": step}} for step in told]
+    frames += [{"type": "prompt", "data": {"request_type": "select_persona"}}] if prompt else []
+    for frame in frames:
+        history.add("deliver", "watch:user-1/1", process=PROCESS, via="socket", value=frame)
+    last = "start"
+    for seq, step in enumerate(STEPS, start=1):
+        value = {"type": "step_changed", "data": {"changes": {"current_step": [last, step]}}}
+        history.add("db", "database", "event", process=PROCESS, seq=seq, value=value)
+        last = step
+    value = {"type": "user_input_required", "data": {"input_type": "select_persona"}}
+    history.add("db", "database", "event", process=PROCESS, seq=3, value=value)
+    return gather(history.records)
+
+
+def test_all_told():
+    facts = socket_history()
+    assert frames_told(facts, facts.processes).verdict is Verdict.PASS
+
+
+def test_a_step_and_a_prompt_that_were_never_told():
+    facts = socket_history(told=STEPS[:1])
+    check = frames_told(facts, facts.processes)
+    assert check.verdict is Verdict.FAIL
+    assert "step persona_generating" in check.detail
+    facts = socket_history(prompt=False)
+    assert "prompt select_persona" in frames_told(facts, facts.processes).detail
+
+
+def test_nothing_completed_is_unknown():
+    assert frames_told(socket_history(), []).verdict is Verdict.UNKNOWN
+
+
+def test_an_empty_history_passes_nothing():
+    checks, counts, _ = judge_history(gather(()), "realtime", sql=True, clock_known=True)
+    assert checks
+    assert {check.verdict for check in checks} == {Verdict.UNKNOWN}
+    assert counts["processes judged"] == 0
+
+
+def test_a_clock_that_nobody_compared_is_said():
+    _, _, notes = judge_history(gather(()), "realtime", sql=False, clock_known=False)
+    assert any("clock" in note for note in notes)
+    assert any("DATABASE_URL" in note for note in notes)

@@ -1,0 +1,255 @@
+"""A load run from outside Locust: the target, one Locust process a transport, and the reports put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from toolkit.errors import EnvironmentError_, ExitCode
+from toolkit.load import report as reports
+from toolkit.load.crew import reach
+from toolkit.load.figures import Thresholds
+from toolkit.load.processor import cpu_seconds
+from toolkit.load.settings import Transport, new_folder
+from toolkit.report import as_html, as_json, as_junit
+from toolkit.report.model import Measurement, Report
+from toolkit.targets.embedded import EmbeddedTarget
+from toolkit.targets.redact import redact
+from toolkit.targets.servers import server_environment
+from toolkit.targets.target import Target
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+STOP_DEADLINE_S = 60.0
+START_MARGIN_S = 240.0
+TAIL_LINES = 30
+# A quick model: with steps that cost nothing, a comparison would be one of the transports' CPU time alone.
+STEP_LATENCY_MS = 1000.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run. `ramp_s` 0: all users at once. `step_latency_ms`: of the embedded target's writer."""
+
+    users: int = 10
+    transports: tuple[Transport, ...] = ("realtime",)
+    ramp_s: float = 0.0
+    generations: int = 1
+    processes: int = 1
+    generation_deadline_s: float = 120.0
+    step_latency_ms: float = STEP_LATENCY_MS
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    locustfile: Path = LOCUSTFILE
+
+    @property
+    def spawn_rate(self) -> float:
+        """Users a second."""
+        return self.users / self.ramp_s if self.ramp_s else float(self.users)
+
+    @property
+    def limit_s(self) -> float:
+        """By then a transport's run has ended by itself."""
+        return self.ramp_s + self.generations * self.generation_deadline_s + START_MARGIN_S
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """`folder` holds report.json, report.html and junit.xml, and each transport's histories and Locust's page."""
+
+    report: Report
+    folder: Path
+    exit_code: ExitCode
+
+
+async def run_load(
+    plan: Plan, target: Target | None, *, reports_dir: Path = Path("runs"), say: Say = lambda _: None
+) -> LoadResult:
+    """Run every transport of the plan, one after the other, on `target` or (None) on an embedded one of its own.
+
+    Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer or Locust does not run.
+    """
+    async with _system(plan, target, say) as system:
+        needs = ["API_URL", "SUPABASE_JWT_SECRET"]
+        needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"] if "realtime" in plan.transports else []
+        system.target.require(*needs)
+        await reach(system.target)
+        name = plan.transports[0] if len(plan.transports) == 1 else "both"
+        folder = new_folder(reports_dir, f"load-{name}-{plan.users}")
+        parts: dict[str, Report] = {}
+        code = ExitCode.PASS
+        # The old transport first: what it leaves in the database is little.
+        for transport in sorted(plan.transports, reverse=True):
+            place = folder if len(plan.transports) == 1 else folder / transport
+            place.mkdir(exist_ok=True)
+            before = system.cpu()
+            parts[transport], ended = await _locust(plan, transport, system.target, place, say)
+            parts[transport] = _with_cpu(parts[transport], transport, before, system.cpu())
+            code = ended if ended is ExitCode.ENVIRONMENT else code
+    report = reports.both(parts["realtime"], parts["websocket"]) if len(parts) == 2 else next(iter(parts.values()))
+    if target is None:
+        report = replace(report, notes=(*report.notes, f"A step of the writer took {plan.step_latency_ms:g} ms."))
+    (folder / reports.REPORT_FILE).write_text(as_json.render(report))
+    (folder / "report.html").write_text(as_html.render(report))
+    (folder / "junit.xml").write_text(as_junit.render(report))
+    if code is not ExitCode.ENVIRONMENT or report.exit_code is ExitCode.FAIL:
+        code = report.exit_code
+    return LoadResult(report, folder, code)
+
+
+# -- the target -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _System:
+    target: Target
+    embedded: EmbeddedTarget | None = None
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds used so far, where the processes are ours."""
+        if self.embedded is None:
+            return {}
+        postmaster = (self.embedded.postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
+        found = {
+            "CPU of the servers": cpu_seconds([server.pid for server in self.embedded.servers.values()]),
+            "CPU of the database": cpu_seconds([int(postmaster)], with_children=True),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@asynccontextmanager
+async def _system(plan: Plan, target: Target | None, say: Say) -> AsyncIterator[_System]:
+    if target is not None:
+        yield _System(target)
+        return
+    with tempfile.TemporaryDirectory(prefix="toolkit-load-") as folder:
+        say("starting an embedded system: API with Realtime, and a worker of its own")
+        async with EmbeddedTarget(Path(folder), throwaway=True) as embedded:
+            transport = "both" if "websocket" in plan.transports else "realtime"
+            settings = server_settings(plan)
+            for name, roles in (("api", ("api", "realtime")), ("worker", ("worker",))):
+                await embedded.start_server(name, roles=roles, transport=transport, env=settings)
+            yield _System(embedded.target, embedded)
+
+
+def server_settings(plan: Plan) -> dict[str, str]:
+    """Settings of the embedded servers under which none of their own limits is what a run of this size measures.
+
+    The steps of a generation wait for a writer, so a worker takes as many at a time as there are users.
+    """
+    return {
+        "WRITER_STEP_LATENCY_MS": f"{plan.step_latency_ms:g}",
+        "WORKER_CONCURRENCY": str(min(256, max(4, plan.users))),
+        "REALTIME_MAX_USERS": str(max(200, 2 * plan.users)),
+        "REALTIME_MAX_JOINS_PER_SECOND": str(max(100, 4 * plan.users)),
+    }
+
+
+def _with_cpu(report: Report, group: str, before: Mapping[str, float], after: Mapping[str, float]) -> Report:
+    used = tuple(
+        Measurement(name, round(after[name] - before[name], 2), "s", group) for name in after if name in before
+    )
+    return replace(report, measurements=(*report.measurements, *used))
+
+
+# -- Locust -----------------------------------------------------------------------------------
+
+
+def command_line(plan: Plan, place: Path) -> list[str]:
+    """How Locust is started; nothing secret is in it."""
+    argv = [
+        sys.executable, "-m", "locust", "-f", str(plan.locustfile), "--headless", "--users", str(plan.users),
+        "--spawn-rate", f"{plan.spawn_rate:g}", "--html", str(place / reports.LOCUST_PAGE), "--only-summary",
+        "--json-file", str(place / "locust-stats.json"),
+        "--logfile", str(place / "locust.log"), "--loglevel", "INFO",
+    ]  # fmt: skip
+    return [*argv, "--processes", str(plan.processes)] if plan.processes > 1 else argv
+
+
+def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict[str, str]:
+    """Everything Locust's processes need, secrets included."""
+    settings = {
+        "LOAD_TRANSPORT": transport,
+        "LOAD_GENERATIONS": str(plan.generations),
+        "LOAD_GENERATION_DEADLINE_S": f"{plan.generation_deadline_s:g}",
+        "LOAD_RUN_DIR": str(place.resolve()),
+        "LOAD_EMBEDDED": "1" if target.kind == "embedded" else "0",
+        "LOAD_PARENT_PID": str(os.getpid()),
+        "LOAD_MAX_FAILURES": str(plan.thresholds.max_failures),
+    }
+    limits = plan.thresholds
+    for name in ("p95_start", "p95_first_event", "p95_answer", "p95_delivery", "p95_generation"):
+        settings[f"LOAD_{name.upper()}"] = f"{getattr(limits, name) or 0:g}"
+    secret = {
+        "DATABASE_URL": target.database_url,
+        "API_URL": target.api_url,
+        "SUPABASE_URL": target.supabase_url,
+        "SUPABASE_ANON_KEY": target.anon_key,
+        "SUPABASE_JWT_SECRET": target.jwt_secret,
+    }
+    kept = {name: value for name, value in server_environment().items() if not name.startswith(("LOAD_", "LOCUST_"))}
+    return kept | settings | {name: value for name, value in secret.items() if value}
+
+
+async def _locust(plan: Plan, transport: str, target: Target, place: Path, say: Say) -> tuple[Report, ExitCode]:
+    say(f"{transport}: {plan.users} users, {plan.generations} generation(s) each: {place}")
+    tail: list[str] = []
+    with (place / "locust-summary.txt").open("wb") as summary:
+        process = await asyncio.create_subprocess_exec(
+            *command_line(plan, place), env=environment(plan, transport, target, place),
+            stdin=asyncio.subprocess.DEVNULL, stdout=summary, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(plan.limit_s):
+                await _relay(process, tail, target, say)
+                await process.wait()
+        except TimeoutError:
+            tail.append(f"it did not end within {plan.limit_s:g} s")
+        finally:
+            await _stop(process)
+    saved = place / reports.REPORT_FILE
+    if not saved.is_file():
+        raise EnvironmentError_(
+            f"Locust ended with code {process.returncode} and without a report:\n" + "\n".join(tail[-TAIL_LINES:]),
+            f"Read {place / 'locust.log'}.",
+        )
+    report = as_json.load(saved.read_bytes(), source=str(saved))
+    if process.returncode == ExitCode.ENVIRONMENT:
+        return report, ExitCode.ENVIRONMENT
+    return report, report.exit_code
+
+
+async def _relay(process: asyncio.subprocess.Process, tail: list[str], target: Target, say: Say) -> None:
+    assert process.stderr is not None
+    while line := await process.stderr.readline():
+        text = target.redact(redact(line.decode(errors="replace").rstrip()))
+        if text:
+            tail.append(text)
+            say(text)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End Locust and its workers: gently, so that what was seen is judged, then for certain."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_DEADLINE_S):
+                    await process.wait()
+        finally:
+            _kill_group(process.pid)
+        await process.wait()
+    _kill_group(process.pid)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

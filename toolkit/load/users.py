@@ -1,0 +1,50 @@
+"""Locust's users: each runs whole generations on the worker's event loop, and waits for the others at the end."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, ClassVar
+
+import gevent
+from locust import User, task
+
+from toolkit.client.stream import ProcessEventStream
+from toolkit.load.settings import Transport
+from toolkit.load.station import Station
+
+
+class GenerationUser(User):
+    """One user. `make_stream` makes the application's stream; another one with the same face can be examined too."""
+
+    abstract = True
+    transport: ClassVar[Transport]
+    make_stream: ClassVar[Any] = ProcessEventStream
+    _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
+
+    def on_start(self) -> None:
+        """Each user has a number in its worker, and by it a name and processes of its own."""
+        self.number = next(GenerationUser._numbers)
+
+    @task
+    def generate(self) -> None:
+        """All generations of this user; then idle, since Locust would start another user for one that ends."""
+        station = Station.current()
+        for number in itertools.count(1):
+            station.generate(self.number, number, type(self).make_stream)
+            if station.stopping or number == station.settings.generations:
+                break
+        station.finished(self.number)
+        while True:
+            gevent.sleep(1)
+
+
+class RealtimeUser(GenerationUser):
+    """Starts and answers by HTTP, listens on Realtime."""
+
+    transport = "realtime"
+
+
+class WebSocketUser(GenerationUser):
+    """Does everything over the legacy WebSocket."""
+
+    transport = "websocket"
