@@ -113,8 +113,7 @@ class EmbeddedTarget:
             # We hold the lock, so whoever started it is gone; it may listen differently than we ask.
             self.leftovers.append("postgres")
             await _uninterrupted(self.postgres.stop)
-        await _uninterrupted(self.postgres.start)
-        self._guard = _start_guard(self.postgres)
+        await self.start_postgres()
         await self._prepare_database()
         keys = self.data.keys()
         self._target = Target(
@@ -124,6 +123,33 @@ class EmbeddedTarget:
             service_role_key=keys.service_role_key,
             jwt_secret=keys.jwt_secret,
         )
+
+    # -- the database's faults ----------------------------------------------------------------
+
+    async def start_postgres(self) -> None:
+        """Start Postgres, and have the new one watched: its number is another than the last one's.
+
+        Raises EnvironmentError_ when it does not start.
+        """
+
+        def start() -> None:
+            self.postgres.start()
+            self._dismiss_guard()
+            self._guard = _start_guard(self.postgres)
+
+        await _uninterrupted(start)
+
+    async def crash_postgres(self) -> bool:
+        """Shut Postgres down at once, as a crash would; True when it is gone."""
+
+        def crash() -> bool:
+            self.postgres.stop("immediate")
+            gone = not self.postgres.running
+            if gone:
+                self._dismiss_guard()  # the number it would signal may be given to somebody else
+            return gone
+
+        return await _uninterrupted(crash)
 
     async def _prepare_database(self) -> None:
         admin = await asyncpg.connect(self.postgres.dsn(), timeout=10)

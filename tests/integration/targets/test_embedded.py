@@ -161,6 +161,52 @@ async def test_nothing_survives_the_process_that_started_it(tmp_path: Path, how:
     assert await asyncio.to_thread(wait_gone, database), "Postgres was left behind"
 
 
+RESTARTED = """
+import asyncio, sys
+from pathlib import Path
+from toolkit.commands._run import run_async
+from toolkit.scenarios.faults.control import EmbeddedSystem
+from toolkit.targets.embedded import EmbeddedTarget
+async def main():
+    async with EmbeddedTarget(Path(sys.argv[1]), schema="bare", throwaway=True) as target:
+        system = EmbeddedSystem(target)
+        print("up", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        print(await system.crash_database(), flush=True)
+        await system.revive_database()
+        print("up again", flush=True)
+        await asyncio.Event().wait()
+run_async(main())
+"""
+
+
+async def test_a_database_that_was_restarted_does_not_outlive_its_owner_either(tmp_path: Path) -> None:
+    folder = tmp_path / "e"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", RESTARTED, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True,
+    )  # fmt: skip
+    second = None
+    try:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert await asyncio.to_thread(holder.stdout.readline) == "up\n"
+        first = postmaster(folder)
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        assert await asyncio.to_thread(holder.stdout.readline) == "True\n"
+        assert await asyncio.to_thread(holder.stdout.readline) == "up again\n"
+        second = postmaster(folder)
+        assert second != first
+        holder.kill()
+        await asyncio.to_thread(holder.wait, 60)
+        assert await asyncio.to_thread(wait_gone, second), "the restarted Postgres was left behind"
+    finally:
+        holder.kill()
+        holder.wait(10)
+        PostgresCluster(folder / "postgres").stop("immediate")
+
+
 async def test_what_a_crash_left_behind_is_found_and_ended(tmp_path: Path) -> None:
     folder = tmp_path / "e"
     async with embedded(folder):

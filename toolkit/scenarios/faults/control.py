@@ -87,11 +87,10 @@ class EmbeddedSystem:
         await self.embedded.restart_server(victim)
 
     async def crash_database(self) -> bool:
-        await asyncio.to_thread(self.embedded.postgres.stop, "immediate")
-        return not await asyncio.to_thread(lambda: self.embedded.postgres.running)
+        return await self.embedded.crash_postgres()
 
     async def revive_database(self) -> None:
-        await asyncio.to_thread(self.embedded.postgres.start)
+        await self.embedded.start_postgres()
 
     async def reconfigure(self, victim: Victim, settings: Mapping[str, str]) -> None:
         assert self._wanted is not None, "configure first"
