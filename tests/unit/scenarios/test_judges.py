@@ -237,6 +237,23 @@ def _two_articles(tape):
     alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": [{"id": "9"}, {"id": "8"}]})
 
 
+@plants("consistent", "cancelled and there are 2 articles", end="cancelled")
+def _two_articles_of_a_process_that_did_not_complete(tape):
+    alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": [{"id": "9"}, {"id": "8"}]})
+
+
+@plants("consistent", "error and there are 1 articles", end="error")
+def _an_article_of_a_process_that_failed(tape):
+    alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": [{"id": "9"}]})
+
+
+@plants("consistent", "last recorded status")
+def _status_changed_unseen_on_the_old_transport(tape):
+    place = next(p for p in where(tape, "note", process="a", op="process"))
+    alter(tape, place, value={**tape.records[place].value, "transport": "websocket"})
+    _status_changed_unseen(tape)
+
+
 @plants("consistent", "tasks are still open")
 def _task_left_open(tape):
     alter(tape, where(tape, "db", process="a", op="tasks")[0], value={"rows": [{"status": "running"}]})
@@ -495,6 +512,15 @@ def _legacy(*frames: tuple[str, dict[str, object]]) -> Tape:
     state = {"status": "completed", "is_waiting_for_input": False, "article_id": "9"}
     tape.add(9.0, "db", "database", "state", process=pid, value=state)
     return tape
+
+
+def test_before_the_migration_rows_agree_without_a_log():
+    tape = _legacy(("final", {"article_id": "9"}))
+    tape.add(9.0, "db", "database", "articles", process=uid("a"), value={"rows": [{"id": "9"}]})
+    tape.add(9.0, "db", "database", "tasks", process=uid("a"), value={"rows": []})
+    assert verdict("consistent", tape)[0] is Verdict.PASS
+    alter(tape, where(tape, "db", op="articles")[0], value={"rows": []})
+    assert verdict("consistent", tape)[0] is Verdict.FAIL
 
 
 def test_before_the_migration_the_frames_show_the_flow():
