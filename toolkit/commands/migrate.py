@@ -241,15 +241,17 @@ def _refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
         if not as_json:
             raise
         refusals = [asdict(refusal) for refusal in refused.refusals]
-        _finish(reports.of_refusals(frame, refused.refusals), {"refusals": refusals}, as_json=True)
+        verdict = Verdict.FAIL if refused.exit_code is ExitCode.FAIL else Verdict.UNKNOWN
+        report = reports.of_refusals(frame, refused.refusals, verdict)
+        _finish(report, {"refusals": refusals}, as_json=True, code=refused.exit_code)
 
 
-def _finish(report: Report, more: dict[str, Any], as_json: bool) -> None:
+def _finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> None:
     if as_json:
         click.echo(orjson.dumps(asdict(report) | more, option=orjson.OPT_INDENT_2, default=str).decode())
     else:
         click.echo(as_terminal.render(report, colour=sys.stdout.isatty()), nl=False)
-    raise click.exceptions.Exit(report.exit_code)
+    raise click.exceptions.Exit(report.exit_code if code is None else code)
 
 
 @asynccontextmanager

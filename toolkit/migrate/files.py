@@ -126,13 +126,20 @@ class Folder:
 def read_folder(path: Path) -> Folder:
     """Read and check a folder.
 
-    Raises UsageError when the folder does not exist and RefusalError, with `file:line`, for a file that cannot be
-    run faithfully: duplicate versions, unterminated quotes, psql meta-commands, authored transaction control, a
-    statement that refuses transactions without the directive that allows it, a misspelt directive.
+    Raises UsageError when the folder does not exist or holds no migration, and RefusalError, with `file:line`, for a
+    file that cannot be run faithfully: duplicate versions, unterminated quotes, psql meta-commands, authored
+    transaction control, a statement that refuses transactions without the directive that allows it, a misspelt
+    directive.
     """
     if not path.is_dir():
         raise UsageError(f"There is no migrations folder at {path}.", "Name the folder with --migrations DIR.")
     names, notices = _migration_names(path)
+    if not names:
+        raise UsageError(
+            "\n".join((f"{path} holds no migration.", *notices)),
+            "Name the folder that holds them with --migrations DIR; files are called <version>_<name>.sql, "
+            "20250727000000_enhance_process_realtime.sql for example.",
+        )
     _refuse_duplicates(names)
     _refuse_orphans(path, set(names))
     migrations = []
@@ -156,10 +163,10 @@ def _migration_names(path: Path) -> tuple[dict[str, tuple[str, str]], tuple[str,
     notices: list[str] = []
     for entry in sorted(path.iterdir()):
         match = FILE_NAME.match(entry.name)
-        if entry.is_dir() or entry.suffix != ".sql":
+        if entry.is_dir() or entry.suffix.lower() != ".sql":
             continue
         if match is None:
-            notices.append(f"{entry.name} is passed over: its name is not <digits>_<name>.sql.")
+            notices.append(f"{entry.name} is passed over: its name is not <version>_<name>.sql, the version in digits.")
         elif entry.name.endswith(".down.sql"):
             raise RefusalError(
                 f"{entry.name} would be applied as a migration: by its name it is one, to the Supabase CLI too.",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from toolkit.errors import RefusalError
+from toolkit.errors import ExitCode, RefusalError
 from toolkit.migrate.files import Destroyed, Folder, Migration, Script
 from toolkit.migrate.ledger import AppliedRow, Direction, History, JournalEntry, same_text, statement_hash
 
 State = Literal["applied", "pending", "edited", "gap", "interrupted", "missing_locally"]
 NOTHING = "0"  # `down --to 0`: nothing stays applied
+# Reasons that lie in the request alone: no state of the files or the database would make sense of it.
+_USAGE = frozenset({"usage", "unknown-to", "last-out-of-range"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,10 @@ class Refusal:
 
 
 class MigrationRefused(RefusalError):
-    """The request was understood and refused; `refusals` has every reason, not only the first."""
+    """The request was understood and refused; `refusals` has every reason, not only the first.
+
+    The exit code is 2 when one of them lies in the request itself, 1 otherwise.
+    """
 
     def __init__(self, refusals: tuple[Refusal, ...]) -> None:
         super().__init__(
@@ -48,6 +53,7 @@ class MigrationRefused(RefusalError):
             "\n  → ".join(dict.fromkeys(refusal.remedy for refusal in refusals)),
         )
         self.refusals = refusals
+        self.exit_code = ExitCode.USAGE if any(r.code in _USAGE for r in refusals) else ExitCode.FAIL
 
 
 @dataclass(frozen=True)
@@ -138,17 +144,10 @@ def make_plan(folder: Folder, history: History, request: Up | Down) -> Plan:
     Raises MigrationRefused with every reason found.
     """
     view = _View(folder, history)
-    if not folder.migrations:
-        view.refuse(
-            "empty-folder",
-            f"{folder.path} holds no migration.",
-            "Name the folder that holds them with --migrations DIR; files are called <digits>_<name>.sql.",
-        )
-        raise MigrationRefused(tuple(view.refusals))
     plan = _plan_up(view, request) if isinstance(request, Up) else _plan_down(view, request)
     if view.refusals:
         raise MigrationRefused(tuple(view.refusals))
-    return plan
+    return replace(plan, notes=folder.notices + plan.notes)
 
 
 def _plan_up(view: _View, request: Up) -> Plan:
@@ -207,7 +206,13 @@ def _plan_down(view: _View, request: Down) -> Plan:
         doomed = [version for version in applied if request.to == NOTHING or version > request.to]
     else:
         assert last is not None
-        if last < 1 or last > len(applied):
+        if request.last is None and not applied:
+            view.refuse(
+                "nothing-applied",
+                "Nothing is applied; there is nothing to roll back.",
+                "See `toolkit migrate status`, or check the database's address.",
+            )
+        elif last < 1 or last > len(applied):
             view.refuse(
                 "last-out-of-range",
                 f"--last {last} asks for more than there is: {len(applied)} applied."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from toolkit.migrate.api import Status
 from toolkit.migrate.execute import RunResult, StepResult
 from toolkit.migrate.files import Destroyed, merged
+from toolkit.migrate.ledger import Direction
 from toolkit.migrate.plan import Plan, Refusal, Step, VersionStatus
 from toolkit.migrate.verify import VerifyResult
-from toolkit.report.model import Check, Measurement, Report, Table, Verdict, worst
+from toolkit.report.model import Check, Link, Measurement, Report, Table, Verdict, worst
 
 _STATUS_REMEDY = {
     "edited": "Restore the file as it ran; put the change into a new migration.",
@@ -20,6 +22,7 @@ _STATUS_REMEDY = {
     "interrupted": "Run `toolkit migrate up`: it goes on where it stopped.",
 }
 _MOST_CHANGES = 200
+_DONE: dict[Direction, str] = {"up": "applied", "down": "rolled back"}
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,11 @@ class Frame:
     target: str
     tool_version: str
 
-    def report(self, title: str, verdict: Verdict) -> Report:
+    def report(self, title: str, verdict: Verdict, checks: Iterable[Check]) -> Report:
         """A report of this command, finished now."""
-        return Report(self.name, title, verdict, self.started_at, datetime.now(UTC), self.target, self.tool_version)
+        return Report(
+            self.name, title, verdict, self.started_at, datetime.now(UTC), self.target, self.tool_version, tuple(checks)
+        )
 
 
 def of_status(frame: Frame, status: Status) -> Report:
@@ -49,11 +54,11 @@ def of_status(frame: Frame, status: Status) -> Report:
         for v in status.versions
     )
     table = Table("Migrations", ("version", "name", "state", "rollback", "verify", "detail"), rows)
-    verdict = worst(check.verdict for check in checks) if checks else Verdict.PASS
+    verdict = worst(check.verdict for check in checks)
     title = f"{len(status.pending)} pending" if status.pending else "Up to date"
     if verdict is Verdict.FAIL:
         title = "The folder and the database disagree"
-    return replace(frame.report(title, verdict), checks=tuple(checks), tables=(table,), notes=status.notices)
+    return replace(frame.report(title, verdict, checks), tables=(table,), notes=status.notices)
 
 
 def _version_check(version: VersionStatus) -> Check:
@@ -90,7 +95,17 @@ def of_plan(frame: Frame, plan: Plan) -> Report:
     tables = [table] if rows else []
     if doomed:
         tables.append(Table("Destroyed by this; exported first (--export-dir)", ("table", "what", "file"), doomed))
-    return replace(frame.report(title, Verdict.PASS), tables=tuple(tables), notes=plan.notes)
+    checks = [
+        Check(step.migration.version, f"{step.migration.label} can be {_DONE[plan.direction]}", Verdict.PASS)
+        for step in plan.steps
+    ]
+    report = frame.report(title, Verdict.PASS, checks or [_nothing_to_do(plan.direction)])
+    return replace(report, tables=tuple(tables), notes=plan.notes)
+
+
+def _nothing_to_do(direction: Direction) -> Check:
+    what = "No migration is pending" if direction == "up" else "No applied migration is newer"
+    return Check("nothing-to-do", what, Verdict.PASS)
 
 
 def _what_goes(destroyed: Destroyed) -> str:
@@ -128,38 +143,40 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def of_refusals(frame: Frame, refusals: tuple[Refusal, ...]) -> Report:
-    """A refusal as a failed report, each reason a check."""
+def of_refusals(frame: Frame, refusals: tuple[Refusal, ...], verdict: Verdict = Verdict.FAIL) -> Report:
+    """A refusal as a report, each reason a check: failed, or unknown where the request made no sense (`verdict`)."""
     checks = tuple(
-        Check(f"{refusal.code}-{number}", refusal.what, Verdict.FAIL, "", refusal.remedy)
+        Check(f"{refusal.code}-{number}", refusal.what, verdict, "", refusal.remedy)
         for number, refusal in enumerate(refusals, start=1)
     )
-    return replace(frame.report("Refused", Verdict.FAIL), checks=checks)
+    return frame.report("Refused", verdict, checks)
 
 
 def of_run(frame: Frame, result: RunResult) -> Report:
     """What became of each file."""
-    checks = tuple(_step_check(step) for step in result.steps)
+    checks = tuple(_step_check(step) for step in result.steps) or (_nothing_to_do(result.direction),)
     measurements = tuple(
         Measurement(f"{step.version} {step.name}", step.seconds, "s")
         for step in result.steps
         if step.outcome != "not_run"
     )
     exports = tuple(
-        (export.table, str(export.rows), str(step.export_dir / export.file))
+        (export.table, export.rows, str(step.export_dir / export.file))
         for step in result.steps
         if step.export_dir is not None
         for export in step.exports
     )
-    done = "applied" if result.direction == "up" else "rolled back"
+    done = _DONE[result.direction]
     title = "Nothing to do" if not result.steps else f"{sum(not s.failure for s in result.steps)} {done}"
     if not result.ok:
         title = f"Stopped: not everything was {done}"
     return replace(
-        frame.report(title, Verdict.PASS if result.ok else Verdict.FAIL),
-        checks=checks,
+        frame.report(title, Verdict.PASS if result.ok else Verdict.FAIL, checks),
         measurements=measurements,
-        tables=(Table("Exported before it was destroyed", ("table", "rows", "file"), exports),) if exports else (),
+        # Not a table: a path folded into a column can neither be read nor copied.
+        links=tuple(
+            Link(f"Exported before it was destroyed, {table} ({rows} rows)", file) for table, rows, file in exports
+        ),
         notes=result.notes + tuple(note for step in result.steps for note in step.notes),
     )
 
@@ -205,4 +222,4 @@ def of_verify(frame: Frame, result: VerifyResult) -> Report:
         for check in result.checks
     )
     verdict = Verdict(result.status.value)
-    return replace(frame.report(f"Verified {len(result.versions)} migrations", verdict), checks=checks)
+    return replace(frame.report(f"Verified {len(result.versions)} migrations", verdict, checks), notes=result.notices)

@@ -31,6 +31,7 @@ class VerifyResult:
 
     versions: tuple[str, ...]
     checks: tuple[CheckResult, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def status(self) -> CheckStatus:
@@ -79,15 +80,16 @@ async def verify(
             if on_progress is not None:
                 on_progress(Progress("statement", migration.label, f"probing: {probe.title}"))
             results.append(await probe.run(dsn, migration.version))
-    return VerifyResult(tuple(m.version for m in chosen), tuple(results))
+    return VerifyResult(tuple(m.version for m in chosen), tuple(results), contents.notices)
 
 
 def _chosen(folder: Folder, applied: set[str], to: str | None) -> tuple[Migration, ...]:
     known = [m for m in folder.migrations if m.version in applied]
     if to is not None and to not in {m.version for m in known}:
         names = ", ".join(m.version for m in known) or "none"
+        code = "unknown-to" if folder.get(to) is None else "to-not-applied"
         raise MigrationRefused(
-            (Refusal("unknown-to", f"Version {to} is not applied.", f"Applied, with a file here: {names}."),)
+            (Refusal(code, f"Version {to} is not applied.", f"Applied, with a file here: {names}."),)
         )
     if not known:
         raise MigrationRefused(

@@ -113,7 +113,7 @@ def _table(console: Console, title: str, columns: tuple[str, ...], rows: tuple[t
     console.print(Text(title, style="bold"))
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
     for column in columns:
-        table.add_column(Text(column))
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

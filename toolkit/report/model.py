@@ -151,7 +151,8 @@ class Report:
     """What a command found.
 
     `target` is shown as it stands, so it must be redacted (`report.redact`). `criteria` is filled by
-    the rehearsal and the sign-off, in the order of the migration guide. Times are aware, in UTC.
+    the rehearsal and the sign-off, in the order of the migration guide. Times are aware, in UTC. A report in which
+    nothing was looked at is never a pass: it becomes unknown.
     """
 
     name: str
@@ -169,6 +170,10 @@ class Report:
     distributions: tuple[Distribution, ...] = ()
     links: tuple[Link, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.verdict is Verdict.PASS and not self.checks and not self.criteria:
+            object.__setattr__(self, "verdict", Verdict.UNKNOWN)
 
     @property
     def exit_code(self) -> ExitCode:

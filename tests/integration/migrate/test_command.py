@@ -130,6 +130,47 @@ def test_refusals_failures_and_mistakes_have_their_exit_codes(
         assert "s3cret-word" not in told.out + told.err
 
 
+def test_a_folder_without_migrations_is_never_a_pass(toolkit: Toolkit, write: Write, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for command in ("status", "plan", "up", "down", "verify"):
+        ran = toolkit(command, "--migrations", str(tmp_path / "empty"), "--yes")
+        assert ran.code == 2, ran
+        assert "empty holds no migration" in ran.err
+    folder = str(write(PAIR | {"abc.sql": "select 1"}))
+    for command in ("status", "plan", "up", "verify", "down"):
+        ran = toolkit(command, "--migrations", folder, "--yes", "--json")
+        assert any("abc.sql is passed over" in note for note in ran.json["notes"]), ran
+        assert ran.json["checks"], ran
+
+
+def test_requests_that_make_no_sense_are_usage(toolkit: Toolkit, write: Write) -> None:
+    folder = str(write(PAIR))
+    assert toolkit("verify", "--migrations", folder, "--yes").code == 1  # nothing is applied
+    assert toolkit("up", "--migrations", folder, "--to", "1", "--yes").code == 0
+    for command in (
+        ("up", "--to", "7"), ("plan", "--to", "7"), ("down", "--last", "99"), ("down", "--to", "7"),
+        ("down", "--to", "1", "--last", "1"), ("verify", "--to", "abc"),
+    ):  # fmt: skip
+        ran = toolkit(*command, "--migrations", folder, "--yes", "--json")
+        assert (ran.code, ran.json["verdict"]) == (2, "unknown"), ran
+        assert ran.json.keys() >= TOP
+    assert toolkit("verify", "--migrations", folder, "--to", "2", "--yes").code == 1  # a version, only not applied
+
+
+def test_where_rows_were_exported_can_be_copied_from_the_terminal(
+    toolkit: Toolkit, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    folder = str(write(PAIR))
+    assert toolkit("up", "--migrations", folder, "--yes").code == 0
+    exports = tmp_path / "a-folder-for-exports-with-a-long-name" / "and-another-one-below-it"
+    ran = toolkit("down", "--migrations", folder, "--yes", "--export-dir", str(exports))
+    assert ran.code == 0, ran
+    files = list(exports.rglob("*.csv"))
+    assert files
+    assert all(str(path) in ran.out for path in files), ran.out
+
+
 def test_a_long_run_tells_on_stderr_what_it_is_at(toolkit: Toolkit, write: Write) -> None:
     folder = str(write({"1_slow.sql": "create table public.slow (); select pg_sleep(2.3);"}))
     ran = toolkit("up", "--migrations", folder, "--yes", "--json")

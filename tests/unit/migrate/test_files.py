@@ -57,6 +57,16 @@ def test_files_that_the_cli_passes_over_are_passed_over_and_told(write: Write) -
     assert [notice.split()[0] for notice in folder.notices] == ["1.sql", "notes.sql"]
 
 
+@pytest.mark.parametrize("files", [(), ("README.md",), ("abc.sql",), ("x.SQL", "1.sql")])
+def test_a_folder_without_migrations_is_a_mistake_that_names_it(write: Write, files: tuple[str, ...]) -> None:
+    path = write(*(part for name in files for part in (name, "select 1")))
+    with pytest.raises(UsageError) as caught:
+        read_folder(path)
+    assert f"{path} holds no migration" in caught.value.what
+    assert "<version>_<name>.sql" in caught.value.remedy
+    assert all(f"{name} is passed over" in caught.value.what for name in files if name != "README.md")
+
+
 @pytest.mark.parametrize(
     "directive", ["toolkit: transaction=false", "pg-delta: transaction=false", "toolkit:transaction = FALSE"]
 )

@@ -134,9 +134,25 @@ def test_requests_that_make_no_sense(folder: Folder, request_: Up | Down, code: 
     assert code in codes(folder, history(folder, "1", "2"), request_)
 
 
-def test_nothing_to_roll_back_and_an_empty_folder(folder: Folder) -> None:
-    assert codes(folder, History(), Down()) == ["last-out-of-range"]
-    assert codes(Folder(folder.path, (), ()), History(), Up()) == ["empty-folder"]
+def test_nothing_to_roll_back(folder: Folder) -> None:
+    assert codes(folder, History(), Down()) == ["nothing-applied"]
+    assert codes(folder, History(), Down(last=1)) == ["last-out-of-range"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [(Up("4"), 2), (Down(last=3), 2), (Down(to="1", last=1), 2), (Down(to="3"), 1), (Up("2"), 1)],
+)
+def test_a_wrong_request_is_told_from_a_state_that_forbids_it(folder: Folder, request_: Up | Down, code: int) -> None:
+    with pytest.raises(MigrationRefused) as caught:
+        make_plan(folder, history(folder, "1", "2", v1="f" * 64), request_)
+    assert caught.value.exit_code == code
+
+
+def test_files_that_were_passed_over_are_in_every_plan(folder: Folder) -> None:
+    told = Folder(folder.path, folder.migrations, ("abc.sql is passed over",))
+    assert make_plan(told, History(), Up()).notes[0] == "abc.sql is passed over"
+    assert make_plan(told, history(folder, "1"), Down()).notes[0] == "abc.sql is passed over"
 
 
 def test_a_near_miss_gets_a_hint(folder: Folder, tmp_path: Path) -> None:

@@ -142,6 +142,26 @@ def test_worst():
     assert sample().exit_code is ExitCode.FAIL
 
 
+def test_a_report_in_which_nothing_was_looked_at_is_no_pass():
+    whole = replace(sample(), verdict=Verdict.PASS)
+    assert whole.verdict is Verdict.PASS
+    assert replace(whole, checks=()).verdict is Verdict.PASS  # its criteria were judged
+    empty = replace(whole, checks=(), criteria=())
+    assert (empty.verdict, empty.exit_code) == (Verdict.UNKNOWN, ExitCode.UNKNOWN)
+    assert replace(empty, verdict=Verdict.FAIL).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_nothing_is_cut_off_in_a_terminal(width):
+    path = "/var/lib/" + "a-long-folder-name/" * 8 + "rows.jsonl"
+    report = replace(
+        sample(), tables=(Table("T", ("what", "where"), (("w" * 90, path),)),), links=(Link("Exported", path),)
+    )
+    shown = as_terminal.render(report, width=width)
+    assert "…" not in shown
+    assert path in shown
+
+
 def test_pictures_survive_empty_and_dense_input():
     assert "<svg" in pictures.timeline(Timeline("empty"))
     assert "No samples" in pictures.distribution(Distribution("empty", "ms", ()))
