@@ -20,7 +20,18 @@ from toolkit.errors import ExitCode, ToolkitError
 from toolkit.targets.redact import redact
 
 # The order is that of `toolkit --help`: what a newcomer needs first comes first.
-COMMANDS: tuple[str, ...] = ("rehearse", "up", "down", "token", "migrate", "scenarios", "load", "doctor", "signoff")
+COMMANDS: tuple[str, ...] = (
+    "rehearse",
+    "up",
+    "down",
+    "token",
+    "migrate",
+    "scenarios",
+    "load",
+    "doctor",
+    "monitor",
+    "signoff",
+)
 
 
 class _Commands(click.Group):

@@ -1,4 +1,4 @@
-"""The doctor's queries, by name (diagnosis.sql)."""
+"""The queries of the doctor (diagnosis.sql) and of the monitor (monitoring.sql), by name."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ _COUNTED = (
 def queries() -> dict[str, str]:
     """Name → query. One that lists violations returns a row of `count` and `examples` (text[])."""
     return _read("diagnosis.sql")
+
+
+@cache
+def monitoring() -> dict[str, str]:
+    """Name → query of the monitor."""
+    return _read("monitoring.sql")
 
 
 def _read(file: str) -> dict[str, str]:
