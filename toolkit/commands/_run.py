@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import click
 
 T = TypeVar("T")
-# Ctrl-C is handled by asyncio itself in the same way: the main task is cancelled.
-_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; SIGTERM and SIGHUP cancel it, and when it has cleaned up the exit code is 128 + signal."""
+    """The result of `work`; Ctrl-C, SIGTERM and SIGHUP cancel it, and when it has cleaned up the exit code is
+    128 + signal. A second one changes nothing: a clean-up that is broken off would leave servers behind."""
     received: list[signal.Signals] = []
 
     async def main() -> T:
@@ -26,9 +26,14 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
         def stop(number: signal.Signals) -> None:
             received.append(number)
-            task.cancel()
+            if len(received) == 1:
+                task.cancel()
+            else:
+                click.echo("Still ending what was started; that is soon over.", err=True)
 
         for number in _STOPPING:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # whoever started us did not want it to stop us
             with contextlib.suppress(NotImplementedError, ValueError):
                 loop.add_signal_handler(number, stop, number)
         return await work
