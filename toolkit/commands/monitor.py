@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from toolkit.checks.model import Absent
 from toolkit.commands._options import TargetChoice, target_options
 from toolkit.commands._run import run_async
 from toolkit.commands.doctor import may_probe
+from toolkit.errors import ExitCode
 from toolkit.monitor import report as reports
 from toolkit.monitor.figures import Sample
 from toolkit.monitor.sample import GROUPS, take
@@ -75,24 +76,24 @@ def command(choice: TargetChoice, once: bool, count: int | None, interval: str, 
         connection_failures=options["max_connection_failures"],
         dead_rows_rate=options["max_dead_rows"],
     )
-    verdicts: list[Verdict] = []
+    seen: dict[Verdict, ExitCode] = {}
 
     async def work() -> None:
         async with choice.open() as target:
             monitor = _Monitor(target, may_probe(target, choice.yes, options["probe"]), window_s, limits, options)
             try:
-                while True:
+                for number in itertools.count(1):
                     report = await monitor.sample()
-                    verdicts.append(report.verdict)
+                    seen[report.verdict] = report.exit_code
                     _show(report, once=once, as_data=options["as_data"])
-                    if last is not None and len(verdicts) >= last:
+                    if number == last:
                         return
                     await asyncio.sleep(pause)
             finally:
                 await monitor.aclose()
 
     run_async(work())
-    raise click.exceptions.Exit(int(replace(_BLANK, verdict=worst(verdicts)).exit_code))
+    raise click.exceptions.Exit(int(seen[worst(seen)]))
 
 
 class _Monitor:
@@ -140,9 +141,6 @@ class _Monitor:
     async def aclose(self) -> None:
         await self._stack.aclose()
         self._watch = None
-
-
-_BLANK = Report("monitor", "", Verdict.UNKNOWN, datetime.now(UTC), datetime.now(UTC), "", "")
 
 
 def _show(report: Report, *, once: bool, as_data: bool) -> None:
