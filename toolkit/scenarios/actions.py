@@ -12,7 +12,7 @@ from toolkit.errors import EnvironmentError_
 from toolkit.report.model import Verdict
 from toolkit.scenarios import model
 from toolkit.scenarios.caller import NoAnswer
-from toolkit.scenarios.expect import Answer, fill, mismatches
+from toolkit.scenarios.expect import Answer, fill, mismatches, named
 from toolkit.scenarios.world import Running, World
 
 POLL_S = 0.05
@@ -212,27 +212,32 @@ async def _quiet(world: World, step: model.Quiet) -> None:
 
 
 async def _database(world: World, step: model.Database) -> None:
-    (process,) = _all(world, step, step.database)
+    processes = _all(world, step, step.database)
+    deadline = asyncio.get_running_loop().time() + step.within
+    problems: list[str] = []
+    for process in processes:
+        wrong = await _rows_as_expected(world, process, named(step.expect, process.name), deadline)
+        if wrong is None:
+            reason, remedy = "the database was not given", "Give DATABASE_URL."
+            world.expectation(title_of(step), Verdict.UNKNOWN, reason, process=process.id, remedy=remedy)
+            return
+        problems += [f"{process.name}: {problem}" if len(processes) > 1 else problem for problem in wrong]
+    _conclude(world, step, problems, ok=", ".join(step.expect), stop=False)
+
+
+async def _rows_as_expected(
+    world: World, process: Running, expected: model.Expectations, deadline: float
+) -> list[str] | None:
+    """What is still otherwise when it is time; None where there is no database to look at."""
     assert process.id is not None
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + step.within
     while True:
         rows = await world.witness.rows(process.id)
-        facts = rows.facts | {"events": await world.witness.last_sequence(process.id)}
         if rows.state is None and rows.tasks is None:
-            world.expectation(
-                title_of(step),
-                Verdict.UNKNOWN,
-                "the database was not given",
-                process=process.id,
-                remedy="Give DATABASE_URL.",
-            )
-            return
-        wrong = mismatches(facts, step.expect)
-        if not wrong or loop.time() > deadline:
-            break
+            return None
+        wrong = mismatches(rows.facts | {"events": await world.witness.last_sequence(process.id)}, expected)
+        if not wrong or asyncio.get_running_loop().time() > deadline:
+            return wrong
         await asyncio.sleep(POLL_S)
-    _conclude(world, step, wrong, ok=", ".join(step.expect), stop=False)
 
 
 async def _reconfigure(world: World, step: model.Reconfigure) -> None:

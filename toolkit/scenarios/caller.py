@@ -52,13 +52,17 @@ class Caller:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         process: str | None = None,
+        attempts: list[int] | None = None,
     ) -> Answer:
-        """Send one request and record it. Raises NoAnswer."""
+        """Send one request and record it; `attempts` are the calls that sent it before. Raises NoAnswer."""
         actor = f"user:{user}" if user else "nobody"
         call = self._history.next_call()
-        self._history.add(
-            "invoke", actor, op, process=process, call=call, value={"request": f"{method} {path}", "body": body}
-        )
+        sent: dict[str, Any] = {"request": f"{method} {path}", "body": body}
+        if attempts is not None:
+            if attempts:
+                sent["attempt_of"] = attempts[0]
+            attempts.append(call)
+        self._history.add("invoke", actor, op, process=process, call=call, value=sent)
         try:
             answer = await self.quietly(method, path, user, body=body, headers=headers)
         except NoAnswer as error:
@@ -80,9 +84,12 @@ class Caller:
     ) -> Answer:
         """The same with an idempotency key, sent again with it while no answer comes. Raises NoAnswer in the end."""
         key = {"Idempotency-Key": str(uuid.uuid4())}
+        attempts: list[int] = []
         for attempt in range(RETRIES):
             try:
-                answer = await self.call(op, method, path, user, body=body, headers=key, process=process)
+                answer = await self.call(
+                    op, method, path, user, body=body, headers=key, process=process, attempts=attempts
+                )
             except NoAnswer:
                 if attempt == RETRIES - 1:
                     raise

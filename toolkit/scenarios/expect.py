@@ -83,6 +83,17 @@ def fill(value: Any, processes: Mapping[str, Mapping[str, Any]]) -> Any:
     return value
 
 
+def named(value: Any, name: str) -> Any:
+    """`{name}` filled in with a process' own name, in every text of `value`: one wording for each of a `count`."""
+    if isinstance(value, str):
+        return value.replace("{name}", name)
+    if isinstance(value, dict):
+        return {key: named(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [named(item, name) for item in value]
+    return value
+
+
 def _matches(got: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict) and len(wanted) == 1 and next(iter(wanted)) in _TESTS:
         ((test, bound),) = wanted.items()

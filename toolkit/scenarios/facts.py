@@ -109,6 +109,7 @@ class Facts:
     expectations: list[Record] = field(default_factory=list)
     answers: list[Record] = field(default_factory=list)  # outcomes of HTTP requests, with value.status
     unanswered: list[Record] = field(default_factory=list)  # outcomes of requests that nothing came back for
+    invoked: dict[int, Record] = field(default_factory=dict)  # requests as they were sent, by their call
     strays: list[Record] = field(default_factory=list)  # stored processes of these users that no answer named
     event_log: bool = True
     scenario: dict[str, Any] = field(default_factory=dict)
@@ -180,6 +181,8 @@ def gather(records: Iterable[Record]) -> Facts:
         match record.kind:
             case "note":
                 _note(facts, record, value, by_id, open_watches)
+            case "invoke" if record.call is not None and isinstance(record.value, dict):
+                facts.invoked[record.call] = record
             case "db" if record.op == "stray":
                 facts.strays.append(record)
             case "db":

@@ -25,7 +25,7 @@ class SelectAnswer(Strict):
 
 
 class EditAnswer(Strict):
-    """`edit: {…}` replaces the proposal and goes on."""
+    """`edit: {…}` replaces the proposal and goes on; `{name}` in a text is the process' own name."""
 
     edit: dict[str, Any]
 
@@ -184,8 +184,9 @@ class Quiet(AnyStep):
 
 
 class Database(AnyStep):
-    """Look at the process' rows until they are as expected, at most for `within`.
+    """Look at the rows of every process of the name until they are as expected, at most for `within`.
 
+    `{name}` in a text stands for each one's own name.
     Paths: `state.<column>`, `events`, `articles`, `article.<column>`, `tasks`, `open_tasks`.
     """
 

@@ -217,7 +217,7 @@ def _names(scenario: Scenario) -> list[tuple[Place, str, str]]:
             case "start":
                 process(place, str(getattr(step, verb)))
             case _:
-                process(place, str(getattr(step, verb)), one=verb in ("answer", "database", "quiet"))
+                process(place, str(getattr(step, verb)), one=verb in ("answer", "quiet"))
     for number, fault in enumerate(scenario.faults):
         process(("faults", number, "after"), fault.after.who)
     for who, what in scenario.watch.items():

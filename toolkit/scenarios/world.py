@@ -18,6 +18,7 @@ from toolkit.contract.steps import Flow
 from toolkit.report.model import Verdict
 from toolkit.scenarios.caller import Caller
 from toolkit.scenarios.expect import Answer as HttpAnswer
+from toolkit.scenarios.expect import named
 from toolkit.scenarios.faults.control import Control
 from toolkit.scenarios.history import History
 from toolkit.scenarios.model import DEFAULT_ANSWERS, Answer, EditAnswer, Process, RawAnswer, Scenario, SelectAnswer
@@ -232,6 +233,8 @@ class World:
     async def give(self, process: Running, prompt: InputType | None, answer: Answer) -> HttpAnswer:
         """Send an answer on the process' transport; 200 where the old one acknowledges nothing."""
         response_type, payload = request_of(prompt, answer)
+        if not isinstance(answer, RawAnswer):
+            payload = named(payload, process.name)
         if isinstance(process.session, SocketSession):
             await process.session.answer(response_type, payload)
             return HttpAnswer(200)

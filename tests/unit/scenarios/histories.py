@@ -82,7 +82,8 @@ def article_events(process: str, *, end: str = "completed") -> list[dict[str, An
         if gate:
             say("user_input_required")
             become("status", "in_progress", "status_changed", "status")
-            say("user_input_resolved")
+            # Told apart by process and prompt, as a scenario that proves anything tells them apart.
+            say("user_input_resolved", user_response={"response_type": f"{step}", "payload": {"of": process}})
     say("generation_completed")
     return rows
 
@@ -112,9 +113,11 @@ def good(*, end: str = "completed", fault: bool = False, names: Iterable[str] = 
     for name, row in rows:
         see(tape, name, row, cut=fault and 11 <= row["seq"] <= 20)
     for name in names:
-        answered = sum(row["type"] == "user_input_resolved" for who, row in rows if who == name)
-        for _ in range(answered):
-            tape.add(0.9, "ok", "user:alice", "answer", process=uid(name), value={"status": 200})
+        for row in (row for who, row in rows if who == name and row["type"] == "user_input_resolved"):
+            call = len(tape.records)
+            fields = {"process": uid(name), "call": call}
+            tape.add(0.9, "invoke", "user:alice", "answer", value={"body": row["data"]["user_response"]}, **fields)
+            tape.add(0.9, "ok", "user:alice", "answer", value={"status": 200}, **fields)
         if end == "cancelled":
             tape.add(6.0, "ok", "user:alice", "cancel", process=uid(name), value={"status": 200})
     for name, row in rows:
@@ -122,7 +125,12 @@ def good(*, end: str = "completed", fault: bool = False, names: Iterable[str] = 
     for name in names:
         done = end == "completed"
         last = [row for who, row in rows if who == name][-1]["seq"]
-        state = {"status": end, "is_waiting_for_input": False, "article_id": "9" if done else None}
+        state: dict[str, Any] = {"status": end, "is_waiting_for_input": False, "article_id": "9" if done else None}
+        state["interaction_history"] = [
+            {"user_response": row["data"]["user_response"]}
+            for who, row in rows
+            if who == name and row["type"] == "user_input_resolved"
+        ]
         tape.add(20.0, "db", "database", "state", process=uid(name), value={**state, "last_event_sequence": last})
         tape.add(20.0, "db", "database", "articles", process=uid(name), value={"rows": [{"id": "9"}] if done else []})
         tape.add(20.0, "db", "database", "tasks", process=uid(name), value={"rows": [{"status": "completed"}]})

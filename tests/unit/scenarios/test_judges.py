@@ -232,6 +232,58 @@ def _unavailable_without_a_reason(tape):
     tape.add(5.0, "info", "user:alice", "get", process=uid("a"), value={"status": 503})
 
 
+def _resolved(tape, process):
+    return [
+        p for p in where(tape, "db", process=process, op="") if event_type(tape.records[p]) == "user_input_resolved"
+    ]
+
+
+def _respond(tape, place, response):
+    edit_data(tape, place, lambda d: d.update(user_response=response))
+
+
+@plants("answers", "which was given to b")
+def _answers_swapped_between_two_processes(tape):
+    mine, its = _resolved(tape, "a")[1], _resolved(tape, "b")[1]
+    first, second = (tape.records[place].value["data"]["user_response"] for place in (mine, its))
+    _respond(tape, mine, second)
+    _respond(tape, its, first)
+
+
+@plants("answers", "was accepted")
+def _answers_in_another_order(tape):
+    one, two = _resolved(tape, "a")[:2]
+    first, second = (tape.records[place].value["data"]["user_response"] for place in (one, two))
+    _respond(tape, one, second)
+    _respond(tape, two, first)
+
+
+@plants("answers", "lacks the accepted answer")
+def _last_answer_not_recorded(tape):
+    del tape.records[_resolved(tape, "a")[-1]]
+
+
+@plants("answers", "which was never given to it")
+def _an_answer_nobody_gave(tape):
+    template = tape.records[_resolved(tape, "a")[-1]]
+    row = {**template.value, "seq": 900, "data": {**template.value["data"], "user_response": {"payload": {}}}}
+    store(tape, "a", row)
+
+
+@plants("answers", "interaction_history holds")
+def _the_row_keeps_another_answer(tape):
+    place = where(tape, "db", process="a", op="state")[0]
+    other = tape.records[where(tape, "db", process="b", op="state")[0]].value["interaction_history"]
+    alter(tape, place, value={**tape.records[place].value, "interaction_history": other})
+
+
+@plants("answers", "interaction_history holds 3 answers, the log 4")
+def _the_row_forgot_an_answer(tape):
+    place = where(tape, "db", process="a", op="state")[0]
+    value = tape.records[place].value
+    alter(tape, place, value={**value, "interaction_history": value["interaction_history"][:-1]})
+
+
 @plants("consistent", "there are 2 articles")
 def _two_articles(tape):
     alter(tape, where(tape, "db", process="a", op="articles")[0], value={"rows": [{"id": "9"}, {"id": "8"}]})
@@ -392,6 +444,36 @@ def test_an_unknown_outcome_may_have_taken_effect_or_not():
         assert verdict("commands", tape)[0] is Verdict.PASS
         alter(tape, where(tape, "ok", op="answer", process="a")[0], kind="info", value={})
         assert verdict("commands", tape)[0] is Verdict.PASS
+
+
+def test_an_answer_sent_again_is_one_answer_at_the_place_of_its_first_attempt():
+    """Its answer was lost, the next prompt was answered meanwhile, and then it was acknowledged."""
+    tape = good()
+    sent, told = (where(tape, kind, op="answer", process="a") for kind in ("invoke", "ok"))
+    first = tape.records[sent[0]]
+    alter(tape, told[0], kind="info", value={}, error="cut off")
+    again = {**first.value, "attempt_of": first.call}
+    tape.add(5.0, "invoke", "user:alice", "answer", process=uid("a"), call=900, value=again)
+    tape.add(5.0, "ok", "user:alice", "answer", process=uid("a"), call=900, value={"status": 200})
+    assert verdict("answers", tape)[0] is Verdict.PASS
+    # Twice in the log would be two answers, however often it was sent.
+    twice = tape.records[_resolved(tape, "a")[0]]
+    store(tape, "a", {**twice.value, "seq": 900})
+    assert verdict("answers", tape)[0] is Verdict.FAIL
+
+
+def test_an_answer_without_an_acknowledgement_may_be_recorded_or_not():
+    tape = good()
+    alter(tape, where(tape, "ok", op="answer", process="a")[1], kind="info", value={}, error="cut off")
+    assert verdict("answers", tape)[0] is Verdict.PASS
+    gone = _resolved(tape, "a")[1]
+    del tape.records[gone]
+    place = where(tape, "db", process="a", op="state")[0]
+    kept = [entry for n, entry in enumerate(tape.records[place].value["interaction_history"]) if n != 1]
+    alter(tape, place, value={**tape.records[place].value, "interaction_history": kept})
+    assert verdict("answers", tape)[0] is Verdict.PASS
+    alter(tape, where(tape, "info", op="answer", process="a")[0], kind="ok")
+    assert verdict("answers", tape)[0] is Verdict.FAIL
 
 
 def test_unavailable_is_excused_while_the_api_is_down():

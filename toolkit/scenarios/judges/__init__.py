@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolkit.report.model import Check, Verdict
 from toolkit.scenarios.facts import Facts
-from toolkit.scenarios.judges import commands, delivery, lifecycle, recovery
+from toolkit.scenarios.judges import answers, commands, delivery, lifecycle, recovery
 from toolkit.scenarios.judges.guards import sometimes
 from toolkit.scenarios.judges.model import BOTH, Broken, Finding, Held, Judge, Nothing, describe, judge
 
@@ -108,6 +108,12 @@ ALL: tuple[Judge, ...] = (
         "Every accepted command took effect once",
         "Commit the command and its event in one transaction before answering.",
         commands.commands_took_effect,
+    ),
+    Judge(
+        "answers",
+        "Each accepted answer is in the log of its own process, as it was sent",
+        "Look at which process the answer was written to: the id in the path decides, never what a user did last.",
+        answers.answers_reached_their_process,
     ),
     Judge(
         "no-5xx",
