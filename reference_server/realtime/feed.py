@@ -1,9 +1,7 @@
-"""The change feed: the WAL stream, the subscriptions, and the worker that brings them together.
+"""The change feed: the WAL stream and the subscriptions; deliverer.py brings them together.
 
-Commit order is kept per subscription: one worker takes the changes in stream order, in batches,
-and hands a batch out only when all of it is decided. Nothing is lost in silence: a subscription
-that can no longer be served is ended and told why; when the stream or the database is lost, every
-subscription is ended and `on_state` callbacks hear "lost".
+Nothing is lost in silence: a subscription that can no longer be served is ended and told why; when
+the stream or the database is lost, every subscription is ended and `on_state` callbacks hear "lost".
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from typing import Any
 import asyncpg
 import structlog
 
-from reference_server.realtime.access import SESSION_FUNCTION, Access, AccessFailed, Identity
-from reference_server.realtime.backlog import Backlog, Queued
+from reference_server.realtime.access import SESSION_FUNCTION, Access, Identity
+from reference_server.realtime.backlog import Queued
 from reference_server.realtime.bindings import Binding
-from reference_server.realtime.changes import RowChange, TablePlan, lag_s, plan_table, row_change
-from reference_server.realtime.delivery import Delivery, decide
+from reference_server.realtime.changes import lag_s
+from reference_server.realtime.deliverer import DATABASE_LOST, Deliverer, brief
 from reference_server.realtime.feed_facts import FeedFacts, FeedState
 from reference_server.realtime.ports import FeedAway, SubscribeRefused
 from reference_server.realtime.registrar import Registrar
@@ -45,13 +43,6 @@ __all__ = ["Change", "ChangeFeed", "FeedFacts", "FeedState", "SubscribeRefused",
 
 log = structlog.get_logger(__name__)
 
-BATCH = 500
-# Sinks called before others have their turn in the event loop.
-DELIVERIES_A_TURN = 500
-DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
-                 asyncpg.InternalClientError,
-                 asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
-
 
 class ChangeFeed:
     """Decoded changes of one database for any number of subscribers, in one process."""
@@ -74,18 +65,14 @@ class ChangeFeed:
         self._index = SubscriptionIndex()
         self._callbacks: list[Callable[[str], None]] = []
         self._stream = WalStream(dsn, publication, self._on_message, self._on_live, self._on_lost)
-        self._backlog = Backlog()
-        self._wake = asyncio.Event()
         self._live = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._deliverer = Deliverer(self._index, self._stream, self._turn, self._fail)
         self._relations: dict[int, Relation] = {}
-        self._plans: dict[int, TablePlan] = {}
         self._begin: Begin | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._epoch = 0
         self._commit: Commit | None = None
-        self._seen = self._delivered = self._failures = 0
-        self._latency_s = 0.0
+        self._seen = self._failures = 0
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -106,7 +93,7 @@ class ChangeFeed:
         except BaseException:
             self._pool.terminate()
             raise
-        self._worker = asyncio.create_task(self._work(), name="change-feed")
+        self._worker = asyncio.create_task(self._deliverer.run(self._access, self._registrar), name="change-feed")
 
     async def stop(self) -> None:
         """Close every connection; the slot goes with them. Safe to call twice."""
@@ -135,7 +122,7 @@ class ChangeFeed:
     @property
     def lag_s(self) -> float:
         """Age in seconds of the oldest change that waits to be delivered; 0 when none waits."""
-        oldest = self._backlog.oldest
+        oldest = self._deliverer.backlog.oldest
         return lag_s(oldest.begin.committed_us, time.time()) if oldest else 0.0
 
     @property
@@ -145,8 +132,8 @@ class ChangeFeed:
             self.state,
             lsn_text(self._commit.commit_lsn) if self._commit else None,
             committed_at(self._commit.committed_us) if self._commit else None,
-            self._stream.reconnects, self._seen, self._delivered, self._failures, len(self._index), len(self._backlog),
-            self.lag_s, self._latency_s,
+            self._stream.reconnects, self._seen, self._deliverer.delivered, self._failures, len(self._index),
+            len(self._deliverer.backlog), self.lag_s, self._deliverer.latency_s,
         )  # fmt: skip
 
     # -- subscribers --------------------------------------------------------------------------
@@ -173,13 +160,13 @@ class ChangeFeed:
             async with asyncio.timeout(self.live_deadline_s + self.query_deadline_s):
                 while True:
                     await self._until_live()
-                    epoch, announced = self._epoch, self._catalog.announced
+                    epoch, announced = self._deliverer.epoch, self._catalog.announced
                     identity, registrations = await self._registrar.registrations(subscription, claims)
                     # A table announced meanwhile may no longer be what the bindings were checked against.
-                    if (epoch, announced) == (self._epoch, self._catalog.announced) and self.state == "live":
+                    if (epoch, announced) == (self._deliverer.epoch, self._catalog.announced) and self.state == "live":
                         break
         except DATABASE_LOST as error:
-            raise FeedAway(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+            raise FeedAway(f"The database does not answer ({brief(error)}); join again in a moment.") from None
         subscription.identity = identity
         self._index.add(subscription, registrations)
         return subscription
@@ -210,7 +197,7 @@ class ChangeFeed:
             raise
         except DATABASE_LOST as error:
             self._end(subscription)
-            raise FeedAway(f"The database does not answer ({_brief(error)}); join again in a moment.") from None
+            raise FeedAway(f"The database does not answer ({brief(error)}); join again in a moment.") from None
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End the subscription; its sink is not called again. Harmless when it has ended."""
@@ -257,10 +244,7 @@ class ChangeFeed:
                 if relation is None:
                     raise PgOutputError(f"a row of relation {message.relation_oid}, which was not announced")
                 if self._index.concerns(relation.schema, relation.table):
-                    self._backlog.append(Queued(relation, message, self._begin))
-                    self._wake.set()
-                    if self._backlog.full:
-                        self._stream.pause()
+                    self._deliverer.add(Queued(relation, message, self._begin))
             case Begin():
                 self._begin = message
             case Commit():
@@ -278,17 +262,15 @@ class ChangeFeed:
             await self._pool.expire_connections()
             await self._access.answers()
         except (*DATABASE_LOST, asyncpg.PostgresError) as error:
-            raise StreamLost(f"the database does not answer questions: {_brief(error)}") from error
+            raise StreamLost(f"the database does not answer questions: {brief(error)}") from error
         self._set_state("live")
         self._live.set()
 
     async def _on_lost(self, error: StreamLost) -> None:
-        self._epoch += 1
+        self._deliverer.forget()
         self._live.clear()
         self._end_all()
-        self._backlog.clear()
         self._relations.clear()
-        self._plans.clear()
         self._catalog.forget_all()
         self._set_state("lost")
 
@@ -300,101 +282,6 @@ class ChangeFeed:
             except Exception:  # one listener's mistake must not stop the feed or the other listeners
                 log.exception("realtime_state_callback_failed", state=state)
 
-    # -- worker -------------------------------------------------------------------------------
-
-    async def _work(self) -> None:
-        while True:
-            if not self._backlog:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = self._backlog.take(BATCH)
-            try:
-                async with self._turn:
-                    await self._serve(batch, self._epoch)
-            except Exception as error:  # changes are lost now, and everyone has to hear of it
-                log.exception("realtime_worker_failed")
-                self._stream.fail(StreamLost(_brief(error)))
-            if self._backlog.low:
-                self._stream.resume()
-            await asyncio.sleep(0)
-
-    async def _serve(self, batch: Sequence[Queued], epoch: int) -> None:
-        """Decide and hand out a batch, in rounds; on an unforeseen error change by change, to spare the others."""
-        rest, at_once = list(batch), len(batch)
-        while rest and epoch == self._epoch:
-            try:
-                taken, deliveries = await self._decide(rest[:at_once])
-            except (*DATABASE_LOST, AccessFailed) as error:
-                self._stream.fail(StreamLost(f"the database did not answer a question about a change: {_brief(error)}"))
-                return
-            except Exception as error:
-                log.exception("realtime_batch_failed", changes=len(rest))
-                if len(rest) == 1:
-                    self._give_up(rest[0], _brief(error))
-                    return
-                for queued in rest:
-                    await self._serve([queued], epoch)
-                return
-            await self._hand_out(deliveries, epoch)
-            at_once = min(BATCH, taken * 2)
-            rest = rest[taken:]
-        self._latency_s = lag_s(batch[-1].begin.committed_us, time.time())
-
-    async def _decide(self, batch: Sequence[Queued]) -> tuple[int, list[Delivery]]:
-        """How many of the changes were decided, and what follows from them."""
-        changes: list[RowChange] = []
-        for queued in batch:
-            plan = await self._plan(queued.relation)
-            if plan is None:
-                if changes:  # first those before it
-                    break
-                self._give_up(queued, "the table was dropped before its last changes could be checked")
-                return 1, []
-            begin = queued.begin
-            changes.append(row_change(plan, queued.message, begin.xid, begin.committed_us, begin.commit_lsn))
-        decided = await decide(changes, self._index, self._access)
-        for subscription, reason in decided.failures.items():
-            self._fail(subscription, reason)
-        return decided.taken, decided.deliveries
-
-    async def _hand_out(self, deliveries: Sequence[Delivery], epoch: int) -> None:
-        for number, (subscription, change) in enumerate(deliveries, 1):
-            if number % DELIVERIES_A_TURN == 0:
-                await asyncio.sleep(0)
-            if subscription.ended or epoch != self._epoch:
-                continue
-            try:
-                subscription.sink(change)
-            except Exception as error:
-                log.exception("realtime_sink_failed")
-                self._fail(subscription, f"the change could not be handed over: {_brief(error)}")
-                continue
-            self._delivered += 1
-
-    def _give_up(self, queued: Queued, reason: str) -> None:
-        """A change that cannot be judged: whoever subscribed to its table, or to any, is told."""
-        relation = queued.relation
-        log.error("realtime_change_failed", schema=relation.schema, table=relation.table, reason=reason)
-        for subscription in self._index.concerned(relation.schema, relation.table):
-            self._fail(subscription, f"a change of {relation.schema}.{relation.table} could not be delivered: {reason}")
-
-    async def _plan(self, relation: Relation) -> TablePlan | None:
-        """How rows of the relation are written; None when the table is gone."""
-        facts = await self._catalog.table(relation.oid)
-        if facts is None:
-            return None
-        plan = self._plans.get(relation.oid)
-        if plan is None or plan.relation is not relation or plan.facts is not facts:
-            await self._catalog.load_types(column.type_oid for column in relation.columns)
-            plan = self._plans[relation.oid] = plan_table(relation, facts, self._catalog.types)
-            for subscription, reason in (await self._registrar.recheck(facts)).items():
-                self._fail(subscription, reason)
-        return plan
-
 
 async def _prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.execute(SESSION_FUNCTION, timeout=10)
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
