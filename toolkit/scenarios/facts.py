@@ -10,6 +10,8 @@ from typing import Any
 from toolkit.contract.statuses import ENDED
 from toolkit.scenarios.history import Record
 
+# Where the stored events were read.
+DATABASE = "the database"
 DEFAULT_LIMITS: dict[str, float] = {"recovery": 15.0}
 
 
@@ -112,6 +114,7 @@ class Facts:
     invoked: dict[int, Record] = field(default_factory=dict)  # requests as they were sent, by their call
     strays: list[Record] = field(default_factory=list)  # stored processes of these users that no answer named
     event_log: bool = True
+    store: str = DATABASE  # or what gave out the events instead
     scenario: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     stopped: str | None = None  # why the run ended before its last step
@@ -250,6 +253,8 @@ def _note(
             open_watches[record.actor].moods.append(record)
         case "expect":
             facts.expectations.append(record)
+        case "store":
+            facts.store = str(value.get("read", facts.store))
         case "no-event-log":
             facts.event_log = False
         case "stopped":

@@ -1,4 +1,4 @@
-"""The timeline of a run: per process the database, live and backfill lanes, faults as bands, holes red."""
+"""The timeline of a run: per process what was stored, live and backfill lanes, faults as bands, holes red."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _lanes(facts: Facts, process: ProcessFacts, start: float) -> list[Lane]:
             lost = bool(process.own) and row.seq not in given
             label = f"{row.seq} {event_type(row)}" + (" never delivered" if lost else "")
             rows.append(Tick(max(0.0, at - start), label, "bad" if lost else "plain"))
-    lanes = [Lane(f"{process.name} · database", tuple(rows))] if rows else []
+    lanes = [Lane(f"{process.name} · {facts.store.removeprefix('the ')}", tuple(rows))] if rows else []
     seen: set[int] = set()
     arrivals: dict[str, list[Tick]] = {}
     for record in process.delivered:

@@ -36,6 +36,7 @@ async def settle(world: World) -> None:
     await asyncio.gather(
         *(process.session.close() for process in world.running.values() if process.session is not None)
     )
+    world.history.add("note", "run", "store", value={"read": world.witness.store})
     if not await world.witness.has_log():
         world.history.add("note", "database", "no-event-log")
     for process in world.running.values():
@@ -54,15 +55,16 @@ async def _strays(world: World) -> None:
 
 
 async def _read(world: World, process: str) -> None:
+    actor = world.witness.store.removeprefix("the ")
     for event in await world.witness.events(process):
         world.history.add(
-            "db", "database", "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
+            "db", actor, "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
         )
     rows = await world.witness.rows(process)
     if rows.state is not None:
-        world.history.add("db", "database", "state", process=process, value=rows.state)
+        world.history.add("db", actor, "state", process=process, value=rows.state)
     if rows.articles is not None:
         kept = [{key: value for key, value in row.items() if key != "content"} for row in rows.articles]
-        world.history.add("db", "database", "articles", process=process, value={"rows": kept})
+        world.history.add("db", actor, "articles", process=process, value={"rows": kept})
     if rows.tasks is not None:
-        world.history.add("db", "database", "tasks", process=process, value={"rows": rows.tasks})
+        world.history.add("db", actor, "tasks", process=process, value={"rows": rows.tasks})

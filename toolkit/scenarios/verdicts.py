@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from toolkit.report.model import Check, Link, Measurement, Report, Verdict, tool_version, worst
 from toolkit.report.pictures import percentile
 from toolkit.scenarios import pictures
-from toolkit.scenarios.facts import Facts, gather
+from toolkit.scenarios.facts import DATABASE, Facts, gather
 from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges import BY_ID, describe, judge, sometimes
 from toolkit.scenarios.judges.recovery import recovery_seconds
@@ -31,6 +31,7 @@ def report(scenario: Scenario, records: Sequence[Record], *, target: str, links:
     begun = datetime.fromisoformat(records[0].wall) if records else datetime.now(UTC)
     ended = datetime.fromisoformat(records[-1].wall) if records else begun
     samples = pictures.latencies(facts)
+    store = facts.store.removeprefix("the ")
     return Report(
         name="scenarios",
         title=scenario.title,
@@ -41,7 +42,7 @@ def report(scenario: Scenario, records: Sequence[Record], *, target: str, links:
         tool_version=tool_version(),
         checks=tuple(checks),
         measurements=tuple(_measurements(facts, samples, group)),
-        timelines=(pictures.timeline(facts, title=f"{group}: database, live, backfill", group=group),),
+        timelines=(pictures.timeline(facts, title=f"{group}: {store}, live, backfill", group=group),),
         distributions=(pictures.distribution(facts, group=group),) if samples else (),
         links=tuple(links),
         notes=tuple(_notes(scenario, facts, len(records), group)),
@@ -78,6 +79,8 @@ def _rulings(scenario: Scenario, facts: Facts, transport: str, group: str) -> li
 def _notes(scenario: Scenario, facts: Facts, records: int, group: str) -> list[str]:
     found = [f"{group}: seed {facts.scenario.get('seed')}, {records} records in the history"]
     asked = {ruling.judge for rulings in scenario.check.values() for ruling in rulings}
+    if facts.store != DATABASE:
+        found.append(f"{group}: events were read from {facts.store}, the database itself was not (give DATABASE_URL)")
     unlogged = [rule.id for rule in BY_ID.values() if rule.id in asked and rule.needs_log]
     if not facts.event_log and unlogged:
         found.append(
@@ -141,7 +144,7 @@ def _limits(scenario: Scenario, facts: Facts, transport: str, group: str) -> lis
 
 def _measurements(facts: Facts, samples: tuple[float, ...], group: str) -> list[Measurement]:
     found = [
-        Measurement("events in the database", float(sum(len(p.events) for p in facts.processes)), "events", group),
+        Measurement(f"events in {facts.store}", float(sum(len(p.events) for p in facts.processes)), "events", group),
         Measurement("delivered", float(sum(len(p.delivered) for p in facts.processes)), "events", group),
         Measurement(
             "recovered by backfill",

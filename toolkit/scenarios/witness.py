@@ -11,6 +11,7 @@ import orjson
 from toolkit.errors import EnvironmentError_
 from toolkit.scenarios.caller import Caller, NoAnswer
 from toolkit.scenarios.expect import Answer, look_up
+from toolkit.scenarios.facts import DATABASE
 from toolkit.sql import observations
 
 DEADLINE_S = 15.0
@@ -58,7 +59,12 @@ class Rows:
 
 
 class Witness(Protocol):
-    """Reads what was stored. Every method raises EnvironmentError_ when the store does not answer."""
+    """Reads what was stored. Every method raises EnvironmentError_ when the store does not answer.
+
+    `store` names what is read, for the words of a report.
+    """
+
+    store: str
 
     async def events(self, process: str, since: int = 0) -> list[StoredEvent]: ...
 
@@ -75,6 +81,8 @@ class Witness(Protocol):
 
 class SqlWitness:
     """Reads by SQL; each read opens its own connection after a failure, so that a database that restarts is no end."""
+
+    store = DATABASE
 
     def __init__(self, database_url: str) -> None:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -140,6 +148,8 @@ class SqlWitness:
 
 class ApiWitness:
     """Reads by the events API alone: no rows of articles and tasks, so what needs them stays unknown."""
+
+    store = "the events API"
 
     def __init__(self, caller: Caller, owners: dict[str, str]) -> None:
         self._caller = caller

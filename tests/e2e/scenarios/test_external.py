@@ -55,6 +55,11 @@ async def test_without_the_database_only_its_rows_are_unknown(migrated_db, tmp_p
     assert unknown(report) == {"step-12", "consistent:article", "completed"}
     remedies = {check.id: check.remedy for check in report.checks}
     assert remedies["step-12"] == remedies["consistent:article"] == "Give DATABASE_URL."
+    titles = {check.id: check.title for check in report.checks}
+    assert titles["no-gap:article"].endswith("Sequences in the events API run from 1 without a gap (article)")
+    judged = [check.title for check in report.checks if check.verdict is Verdict.PASS]
+    assert not [title for title in judged if "the database" in title]
+    assert any("events were read from the events API" in note for note in report.notes)
     (kept_back,) = (check for check in report.checks if check.id == "completed")
     assert "not ours to do that" in kept_back.detail
     assert "--target embedded" in kept_back.remedy

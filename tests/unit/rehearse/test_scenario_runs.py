@@ -22,11 +22,12 @@ def test_under_faults_each_has_a_cut_and_a_kill_while_somebody_watches_and_works
     faults = {fault.op: fault for fault in scenario.faults}
     assert {"cut", "kill"} <= faults.keys()
     for fault in scenario.faults:
-        assert fault.after.kind == "enters", "a number of events is reached before a socket is live"
-        assert fault.after.what in LATER
+        # A number of events is reached before a socket is live; a rescue comes after the kill.
+        assert fault.after.kind == "enters" or fault.after.what == "task_rescued", fault
+        assert fault.after.what in (*LATER, "task_rescued")
     assert f"{faults['kill'].after.who}.rescues > 0" in scenario.sometimes, "a worker that was idle proves nothing"
-    watched = faults["cut"].after.who.partition("[")[0]
-    assert f"{watched}.missed_live > 0" in scenario.sometimes
+    watched = faults["cut"].after.who
+    assert {f"{name}.missed_live > 0" for name in (watched, watched.partition("[")[0])} & set(scenario.sometimes)
     assert scenario.environment == harder(SCENARIOS[0]).environment, "they share their servers"
     assert plain(name).steps == scenario.steps or name not in {"complete-generation-flow", "error-handling"}
 

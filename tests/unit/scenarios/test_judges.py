@@ -476,6 +476,20 @@ def test_an_answer_without_an_acknowledgement_may_be_recorded_or_not():
     assert verdict("answers", tape)[0] is Verdict.FAIL
 
 
+def test_titles_say_where_the_events_were_read():
+    """Without SQL they came over the API, and nothing is said of a database that nobody looked at."""
+    tape = good()
+    assert "in the database" in judge(facts(tape), BY_ID["no-gap"], facts(tape).processes).title
+    tape.add(19.0, "note", "run", "store", value={"read": "the events API"})
+    by_api = facts(tape)
+    checks = [judge(by_api, rule, by_api.processes) for rule in ALL]
+    assert not [check.title for check in checks if "the database" in check.title]
+    (no_gap,) = (check for check in checks if check.id == "no-gap")
+    assert no_gap.title == "Sequences in the events API run from 1 without a gap"
+    _row_7_vanishes(tape)
+    assert "the events API goes from sequence 6 to 8" in verdict("no-gap", tape)[1]
+
+
 def test_unavailable_is_excused_while_the_api_is_down():
     tape = good(fault=True)
     for place in where(tape, "fault"):

@@ -32,7 +32,7 @@ def answers_reached_their_process(facts: Facts, process: ProcessFacts) -> Findin
         return Nothing("no answer to it was accepted")
     recorded = process.of_type(EventType.USER_INPUT_RESOLVED)
     if not process.events:
-        return Nothing("the database holds no event of it, or was not read")
+        return Nothing(f"{facts.store} holds no event of it, or was not read")
     perhaps = [answer.said for answer in given if answer.accepted is None]
     due = list(accepted)
     for record in recorded:

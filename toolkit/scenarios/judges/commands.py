@@ -32,7 +32,7 @@ def commands_took_effect(facts: Facts, process: ProcessFacts) -> Finding:
     if not any(record.op in EFFECTS for record in process.commands):
         return Nothing("no command was sent")
     if not process.events:
-        return Nothing("the database holds no event of it, or was not read")
+        return Nothing(f"{facts.store} holds no event of it, or was not read")
     for op, kinds in EFFECTS.items():
         accepted = [record for record in process.commands if record.op == op and record.kind == "ok"]
         unknown = [record for record in process.commands if record.op == op and record.kind == "info"]

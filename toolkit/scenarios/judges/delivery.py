@@ -9,11 +9,11 @@ from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
 
 
-def no_gap(_: Facts, process: ProcessFacts) -> Finding:
+def no_gap(facts: Facts, process: ProcessFacts) -> Finding:
     """Sequences in the database are 1..n, each exactly once."""
     rows = process.events
     if not rows:
-        return Nothing("the database holds no event of it, or was not read")
+        return Nothing(f"{facts.store} holds no event of it, or was not read")
     if rows[0].seq != 1:
         return Broken(f"the first event has sequence {rows[0].seq}, not 1", (rows[0],))
     for before, after in pairwise(rows):
@@ -21,15 +21,15 @@ def no_gap(_: Facts, process: ProcessFacts) -> Finding:
         if after.seq == before.seq:
             return Broken(f"sequence {after.seq} was given to two events", (before, after))
         if after.seq != before.seq + 1:
-            return Broken(f"the database goes from sequence {before.seq} to {after.seq}", (before, after))
+            return Broken(f"{facts.store} goes from sequence {before.seq} to {after.seq}", (before, after))
     return Held(len(rows))
 
 
-def no_loss(_: Facts, process: ProcessFacts) -> Finding:
+def no_loss(facts: Facts, process: ProcessFacts) -> Finding:
     """Every session was given every event of its time, and together they were given all."""
     rows = {row.seq: row for row in process.events if row.seq is not None}
     if not rows:
-        return Nothing("the database holds no event of it, or was not read")
+        return Nothing(f"{facts.store} holds no event of it, or was not read")
     if not process.own:
         return Nothing("nobody watched it")
     for watch in process.own:
@@ -81,7 +81,7 @@ def order(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event was delivered")
 
 
-def delivered_equals_database(_: Facts, process: ProcessFacts) -> Finding:
+def delivered_equals_database(facts: Facts, process: ProcessFacts) -> Finding:
     """What the application was given is what the database holds: id, type and data."""
     rows = {row.seq: row for row in process.events}
     looked_at = 0
@@ -91,16 +91,16 @@ def delivered_equals_database(_: Facts, process: ProcessFacts) -> Finding:
             return Broken("an event was given without a sequence", (record,))
         if row is None:
             if not rows:
-                return Nothing("the database was not read")
-            return Broken(f"event {record.seq} was given, and the database does not hold it", (record,))
+                return Nothing(f"{facts.store} was not read")
+            return Broken(f"event {record.seq} was given, and {facts.store} does not hold it", (record,))
         looked_at += 1
         if record.event_id != row.event_id:
-            return Broken(f"event {record.seq} has another id in the database", (record, row))
+            return Broken(f"event {record.seq} has another id in {facts.store}", (record, row))
         if event_type(record) != event_type(row):
-            return Broken(f"event {record.seq} has another type in the database", (record, row))
+            return Broken(f"event {record.seq} has another type in {facts.store}", (record, row))
         if data(record) != data(row):
             keys = sorted(k for k in data(record).keys() | data(row).keys() if data(record).get(k) != data(row).get(k))
-            return Broken(f"event {record.seq} has other data in the database: {', '.join(keys)}", (record, row))
+            return Broken(f"event {record.seq} has other data in {facts.store}: {', '.join(keys)}", (record, row))
     return Held(looked_at) if looked_at else Nothing("no event was delivered")
 
 

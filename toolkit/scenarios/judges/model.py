@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolkit.report.model import Check, Verdict
-from toolkit.scenarios.facts import Facts, ProcessFacts, event_type
+from toolkit.scenarios.facts import DATABASE, Facts, ProcessFacts, event_type
 from toolkit.scenarios.history import Record
 
 
@@ -61,6 +61,8 @@ def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: st
     The first process that breaks the rule decides; a process with nothing to look at makes the verdict
     unknown, however well the others did.
     """
+    # A title says where the events were read, and without SQL that is not the database.
+    rule = replace(rule, title=rule.title.replace(DATABASE, facts.store))
     if not scope:
         reason, remedy = "the run never had such a process", "Look at the step that was to start it."
         return _check(rule, Verdict.UNKNOWN, reason, group, remedy=remedy)
