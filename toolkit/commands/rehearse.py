@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands._output import make_writable, write_file
+from toolkit.commands._output import conclude, make_writable, write_file
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_terminal
@@ -17,7 +17,7 @@ from toolkit.report.links import seen_from
 from toolkit.resources import migrations_dir
 
 DEFAULT_DATA = Path(".toolkit") / "rehearsal"
-DEFAULT_RUNS = Path("runs")
+DEFAULT_RUNS = Path("reports")
 LEAST_PROCESSES = 16
 
 
@@ -72,9 +72,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent, run_dir)))
     text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
-    click.echo(text, nl=False)
     click.echo(f"Report: {run_dir / 'report.html'}", err=True)
-    raise click.exceptions.Exit(code)
+    conclude(text, code)
 
 
 def _new_folder(base: Path) -> Path:

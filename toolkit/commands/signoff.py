@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands._output import write_file
+from toolkit.commands._output import conclude, write_file
 from toolkit.report import as_html, as_json, as_terminal
 from toolkit.report.links import seen_from
-from toolkit.signoff.evidence import MAX_AGE_DAYS
+from toolkit.signoff.evidence import MAX_AGE_DAYS, REPORT_FILE
 from toolkit.signoff.judge import Request, sign_off
 
-DEFAULT_RUNS = Path("runs")
+DEFAULT_RUNS = Path("reports")
 
 
 @click.command("signoff")
@@ -28,13 +28,15 @@ DEFAULT_RUNS = Path("runs")
 def command(run: str, signed_off_by: str | None, max_age_days: float, html: Path | None, as_json_: bool) -> None:
     """Judge the guide's ten success criteria by saved reports; nothing is run.
 
-    RUN is the folder of a rehearsal, a folder of runs, or `latest`: the newest rehearsal in runs/ with the scenario
-    runs after it. Evidence that is missing, old, or of another version of the toolkit makes a criterion unknown.
+    RUN is the folder of a rehearsal (or its report.json), a folder of runs, or `latest`: the newest rehearsal in
+    reports/ with the scenario runs after it. Evidence that is missing, old, or of another version of the toolkit makes a
+    criterion unknown.
     """
     place = DEFAULT_RUNS if run == "latest" else Path(run)
+    if place.name == REPORT_FILE and place.is_file():
+        place = place.parent
     report = sign_off(Request(place, signed_off_by, max_age_days))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent)))
     text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
-    click.echo(text, nl=False)
-    raise click.exceptions.Exit(report.exit_code)
+    conclude(text, report.exit_code)

@@ -70,7 +70,7 @@ class LoadResult:
 
 
 async def run_load(
-    plan: Plan, target: Target | None, *, reports_dir: Path = Path("runs"), say: Say = lambda _: None
+    plan: Plan, target: Target | None, *, reports_dir: Path = Path("reports"), say: Say = lambda _: None
 ) -> LoadResult:
     """Run every transport of the plan, one after the other, on `target` or (None) on an embedded one of its own.
 

@@ -30,7 +30,7 @@ class LoadSettings(BaseSettings):
     transport: Transport = "realtime"
     generations: int = Field(1, ge=0, le=100_000)
     generation_deadline_s: float = Field(120.0, gt=0, le=86_400)
-    reports_dir: Path = Path("runs")
+    reports_dir: Path = Path("reports")
     run_dir: Path | None = None
     embedded: bool = False
     parent_pid: int | None = None
