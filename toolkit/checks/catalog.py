@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolkit.checks.facts import Facts
-from toolkit.checks.model import Finding, check, failed, known, none_of, passed
+from toolkit.checks.facts import Facts, Schema
+from toolkit.checks.model import Finding, check, failed, known, none_of, passed, unknown
 
 SCHEMA = "Schema"
 STATE, EVENTS, TASKS = "generated_articles_state", "process_events", "background_tasks"
@@ -38,7 +38,16 @@ SERVER_FUNCTIONS = (
 # Called by the functions above alone: nobody needs to execute them directly.
 INNER_FUNCTIONS = ("append_process_event", "append_process_events")
 CLIENTS = ("anon", "authenticated")
+_SERVERS_OWN = (EVENTS, TASKS, COUNTERS, DEPENDENCIES)
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE"})
+
+
+def _of_all(schema: Schema, tables: tuple[str, ...], problems: list[str], wrong: str, fine: str) -> Finding:
+    """Like none_of, but of a table that is missing nobody can say that it is fine."""
+    missing = [f"public.{name}" for name in tables if name not in schema.tables]
+    if missing and not problems:
+        raise unknown(f"missing: {', '.join(missing)}", "See SCH-1.")
+    return none_of(problems, wrong, fine)
 
 
 @check("MIG-1", "Every migration is applied", group=SCHEMA, remedy="toolkit migrate plan, then toolkit migrate up.")
@@ -116,7 +125,7 @@ def replica_identity(facts: Facts) -> Finding:
         for name, table in schema.tables.items()
         if name in PUBLISHED and (table.identity == "nothing" or (table.identity == "default" and not table.has_key))
     ]
-    return none_of(bad, "updates and deletes fail", "as it should be")
+    return _of_all(schema, PUBLISHED, bad, "updates and deletes fail", "as it should be")
 
 
 @check(
@@ -126,8 +135,9 @@ def replica_identity(facts: Facts) -> Finding:
     remedy="alter table public.<table> enable row level security; everybody with the anon key can read it now.",
 )
 def row_security_on(facts: Facts) -> Finding:
-    off = [f"public.{name}" for name, table in known(facts.schema).tables.items() if not table.row_security]
-    return none_of(off, "row level security is off", "on everywhere")
+    schema = known(facts.schema)
+    off = [f"public.{name}" for name, table in schema.tables.items() if not table.row_security]
+    return _of_all(schema, TABLES, off, "row level security is off", "on everywhere")
 
 
 @check(
@@ -144,7 +154,7 @@ def read_policies(facts: Facts) -> Finding:
         for name in PUBLISHED
         if name in tables and tables[name].row_security and not tables[name].readers & {"authenticated", "public"}
     ]
-    return none_of(bad, "rows are hidden from their owners", "there")
+    return _of_all(known(facts.schema), PUBLISHED, bad, "rows are hidden from their owners", "there")
 
 
 @check(
@@ -163,7 +173,7 @@ def readers_granted(facts: Facts) -> Finding:
         for role in ("authenticated", "service_role")
         if "SELECT" not in tables[name].grants.get(role, frozenset())
     ]
-    return none_of(bad, "grants are missing", "granted")
+    return _of_all(known(facts.schema), PUBLISHED, bad, "grants are missing", "granted")
 
 
 @check(
@@ -176,7 +186,7 @@ def readers_granted(facts: Facts) -> Finding:
 def clients_cannot_write(facts: Facts) -> Finding:
     tables = known(facts.schema).tables
     bad = []
-    for name in (EVENTS, TASKS, COUNTERS, DEPENDENCIES):
+    for name in _SERVERS_OWN:
         if name in tables:
             for role in CLIENTS:
                 held = tables[name].grants.get(role, frozenset()) & (
@@ -184,7 +194,7 @@ def clients_cannot_write(facts: Facts) -> Finding:
                 )
                 if held:
                     bad.append(f"{role} may {', '.join(sorted(held)).lower()} public.{name}")
-    return none_of(bad, "clients hold privileges of the server", "they cannot")
+    return _of_all(known(facts.schema), _SERVERS_OWN, bad, "clients hold privileges of the server", "they cannot")
 
 
 @check(
@@ -236,4 +246,7 @@ def functions_closed(facts: Facts) -> Finding:
         for role in CLIENTS
         if name in functions and role in functions[name].executors
     ]
+    missing = [name for name in (*SERVER_FUNCTIONS, *INNER_FUNCTIONS) if name not in functions]
+    if missing and not bad:
+        raise unknown(f"missing: {', '.join(missing)}", "See FUN-1.")
     return none_of(bad, "anybody with the anon key can forge events or tasks", "they cannot")

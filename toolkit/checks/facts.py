@@ -65,7 +65,7 @@ class Session:
     """What a connection to DATABASE_URL is: whose, and whether it stays with one server process."""
 
     role: str
-    sees_all_rows: bool
+    sees_all_rows: Fact[bool]
     port: int | None
     one_backend: bool
     notified: bool
@@ -155,16 +155,16 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Processes:
-    """State rows that contradict themselves or the queue."""
+    """State rows that contradict themselves or the queue; each for itself, since a legacy schema answers some."""
 
-    orphans: Found
-    promptless: Found
-    flag_differs: Found
-    overdue_prompts: Found
-    steps: Mapping[str, int]
-    without_article: Found
-    silent_errors: Found
-    without_context: Found
+    orphans: Fact[Found]
+    promptless: Fact[Found]
+    flag_differs: Fact[Found]
+    overdue_prompts: Fact[Found]
+    steps: Fact[Mapping[str, int]]
+    without_article: Fact[Found]
+    silent_errors: Fact[Found]
+    without_context: Fact[Found]
 
 
 @dataclass(frozen=True)

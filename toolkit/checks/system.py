@@ -132,7 +132,7 @@ def session_is_stable(facts: Facts) -> Finding:
 )
 def role_sees_rows(facts: Facts) -> Finding:
     session = known(facts.session)
-    if session.sees_all_rows:
+    if known(session.sees_all_rows):
         return passed(f"role {session.role}")
     return failed(f"row security applies to role {session.role}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.checks.facts import Facts, Found
+from toolkit.checks.facts import Fact, Facts, Found
 from toolkit.checks.model import Finding, check, failed, known, passed
 from toolkit.contract.steps import STEPS, Kind, Step
 
@@ -12,7 +12,8 @@ MOST_DUE_S = 60.0
 _RESTING = frozenset(step.value for step, info in STEPS.items() if info.kind is not Kind.TRANSIENT)
 
 
-def _none(found: Found, wrong: str, fine: str) -> Finding:
+def _none(fact: Fact[Found], wrong: str, fine: str) -> Finding:
+    found = known(fact)
     return failed(f"{found.count} {wrong}", found.examples) if found.count else passed(fine)
 
 
@@ -189,7 +190,7 @@ def steps_known(facts: Facts) -> Finding:
     names = {step.value for step in Step}
     bad = [
         f"{number} on {'the transient' if step in names else 'the unknown'} step {step}"
-        for step, number in sorted(known(facts.processes).steps.items())
+        for step, number in sorted(known(known(facts.processes).steps).items())
         if step not in _RESTING
     ]
     return failed("rows rest where no worker takes them up", bad) if bad else passed("they do")

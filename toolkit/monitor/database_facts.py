@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import asyncpg
+
 from toolkit.checks import catalog
 from toolkit.checks.facts import (
     Clock,
@@ -27,6 +29,7 @@ from toolkit.checks.facts import (
     Tasks,
 )
 from toolkit.checks.model import Absent
+from toolkit.checks.system import TRANSACTION_POOLER_PORT
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ToolkitError
 from toolkit.migrate.api import migrate_status
@@ -58,7 +61,7 @@ async def database_facts(target: Target) -> DatabaseFacts:
     """Look at everything; nothing is changed. What cannot be had is absent with its reason."""
     async with questions(target, "toolkit doctor") as ask:
         if isinstance(ask, Absent):
-            return DatabaseFacts(ask, ask, ask, ask, ask, ask, ask, ask, ask)
+            return DatabaseFacts(ask, _pooler(target, ask), ask, ask, ask, ask, ask, ask, ask)
         url = target.get("DATABASE_URL")
         return DatabaseFacts(
             server=await ask.fact(_server),
@@ -71,6 +74,12 @@ async def database_facts(target: Target) -> DatabaseFacts:
             tasks=await ask.fact(_tasks),
             processes=await ask.fact(_processes),
         )
+
+
+def _pooler(target: Target, refused: Absent) -> Fact[Session]:
+    """An address that is refused because it is a transaction pooler's is a finding, not an open question."""
+    port = urlsplit(target.database_url).port if target.database_url else None
+    return Session("unknown", refused, port, False, False) if port == TRANSACTION_POOLER_PORT else refused
 
 
 async def _server(ask: Questions) -> Server:
@@ -123,7 +132,7 @@ async def _migrations(url: str) -> Fact[Migrations]:
     try:
         async with asyncio.timeout(30):
             status = await migrate_status(url, migrations_dir())
-    except (ToolkitError, OSError) as error:
+    except (ToolkitError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         return why(error)
     states = {f"{version.version} {version.name}": str(version.state) for version in status.versions}
     return Migrations(states, status.invalid_indexes)
@@ -194,13 +203,20 @@ async def _tasks(ask: Questions) -> Tasks:
 
 
 async def _processes(ask: Questions) -> Processes:
+    async def found(name: str, *args: object) -> Fact[Found]:
+        return await ask.fact(lambda q: _found(q, name, *args))
+
     return Processes(
-        orphans=await _found(ask, "orphans"),
-        promptless=await _found(ask, "promptless", [kind.value for kind in InputType]),
-        flag_differs=await _found(ask, "flag_differs"),
-        overdue_prompts=await _found(ask, "overdue_prompts"),
-        steps={row["step"]: row["processes"] for row in await ask.rows(_SQL["steps"])},
-        without_article=await _found(ask, "without_article"),
-        silent_errors=await _found(ask, "silent_errors"),
-        without_context=await _found(ask, "without_context"),
+        orphans=await found("orphans"),
+        promptless=await found("promptless", [kind.value for kind in InputType]),
+        flag_differs=await found("flag_differs"),
+        overdue_prompts=await found("overdue_prompts"),
+        steps=await ask.fact(_resting_steps),
+        without_article=await found("without_article"),
+        silent_errors=await found("silent_errors"),
+        without_context=await found("without_context"),
     )
+
+
+async def _resting_steps(ask: Questions) -> dict[str, int]:
+    return {row["step"]: row["processes"] for row in await ask.rows(_SQL["steps"])}

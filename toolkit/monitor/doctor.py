@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from toolkit.checks import ALL
 from toolkit.checks.facts import Delivery, Facts, Settings
 from toolkit.checks.model import Absent
+from toolkit.errors import EnvironmentError_
 from toolkit.monitor.api_facts import api_facts, key_fact
 from toolkit.monitor.database_facts import database_facts
 from toolkit.monitor.realtime_facts import realtime_facts
@@ -20,6 +21,8 @@ from toolkit.targets.settings import HOW_TO_GET
 from toolkit.targets.target import Target
 
 PROBE_DEADLINE_S = 10.0
+# Far beyond the sum of all deadlines within.
+_WHOLE_DEADLINE_S = 900.0
 _OPTIONAL = frozenset({"SUPABASE_JWKS_URL"})
 
 
@@ -92,10 +95,16 @@ async def doctor(
     deadline_s: float = PROBE_DEADLINE_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Gather and diagnose."""
+    """Gather and diagnose. Raises EnvironmentError_ when that does not end."""
     started = datetime.now(UTC)
-    async with asyncio.timeout(300):
-        facts = await gather(target, may_write=may_write, deadline_s=deadline_s, say=say)
+    try:
+        async with asyncio.timeout(_WHOLE_DEADLINE_S):
+            facts = await gather(target, may_write=may_write, deadline_s=deadline_s, say=say)
+    except TimeoutError:
+        raise EnvironmentError_(
+            f"The target was not looked through within {_WHOLE_DEADLINE_S:g} s.",
+            "Look for locks and long transactions in the database, and give a shorter --deadline.",
+        ) from None
     return diagnose(facts, target.describe(), started)
 
 

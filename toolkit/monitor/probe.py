@@ -22,6 +22,7 @@ import orjson
 from toolkit.client.auth import TokenSource
 from toolkit.client.connection import Connection as RealtimeConnection
 from toolkit.client.connection import Endpoint, Frame
+from toolkit.client.errors import NotReached
 from toolkit.client.events import EventPage, event_from_row
 from toolkit.client.generation import GenerationClient
 from toolkit.errors import ToolkitError
@@ -120,7 +121,13 @@ class _ByDatabase:
 
     async def page(self, process_id: str, since_sequence: int, /) -> EventPage:
         async with self._lock:
-            rows = await self._conn.fetch(_SQL["events_after"], process_id, since_sequence, timeout=_DEADLINE_S)
+            try:
+                rows = await self._conn.fetch(_SQL["events_after"], process_id, since_sequence, timeout=_DEADLINE_S)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                # As a stream knows it: the reading failed for now.
+                raise NotReached(
+                    f"The probe's events cannot be read: {type(error).__name__}: {error}", definite=True
+                ) from (error)
         at = time.monotonic()
         events = [{**row, "event_data": orjson.loads(row["event_data"])} for row in rows]
         return EventPage(tuple(event_from_row(event, via="backfill", received_at=at) for event in events))

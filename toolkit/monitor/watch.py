@@ -117,7 +117,11 @@ async def watching(target: Target, *, may_write: bool, deadline_s: float) -> Asy
         if isinstance(token, Absent):
             yield token
             return
-        history = (await probe.page(probe.process_id, 0)).events
+        try:
+            history = (await probe.page(probe.process_id, 0)).events
+        except ToolkitError as error:
+            yield why(error)
+            return
         watch = RealtimeWatch(target, probe, token, history[-1].sequence if history else 0, deadline_s)
         try:
             await watch.start()

@@ -183,6 +183,10 @@ async def test_a_legacy_database_is_unknown_where_the_tables_are_missing(legacy_
         "MIG-1", "SCH-1", "PUB-2", "TRG-1", "FUN-1",
     }  # fmt: skip
     assert (found["EVT-1"].verdict, "toolkit migrate" in found["EVT-1"].remedy) == (Verdict.UNKNOWN, True)
+    # What is not there is not fine.
+    vacuous = ("PUB-3", "RLS-1", "RLS-2", "GRT-1", "GRT-2", "FUN-2")
+    assert {id for id in vacuous if found[id].verdict is Verdict.UNKNOWN} == set(vacuous)
+    assert found["PRC-6"].verdict is Verdict.PASS
 
 
 async def test_no_database_is_unknown_with_the_reason() -> None:
