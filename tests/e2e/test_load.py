@@ -155,7 +155,7 @@ async def test_plain_locust_with_two_workers(system, tmp_path):
 
 async def test_a_run_that_is_ended_by_time_judges_what_it_saw(system, tmp_path):
     done, report = await asyncio.to_thread(
-        locust, system.target, tmp_path, "-u", "3", "-r", "3", "-t", "6s", LOAD_GENERATIONS="0"
+        locust, system.target, tmp_path, "-u", "2", "-r", "2", "-t", "10s", LOAD_GENERATIONS="0"
     )
     assert done.returncode == ExitCode.PASS, f"{report and not_passed(report)}\n{done.stderr[-3000:]}"
     assert value(report, "generations completed") >= 1

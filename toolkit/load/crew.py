@@ -54,6 +54,7 @@ class Crew:
         self._run = secrets.token_hex(4)
         self._begun_users: set[int] = set()
         self._finished_users: set[int] = set()
+        self._cut_off: set[int] = set()  # whose last start we did not hear the answer to
         self._owners: dict[str, str] = {}
         self._reconnects = 0
         self._missed_live = 0
@@ -166,6 +167,8 @@ class Crew:
         finally:
             self._reconnects += session.reconnects
             self._missed_live += session.missed_live
+            if session.start_cut_off:
+                self._cut_off.add(user)
             if session.process is not None:
                 self._owners[session.process] = label
         if problem is None:
@@ -275,7 +278,7 @@ class Crew:
                         history.add("db", f"user:{label}", "stray", process=process)
 
         await asyncio.gather(*(one(process) for process in list(self._owners)))
-        await asyncio.gather(*(strays(user) for user in sorted(self._begun_users)))
+        await asyncio.gather(*(strays(user) for user in sorted(self._begun_users - self._cut_off)))
 
 
 async def reach(target: Target) -> None:

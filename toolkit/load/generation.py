@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import httpx
 
 from toolkit.client.connection import Frame
-from toolkit.client.errors import ClientError, NotReached, StreamFailed
+from toolkit.client.errors import ApiError, ClientError, NotReached, StreamFailed
 from toolkit.client.events import ProcessEvent
 from toolkit.client.generation import GenerationClient
 from toolkit.client.legacy import LegacyFrame, LegacyWebSocketClient
@@ -33,7 +33,8 @@ from toolkit.targets.target import Target
 HTTP_DEADLINE_S = 30.0
 # A server that closes idle connections after five seconds must not meet our next request half-way.
 KEEPALIVE_S = 2.0
-LAST_WORD_S = 5.0
+LAST_WORD_S = 15.0
+NO_LAST_WORD = "no-last-word"
 MakeStream = Callable[..., ProcessEventStream]
 
 # The first proposal is taken, and everything approved.
@@ -75,6 +76,7 @@ class Session:
     events: int = 0
     reconnects: int = 0
     missed_live: int = 0
+    start_cut_off: bool = False
 
     @property
     def name(self) -> str:
@@ -206,19 +208,24 @@ async def _last_word(session: Session, client: GenerationClient, stream: Process
     assert session.process is not None
     try:
         async with asyncio.timeout(LAST_WORD_S):
-            with _told(session, "cancel"):
-                await client.cancel(session.process)
+            try:
+                with _told(session, "cancel"):
+                    await client.cancel(session.process)
+            except ApiError as error:
+                if error.status != 409:  # it may just have come to its end by itself
+                    raise
             async for event in stream:
                 _delivered(session, event)
                 if event.type in TERMINAL:
                     return
     except (TimeoutError, ClientError) as error:
-        # The generation has failed already; the judges see what is missing.
-        session.history.add("note", session.actor, "no-last-word", process=session.process, error=str(error))
+        why = str(error) or f"nothing within {LAST_WORD_S:g} s"
+        session.history.add("note", session.actor, NO_LAST_WORD, process=session.process, error=why)
 
 
 class _told:
-    """Records a command that nobody answered; answers are recorded where they arrive."""
+    """Records a command that nobody answered, or whose answer we did not wait for; other answers are recorded where
+    they arrive."""
 
     def __init__(self, session: Session, op: str) -> None:
         self._session = session
@@ -228,11 +235,14 @@ class _told:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        actor, process = f"user:{self._session.user}", self._session.process
         if isinstance(error, NotReached):
             outcome: Kind = "fail" if error.definite else "info"
-            self._session.history.add(
-                outcome, f"user:{self._session.user}", self._op, process=self._session.process, error=error.what
-            )
+            self._session.history.add(outcome, actor, self._op, process=process, error=error.what)
+        elif isinstance(error, asyncio.CancelledError):
+            # Nobody knows whether it took effect, and it is not the server's fault.
+            self._session.history.add("info", actor, self._op, process=process, value={"cut off": "by us"})
+            self._session.start_cut_off = self._op == "start"
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toolkit.load.figures import DELIVERY
+from toolkit.load.generation import NO_LAST_WORD
 from toolkit.report.model import Check, Verdict
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, sequences
 from toolkit.scenarios.judges import BY_ID, describe, judge
@@ -23,8 +24,7 @@ def judge_history(
     facts: Facts, transport: str, *, sql: bool, clock_known: bool
 ) -> tuple[tuple[Check, ...], dict[str, float], list[str]]:
     """Checks, counts and notes of one worker's history. `sql`: rows beside the events were read."""
-    # A generation that the run's end cut off was not watched to its end.
-    watched = [process for process in facts.processes if process.ended or _failed(facts, process)]
+    watched = _watched(facts)
     completed = [process for process in watched if process.status == "completed"]
     checks: list[Check] = []
     notes: list[str] = []
@@ -90,8 +90,11 @@ def untold(process: ProcessFacts) -> list[str]:
     return [name for name in recorded(process) if name not in told]
 
 
-def _failed(facts: Facts, process: ProcessFacts) -> bool:
-    return any(r.op == "failed" and r.kind == "note" and r.process == process.id for r in facts.records)
+def _watched(facts: Facts) -> list[ProcessFacts]:
+    """The processes that were watched to their end, or should have been: not those that the run's end cut off."""
+    failed = {record.process for record in facts.records if record.kind == "note" and record.op == "failed"}
+    unheard = {record.process for record in facts.records if record.kind == "note" and record.op == NO_LAST_WORD}
+    return [p for p in facts.processes if p.id in failed or (p.ended and p.id not in unheard)]
 
 
 def _counts(facts: Facts, watched: Sequence[ProcessFacts], transport: str) -> dict[str, float]:

@@ -58,3 +58,22 @@ def test_a_clock_that_nobody_compared_is_said():
     _, _, notes = judge_history(gather(()), "realtime", sql=False, clock_known=False)
     assert any("clock" in note for note in notes)
     assert any("DATABASE_URL" in note for note in notes)
+
+
+def test_a_process_that_the_end_of_the_run_cut_off_accuses_nobody():
+    def cut(*, failed: bool):
+        history = History()
+        history.add("note", "run", "process", process=PROCESS, value={"name": "user-1/1", "user": "user-1"})
+        history.add("note", "watch:user-1/1", "watch", process=PROCESS, value={"user": "user-1"})
+        history.add("note", "watch:user-1/1", "no-last-word", process=PROCESS, error="nothing within 15 s")
+        if failed:
+            history.add("note", "user:user-1", "failed", process=PROCESS, error="not finished within 1 s")
+        history.add("note", "watch:user-1/1", "unwatch", process=PROCESS)
+        value = {"type": "status_changed", "data": {"changes": {"status": ["in_progress", "cancelled"]}}}
+        history.add("db", "database", "event", process=PROCESS, seq=1, value=value)
+        history.add("db", "database", "state", process=PROCESS, value={"status": "cancelled"})
+        checks, _, _ = judge_history(gather(history.records), "realtime", sql=True, clock_known=True)
+        return next(check.verdict for check in checks if check.id == "load.no-loss")
+
+    assert cut(failed=False) is Verdict.UNKNOWN
+    assert cut(failed=True) is Verdict.FAIL
