@@ -28,15 +28,16 @@ ENVIRONMENT = {
 }
 # Faults for the scenarios that have no harder variant of their own: the network cut, and the worker killed.
 # The cut waits for an event that only a process with a live socket reaches: somebody answered its first prompt. The
-# kill waits for steps that take long, and after the pause of error-handling.
+# kill waits for a worker's word that it began a step that takes long (an answer enters the step before a worker has
+# taken it up, and then nothing would be rescued), and after the pause of error-handling.
 ADDED: dict[str, list[dict[str, Any]]] = {
     "complete-generation-flow": [
         {"after": "article enters theme_generating", "cut": "websocket", "lasting": "2s"},
-        {"after": "article enters researching", "kill": "worker", "lasting": "1s"},
+        {"after": "article event research_started", "kill": "worker", "lasting": "1s"},
     ],
     "error-handling": [
         {"after": "paused enters theme_generating", "cut": "websocket", "lasting": "2s"},
-        {"after": "paused enters writing_sections", "kill": "worker", "lasting": "1s"},
+        {"after": "paused event section_writing_started", "kill": "worker", "lasting": "1s"},
     ],
 }
 # Both must have met somebody at work: events that the socket did not carry, a task that its worker left behind.
