@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ import pytest
 from tests.integration.targets.test_servers import alive, wait_gone
 from toolkit.targets.data_dir import DataDir
 from toolkit.targets.embedded import running_target
+
+TOP = {"name", "verdict", "started_at", "finished_at", "target", "checks", "measurements"}
+CHECK = {"id", "title", "verdict", "detail", "remedy"}
 
 
 def toolkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -51,13 +55,22 @@ def test_a_target_is_started_used_and_stopped(tmp_path: Path) -> None:
         assert "runs already" in again.stderr
         assert facts["api_url"] == target.api_url
         refused = toolkit("up", "--data", "d", "--foreground", cwd=tmp_path)
-        assert refused.returncode == 1
+        assert refused.returncode == 4
         assert f"in use by process {facts['pid']}" in refused.stderr
         assert not [secret for secret in (facts["service_role_key"], target.jwt_secret) if secret in titles()]
 
-        down = toolkit("down", "--data", "d", cwd=tmp_path)
-        assert (down.returncode, "the data stays" in down.stdout) == (0, True), down
+        minted = json.loads(toolkit("token", "--data", "d", "--json", cwd=tmp_path).stdout)
+        assert shell(f"{state} {minted['token']}'")["process_id"] == started["process_id"]
+
+        down = toolkit("down", "--data", "d", "--json", cwd=tmp_path)
+        told = json.loads(down.stdout)
+        assert (down.returncode, told["stopped"], told["deleted"]) == (0, True, False), down
         assert wait_gone(facts["pid"])
+        for report, name in ((facts, "up"), (minted, "token"), (told, "down")):
+            assert report.keys() >= TOP
+            assert (report["name"], report["verdict"]) == (name, "pass")
+            assert all(check.keys() >= CHECK for check in report["checks"])
+            assert report["checks"]
         assert "Nothing was running" in toolkit("down", "--data", "d", cwd=tmp_path).stdout
 
         up = toolkit("up", "--data", "d", "--json", cwd=tmp_path)
@@ -82,6 +95,38 @@ def test_the_legacy_state_is_offered_too(tmp_path: Path) -> None:
         assert "flow_id" in columns
     finally:
         toolkit("down", "--data", "d", "--delete-data", "--yes", cwd=tmp_path)
+
+
+def test_of_two_that_start_at_once_one_serves_and_the_other_says_why_not(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "toolkit.cli", "up", "--data", "d"]
+    pair = [
+        subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"
+    ]
+    try:
+        ended = [(*process.communicate(timeout=100), process.returncode) for process in pair]
+        (_, lost, _), (shown, _, _) = sorted(ended, key=lambda one: -one[2])
+        assert sorted(code for *_, code in ended) == [0, 4], ended
+        assert "The target is running" in shown
+        assert ("is being started in" in lost) or ("is in use by process" in lost)
+        assert lost.count("Error:") == 1
+        assert "ended with code" not in lost
+    finally:
+        toolkit("down", "--data", "d", "--delete-data", "--yes", cwd=tmp_path)
+
+
+def test_why_a_detached_target_did_not_start_is_said_plainly(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        up = toolkit("up", "--data", "d", "--postgres-port", str(taken.getsockname()[1]), "--json", cwd=tmp_path)
+    toolkit("down", "--data", "d", "--delete-data", "--yes", cwd=tmp_path)
+    assert up.returncode == 4
+    assert up.stderr.count("Error:") == 1
+    assert "in use by another program" in up.stderr
+    told = json.loads(up.stdout)
+    assert told.keys() >= TOP
+    assert (told["name"], told["verdict"], told["exit_code"]) == ("up", "unknown", 4)
+    assert "in use by another program" in told["error"]["what"]
 
 
 async def _columns(dsn: str) -> set[str]:
@@ -129,6 +174,11 @@ def test_a_target_whose_server_dies_says_so_and_takes_the_rest_along(tmp_path: P
         (("up", "--legacy", "--workers", "2"), "nothing to do"),
         (("up", "--data", "file"), "is a file"),
         (("token", "--ttl", "soon"), "not a duration"),
+        (("token", "--ttl", "9" * 5000), "not a duration"),
+        (("token", "--ttl", "99999d"), "longer than ten years"),
+        (("token", "--sub", ""), "is no user id"),
+        (("token", "--sub", " user_1"), "is no user id"),
+        (("token", "--sub", "user\n1"), "is no user id"),
         (("down", "--data", "strange", "--delete-data", "--yes"), "not of an embedded target"),
     ],
 )

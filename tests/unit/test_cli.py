@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,18 +12,21 @@ import click
 import pytest
 
 from toolkit import cli
+from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.ledger import Runner
+from toolkit.report.model import Verdict
 
 
-def run(monkeypatch: pytest.MonkeyPatch, raises: BaseException) -> int:
+def run(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *options: str) -> int:
     """The exit code of `toolkit` when a command raises."""
 
     @click.command()
-    def broken() -> None:
+    @click.option("--json", is_flag=True)
+    def broken(json: bool) -> None:
         raise raises
 
     monkeypatch.setattr(cli._Commands, "get_command", lambda *_: broken)
-    monkeypatch.setattr(sys, "argv", ["toolkit", "up"])
+    monkeypatch.setattr(sys, "argv", ["toolkit", "up", *options])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert isinstance(stopped.value.code, int)
@@ -61,6 +65,52 @@ def test_a_reader_that_went_away_gives_neither_pass_nor_fail() -> None:
             [sys.executable, "-m", "toolkit.cli", "token", "--help"], stdout=closed, stderr=subprocess.PIPE, check=False
         )
     assert shown.returncode == 128 + 13, shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "verdict"),
+    [
+        (RefusalError("what", "remedy"), 1, "fail"),
+        (UsageError("what", "remedy"), 2, "unknown"),
+        (EnvironmentError_("what", "remedy"), 4, "unknown"),
+        (click.UsageError("what"), 2, "unknown"),
+        (PermissionError(13, "what", "/data/lock"), 4, "unknown"),
+    ],
+)
+def test_with_json_an_error_is_a_report_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int, verdict: str
+) -> None:
+    assert run(monkeypatch, error, "--json") == code
+    out, err = capsys.readouterr()
+    (line,) = out.splitlines()
+    told = json.loads(line)
+    assert told.keys() >= {"started_at", "finished_at", "target", "measurements"}
+    assert (told["name"], told["verdict"], told["exit_code"]) == ("up", verdict, code)
+    assert "what" in told["error"]["what"]
+    assert "what" in err
+    assert [(check["id"], check["verdict"]) for check in told["checks"]] == [("error", verdict)]
+    assert run(monkeypatch, error) == code
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_verdict_outlives_its_reader(verdict: Verdict) -> None:
+    """`toolkit … | head -1` must not turn a fail into something else."""
+    program = "from toolkit.commands._output import conclude; import sys; sys.argv = ['toolkit', 'up']\n"
+    program += "import click; from toolkit import cli\n"
+    callback = f"lambda: conclude('x', {verdict_code(verdict)})"
+    program += f"cli._Commands.get_command = lambda *_: click.Command('up', callback={callback})\n"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", program + "cli.main()"], stdout=closed, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (verdict_code(verdict), b"")
+
+
+def verdict_code(verdict: Verdict) -> int:
+    return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.UNKNOWN: 3}[verdict]
 
 
 def test_a_runner_without_a_user_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

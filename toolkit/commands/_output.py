@@ -1,10 +1,41 @@
-"""Files that a command is asked to write beside what it prints."""
+"""What every command does with its results: the report on stdout, its exit code, and files beside it."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import orjson
 
 from toolkit.errors import UsageError
+from toolkit.report.model import Report
+
+
+def with_more(report: Report, more: dict[str, Any]) -> str:
+    """The report as indented JSON, with what else a command has to tell as further keys."""
+    top = asdict(report)
+    assert not top.keys() & more.keys(), "the report's own keys mean the same in every command"
+    return orjson.dumps(top | more, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+
+
+def conclude(text: str, code: int) -> NoReturn:
+    """Print a report and end with its exit code, also when the reader (head, less) went away: the verdict stands."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        forget_stdout()
+    raise click.exceptions.Exit(code)
+
+
+def forget_stdout() -> None:
+    """Nobody reads any more: what is still buffered must not fail at the very end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_writable(path: Path | None) -> None:

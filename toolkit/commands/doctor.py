@@ -7,6 +7,7 @@ import sys
 import click
 
 from toolkit.commands._options import TargetChoice, target_options
+from toolkit.commands._output import conclude
 from toolkit.commands._run import run_async
 from toolkit.monitor.doctor import PROBE_DEADLINE_S, doctor
 from toolkit.report import as_json, as_terminal
@@ -38,8 +39,7 @@ def command(choice: TargetChoice, probe: bool | None, deadline: float, as_data: 
 
     report = run_async(work())
     text = as_json.render(report) if as_data else as_terminal.render(report, colour=sys.stdout.isatty())
-    click.echo(text, nl=False)
-    raise click.exceptions.Exit(int(report.exit_code))
+    conclude(text, report.exit_code)
 
 
 def may_probe(target: Target, yes: bool, wanted: bool | None) -> bool:

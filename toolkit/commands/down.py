@@ -7,12 +7,17 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from toolkit.commands._options import data_option
-from toolkit.errors import EnvironmentError_, UsageError
+from toolkit.commands._output import conclude, with_more
+from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
+from toolkit.report.model import Check, Report, Verdict, tool_version, worst
 from toolkit.targets.data_dir import DataDir
 from toolkit.targets.postgres import PostgresCluster
 
@@ -23,27 +28,61 @@ STOP_DEADLINE_S = 60.0
 @data_option
 @click.option("--delete-data", is_flag=True, help="Also delete the folder with the database, keys and logs.")
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
-def command(data_dir: Path, delete_data: bool, yes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def command(data_dir: Path, delete_data: bool, yes: bool, as_json: bool) -> None:
     """Stop the embedded target; the data stays unless --delete-data is given."""
-    data = DataDir(data_dir)
+    started, data = datetime.now(UTC), DataDir(data_dir)
     if not data.path.exists():
-        click.echo(f"Nothing is running in {data.path}: the folder does not exist.")
-        return
+        _tell(_Done(data, existed=False), started, as_json)
     if delete_data and not yes:
         if not sys.stdin.isatty():
             raise UsageError("--delete-data was not confirmed.", "Add --yes, or run it from a terminal.")
         click.confirm(f"Delete {data.path} with its database and keys?", abort=True, err=True)
     stopped = _stop(data)
     ended = _sweep(data)
-    if stopped:
-        click.echo(f"Stopped; the data stays in {data.path}" if not delete_data else "Stopped.")
-    elif ended:
-        click.echo(f"Ended what a crashed run had left: {', '.join(ended)}.")
-    else:
-        click.echo(f"Nothing was running in {data.path}")
     if delete_data:
-        data.delete()
-        click.echo(f"Deleted {data.path}")
+        try:
+            data.delete()
+        except ToolkitError:
+            click.echo(_Done(data, stopped=stopped, ended=tuple(ended)).words(), err=True)
+            raise
+    _tell(_Done(data, stopped=stopped, ended=tuple(ended), deleted=delete_data), started, as_json)
+
+
+@dataclass(frozen=True)
+class _Done:
+    data: DataDir
+    existed: bool = True
+    stopped: bool = False
+    ended: tuple[str, ...] = ()
+    deleted: bool = False
+
+    def words(self) -> str:
+        path = self.data.path
+        if not self.existed:
+            return f"Nothing is running in {path}: the folder does not exist."
+        if self.stopped:
+            said = "Stopped." if self.deleted else f"Stopped; the data stays in {path}"
+        elif self.ended:
+            said = f"Ended what a crashed run had left: {', '.join(self.ended)}."
+        else:
+            said = f"Nothing was running in {path}"
+        return f"{said}\nDeleted {path}" if self.deleted else said
+
+
+def _tell(done: _Done, started: datetime, as_json: bool) -> NoReturn:
+    if not as_json:
+        conclude(done.words() + "\n", ExitCode.PASS)
+    path = done.data.path
+    checks = [Check("stopped", f"Nothing runs in {path}", Verdict.PASS, done.words())]
+    if done.deleted:
+        checks.append(Check("deleted", f"{path} is gone", Verdict.FAIL if path.exists() else Verdict.PASS))
+    report = Report(
+        "down", "Stopped" if done.stopped else "Nothing was running", worst(check.verdict for check in checks),
+        started, datetime.now(UTC), f"embedded ({path})", tool_version(), tuple(checks),
+    )  # fmt: skip
+    facts = {"data": str(path), "stopped": done.stopped, "ended": done.ended, "deleted": done.deleted}
+    conclude(with_more(report, facts), report.exit_code)
 
 
 def _stop(data: DataDir) -> bool:
@@ -77,6 +116,6 @@ def _sweep(data: DataDir) -> list[str]:
         ended = data.end_leftovers()
         postgres = PostgresCluster(data.postgres)
         if postgres.running:
-            postgres.stop()
             ended.append("postgres")
+        postgres.stop()
     return ended

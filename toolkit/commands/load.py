@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._output import conclude
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_junit, as_terminal
@@ -60,7 +61,7 @@ def locustfile() -> None:
 @click.option("--p95-answer", type=_LIMIT, default=2000.0, show_default=True)
 @click.option("--p95-delivery", type=_LIMIT, default=1000.0, show_default=True)
 @click.option("--p95-generation", type=_LIMIT, default=0.0, show_default=True)
-@click.option("--reports-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"),
+@click.option("--reports-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"),
               show_default=True, help="Each run makes a folder of its own here.")  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path), default=None,
               help="Also write the page to this file, or with Locust's own into this folder.")  # fmt: skip
@@ -120,12 +121,11 @@ def _show(result: LoadResult, options: dict[str, Any]) -> None:
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}.", "Give another file.") from error
     if options["as_data"]:
-        click.echo(as_json.render(result.report), nl=False)
+        text = as_json.render(result.report)
     else:
-        shown = _seen_from(result, Path())
-        click.echo(as_terminal.render(shown, colour=sys.stdout.isatty()), nl=False)
-        click.echo(f"\nPage: {result.folder / 'report.html'}")
-    raise click.exceptions.Exit(int(result.exit_code))
+        shown = as_terminal.render(_seen_from(result, Path()), colour=sys.stdout.isatty())
+        text = f"{shown}\nPage: {result.folder / 'report.html'}\n"
+    conclude(text, result.exit_code)
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import orjson
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._output import conclude, with_more
 from toolkit.commands._run import run_async
-from toolkit.errors import ExitCode, ToolkitError
+from toolkit.errors import ExitCode
 from toolkit.migrate import report as reports
 from toolkit.migrate.api import migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.execute import OnProgress, Options, Progress
@@ -87,7 +87,7 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
             frame = _frame("migrate status", started, target)
         _finish(reports.of_status(frame, found), {"versions": [asdict(v) for v in found.versions]}, as_json)
 
-    _run(work(), as_json)
+    run_async(work())
 
 
 @command.command("plan")
@@ -113,7 +113,7 @@ def plan_command(
                 found = await migrate_plan(target.get("DATABASE_URL"), folder, request)
                 _finish(reports.of_plan(frame, found), {"plan": reports.plan_as_dict(found)}, as_json)
 
-    _run(work(), as_json)
+    run_async(work())
 
 
 @command.command("up")
@@ -139,7 +139,7 @@ def up_command(
                 )
         _finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
-    _run(work(), as_json)
+    run_async(work())
 
 
 @command.command("down")
@@ -172,7 +172,7 @@ def down_command(
                 result = await migrate_down(dsn, folder, to=to, last=last, options=options, on_progress=tell)
         _finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
-    _run(work(), as_json)
+    run_async(work())
 
 
 @command.command("verify")
@@ -204,19 +204,7 @@ def verify_command(*, choice: TargetChoice, folder: Path, as_json: bool, to: str
                 )  # fmt: skip
         _finish(reports.of_verify(frame, found), {"versions": list(found.versions)}, as_json)
 
-    _run(work(), as_json)
-
-
-def _run(work: Coroutine[Any, Any, None], as_json: bool) -> None:
-    """With --json also an error is JSON on stdout; the command line words it on stderr all the same."""
-    try:
-        run_async(work)
-    except ToolkitError as error:
-        if as_json:
-            verdict = Verdict.FAIL if error.exit_code is ExitCode.FAIL else Verdict.UNKNOWN
-            told = {"verdict": verdict, "error": {"what": error.what, "remedy": error.remedy}}
-            click.echo(orjson.dumps(told | {"exit_code": int(error.exit_code)}, option=orjson.OPT_INDENT_2).decode())
-        raise
+    run_async(work())
 
 
 # -- output -------------------------------------------------------------------------------------------------------
@@ -247,11 +235,8 @@ def _refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
 
 
 def _finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> None:
-    if as_json:
-        click.echo(orjson.dumps(asdict(report) | more, option=orjson.OPT_INDENT_2, default=str).decode())
-    else:
-        click.echo(as_terminal.render(report, colour=sys.stdout.isatty()), nl=False)
-    raise click.exceptions.Exit(report.exit_code if code is None else code)
+    text = with_more(report, more) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
+    conclude(text, report.exit_code if code is None else code)
 
 
 @asynccontextmanager

@@ -15,11 +15,11 @@ from typing import Any
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
-from toolkit.commands._output import write_file
+from toolkit.commands._output import conclude, with_more, write_file
 from toolkit.commands._run import run_async
 from toolkit.report import as_html, as_json, as_junit, as_terminal
 from toolkit.report.links import seen_from
-from toolkit.report.model import Link, Report, Table, Verdict, tool_version, worst
+from toolkit.report.model import Check, Link, Report, Table, Verdict, tool_version, worst
 from toolkit.targets.target import Target
 
 
@@ -39,6 +39,7 @@ def list_(judges: bool, as_data: bool) -> None:
     from toolkit.scenarios.judges import ALL
     from toolkit.scenarios.reading import load, shipped
 
+    begun = datetime.now(UTC)
     if judges:
         rows: list[dict[str, Any]] = [
             {"name": rule.id, "title": rule.title, "transports": sorted(rule.transports)} for rule in ALL
@@ -50,8 +51,13 @@ def list_(judges: bool, as_data: bool) -> None:
             for s in found
         ]
     if as_data:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
-        return
+        what = "judges" if judges else "scenarios"
+        checks = tuple(Check(str(row["name"]), f"{row['title']}", Verdict.PASS, "can be read") for row in rows)
+        report = Report(
+            "scenarios list", f"{len(rows)} {what}", worst(check.verdict for check in checks), begun,
+            datetime.now(UTC), "none", tool_version(), checks,
+        )  # fmt: skip
+        conclude(with_more(report, {what: rows}), report.exit_code)
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:
         click.echo(f"{row['name']:<{width}}  {row['title']}  [{', '.join(map(str, row['transports']))}]")
@@ -77,7 +83,7 @@ def schema_() -> None:
     help="Run each so often, with seeds that count up.",
 )
 @click.option("--seed", type=int, help="Instead of the scenario's own.")
-@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write one page over all runs to this file.")
 @click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
@@ -211,8 +217,5 @@ def _show(report: Report, options: dict[str, Any]) -> None:
     for path, render in ((options["junit"], as_junit.render), (options["html"], as_html.render)):
         if path is not None:
             write_file(path, render(seen_from(report, path.parent)))
-    if options["as_data"]:
-        click.echo(as_json.render(report), nl=False)
-    else:
-        click.echo(as_terminal.render(report, colour=sys.stdout.isatty()), nl=False)
-    raise click.exceptions.Exit(int(report.exit_code))
+    text = as_json.render(report) if options["as_data"] else as_terminal.render(report, colour=sys.stdout.isatty())
+    conclude(text, report.exit_code)

@@ -29,8 +29,8 @@ def command(run: str, signed_off_by: str | None, max_age_days: float, html: Path
     """Judge the guide's ten success criteria by saved reports; nothing is run.
 
     RUN is the folder of a rehearsal (or its report.json), a folder of runs, or `latest`: the newest rehearsal in
-    reports/ with the scenario runs after it. Evidence that is missing, old, or of another version of the toolkit makes a
-    criterion unknown.
+    reports/ with the scenario runs after it. Evidence that is missing, old, or of another version of the toolkit makes
+    a criterion unknown.
     """
     place = DEFAULT_RUNS if run == "latest" else Path(run)
     if place.name == REPORT_FILE and place.is_file():

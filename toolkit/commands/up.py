@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import shlex
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 
 from toolkit.commands._options import data_option
+from toolkit.commands._output import with_more
 from toolkit.commands._run import run_async
 from toolkit.contract.requests import Transport
-from toolkit.errors import EnvironmentError_, RefusalError
+from toolkit.errors import EnvironmentError_, ExitCode
+from toolkit.report.model import Check, Report, Verdict, tool_version
 from toolkit.targets.data_dir import DataDir, Running
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
 from toolkit.targets.redact import redact
@@ -26,7 +32,10 @@ from toolkit.targets.target import Target
 
 DEMO_USER = "user_demo"
 TOKEN_TTL_S = 24 * 3600
+ANSWER_DEADLINE_S = 10.0
 DETACH_DEADLINE_S = 120.0
+# How the command line words an error, at the end of what the detached process said.
+_ERROR = re.compile(r"^Error: (?P<what>.*)\n  → (?P<remedy>.*)\Z", re.DOTALL | re.MULTILINE)
 
 
 @click.command("up")
@@ -45,6 +54,7 @@ def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, trans
 
     Returns when they serve; `toolkit down` stops them. The data stays in the folder named by --data.
     """
+    started = datetime.now(UTC)
     if legacy and transport not in {None, Transport.WEBSOCKET}:
         raise click.UsageError("--legacy has no Realtime; use --transport websocket or leave --transport out.")
     if legacy and rest["workers"]:
@@ -52,19 +62,19 @@ def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, trans
     chosen = transport or (Transport.WEBSOCKET.value if legacy else Transport.REALTIME.value)
     wish = _Wish(legacy=legacy, transport=chosen, **rest)
     if foreground:
-        run_async(_serve(data_dir, wish, as_json))
+        run_async(_serve(data_dir, wish, as_json, started))
         return
     if (running := DataDir(data_dir).running()) is not None:
         # Whoever lost the addresses asks again; whoever wants other options has to stop it first.
         if running.transport != chosen:
-            raise RefusalError(
+            raise EnvironmentError_(
                 f"It runs already, with transport {running.transport}.",
                 f"Stop it first: toolkit down --data {data_dir}",
             )
         click.echo("It runs already, as it was started; this is where:", err=True)
     else:
         _detach(data_dir, wish.as_arguments())
-    _show(data_dir, as_json, detached=True)
+    _show(data_dir, as_json, started, detached=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class _Wish:
         return arguments + (["--postgres-port", str(self.postgres_port)] if self.postgres_port else [])
 
 
-async def _serve(data_dir: Path, wish: _Wish, as_json: bool) -> None:
+async def _serve(data_dir: Path, wish: _Wish, as_json: bool, started: datetime) -> None:
     schema: Schema = "legacy" if wish.legacy else "realtime"
     async with EmbeddedTarget(data_dir, schema=schema, postgres_port=wish.postgres_port) as embedded:
         if embedded.leftovers:
@@ -90,7 +100,7 @@ async def _serve(data_dir: Path, wish: _Wish, as_json: bool) -> None:
         for number in range(1, wish.workers + 1):
             await embedded.start_server(f"worker-{number}", roles=("worker",), transport=wish.transport)
         embedded.announce(wish.transport)
-        _show(data_dir, as_json, detached=False)
+        _show(data_dir, as_json, started, detached=False)
         await _watch(list(embedded.servers.values()))
 
 
@@ -111,15 +121,21 @@ async def _watch(servers: list[ServerHandle]) -> None:
 
 def _detach(data_dir: Path, arguments: list[str]) -> None:
     data = DataDir(data_dir)
-    if (holder := data.holder()) is not None:
-        raise RefusalError(
-            f"{data.path} is in use by process {holder}.",
-            f"Stop it with `toolkit down --data {data_dir}`, or choose another folder with --data.",
-        )
-    with data:  # makes the folder, or says why it cannot be used
-        data.withdraw()
-        log_path = data.path / "up.log"
-        log_path.touch(mode=0o600)
+    with contextlib.ExitStack() as until_it_serves:
+        if data.was_started:
+            with data.starting():
+                pass  # only to see that nobody else is at it: taking the lock below could get in that one's way
+        if (holder := data.holder()) is not None:
+            raise data.in_use(holder)
+        with data:  # makes the folder, or says why it cannot be used
+            until_it_serves.enter_context(data.starting())
+            data.withdraw()
+            log_path = data.path / "up.log"
+            log_path.touch(mode=0o600)
+        _launch(data, log_path, arguments)
+
+
+def _launch(data: DataDir, log_path: Path, arguments: list[str]) -> None:
     argv = [sys.executable, "-m", "toolkit.cli", "up", "--foreground", "--json", "--data", str(data.path), *arguments]
     with log_path.open("wb") as log:
         child = subprocess.Popen(
@@ -144,21 +160,45 @@ def _await_ready(data: DataDir, child: subprocess.Popen[bytes], log_path: Path) 
         except subprocess.TimeoutExpired:
             code = None
         if code is not None or time.monotonic() > deadline:
+            if (holder := data.holder()) not in {None, child.pid}:
+                raise data.in_use(holder or "")
             said = redact(log_path.read_text(errors="replace").strip())[-4000:]
+            if code is not None and (told := _ERROR.search(said)) is not None:
+                error = EnvironmentError_(told["what"], f"{told['remedy']}\n  Log: {log_path}")
+                error.exit_code = ExitCode(code) if code in set(ExitCode) else ExitCode.ENVIRONMENT
+                raise error
             how = f"ended with code {code}" if code is not None else f"was not ready within {DETACH_DEADLINE_S:g} s"
             raise EnvironmentError_(f"The target {how}:\n{said}", f"Logs: {data.logs}, {log_path}")
 
 
-def _show(data_dir: Path, as_json: bool, *, detached: bool) -> None:
+def _show(data_dir: Path, as_json: bool, started: datetime, *, detached: bool) -> None:
     data = DataDir(data_dir)
     running, target = data.running(), running_target(data_dir)
     if running is None or target is None:
         raise EnvironmentError_(f"What serves in {data.path} ended right after it was ready.", f"Logs: {data.logs}")
+    url = f"{target.api_url}/health/live"
+    # In the foreground its server was ready a moment ago, and is watched from now on.
+    check = _answers(url) if detached else Check("api-answers", f"{url} answers", Verdict.PASS)
     token = target.user_token(DEMO_USER, ttl_s=TOKEN_TTL_S)
     if as_json:
-        click.echo(json.dumps(_facts(data, running, target, token), ensure_ascii=False, indent=2))
+        report = Report(
+            "up", "The target is running", check.verdict, started, datetime.now(UTC), target.describe(),
+            tool_version(), (check,),
+        )  # fmt: skip
+        click.echo(with_more(report, _facts(data, running, target, token)), nl=False)
     else:
         click.echo(_page(data, running, target, token, detached=detached))
+
+
+def _answers(url: str) -> Check:
+    try:
+        httpx.get(url, timeout=ANSWER_DEADLINE_S, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        raise EnvironmentError_(
+            f"The target runs, but {url} does not answer as it should: {error or type(error).__name__}.",
+            "Stop it with `toolkit down` and start it again; `toolkit doctor` looks for the cause.",
+        ) from error
+    return Check("api-answers", f"{url} answers", Verdict.PASS)
 
 
 def _facts(data: DataDir, running: Running, target: Target, token: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,17 @@ from toolkit.targets.tokens import mint_api_key
 
 DEFAULT_DATA_DIR = Path(".toolkit") / "embedded"
 _OURS = frozenset(
-    {"lock", "secrets.json", "running.json", "servers.json", "up.log", "logs", "postgres", "postgres.password"}
+    {
+        "lock",
+        "starting",
+        "secrets.json",
+        "running.json",
+        "servers.json",
+        "up.log",
+        "logs",
+        "postgres",
+        "postgres.password",
+    }
 )
 
 
@@ -49,7 +60,7 @@ class Running:
 class DataDir:
     """The folder; `with DataDir(path):` holds its lock.
 
-    Raises RefusalError when another process holds it, UsageError when the folder is something else.
+    Raises EnvironmentError_ when another process holds it, UsageError when the folder is something else.
     """
 
     def __init__(self, path: Path = DEFAULT_DATA_DIR) -> None:
@@ -75,10 +86,7 @@ class DataDir:
         if not _locked(fd):
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
             os.close(fd)
-            raise RefusalError(
-                f"{self.path} is in use by process {holder or '(unknown)'}.",
-                f"Stop it with `toolkit down --data {self.path}`, or choose another folder with --data.",
-            )
+            raise self.in_use(holder)
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._lock_fd = fd
@@ -105,6 +113,38 @@ class DataDir:
         finally:
             os.close(fd)
         return None
+
+    def in_use(self, holder: int | str) -> EnvironmentError_:
+        """The error of a folder that process `holder` has locked."""
+        return EnvironmentError_(
+            f"{self.path} is in use by process {holder or '(unknown)'}.",
+            f"Stop it with `toolkit down --data {self.path}`, or choose another folder with --data.",
+        )
+
+    @property
+    def was_started(self) -> bool:
+        """Whether a target was ever started here in a process of its own."""
+        return (self.path / "starting").exists()
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Be the only one who starts a target here in a process of its own, until that process serves.
+
+        The folder exists. Raises EnvironmentError_ naming the process that is at it already.
+        """
+        fd = os.open(self.path / "starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _locked(fd):
+                starter = os.pread(fd, 32, 0).decode(errors="replace").strip()
+                raise EnvironmentError_(
+                    f"A target is being started in {self.path} by process {starter or '(unknown)'}.",
+                    "Wait until it serves; then the same command shows its addresses.",
+                )
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(fd)
 
     # -- secrets ------------------------------------------------------------------------------
 

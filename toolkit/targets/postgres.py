@@ -128,6 +128,7 @@ class PostgresCluster:
         self.initialise()
         if self.running:
             return
+        self._make_socket_dir()
         settings = {**REPLICATION_SETTINGS, "timezone": "UTC", **self.settings}
         conf = self.data_dir / "postgresql.auto.conf"
         conf.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
@@ -153,6 +154,9 @@ class PostgresCluster:
         """Stop the cluster; `immediate` is a crash."""
         if self.running:
             self._run("pg_ctl", "-w", "-t", "60", "-D", str(self.data_dir), "-m", mode, "stop")
+        if self.socket_dir != self.data_dir:
+            with contextlib.suppress(OSError):  # not ours, not there, or not empty
+                self.socket_dir.rmdir()
 
     def destroy(self) -> None:
         """Stop the cluster and remove every file of it."""
@@ -190,10 +194,7 @@ class PostgresCluster:
         if re.fullmatch(r"[\w./+-]{1,79}", str(self.data_dir), re.ASCII):
             return self.data_dir
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
-        path = Path(tempfile.gettempdir()) / f"pgsock-{digest}"
-        path.mkdir(mode=0o700, exist_ok=True)
-        self._own(path)
-        return path
+        return Path(tempfile.gettempdir()) / f"pgsock-{digest}"
 
     @property
     def password(self) -> str:
@@ -210,6 +211,24 @@ class PostgresCluster:
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.tcp_port}/{database}?sslmode=disable"
 
     # -- plumbing -----------------------------------------------------------------------------
+
+    def _make_socket_dir(self) -> None:
+        path = self.socket_dir
+        if path == self.data_dir:
+            return
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            # The name can be foreseen, and the folder above belongs to everybody: who else owns it could take our
+            # place in front of every client.
+            found, user = path.lstat(), postgres_user()
+            owners = {os.geteuid(), pwd.getpwnam(user).pw_uid if user else os.geteuid()}
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
+                raise EnvironmentError_(
+                    f"{path}, where the database's socket would lie, is not a folder of ours alone.",
+                    "Remove it, or choose a data folder with a shorter path of plain letters.",
+                ) from None
+        self._own(path)
 
     @property
     def _password_file(self) -> Path:

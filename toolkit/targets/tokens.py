@@ -47,7 +47,7 @@ def lifetime(token: str) -> tuple[float | None, float] | None:
 
 def parse_duration(text: str) -> int:
     """`90`, `90s`, `15m`, `1h` or `7d` → seconds. Raises UsageError."""
-    match = re.fullmatch(r"(\d+)([smhd]?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,12})([smhd]?)", text.strip())
     if not match or int(match.group(1)) == 0:
         raise UsageError(
             f"{text!r} is not a duration.",

@@ -57,7 +57,7 @@ async def test_a_whole_run_of_its_own(tmp_path):
     cases.update_statistics()
     assert (cases.tests, cases.failures, cases.errors) == (len(report.checks), 0, 0)
     assert "<svg" in (tmp_path / "r.html").read_text()
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (tmp_path / "reports").iterdir()
     assert {path.name for path in folder.iterdir()} == {
         "history.jsonl", "scenario.yaml", "report.json", "report.html"
     }  # fmt: skip
@@ -149,7 +149,7 @@ async def test_a_server_that_is_not_there_is_the_environment(tmp_path):
 async def test_list_and_schema(tmp_path):
     code, out, _ = await toolkit("list", "--json", cwd=tmp_path)
     assert code == 0
-    assert {row["name"] for row in json.loads(out)} == set(shipped())
+    assert {row["name"] for row in json.loads(out)["scenarios"]} == set(shipped())
     code, out, _ = await toolkit("schema", cwd=tmp_path)
     assert code == 0
     assert all(prompt.value in out for prompt in InputType)

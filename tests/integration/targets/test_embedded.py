@@ -52,7 +52,7 @@ async def test_everything_is_there_and_ends_with_the_block(tmp_path: Path) -> No
         database, pid = postmaster(folder), server.pid
         target.announce("realtime")
         assert running_target(folder) is not None
-        with pytest.raises(RefusalError, match=f"in use by process {os.getpid()}"):
+        with pytest.raises(EnvironmentError_, match=f"in use by process {os.getpid()}"):
             await embedded(folder).__aenter__()
     assert wait_gone(database)
     assert wait_gone(pid)

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
 
+from toolkit.commands.signoff import command as signoff
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_terminal
 from toolkit.report.model import Check, Measurement, Report, Table, Verdict, tool_version
@@ -136,3 +138,14 @@ def test_a_rehearsal_that_failed_later_counts(tmp_path):
     save(tmp_path / "b", report("rehearse", Check("realtime.endpoints", "e", Verdict.FAIL, "404"),
                                 finished=NOW + timedelta(minutes=1)))  # fmt: skip
     assert sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2)).criteria[1].verdict is Verdict.FAIL
+
+
+def test_the_report_itself_may_be_named_instead_of_its_folder(tmp_path):
+    save(tmp_path / "run", report(finished=datetime.now(UTC)))
+    told = [
+        CliRunner().invoke(signoff, [str(place), "--json"])
+        for place in (tmp_path / "run", tmp_path / "run/report.json")
+    ]
+    assert [one.exit_code for one in told] == [1, 1], told
+    by_folder, by_file = (as_json.load(one.output) for one in told)
+    assert by_file.criteria == by_folder.criteria
