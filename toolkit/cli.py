@@ -6,17 +6,23 @@ imported only when it is asked for, so that `toolkit --help` stays quick.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
 import tempfile
 import traceback
+from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import NoReturn
 
 import click
+import orjson
 
+from toolkit.commands._output import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
+from toolkit.report.model import Check, Report, Verdict, tool_version
 from toolkit.targets.redact import redact
 
 # The order is that of `toolkit --help`: what a newcomer needs first comes first.
@@ -53,7 +59,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             # The reader of our output (head, less) went away before the verdict: not a pass, not a failure. Caught
             # here since click would make an exit code of 1 of it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_stdout()
             raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
 
 
@@ -69,6 +75,7 @@ def toolkit() -> None:
 
 def main() -> None:
     """Run the command line; every failure ends in words and a documented exit code."""
+    started = datetime.now(UTC)
     try:
         result = toolkit.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -78,28 +85,52 @@ def main() -> None:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
+        _json_error(error.format_message(), "See --help.", ExitCode.USAGE, started)
         sys.exit(ExitCode.USAGE)
     except ToolkitError as error:
-        click.echo(f"Error: {error.what}", err=True)
-        click.echo(f"  → {error.remedy}", err=True)
-        sys.exit(error.exit_code)
+        _told(error.what, error.remedy, error.exit_code, started)
     except OSError as error:
         if error.filename is None:
-            _crashed(error)
-        click.echo(f"Error: {os.fsdecode(error.filename)}: {error.strerror}.", err=True)
-        click.echo("  → Check that it exists, whose it is, and that the disk has room.", err=True)
-        sys.exit(ExitCode.ENVIRONMENT)
+            _crashed(error, started)
+        what = f"{os.fsdecode(error.filename)}: {error.strerror}."
+        _told(what, "Check that it exists, whose it is, and that the disk has room.", ExitCode.ENVIRONMENT, started)
     except Exception as error:  # noqa: BLE001 - the last boundary: a person never sees a traceback
-        _crashed(error)
+        _crashed(error, started)
     sys.exit(result if isinstance(result, int) else ExitCode.PASS)
 
 
-def _crashed(error: Exception) -> NoReturn:
+def _crashed(error: Exception, started: datetime) -> NoReturn:
     with tempfile.NamedTemporaryFile("w", prefix="toolkit-crash-", suffix=".txt", delete=False) as report:
         report.write(redact("".join(traceback.format_exception(error))))
-    click.echo(f"Error: an unexpected {type(error).__name__}; this is a defect of the toolkit.", err=True)
-    click.echo(f"  → Please report it with the details in {report.name}.", err=True)
-    sys.exit(ExitCode.ENVIRONMENT)
+    what = f"an unexpected {type(error).__name__}; this is a defect of the toolkit."
+    _told(what, f"Please report it with the details in {report.name}.", ExitCode.ENVIRONMENT, started)
+
+
+def _told(what: str, remedy: str, code: ExitCode, started: datetime) -> NoReturn:
+    click.echo(f"Error: {what}", err=True)
+    click.echo(f"  → {remedy}", err=True)
+    _json_error(what, remedy, code, started)
+    sys.exit(code)
+
+
+def _json_error(what: str, remedy: str, code: ExitCode, started: datetime) -> None:
+    """With --json an error is a report too, in one line, so that a stream of reports stays one a line."""
+    if "--json" not in sys.argv[1:]:
+        return
+    verdict = Verdict.FAIL if code is ExitCode.FAIL else Verdict.UNKNOWN
+    check = Check("error", what, verdict, remedy=remedy)
+    report = Report(_command_name(), "Error", verdict, started, datetime.now(UTC), "", tool_version(), (check,))
+    told = asdict(report) | {"error": {"what": what, "remedy": remedy}, "exit_code": int(code)}
+    try:
+        click.echo(orjson.dumps(told))
+    except BrokenPipeError:
+        forget_stdout()
+
+
+def _command_name() -> str:
+    words = [*itertools.takewhile(lambda word: not word.startswith("-"), sys.argv[1:])]
+    found = toolkit.get_command(click.Context(toolkit), words[0]) if words else None
+    return " ".join(words[: 2 if isinstance(found, click.Group) else 1])
 
 
 if __name__ == "__main__":
