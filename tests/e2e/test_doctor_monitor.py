@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -305,3 +307,27 @@ async def test_a_kept_subscription_counts_its_reconnections(system: System) -> N
         await watch.stream.wait_live(30)
         assert watch.reconnections().count >= 1
         assert len((await watch.deliver(3)).latencies_ms) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stopped_monitor_leaves_nothing_behind(system: System, number: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "toolkit.cli", "monitor", "--data", "d", "--interval", "1h",
+        cwd=system.folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    probes = r"select count(*) from public.generated_articles_state where user_id like 'toolkit\_probe\_%'"
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert b" pass " in await process.stdout.readline()
+        assert await system.sql(probes) == 1
+        process.send_signal(number)
+        async with asyncio.timeout(30):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, b"Traceback" in said) == (128 + number, False), said
+    assert await system.sql(probes) == 0
