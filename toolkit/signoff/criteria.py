@@ -12,7 +12,7 @@ from pathlib import PurePath
 
 from toolkit.report.model import Check, Verdict, worst
 from toolkit.report.model import Evidence as Fact
-from toolkit.signoff.evidence import Evidence, Item
+from toolkit.signoff.evidence import COMPARISON, Evidence, Item
 
 # Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.
 ERROR_LIMIT = 0.001
@@ -166,8 +166,8 @@ CRITERIA: tuple[Criterion, ...] = (
     ),
     Criterion(
         "criterion-7", "Performance meets or exceeds WebSocket version",
-        "A rehearsal does not measure this: unknown until a comparison of both transports under load is saved.",
-        _needs("load.comparison"),
+        "A rehearsal does not measure this: `toolkit load run --transport both` after it does.",
+        _needs(COMPARISON),
     ),
     Criterion(
         "criterion-8", "No data loss during transition",

@@ -15,6 +15,7 @@ MAX_AGE_DAYS = 7
 REPORT_FILE = "report.json"
 # The guide's four end-to-end scenarios, in its order: scenario.1 … scenario.4 in a rehearsal's report.
 SCENARIOS = ("complete-generation-flow", "process-recovery", "error-handling", "concurrent-processes")
+COMPARISON = "load.comparison"
 SIGN_OFF = "Sign-off"
 COMPLETED_ON = "Migration completed on"
 SIGNED_BY = "Signed off by"
@@ -63,6 +64,14 @@ def from_report(report: Report, source: str) -> Evidence:
         return Evidence(items, _figures(report.measurements), _completed_on(report.tables), (source,))
     if report.name == "scenarios":
         return Evidence(_scenarios(report.checks, source), {}, None, (source,))
+    if report.name == "load":
+        # Only a run over both transports compares them; the rest of a load report answers no criterion.
+        compared = {
+            check.id: Item(check.verdict, check.detail, source, files_of(check))
+            for check in report.checks
+            if check.id == COMPARISON
+        }
+        return Evidence(compared, {}, None, (source,) if compared else ())
     return Evidence(reports=())
 
 
@@ -110,9 +119,9 @@ def read(path: Path, *, now: datetime, tool_version: str, max_age_days: float = 
 
 
 def find_reports(place: Path) -> tuple[Path, ...]:
-    """The reports to read: the one in folder `place`, or the newest rehearsal below it with every scenario run after.
+    """The reports to read: the one in folder `place`, or the newest rehearsal below it with what was run after it.
 
-    Ordered by the time they were finished. Raises UsageError when there is none.
+    That is every scenario and load run. Ordered by the time they were finished. Raises UsageError when there is none.
     """
     if (place / REPORT_FILE).is_file():
         return (place / REPORT_FILE,)
@@ -131,7 +140,7 @@ def find_reports(place: Path) -> tuple[Path, ...]:
         raise UsageError(f"There is no saved rehearsal in {place}.", "Run `toolkit rehearse` first.")
     return tuple(
         path for at, name, path in found
-        if (name == "rehearse" and at == rehearsals[-1]) or (name == "scenarios" and at > rehearsals[-1])
+        if (name == "rehearse" and at == rehearsals[-1]) or (name in ("scenarios", "load") and at > rehearsals[-1])
     )  # fmt: skip
 
 

@@ -149,3 +149,26 @@ def test_the_report_itself_may_be_named_instead_of_its_folder(tmp_path):
     assert [one.exit_code for one in told] == [1, 1], told
     by_folder, by_file = (as_json.load(one.output) for one in told)
     assert by_file.criteria == by_folder.criteria
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_load_run_over_both_transports_answers_criterion_7_and_only_that(tmp_path, verdict):
+    save(tmp_path / "a-rehearsal", report(finished=datetime.now(UTC) - timedelta(hours=2)))
+    compared = (Check("load.comparison", "compared", verdict, "1.03 of the WebSocket's time"),
+                Check("migrate.apply", "not this room's word", Verdict.FAIL))  # fmt: skip
+    save(tmp_path / "b-load", report("load", *compared, finished=datetime.now(UTC) - timedelta(hours=1)))
+    judged = sign_off(Request(tmp_path))
+    (seventh,) = [c for c in judged.criteria if c.id == "criterion-7"]
+    assert seventh.verdict is verdict
+    (first,) = [c for c in judged.criteria if c.id == "criterion-1"]
+    assert "not this room's word" not in first.detail
+
+
+def test_a_load_run_before_the_rehearsal_or_over_one_transport_proves_nothing(tmp_path):
+    save(tmp_path / "a-load", report("load", Check("load.comparison", "compared", Verdict.PASS),
+                                     finished=datetime.now(UTC) - timedelta(hours=2)))  # fmt: skip
+    save(tmp_path / "b-rehearsal", report(finished=datetime.now(UTC) - timedelta(hours=1)))
+    save(tmp_path / "c-load", report("load", Check("load.no-loss", "nothing lost", Verdict.PASS),
+                                     finished=datetime.now(UTC)))  # fmt: skip
+    (seventh,) = [c for c in sign_off(Request(tmp_path)).criteria if c.id == "criterion-7"]
+    assert seventh.verdict is Verdict.UNKNOWN
