@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run in the background is started with these ignored, and every program it starts would
+    # inherit that: tests that stop programs with a signal would wait for ever.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     # Postgres runs as another user when we are root. A folder of this run's own stays reachable for
     # it; the shared one of pytest is closed again by every other run that starts.
     if config.option.basetemp is None and not hasattr(config, "workerinput"):

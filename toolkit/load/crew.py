@@ -250,6 +250,7 @@ class Crew:
         witness = self._witness
         assert witness is not None
         history = self._history
+        history.add("note", "run", "store", value={"read": witness.store})
         if not await witness.has_log():
             history.add("note", "database", "no-event-log")
         gate = asyncio.Semaphore(READ_AT_ONCE)

@@ -139,7 +139,7 @@ def _make(folder: Path, option: str) -> None:
 
 
 def _refuse_busy(data: DataDir) -> None:
-    """Raise RefusalError when somebody uses the folder: it is about to be emptied."""
+    """Raise EnvironmentError_ when somebody uses the folder: it is about to be emptied."""
     if data.path.exists():
         with data:
             pass

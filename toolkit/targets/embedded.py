@@ -36,8 +36,8 @@ class EmbeddedTarget:
     migration). `postgres_port`: also listen on that loopback TCP port. `throwaway`: faster, and the data
     may be lost when the machine (not a process) crashes.
 
-    Postgres and the servers also end when this process is killed outright. Raises RefusalError when another
-    process uses the folder, EnvironmentError_ when something does not start.
+    Postgres and the servers also end when this process is killed outright. Raises EnvironmentError_ when another
+    process uses the folder or something does not start.
     """
 
     def __init__(
