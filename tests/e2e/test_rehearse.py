@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import ExitCode, RefusalError
+from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.rehearse.model import QUICK, Options
 from toolkit.rehearse.order import PHASES
 from toolkit.rehearse.progress import PlainLines
@@ -159,7 +159,7 @@ async def test_a_folder_in_use_is_left_alone(tmp_path):
     with DataDir(tmp_path / "data"):
         (tmp_path / "data" / "precious").touch()
         options = Options(tmp_path / "data", tmp_path / "runs" / "one", QUICK)
-        with pytest.raises(RefusalError, match="in use"):
+        with pytest.raises(EnvironmentError_, match="in use"):
             await rehearse(options, PlainLines(sys.stderr))
         assert (tmp_path / "data" / "precious").exists()
     assert not (tmp_path / "runs").exists()
@@ -169,7 +169,8 @@ async def test_a_folder_in_use_is_left_alone(tmp_path):
     ("arguments", "code", "words"),
     [
         (["--target", "external"], ExitCode.USAGE, "runs on a system of its own only"),
-        (["--migrations", "empty"], ExitCode.USAGE, "needs the legacy schema first"),
+        (["--migrations", "empty"], ExitCode.USAGE, "holds no migration"),
+        (["--migrations", "alone"], ExitCode.USAGE, "needs the legacy schema first"),
         (["--report-dir", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--report-dir"),
         (["--data", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--data"),
         (["--data", "foreign"], ExitCode.USAGE, "not of an embedded target"),
@@ -178,9 +179,11 @@ async def test_a_folder_in_use_is_left_alone(tmp_path):
 )
 def test_what_cannot_be_done_is_said_in_words(tmp_path, arguments, code, words):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "20250101000000_only.sql").write_text("select 1;")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").touch()
-    given = [str(tmp_path / value) if value in {"empty", "foreign"} else value for value in arguments]
+    given = [str(tmp_path / value) if value in {"empty", "alone", "foreign"} else value for value in arguments]
     done = subprocess.run(command(tmp_path, *given), capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
