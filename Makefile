@@ -15,7 +15,7 @@ test: $(READY) $(JS_READY)
 	$(BIN)/pytest tests --ignore=tests/benchmarks -n $(WORKERS) --dist loadgroup
 
 unit: $(READY)
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest tests/unit -q -n $(WORKERS)
 
 check: $(READY)
 	$(BIN)/ruff check .
