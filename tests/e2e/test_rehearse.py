@@ -22,10 +22,11 @@ from toolkit.rehearse.run import rehearse
 from toolkit.report import as_json
 from toolkit.report.model import Report, Verdict
 from toolkit.resources import migrations_dir
+from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.signoff.judge import Request, sign_off
 from toolkit.targets.data_dir import DataDir
 
-STALL_S = 2.2  # just more than a person bears
+STALL_S = 4  # twice what a person bears: also who asks late in it waits too long
 MIGRATION = "20250727000000_supabase_realtime_migration.sql"
 
 
@@ -123,12 +124,13 @@ async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_pa
     assert verdict(report, "migrate.rows") is Verdict.FAIL
     assert any("public.articles.content" in line for c in report.checks if c.id == "migrate.rows" for line in c.witness)
     figures = {measured.name: measured.value for measured in report.measurements if measured.group == "migrate"}
-    assert figures["worst request"] >= STALL_S * 1000
-    assert figures["worst write"] >= STALL_S * 1000 - 100, "a write may have got in between two statements"
+    # Not as long as the lock was held: whoever asked a moment after it was taken waited a moment less.
+    assert figures["worst request"] > STALL_LIMIT_MS
+    assert figures["worst write"] > STALL_LIMIT_MS
     assert verdict(report, "migrate.stalls") is Verdict.FAIL
     assert verdict(report, "criterion-10") is not Verdict.PASS
     (stalls,) = (lane for timeline in report.timelines[:1] for lane in timeline.lanes if lane.name == "stalls")
-    assert {tick.tone for tick in stalls.ticks} == {"bad"}
+    assert "bad" in {tick.tone for tick in stalls.ticks}
     assert verdict(report, "rollback.catalog") is Verdict.FAIL
     assert any("left_behind" in line for c in report.checks if c.id == "rollback.catalog" for line in c.witness)
     assert verdict(report, "criterion-8") is Verdict.FAIL
