@@ -1,0 +1,22 @@
+"""`toolkit migrate`: a group; its commands are in the modules beside this one."""
+
+from __future__ import annotations
+
+import click
+
+from toolkit.commands.migrate import runner
+
+
+@click.group("migrate")
+def command() -> None:
+    """Apply, verify and roll back migrations; the history is the Supabase CLI's own."""
+
+
+for _command in (
+    runner.status_command,
+    runner.plan_command,
+    runner.up_command,
+    runner.down_command,
+    runner.verify_command,
+):
+    command.add_command(_command)

@@ -1,0 +1,123 @@
+"""What the commands of `toolkit migrate` share: options, refusals, progress and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._output import conclude, with_more
+from toolkit.errors import ExitCode
+from toolkit.migrate import report as reports
+from toolkit.migrate.execute import OnProgress, Progress
+from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.plan import MigrationRefused
+from toolkit.report import as_terminal
+from toolkit.report.model import Report, Verdict, tool_version
+from toolkit.resources import migrations_dir
+from toolkit.targets.target import Target
+
+F = TypeVar("F", bound=Callable[..., Any])
+_QUIET_S, _REPEAT_S = 2.0, 10.0
+
+
+def common(function: F) -> F:
+    """Adds --migrations, --json and the target's options."""
+    decorated: Any = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(function)
+    decorated = click.option(
+        "--migrations",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=migrations_dir,
+        show_default="those of this project",
+        help="Folder of <version>_<name>.sql, with rollbacks/ and verify/ beneath it.",
+    )(decorated)
+    offered: F = target_options(decorated)
+    return offered
+
+
+def patience(function: F) -> F:
+    """Adds how long to wait for locks; the command receives `locks: LockPolicy`."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, lock_timeout: int, lock_deadline: float, runner_deadline: float, **rest: Any) -> Any:
+        policy = LockPolicy(lock_timeout_ms=lock_timeout, deadline_s=lock_deadline, runner_deadline_s=runner_deadline)
+        return function(*args, locks=policy, **rest)
+
+    default = LockPolicy()
+    decorated: Any = wrapper
+    decorated = click.option("--lock-timeout", type=click.IntRange(1, 60_000), default=default.lock_timeout_ms,
+        show_default=True, help="Milliseconds a statement may wait for a table lock before the file is taken back "
+        "and tried again. Queries behind it stall that long.")(decorated)  # fmt: skip
+    decorated = click.option("--lock-deadline", type=click.FloatRange(0), default=default.deadline_s,
+        show_default=True, help="Seconds after which to stop trying.")(decorated)  # fmt: skip
+    offered: F = click.option("--runner-deadline", type=click.FloatRange(0), default=default.runner_deadline_s,
+        show_default=True, help="Seconds to wait for another migration runner.")(decorated)  # fmt: skip
+    return offered
+
+
+def frame_of(name: str, started: datetime, target: Target) -> reports.Frame:
+    return reports.Frame(name, started, target.describe(), tool_version())
+
+
+def confirm(choice: TargetChoice, target: Target, what: str, plan: Report) -> None:
+    if target.kind != "embedded" and not choice.yes:
+        click.echo(as_terminal.render(plan), err=True)
+    confirm_change(target, what, choice.yes)
+
+
+@contextlib.contextmanager
+def refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
+    """With --json a refusal is a report like any other; without, the command line words it."""
+    try:
+        yield
+    except MigrationRefused as refused:
+        if not as_json:
+            raise
+        refusals = [asdict(refusal) for refusal in refused.refusals]
+        verdict = Verdict.FAIL if refused.exit_code is ExitCode.FAIL else Verdict.UNKNOWN
+        report = reports.of_refusals(frame, refused.refusals, verdict)
+        finish(report, {"refusals": refusals}, as_json=True, code=refused.exit_code)
+
+
+def finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> None:
+    text = with_more(report, more) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
+    conclude(text, report.exit_code if code is None else code)
+
+
+@asynccontextmanager
+async def progress() -> AsyncIterator[OnProgress]:
+    """Tells on stderr what goes on, once it has gone on for two seconds; waiting and retrying at once."""
+    started, last = time.monotonic(), [""]
+
+    def tell(progress: Progress) -> None:
+        position = f" {progress.index}/{progress.total}" if progress.phase == "statement" and progress.total else ""
+        last[0] = f"{progress.label}{position}: {progress.message}"
+        if progress.phase in {"waiting", "retry", "export"} or time.monotonic() - started > _QUIET_S:
+            click.echo(last[0], err=True)
+
+    async def remind() -> None:
+        await asyncio.sleep(_QUIET_S)
+        while True:
+            if last[0]:
+                click.echo(f"{last[0]} … {time.monotonic() - started:.0f} s", err=True)
+            await asyncio.sleep(_REPEAT_S)
+
+    reminder: asyncio.Task[None] = asyncio.create_task(remind())
+    try:
+        yield tell
+    finally:
+        reminder.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reminder

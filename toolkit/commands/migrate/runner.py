@@ -1,0 +1,151 @@
+"""`toolkit migrate status | plan | up | down | verify`: what runs migrations and sees that they hold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from toolkit.commands._options import TargetChoice, confirm_change
+from toolkit.commands._run import run_async
+from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, patience, progress, refusals
+from toolkit.migrate import report as reports
+from toolkit.migrate.api import migrate_down, migrate_plan, migrate_status, migrate_up
+from toolkit.migrate.execute import Options
+from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.plan import Down, Up
+from toolkit.migrate.verify import verify
+
+
+@click.command("status")
+@common
+def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None:
+    """Which versions are applied, pending, edited or missing."""
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target:
+            found = await migrate_status(target.get("DATABASE_URL"), folder)
+            frame = frame_of("migrate status", started, target)
+        finish(reports.of_status(frame, found), {"versions": [asdict(v) for v in found.versions]}, as_json)
+
+    run_async(work())
+
+
+@click.command("plan")
+@common
+@click.option("--to", default=None, help="Last version to apply; with --down the one that stays.")
+@click.option("--last", type=click.IntRange(1), default=None, help="With --down: how many to roll back.")
+@click.option("--down", "downwards", is_flag=True, help="Plan a rollback.")
+@click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
+def plan_command(
+    *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, last: int | None, downwards: bool,
+    include_all: bool,
+) -> None:  # fmt: skip
+    """What `up` (or, with --down, `down`) would run, and what that destroys; changes nothing."""
+    if last is not None and not downwards:
+        raise click.UsageError("--last goes with --down.")
+    request = Down(to, last) if downwards else Up(to, include_all)
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target:
+            frame = frame_of("migrate plan", started, target)
+            with refusals(frame, as_json):
+                found = await migrate_plan(target.get("DATABASE_URL"), folder, request)
+                finish(reports.of_plan(frame, found), {"plan": reports.plan_as_dict(found)}, as_json)
+
+    run_async(work())
+
+
+@click.command("up")
+@common
+@patience
+@click.option("--to", default=None, help="Last version to apply. Default: all.")
+@click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
+def up_command(
+    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, include_all: bool
+) -> None:
+    """Apply what is pending, each file in one transaction with its history row."""
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target)
+            with refusals(frame, as_json):
+                plan = await migrate_plan(dsn, folder, Up(to, include_all))
+                if plan.steps:
+                    confirm(choice, target, "toolkit migrate up", reports.of_plan(frame, plan))
+                result = await migrate_up(
+                    dsn, folder, to=to, include_all=include_all, options=Options(locks=locks), on_progress=tell
+                )
+        finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
+
+    run_async(work())
+
+
+@click.command("down")
+@common
+@patience
+@click.option("--to", default=None, help="The version that stays; 0 rolls back everything.")
+@click.option("--last", type=click.IntRange(1), default=None, help="How many to roll back. Default: 1.")
+@click.option(
+    "--export-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Options().export_dir,
+    show_default=True,
+    help="Where rows that a rollback destroys are written first.",
+)
+def down_command(
+    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, last: int | None,
+    export_dir: Path,
+) -> None:  # fmt: skip
+    """Roll back, newest first; rows that this destroys are exported before."""
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target)
+            with refusals(frame, as_json):
+                plan = await migrate_plan(dsn, folder, Down(to, last))
+                if plan.steps:
+                    confirm(choice, target, "toolkit migrate down", reports.of_plan(frame, plan))
+                options = Options(locks=locks, export_dir=export_dir)
+                result = await migrate_down(dsn, folder, to=to, last=last, options=options, on_progress=tell)
+        finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
+
+    run_async(work())
+
+
+@click.command("verify")
+@common
+@click.option("--to", default=None, help="Last version to verify. Default: all applied.")
+@click.option("--no-probes", is_flag=True, help="Only the verify files, which change nothing at all.")
+def verify_command(*, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool) -> None:
+    """See that applied migrations hold: their shape, their behaviour, each role, concurrent writers.
+
+    Verify files run in a transaction that is rolled back. Probes commit rows of a user called toolkit_probe_… for
+    a moment and remove them.
+
+    RT-51 needs tasks that only its own workers claim. The reference server's workers leave them alone, since they claim
+    the types they know. Workers of another make that claim every type may take some and fail them: RT-51 is then
+    unknown, no other result changes, and the tasks are removed with the rest. Stop such workers, or use --no-probes.
+    """
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+            frame = frame_of("migrate verify", started, target)
+            if not no_probes:
+                confirm_change(
+                    target, "toolkit migrate verify (its probe rows; --no-probes leaves them out)", choice.yes
+                )
+            with refusals(frame, as_json):
+                found = await verify(
+                    target.get("DATABASE_URL"), folder, to=to, probes=not no_probes, on_progress=tell
+                )  # fmt: skip
+        finish(reports.of_verify(frame, found), {"versions": list(found.versions)}, as_json)
+
+    run_async(work())
