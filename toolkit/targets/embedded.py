@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from toolkit.errors import EnvironmentError_
 from toolkit.migrate import migrate_status, migrate_up
 from toolkit.resources import migrations_dir
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, postgres_user, wheel_bin_dir
+from toolkit.targets.lifetime import dismiss_guard, start_guard, uninterrupted
+from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 from toolkit.targets.servers import READY_DEADLINE_S, ServerHandle, server_environment
 from toolkit.targets.target import Target
 
@@ -101,7 +102,7 @@ class EmbeddedTarget:
             for server in self.servers.values():
                 server.kill()
             try:
-                await _uninterrupted(self.postgres.stop)
+                await uninterrupted(self.postgres.stop)
             finally:
                 self._dismiss_guard()
                 self.data.record_servers({})
@@ -109,10 +110,10 @@ class EmbeddedTarget:
 
     async def _start(self) -> None:
         self.leftovers = self.data.end_leftovers()
-        if await _uninterrupted(lambda: self.postgres.running):
+        if await uninterrupted(lambda: self.postgres.running):
             # We hold the lock, so whoever started it is gone; it may listen differently than we ask.
             self.leftovers.append("postgres")
-            await _uninterrupted(self.postgres.stop)
+            await uninterrupted(self.postgres.stop)
         await self.start_postgres()
         await self._prepare_database()
         keys = self.data.keys()
@@ -135,9 +136,9 @@ class EmbeddedTarget:
         def start() -> None:
             self.postgres.start()
             self._dismiss_guard()
-            self._guard = _start_guard(self.postgres)
+            self._guard = start_guard(self.postgres)
 
-        await _uninterrupted(start)
+        await uninterrupted(start)
 
     async def crash_postgres(self) -> bool:
         """Shut Postgres down at once, as a crash would; True when it is gone."""
@@ -149,7 +150,7 @@ class EmbeddedTarget:
                 self._dismiss_guard()  # the number it would signal may be given to somebody else
             return gone
 
-        return await _uninterrupted(crash)
+        return await uninterrupted(crash)
 
     async def _prepare_database(self) -> None:
         admin = await asyncpg.connect(self.postgres.dsn(), timeout=10)
@@ -261,10 +262,7 @@ class EmbeddedTarget:
 
     def _dismiss_guard(self) -> None:
         if self._guard is not None:
-            self._guard.kill()
-            self._guard.wait(timeout=10)
-            if self._guard.stdin is not None:
-                self._guard.stdin.close()
+            dismiss_guard(self._guard)
             self._guard = None
 
 
@@ -284,27 +282,3 @@ def running_target(data_dir: Path = DEFAULT_DATA_DIR) -> Target | None:
         service_role_key=keys.service_role_key,
         jwt_secret=keys.jwt_secret,
     )
-
-
-async def _uninterrupted(work: Callable[[], T]) -> T:
-    """Run blocking `work` in a thread; a cancellation waits for its end, so that clean-up finds it finished."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
-def _start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
-    """A small process that stops Postgres when ours is gone: our end of the pipe closes whatever ended us."""
-    postmaster = (postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
-    # By number, not by folder: a successor may have started a Postgres of its own there. INT is "fast".
-    script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
-    return subprocess.Popen(
-        ["/bin/sh", "-c", script, postmaster],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-        start_new_session=True, user=postgres_user(),
-    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""A subject of a proof in a few lines: a folder's files, and the state they start from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.databases import BOOTSTRAP
+from toolkit.migrate import Options
+from toolkit.migrate.files import read_folder
+from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.prove.model import Claim, Outcome, ProveOptions, Subject
+from toolkit.migrate.prove.scratch import Scratch, scratch_on
+from toolkit.migrate.prove.states import States
+from toolkit.targets.postgres import PostgresCluster
+
+SubjectOf = Callable[..., Awaitable[Subject]]
+
+
+@pytest.fixture(scope="session")
+async def scratch(cluster: PostgresCluster) -> AsyncIterator[Scratch]:
+    """Scratch databases on the run's own cluster."""
+    async with scratch_on(cluster.dsn()) as made:
+        yield made
+
+
+@dataclass
+class _Bare:
+    template: str = ""
+
+
+@pytest.fixture(scope="session")
+def bare_template() -> _Bare:
+    return _Bare()
+
+
+@pytest.fixture
+async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> AsyncIterator[SubjectOf]:
+    """`await subject_of({"1_a.sql": …, "rollbacks/1_a.sql": …}, start="create table …", rows_each=5)`.
+
+    `files` may also be a folder that exists. The start is a bare Supabase project plus the statements of `start`.
+    Further keywords are those of ProveOptions; `versions` limits what is proved.
+    """
+    numbers = itertools.count(1)
+    before = set(scratch._made)
+    if not bare_template.template:
+        bare_template.template = await scratch.create()
+        await _execute(scratch.dsn(bare_template.template), BOOTSTRAP.read_text())
+        before.add(bare_template.template)
+
+    async def make(
+        files: dict[str, str] | Path, *, start: str = "", versions: tuple[str, ...] = (), **options: object
+    ) -> Subject:
+        folder = files if isinstance(files, Path) else tmp_path / f"migrations{next(numbers)}"
+        for name, text in files.items() if isinstance(files, dict) else ():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        template = await scratch.create(bare_template.template)
+        if start:
+            await _execute(scratch.dsn(template), start)
+        contents = read_folder(folder)
+        chosen = replace(ProveOptions(rows_each=5, export_dir=tmp_path / "exports"), **options)  # type: ignore[arg-type]
+        everything = tuple(migration.version for migration in contents.migrations)
+        impatient = LockPolicy(lock_timeout_ms=50, first_pause_s=0.02, longest_pause_s=0.1, deadline_s=5)
+        states = States(
+            scratch, template, contents, everything, rows_each=chosen.rows_each,
+            options=Options(locks=impatient, export_dir=chosen.export_dir),
+        )  # fmt: skip
+        return Subject(contents, versions or everything, states, chosen)
+
+    yield make
+    for name in sorted(set(scratch._made) - before):
+        await scratch.drop(name)
+
+
+async def _execute(dsn: str, statements: str) -> None:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        await conn.execute(statements, timeout=30)
+    finally:
+        await conn.close(timeout=5)
+
+
+def refuted(outcome: Outcome) -> list[Claim]:
+    """The claims that do not hold."""
+    return [claim for claim in outcome.claims if claim.violations]
+
+
+def said(outcome: Outcome) -> str:
+    """Every violation, for assertions on their wording."""
+    return "\n".join(line for claim in outcome.claims for line in claim.violations)

@@ -1,0 +1,149 @@
+"""The databases a proof works on: the state before each version, with and without rows, cloned for every try."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from toolkit.errors import ToolkitError
+from toolkit.migrate.api import migrate_up
+from toolkit.migrate.connection import connected
+from toolkit.migrate.execute import Options, RunResult
+from toolkit.migrate.files import Folder
+from toolkit.migrate.prove.rows import Seeded, read_shapes, seed
+from toolkit.migrate.prove.scratch import Scratch
+from toolkit.migrate.split import Statement
+from toolkit.sql.ledger import RESET_ROLE
+
+_SEED_DEADLINE_S = 300
+
+
+class CannotBuild(ToolkitError):
+    """A state that a proof needs cannot be reached, because a migration before it does not apply."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A version that does not apply to the state before it."""
+
+    version: str
+    result: RunResult
+
+    def __str__(self) -> str:
+        failure = next((step.failure for step in self.result.steps if step.failure), None)
+        return f"version {self.version} does not apply: {failure}"
+
+
+class States:
+    """start → after the first version → after the second …, each a template that is built once and then cloned.
+
+    `start` names the template that stands for the database as it is before everything. `seed_data` are statements of
+    the user's, run on the state before each version; where they do not fit yet (an undefined table), the synthetic
+    rows stand alone and `seeding` says so.
+    """
+
+    def __init__(
+        self,
+        scratch: Scratch,
+        start: str,
+        folder: Folder,
+        versions: Sequence[str],
+        *,
+        rows_each: int,
+        seed_data: Sequence[Statement] = (),
+        options: Options | None = None,
+    ) -> None:
+        self.scratch = scratch
+        self.folder = folder
+        self.versions = tuple(versions)
+        self.options = options or Options()
+        self._rows_each = rows_each
+        self._seed_data = tuple(seed_data)
+        self._reached = [start]
+        self._failed: Failed | None = None
+        self._seeded: dict[str, str] = {}
+        self._seedings: dict[str, Seeded] = {}
+        self._lock = asyncio.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The folder of the migrations."""
+        return self.folder.path
+
+    async def before(self, version: str) -> str:
+        """The template of the state before `version`: every earlier version applied. Raises CannotBuild."""
+        return await self._state(self.versions.index(version))
+
+    async def after(self, version: str) -> str:
+        """The template of the state after `version`, without seeded rows. Raises CannotBuild."""
+        return await self._state(self.versions.index(version) + 1)
+
+    async def seeded(self, version: str) -> str:
+        """The template of the state before `version` with rows in every table that takes some. Raises CannotBuild."""
+        template = await self.before(version)
+        async with self._lock:
+            if version not in self._seeded:
+                name = await self.scratch.create(template)
+                async with connected(self.scratch.dsn(name), "toolkit migrate prove: seeding") as conn:
+                    note = await self._run_seed_data(conn)
+                    found = await seed(conn, await read_shapes(conn), self._rows_each)
+                self._seedings[version] = Seeded(found.rows, found.refused, (*found.notes, *note))
+                self._seeded[version] = name
+        return self._seeded[version]
+
+    def seeding(self, version: str) -> Seeded:
+        """What was seeded; after `seeded` only."""
+        return self._seedings[version]
+
+    @asynccontextmanager
+    async def clone(self, template: str) -> AsyncIterator[str]:
+        """DSN of a fresh copy of a template, dropped afterwards."""
+        name = await self.scratch.create(template)
+        try:
+            yield self.scratch.dsn(name)
+        finally:
+            await asyncio.shield(self.scratch.drop(name))
+
+    async def failed(self) -> Failed | None:
+        """The first version that does not apply, or None: builds every state there is."""
+        with suppress(CannotBuild):
+            await self._state(len(self.versions))
+        return self._failed
+
+    async def _state(self, position: int) -> str:
+        async with self._lock:
+            while len(self._reached) <= position:
+                if self._failed is not None:
+                    raise CannotBuild(str(self._failed), "Correct that file; what comes after it was not looked at.")
+                version = self.versions[len(self._reached) - 1]
+                name = await self.scratch.create(self._reached[-1])
+                result = await migrate_up(
+                    self.scratch.dsn(name), self.path, to=version, include_all=True, options=self.options
+                )
+                if not result.ok:
+                    self._failed = Failed(version, result)
+                    await self.scratch.drop(name)
+                    continue
+                self._reached.append(name)
+        return self._reached[position]
+
+    async def _run_seed_data(self, conn: asyncpg.Connection[asyncpg.Record]) -> tuple[str, ...]:
+        if not self._seed_data:
+            return ()
+        transaction = conn.transaction()
+        await transaction.start()
+        at = self._seed_data[0]
+        try:
+            for at in self._seed_data:
+                await conn.execute(at.text, timeout=_SEED_DEADLINE_S)
+            await conn.execute(RESET_ROLE, timeout=10)
+        except asyncpg.PostgresError as error:
+            await transaction.rollback()
+            return (f"the seed data does not fit this state (line {at.line}: {error}); synthetic rows alone",)
+        await transaction.commit()
+        return ()

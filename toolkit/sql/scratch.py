@@ -1,0 +1,30 @@
+"""Statements that make, copy and drop the databases of a proof."""
+
+from __future__ import annotations
+
+# A file copy: no WAL to write, and the whole cluster is checkpointed instead; with fsync off that is milliseconds.
+CREATE = 'create database "{name}" template "{template}" strategy file_copy'
+CREATE_PLAIN = 'create database "{name}" template "{template}"'
+DROP = 'drop database if exists "{name}" with (force)'
+OURS = "select datname from pg_database where datname like 'toolkit_prove_%' order by 1"
+MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
+
+# Roles belong to the cluster: those that a dump grants to or names as owner must exist before it is restored.
+ROLES = """
+    select rolname as name, rolbypassrls as bypasses, rolinherit as inherits
+    from pg_roles where rolname !~ '^pg_' and rolname <> 'postgres' order by 1
+"""
+MEMBERSHIPS = """
+    select g.rolname as role, m.rolname as member
+    from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles m on m.oid = a.member
+    where g.rolname !~ '^pg_' and m.rolname <> 'postgres' and m.rolname !~ '^pg_' order by 1, 2
+"""
+ROLE_EXISTS = "select exists (select from pg_roles where rolname = $1)"
+CREATE_ROLE = "create role {name} nologin {inherits} {bypasses}"
+GRANT_ROLE = "grant {role} to {member}"
+EXTENSIONS = "select extname as name from pg_extension where extname <> 'plpgsql' order by 1"
+AVAILABLE_EXTENSIONS = "select name from pg_available_extensions"
+SERVER_MAJOR = "select current_setting('server_version_num')::int / 10000"
+EMPTY_PUBLIC = "drop schema if exists public cascade"
+HISTORY_EXISTS = "select to_regclass('supabase_migrations.schema_migrations') is not null"
+APPLIED = "select version from supabase_migrations.schema_migrations order by version"
