@@ -19,7 +19,12 @@ _MOST_LINES = 40
 
 
 async def dump_schema(dsn: str, pg_dump: Path | None = None, *, server_major: int = EMBEDDED_VERSION) -> str:
-    """The normalised dump, without the migration history; `pg_dump` defaults to a shipped one for `server_major`.
+    """The normalised dump, to compare with another; arguments and errors are those of `dump_text`."""
+    return normalise(await dump_text(dsn, pg_dump, server_major=server_major))
+
+
+async def dump_text(dsn: str, pg_dump: Path | None = None, *, server_major: int = EMBEDDED_VERSION) -> str:
+    """The dump as it is, without the migration history; `pg_dump` defaults to a shipped one for `server_major`.
 
     Raises EnvironmentError_ when pg_dump fails.
     """
@@ -49,7 +54,7 @@ async def dump_schema(dsn: str, pg_dump: Path | None = None, *, server_major: in
             f"pg_dump failed: {redact(errors.decode(errors='replace').strip())}",
             "A server newer than this pg_dump needs its own: install it and name it.",
         )
-    return normalise(output.decode())
+    return output.decode()
 
 
 def _shipped(server_major: int) -> Path:
