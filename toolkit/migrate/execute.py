@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -19,13 +19,39 @@ from toolkit.migrate.catalog import Difference, Snapshot, diff, take_snapshot
 from toolkit.migrate.connection import connected
 from toolkit.migrate.export import Export, export_destroyed, export_folder
 from toolkit.migrate.failure import Failure, failure_of
-from toolkit.migrate.ledger import Connection, Direction, JournalEntry, Runner
-from toolkit.migrate.locks import LockPolicy, is_lock_conflict, who_blocks, with_lock_retries
+from toolkit.migrate.ledger import Connection, JournalEntry
+from toolkit.migrate.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.nontransactional import index_wreck, ran_after_all
 from toolkit.migrate.plan import Plan, Step
+from toolkit.migrate.running import (
+    Interrupt,
+    Kind,
+    Moment,
+    Observer,
+    OnProgress,
+    Options,
+    Phase,
+    Progress,
+    RunResult,
+    Session,
+    StepResult,
+)
 from toolkit.migrate.split import Statement
 from toolkit.sql import ledger as sql
+
+__all__ = [
+    "Interrupt",
+    "Moment",
+    "Observer",
+    "OnProgress",
+    "Options",
+    "Progress",
+    "RunResult",
+    "Session",
+    "StepResult",
+    "execute",
+]
 
 _LOST = (
     asyncpg.InterfaceError,
@@ -36,78 +62,6 @@ _LOST = (
     OSError,
 )
 _FAILURES = (asyncpg.PostgresError, *_LOST, TimeoutError)
-
-
-Phase = Literal["waiting", "file", "statement", "retry", "export", "done", "failed"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """`statement_deadline_s` bounds one statement; `export_dir` receives the rows a rollback destroys."""
-
-    locks: LockPolicy = field(default_factory=LockPolicy)
-    statement_deadline_s: float = 3600.0
-    export_dir: Path = Path(".toolkit/exports")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Something worth telling a person who waits."""
-
-    phase: Phase
-    label: str
-    message: str
-    index: int = 0
-    total: int = 0
-
-
-OnProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a run works with: the connection that holds the runner's lock, and the address for a second look."""
-
-    conn: Connection
-    dsn: str
-    runner: Runner
-    options: Options
-    on_progress: OnProgress
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What became of one file. `changes` is what it changed in the catalog; `seconds` includes retries."""
-
-    version: str
-    name: str
-    direction: Direction
-    outcome: Literal["applied", "rolled_back", "failed", "not_run"]
-    seconds: float = 0.0
-    attempts: int = 0
-    exports: tuple[Export, ...] = ()
-    export_dir: Path | None = None
-    changes: tuple[Difference, ...] = ()
-    notes: tuple[str, ...] = ()
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run did; `ok` when every step of the plan is through. Digests are of the catalog before and after."""
-
-    direction: Direction
-    steps: tuple[StepResult, ...]
-    notes: tuple[str, ...]
-    catalog_before: str
-    catalog_after: str
-    started_at: datetime
-    finished_at: datetime
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything planned was done."""
-        return all(step.outcome in {"applied", "rolled_back"} for step in self.steps)
 
 
 async def execute(session: Session, plan: Plan) -> RunResult:
@@ -155,6 +109,7 @@ class _Execution:
                 await with_lock_retries(self._whole_file, self.options.locks, self._on_retry)
             else:
                 await self._statement_by_statement()
+            failure = await self._recheck()
         except ToolkitError as error:
             failure = Failure(self.label, 0, 1, "", error.what, error.remedy)
         except _FAILURES as error:
@@ -164,8 +119,6 @@ class _Execution:
             failure = failure_of(
                 self.step.script, self.statement, error, self.blockers if is_lock_conflict(error) else ()
             )
-        else:
-            failure = await self._recheck()
         try:
             await self._reset_session()
             after = await take_snapshot(self.conn)
@@ -179,7 +132,7 @@ class _Execution:
 
     async def _whole_file(self, attempt: int) -> None:
         self.attempts = attempt
-        async with self._transaction():
+        async with self._transaction(0):
             await self._bound_waiting()
             xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
             stock = await self._stock()
@@ -202,23 +155,37 @@ class _Execution:
         await self.conn.execute(sql.BOUND_WAITING, f"{self.options.locks.lock_timeout_ms}ms", timeout=10)
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[None]:
+    async def _transaction(self, index: int) -> AsyncIterator[None]:
+        """`index` is that of the statement the commit belongs to, 0 for the whole file."""
         # asyncpg's own block would hide the first error behind "connection is closed" when the server is gone.
         transaction = self.conn.transaction()
         await transaction.start()
         try:
             yield
+            await self._at("before_commit", index)
         except BaseException:
             with contextlib.suppress(*_LOST):
                 if not self.conn.is_closed():
                     await transaction.rollback()
             raise
         await transaction.commit()
+        await self._at("after_commit", index)
+
+    async def _at(self, kind: Kind, index: int) -> None:
+        if self.options.interrupt is not None:
+            await self.options.interrupt(self._moment(kind, index))
+
+    def _moment(self, kind: Kind, index: int) -> Moment:
+        return Moment(self.step.migration.version, self.step.direction, kind, index, self.conn.get_server_pid())
 
     async def _run_statement(self, statement: Statement) -> None:
         self.statement = statement
+        await self._at("before_statement", statement.index)
         self._tell("statement", _first_line(statement), statement.index)
         await self.conn.execute(statement.text, timeout=self.options.statement_deadline_s)
+        if self.options.observe is not None and self.conn.is_in_transaction():
+            await self.options.observe(self._moment("after_statement", statement.index), self.conn)
+        await self._at("after_statement", statement.index)
 
     async def _record(self) -> None:
         duration_ms = int((time.monotonic() - self.started) * 1000)
@@ -261,13 +228,13 @@ class _Execution:
             else:
                 await with_lock_retries(self._journaled(statement), self.options.locks, self._on_retry)
         self.statement = None
-        async with self._transaction():
+        async with self._transaction(0):
             await self._record()
 
     def _journaled(self, statement: Statement) -> Callable[[int], Awaitable[None]]:
         async def attempt(number: int) -> None:
             self.attempts = max(self.attempts, number)
-            async with self._transaction():
+            async with self._transaction(statement.index):
                 await self._bound_waiting()
                 stock = await self._stock()
                 await self._run_statement(statement)
@@ -291,7 +258,9 @@ class _Execution:
             await self._run_statement(statement)
             if wreck := await index_wreck(self.conn, statement):
                 raise RefusalError(*wreck)
+        await self._at("before_commit", statement.index)
         await ledger.journal(self.conn, version, direction, statement, "done")
+        await self._at("after_commit", statement.index)
 
     # -- afterwards ---------------------------------------------------------------------------
 
