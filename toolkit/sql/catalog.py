@@ -1,13 +1,21 @@
-"""The catalog queries, by name."""
+"""The catalog queries, by name, for the schemas that are looked at."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-_SCOPE = "nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')"
-_OWNED = re.compile(r":owned\((?:'(\w+)'|([\w.]+)),\s*([\w.]+)\)")
+HISTORY = "supabase_migrations"
+_FACTS, _CENSUS = ("catalog.sql", "catalog_kinds.sql"), "catalog_census.sql"
+_SECTION = re.compile(r"^-- name: (\w+)(?: of (\w+))?$", re.MULTILINE)
+_OWNED = re.compile(r":owned\((?:'(\w+)'|([\w.:]+)),\s*([\w.]+)\)")
+_OPTIONS = re.compile(r":(masked_)?options\(([\w.]+)\)")
+_OUTSIDE = re.compile(r":outside\((\w+)\)")
+_SECRET_NAME = "pass|secret|token|key|credential"  # noqa: S105 - what such a name looks like
+_SECRET_VALUE = "://[^ ]*:[^ ]*@|^eyJ"  # noqa: S105 - a URL with a password, a JWT
 
 # Every setting that changes how Postgres renders an expression or a value as text.
 PIN_RENDERING = (
@@ -16,17 +24,83 @@ PIN_RENDERING = (
     " set_config('extra_float_digits', '1', true), set_config('quote_all_identifiers', 'off', true),"
     " set_config('bytea_output', 'hex', true)"
 )
+# One row each, joined by `union all`; the name is as Postgres quotes it.
+POSITION = "select '{literal}' as name, last_value, is_called from {name}"
+ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name}"
+USER_ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name} where oid >= 16384"
+ROLE_NAMES = "select rolname::text as name from pg_roles where rolname !~ '^pg_' order by 1"
+CREATE_ROLE = 'create role "{name}" nologin'
+CREATE_DATABASE = 'create database "{name}"'
+
+# Every system catalog of Postgres 15 to 18 and what becomes of its rows: each is an object that facts or the census
+# name, a part of such an object, or belongs to the cluster or to the data. One that is not here is counted as unknown.
+_CATALOGS = {
+    "object": """pg_namespace pg_class pg_type pg_proc pg_constraint pg_trigger pg_rewrite pg_policy pg_statistic_ext
+        pg_operator pg_opclass pg_opfamily pg_collation pg_conversion pg_ts_config pg_ts_dict pg_ts_parser
+        pg_ts_template pg_default_acl pg_publication pg_publication_rel pg_publication_namespace pg_cast pg_language
+        pg_transform pg_am pg_extension pg_event_trigger pg_foreign_data_wrapper pg_foreign_server pg_user_mapping
+        pg_largeobject_metadata pg_subscription""",
+    "part": """pg_attribute pg_attrdef pg_index pg_inherits pg_partitioned_table pg_sequence pg_enum pg_range
+        pg_aggregate pg_amop pg_amproc pg_ts_config_map pg_foreign_table pg_description pg_seclabel pg_db_role_setting
+        pg_database pg_init_privs pg_depend pg_shdescription""",
+    "cluster": """pg_authid pg_auth_members pg_tablespace pg_parameter_acl pg_replication_origin pg_shdepend
+        pg_shseclabel""",
+    "data": "pg_statistic pg_statistic_ext_data pg_largeobject pg_subscription_rel",
+}
+CATALOGS: dict[str, str] = {name: place for place, names in _CATALOGS.items() for name in names.split()}
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query for facts: (key text, fact jsonb), and a third column, the OID in `catalog`, where that is named."""
+
+    name: str
+    text: str
+    catalog: str | None
 
 
 @cache
-def queries() -> dict[str, str]:
-    """Name → query; each returns (key text, fact jsonb)."""
-    text = files("toolkit.sql").joinpath("catalog.sql").read_text()
-    _, *sections = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    found = {}
-    for name, body in zip(sections[::2], sections[1::2], strict=True):
-        found[name] = _OWNED.sub(_owned, body.replace(":scope", _SCOPE)).strip().rstrip(";")
-    return found
+def queries(left_out: tuple[str, ...] = ()) -> tuple[Query, ...]:
+    """The queries for facts, without the schemas `left_out`."""
+    return tuple(query for file in _FACTS for query in _read(file, left_out))
+
+
+@cache
+def census(left_out: tuple[str, ...] = ()) -> dict[str, str]:
+    """The queries of the census by name, without the schemas `left_out`."""
+    return {query.name: query.text for query in _read(_CENSUS, left_out)}
+
+
+def positions(names: Iterable[str]) -> str:
+    """The query for the positions of sequences, named as Postgres quotes them."""
+    return " union all ".join(POSITION.format(literal=name.replace("'", "''"), name=name) for name in names)
+
+
+def _read(file: str, left_out: tuple[str, ...]) -> list[Query]:
+    _, *sections = _SECTION.split(files("toolkit.sql").joinpath(file).read_text())
+    return [
+        Query(name, _complete(body, left_out), catalog)
+        for name, catalog, body in zip(sections[::3], sections[1::3], sections[2::3], strict=True)
+    ]
+
+
+def _complete(body: str, left_out: tuple[str, ...]) -> str:
+    names = (HISTORY, *left_out)
+    listed = ", ".join(_literal(name) for name in ("information_schema", *names))
+    within = _literal(rf"(^| on )({'|'.join(re.escape(name) for name in names)})\.")
+
+    def outside(match: re.Match[str]) -> str:
+        said = match[1]
+        # A part of a table has no schema of its own; its identity ends with "on schema.table".
+        return (
+            f"(coalesce({said}.schema, '') in ({listed}) or {said}.identity in ({listed})"
+            f" or {said}.identity ~ {within})"
+        )
+
+    text = body.replace(":scope", f"(nspname !~ '^pg_' and nspname not in ({listed}))")
+    text = text.replace(":system", "nspname in ('pg_catalog', 'information_schema')")
+    text = _OUTSIDE.sub(outside, _OPTIONS.sub(_options, _OWNED.sub(_owned, text)))
+    return text.strip().rstrip(";")
 
 
 def _owned(match: re.Match[str]) -> str:
@@ -36,3 +110,17 @@ def _owned(match: re.Match[str]) -> str:
         f"exists (select from pg_depend x where x.classid = {class_} and x.objid = {oid} and x.deptype = 'e'"
         " and x.refclassid = 'pg_catalog.pg_extension'::regclass)"
     )
+
+
+def _options(match: re.Match[str]) -> str:
+    """`name=value` texts as an object. Of a secret only sixteen bits of its digest show: enough to see that it
+    changed, too few to find it by."""
+    name, value = "split_part(o, '=', 1)", "substr(o, strpos(o, '=') + 1)"
+    secret = f"{name} ~* '{_SECRET_NAME}' or {value} ~ '{_SECRET_VALUE}'"
+    masked = f"'*** #' || left(encode(sha256(convert_to({value}, 'UTF8')), 'hex'), 4)"
+    shown = masked if match[1] else f"case when {secret} then {masked} else {value} end"
+    return f"(select jsonb_object_agg({name}, {shown}) from unnest({match[2]}) o)"  # noqa: S608 - from files of ours
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
