@@ -22,7 +22,7 @@ from toolkit.migrate.failure import Failure, failure_of
 from toolkit.migrate.ledger import Connection, JournalEntry
 from toolkit.migrate.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.losses import Holdings, losses, take_stock, undeclared
-from toolkit.migrate.nontransactional import index_wreck, ran_after_all
+from toolkit.migrate.nontransactional import index_wreck, make_way, ran_after_all
 from toolkit.migrate.plan import Plan, Step
 from toolkit.migrate.running import (
     Interrupt,
@@ -38,6 +38,7 @@ from toolkit.migrate.running import (
     StepResult,
 )
 from toolkit.migrate.split import Statement
+from toolkit.migrate.standing import Made, changed_nothing, gone, made_here
 from toolkit.sql import ledger as sql
 
 __all__ = [
@@ -71,7 +72,7 @@ async def execute(session: Session, plan: Plan) -> RunResult:
     first = catalog.digest()
     results: list[StepResult] = []
     for number, step in enumerate(plan.steps):
-        result, catalog = await _Execution(session, step).run(catalog)
+        result, catalog = await FileRun(session, step).run(catalog)
         results.append(result)
         if result.failure is not None or session.conn.is_closed():
             results += [_result(later, "not_run") for later in plan.steps[number + 1 :]]
@@ -83,8 +84,8 @@ def _result(step: Step, outcome: Literal["applied", "rolled_back", "failed", "no
     return StepResult(step.migration.version, step.migration.name, step.direction, outcome)
 
 
-class _Execution:
-    """One file's run."""
+class FileRun:
+    """One file's run. `inside` is all of it that happens within its transaction."""
 
     def __init__(self, session: Session, step: Step) -> None:
         self.session, self.step = session, step
@@ -96,6 +97,8 @@ class _Execution:
         self.exports: tuple[Export, ...] = ()
         self.export_dir: Path | None = None
         self.blockers: tuple[str, ...] = ()
+        self.made: tuple[Made, ...] = ()
+        self.notes: list[str] = []
 
     @property
     def _done(self) -> Literal["applied", "rolled_back"]:
@@ -126,30 +129,38 @@ class _Execution:
                 await self._record_failure(failure)
         except _LOST as error:
             return await self._after_lost_connection(before, error, failure)
-        return self._finish(failure, diff(before, after)), after
+        changes = diff(before, after)
+        if failure is None and not changes and (remark := changed_nothing(self.step.script.statements)):
+            self.notes.append(f"{self.label} {remark}")
+        return self._finish(failure, changes), after
 
     # -- a file in one transaction ------------------------------------------------------------
 
     async def _whole_file(self, attempt: int) -> None:
         self.attempts = attempt
         async with self._transaction(0):
-            await self._bound_waiting()
-            xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
-            stock = await self._stock()
-            if self.step.destroys:
-                await self._export()
-            for statement in self.step.script.statements:
-                await self._run_statement(statement)
-            self.statement = None
-            # The file may have changed its role or its search_path; what follows is ours.
-            await self.conn.execute(sql.RESET_ROLE, timeout=10)
-            if await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10) != xid:
-                raise RefusalError(
-                    f"{self.label} ended the transaction it runs in (in a procedure or a DO block).",
-                    "Remove the COMMIT or ROLLBACK from it.",
-                )
-            await self._refuse_undeclared(stock)
-            await self._record()
+            await self.inside()
+
+    async def inside(self) -> None:
+        """Everything between BEGIN and COMMIT: bounds, exports, statements, history row and event."""
+        await self._bound_waiting()
+        xid = await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10)
+        stock = await self._stock()
+        if self.step.destroys:
+            await self._export()
+        for statement in self.step.script.statements:
+            await self._run_statement(statement)
+        self.statement = None
+        # The file may have changed its role or its search_path; what follows is ours.
+        await self.conn.execute(sql.RESET_ROLE, timeout=10)
+        if await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10) != xid:
+            raise RefusalError(
+                f"{self.label} ended the transaction it runs in (in a procedure or a DO block).",
+                "Remove the COMMIT or ROLLBACK from it.",
+            )
+        await self._refuse_undeclared(stock)
+        await self._record()
+        self.made = await made_here(self.conn)
 
     async def _bound_waiting(self) -> None:
         await self.conn.execute(sql.BOUND_WAITING, f"{self.options.locks.lock_timeout_ms}ms", timeout=10)
@@ -241,6 +252,10 @@ class _Execution:
                 await self.conn.execute(sql.RESET_ROLE, timeout=10)
                 await self._refuse_undeclared(stock)
                 await ledger.journal(self.conn, self.step.migration.version, self.step.direction, statement, "done")
+                self.made = await made_here(self.conn)
+            if vanished := await self._vanished():
+                raise RefusalError(vanished.message, vanished.remedy)
+            self.made = ()
 
         return attempt
 
@@ -249,15 +264,15 @@ class _Execution:
         version, direction = self.step.migration.version, self.step.direction
         self.statement = statement
         if entry is None or not await ran_after_all(self.conn, statement):
-            if wreck := await index_wreck(self.conn, statement):
-                raise RefusalError(*wreck)
+            if note := await make_way(self.conn, statement, entry):
+                self.notes.append(note)
             await ledger.journal(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
             # leave an INVALID index; that wait blocks nobody.
             await self.conn.execute(sql.UNBOUNDED, timeout=10)
             await self._run_statement(statement)
             if wreck := await index_wreck(self.conn, statement):
-                raise RefusalError(*wreck)
+                raise wreck.refusal()
         await self._at("before_commit", statement.index)
         await ledger.journal(self.conn, version, direction, statement, "done")
         await self._at("after_commit", statement.index)
@@ -265,16 +280,27 @@ class _Execution:
     # -- afterwards ---------------------------------------------------------------------------
 
     async def _recheck(self) -> Failure | None:
-        """After the commit the history must say what we believe; anything else would be a success that is none."""
+        """After the commit history and catalog must say what we believe; else it would be a success that is none."""
         applied = await ledger.is_applied(self.conn, self.step.migration.version)
         if applied == (self.step.direction == "up"):
-            return None
+            return await self._vanished()
         return Failure(
             self.label, 0, 1, "",
             f"the run ended without error, but the history {'still has' if applied else 'has no'} version "
             f"{self.step.migration.version}",
             "Another program changes supabase_migrations.schema_migrations: find it, then look at "
             "`toolkit migrate status`.",
+        )  # fmt: skip
+
+    async def _vanished(self) -> Failure | None:
+        names = await gone(self.conn, self.made)
+        if not names:
+            return None
+        return Failure(
+            self.label, 0, 1, "",
+            f"the commit succeeded, but of what it made this is gone: {names}",
+            "A deferred trigger dropped it at the commit, or another session did right after: find which, then put it "
+            "back with a new migration, or roll this one back.",
         )  # fmt: skip
 
     async def _after_lost_connection(
@@ -298,7 +324,8 @@ class _Execution:
             return self._finish(failure, ()), before
         result = self._finish(failure, diff(before, after))
         if recorded:
-            result = replace(result, notes=("The connection broke after the commit; the file is through.",))
+            note = "The connection broke after the commit; the file is through."
+            result = replace(result, notes=(*result.notes, note))
         return result, after
 
     async def _record_failure(self, failure: Failure, conn: Connection | None = None) -> None:
@@ -327,6 +354,7 @@ class _Execution:
             exports=self.exports,
             export_dir=self.export_dir,
             changes=changes,
+            notes=tuple(self.notes),
             failure=failure,
         )
         self._tell(

@@ -178,11 +178,68 @@ SELECT_COLUMNS = "select {columns} from {table}"
 
 # An index by its table and bare name: the name in CREATE INDEX has no schema, it lives in the table's.
 INDEX_STATE = """
-    select i.indexrelid::regclass::text as name, i.indisvalid and i.indisready as valid
+    select i.indexrelid::regclass::text as name, i.indisvalid and i.indisready as valid,
+           (select p.pid from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid limit 1)
+             as builder
     from pg_catalog.pg_class t
     join pg_catalog.pg_index i on i.indrelid = t.oid
     join pg_catalog.pg_class c on c.oid = i.indexrelid
     where t.oid = to_regclass($1) and c.relname = $2
+"""
+
+DROP_INDEX_CONCURRENTLY = "drop index concurrently if exists {name}"
+
+# What the transaction at hand wrote into the catalog, so that it can be looked for after the commit. Rows written in
+# a subtransaction carry another number and are not among them; temporary objects may go with the commit.
+MADE = """
+    with mine as (select pg_current_xact_id()::xid as id),
+    room as (
+      select oid from pg_catalog.pg_namespace
+      where nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')
+    )
+    select 'pg_class' as catalog, c.oid as id, 0 as sub,
+           case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+             when 'i' then 'index' when 'I' then 'index' when 'c' then 'type' else 'table' end
+             || ' ' || c.oid::regclass::text as name
+    from pg_catalog.pg_class c where c.xmin = (select id from mine) and c.relnamespace in (select oid from room)
+    union all
+    select 'pg_attribute', a.attrelid, a.attnum, 'column ' || a.attrelid::regclass::text || '.' || a.attname
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p', 'f')
+    where a.xmin = (select id from mine) and a.attnum > 0 and not a.attisdropped
+      and c.relnamespace in (select oid from room)
+    union all
+    select 'pg_proc', p.oid, 0, 'function ' || p.oid::regprocedure::text
+    from pg_catalog.pg_proc p where p.xmin = (select id from mine) and p.pronamespace in (select oid from room)
+    union all
+    select 'pg_type', t.oid, 0, 'type ' || t.oid::regtype::text
+    from pg_catalog.pg_type t
+    where t.xmin = (select id from mine) and t.typtype in ('e', 'd') and t.typnamespace in (select oid from room)
+    union all
+    select 'pg_policy', y.oid, 0, 'policy ' || y.polname || ' on ' || y.polrelid::regclass::text
+    from pg_catalog.pg_policy y where y.xmin = (select id from mine)
+    union all
+    select 'pg_trigger', g.oid, 0, 'trigger ' || g.tgname || ' on ' || g.tgrelid::regclass::text
+    from pg_catalog.pg_trigger g join pg_catalog.pg_class c on c.oid = g.tgrelid
+    where g.xmin = (select id from mine) and not g.tgisinternal and c.relnamespace in (select oid from room)
+    union all
+    select 'pg_constraint', k.oid, 0, 'constraint ' || k.conname || ' on ' || k.conrelid::regclass::text
+    from pg_catalog.pg_constraint k
+    where k.xmin = (select id from mine) and k.conrelid <> 0 and k.connamespace in (select oid from room)
+"""
+GONE = """
+    select m.name
+    from unnest($1::text[], $2::oid[], $3::int[], $4::text[]) with ordinality as m (catalog, id, sub, name, position)
+    where not case m.catalog
+      when 'pg_class' then exists (select from pg_catalog.pg_class where oid = m.id)
+      when 'pg_attribute' then exists (
+        select from pg_catalog.pg_attribute where attrelid = m.id and attnum = m.sub and not attisdropped)
+      when 'pg_proc' then exists (select from pg_catalog.pg_proc where oid = m.id)
+      when 'pg_type' then exists (select from pg_catalog.pg_type where oid = m.id)
+      when 'pg_policy' then exists (select from pg_catalog.pg_policy where oid = m.id)
+      when 'pg_trigger' then exists (select from pg_catalog.pg_trigger where oid = m.id)
+      when 'pg_constraint' then exists (select from pg_catalog.pg_constraint where oid = m.id)
+    end
+    order by m.position
 """
 
 # The session a file runs in.

@@ -14,6 +14,7 @@ from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, m
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
 HEAD = "-- toolkit: transaction=false\n"
+VALID = "coalesce((select indisvalid from pg_index where indexrelid = to_regclass('\"I x\"')), false)"
 TABLE = {
     "1_t.sql": "create table public.t (a integer, b integer); insert into t select 1, 1 from generate_series(1, 2);"
 }
@@ -79,17 +80,102 @@ async def test_a_failed_index_build_is_reported_and_not_taken_for_success(
     assert result.steps[1].failure is not None
     assert result.steps[1].failure.sqlstate == "23505"
     assert (await migrate_status(bare_db, folder)).invalid_indexes == ("public.i on t",)
+    # The wreck is ours, so it is cleared; what failed before fails again, for its own reason.
     again = await migrate_up(bare_db, folder)
     failure = again.steps[0].failure
     assert failure is not None
-    assert "INVALID" in failure.message
-    assert "drop index concurrently i" in failure.remedy
-    # The remedy works.
+    assert failure.sqlstate == "23505"
     conn = await connect(bare_db)
-    await conn.execute("drop index concurrently i")
     await conn.execute("delete from t where ctid = (select min(ctid) from t)")
-    assert (await migrate_up(bare_db, folder)).ok
+    result = await migrate_up(bare_db, folder)
+    assert result.ok
+    assert "dropped and built again" in result.steps[0].notes[0]
     assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
+
+
+async def test_an_index_build_of_ours_that_was_killed_is_cleared_and_built_again(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {"2_i.sql": HEAD + 'create index concurrently "I x" on t (a);'})
+    await migrate_up(bare_db, folder, to="1")
+    writer, watcher = await connect(bare_db), await connect(bare_db)
+    transaction = writer.transaction()
+    await transaction.start()
+    await writer.execute("insert into t values (9, 9)")
+    running = asyncio.create_task(migrate_up(bare_db, folder))
+    await until(watcher, f"""
+        select exists (select from pg_stat_progress_create_index p join pg_stat_activity a using (pid)
+          where a.wait_event_type = 'Lock' and p.relid = 't'::regclass and a.application_name = 'toolkit migrate')
+          and not {VALID}
+    """)  # fmt: skip
+    await watcher.fetchval(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'toolkit migrate'"
+        " and datname = current_database()"
+    )
+    result = await asyncio.wait_for(running, 30)
+    await transaction.commit()
+    assert result.steps[0].failure is not None
+    assert (await migrate_status(bare_db, folder)).invalid_indexes == ("public.I x on t",)
+    again = await migrate_up(bare_db, folder)
+    assert again.ok, again.steps
+    assert 'Index "I x" was INVALID, left by a build that this runner started' in again.steps[0].notes[0]
+    assert await watcher.fetchval(f"select {VALID}")
+    assert (await migrate_status(bare_db, folder)).invalid_indexes == ()
+
+
+async def test_an_invalid_index_that_the_journal_does_not_account_for_is_refused(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    """The build of i was ours; then the file was changed to build j, and a wreck called j is somebody else's."""
+    folder = write(TABLE | {"2_i.sql": HEAD + "create unique index concurrently i on t (a);"})
+    await migrate_up(bare_db, folder)
+    conn = await connect(bare_db)
+    await conn.execute(
+        "create index j on t (b); update pg_index set indisvalid = false where indexrelid = 'j'::regclass"
+    )
+    write({"2_i.sql": HEAD + "create index concurrently j on t (b);"})
+    result = await migrate_up(bare_db, folder)
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert "Index j on t is INVALID" in failure.message
+    assert "drop index concurrently j;" in failure.remedy
+    assert await conn.fetchval("select to_regclass('j') is not null")
+
+
+async def test_an_index_that_somebody_builds_at_this_moment_is_no_wreck(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);"})
+    await migrate_up(bare_db, folder, to="1")
+    writer, builder, watcher = await connect(bare_db), await connect(bare_db), await connect(bare_db)
+    async with writer.transaction():
+        await writer.execute("insert into t values (9, 9)")
+        building = asyncio.create_task(builder.execute("create index concurrently i on t (a)"))
+        await until(watcher, "select exists (select from pg_index where indexrelid = to_regclass('i'))")
+        result = await migrate_up(bare_db, folder)
+    await asyncio.wait_for(building, 30)
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert f"being built by another session (pid {builder.get_server_pid()})" in failure.message
+    assert await watcher.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
+
+
+async def test_an_interrupted_index_without_a_name_is_not_built_blindly_again(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently on t (a);\nselect 1 / 0;"})
+    await migrate_up(bare_db, folder)
+    conn = await connect(bare_db)
+    await conn.execute("update supabase_migrations.toolkit_journal set state = 'started' where statement_index = 1")
+    result = await migrate_up(bare_db, folder)
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert "gives its index no name" in failure.message
+    assert await conn.fetchval("select count(*) from pg_index where indrelid = 't'::regclass") == 1
+    # The way it says: a name in the file.
+    await conn.execute("drop index t_a_idx")
+    write({"2_i.sql": HEAD + "create index concurrently named on t (a);\nselect 1;"})
+    assert (await migrate_up(bare_db, folder)).ok
 
 
 async def test_an_invalid_index_that_was_there_before_is_not_kept_by_if_not_exists(

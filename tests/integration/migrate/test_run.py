@@ -307,25 +307,6 @@ async def test_edited_gap_and_missing_are_refused_before_anything_runs(
     assert status.troubled == ("1", "15", "2")
 
 
-async def test_a_history_row_that_vanishes_at_commit_is_no_success(
-    bare_db: str, write: Write, connect: Connect
-) -> None:
-    """Whatever the reason, a run is believed only after the history was read again."""
-    folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
-    conn = await connect(bare_db)
-    await conn.execute(
-        "create function public.thief() returns trigger language plpgsql as $$ begin"
-        " delete from supabase_migrations.schema_migrations where version = new.version; return null; end $$;"
-        "create constraint trigger thief after insert on supabase_migrations.schema_migrations"
-        " deferrable initially deferred for each row execute function public.thief()"
-    )
-    result = await migrate_up(bare_db, folder)
-    assert not result.ok
-    assert result.steps[0].failure is not None
-    assert "the history has no version 2" in result.steps[0].failure.message
-
-
 # -- locks --------------------------------------------------------------------------------------------------------
 
 
