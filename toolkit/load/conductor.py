@@ -22,9 +22,10 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 from toolkit.errors import ExitCode
 from toolkit.load import report as reports
 from toolkit.load.outcome import Outcome, from_plain
-from toolkit.load.settings import LoadSettings, new_folder
+from toolkit.load.settings import LoadSettings
 from toolkit.load.station import SETTLE_DEADLINE_S, USER_FINISHED, Station
 from toolkit.report import as_html, as_json, as_junit
+from toolkit.report.files import new_folder
 from toolkit.report.model import Report, Verdict
 from toolkit.targets.settings import load_settings
 from toolkit.targets.target import Target

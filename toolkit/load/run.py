@@ -18,8 +18,9 @@ from toolkit.load import report as reports
 from toolkit.load.crew import reach
 from toolkit.load.figures import Thresholds
 from toolkit.load.processor import cpu_seconds
-from toolkit.load.settings import Transport, new_folder
-from toolkit.report import as_html, as_json, as_junit
+from toolkit.load.settings import Transport
+from toolkit.report import as_json
+from toolkit.report.files import new_folder, write
 from toolkit.report.model import Measurement, Report
 from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.redact import redact
@@ -96,9 +97,7 @@ async def run_load(
     report = reports.both(parts["realtime"], parts["websocket"]) if len(parts) == 2 else next(iter(parts.values()))
     if target is None:
         report = replace(report, notes=(*report.notes, f"A step of the writer took {plan.step_latency_ms:g} ms."))
-    (folder / reports.REPORT_FILE).write_text(as_json.render(report))
-    (folder / "report.html").write_text(as_html.render(report))
-    (folder / "junit.xml").write_text(as_junit.render(report))
+    write(report, folder)
     if code is not ExitCode.ENVIRONMENT or report.exit_code is ExitCode.FAIL:
         code = report.exit_code
     return LoadResult(report, folder, code)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from toolkit.errors import EnvironmentError_, UsageError
+from toolkit.errors import UsageError
 from toolkit.load.figures import Thresholds
 
 Transport = Literal["realtime", "websocket"]
@@ -58,20 +57,3 @@ def load_load_settings(**values: Any) -> LoadSettings:
         name = "LOAD_" + str(first["loc"][0]).upper() if first["loc"] else "a LOAD_ setting"
         known = ", ".join("LOAD_" + field.upper() for field in LoadSettings.model_fields)
         raise UsageError(f"{name}: {first['msg']}.", f"Known settings: {known}.") from None
-
-
-def new_folder(reports_dir: Path, name: str) -> Path:
-    """A folder of its own for one run. Raises EnvironmentError_ when it cannot be made."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for number in range(1, 1000):
-        folder = reports_dir / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise EnvironmentError_(
-                f"{folder} cannot be made: {error.strerror}.", "Give another folder with --reports-dir."
-            ) from error
-        return folder
-    raise EnvironmentError_(f"{reports_dir} is full of runs of this second.", "Give another with --reports-dir.")

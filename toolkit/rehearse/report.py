@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit.rehearse.model import PhaseResult
 from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import peaks, rate
-from toolkit.report import as_html, as_json, as_junit
+from toolkit.report.files import write
 from toolkit.report.model import (
     Band,
     Check,
@@ -74,12 +74,7 @@ def make_report(stage: Stage, started_at: datetime) -> Report:
 
 def save(report: Report, run_dir: Path) -> None:
     """Write report.json, report.html and junit.xml, and let `latest` beside the folder lead here."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        (REPORT_FILE, as_json.render(report)), ("report.html", as_html.render(report)),
-        ("junit.xml", as_junit.render(report)),
-    ):  # fmt: skip
-        (run_dir / name).write_text(text)
+    write(report, run_dir)
     latest = run_dir.parent / "latest"
     if latest.is_symlink() or not latest.exists():
         fresh = run_dir.parent / f".latest-{os.getpid()}"

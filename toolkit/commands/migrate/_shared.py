@@ -35,16 +35,20 @@ _QUIET_S, _REPEAT_S = 2.0, 10.0
 def common(function: F) -> F:
     """Adds --migrations, --json and the target's options."""
     decorated: Any = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(function)
-    decorated = click.option(
+    offered: F = target_options(folder_option(decorated))
+    return offered
+
+
+def folder_option(function: F) -> F:
+    """Adds --migrations; the command receives `folder: Path`."""
+    return click.option(
         "--migrations",
         "folder",
         type=click.Path(path_type=Path, file_okay=False),
         default=migrations_dir,
         show_default="those of this project",
         help="Folder of <version>_<name>.sql, with rollbacks/ and verify/ beneath it.",
-    )(decorated)
-    offered: F = target_options(decorated)
-    return offered
+    )(function)
 
 
 def patience(function: F) -> F:
