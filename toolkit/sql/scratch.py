@@ -4,10 +4,7 @@ from __future__ import annotations
 
 # A file copy: no WAL to write, and the whole cluster is checkpointed instead; with fsync off that is milliseconds.
 CREATE = 'create database "{name}" template "{template}" strategy file_copy'
-CREATE_PLAIN = 'create database "{name}" template "{template}"'
 DROP = 'drop database if exists "{name}" with (force)'
-OURS = "select datname from pg_database where datname like 'toolkit_prove_%' order by 1"
-MAY_CREATE = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
 
 # Roles belong to the cluster: those that a dump grants to or names as owner must exist before it is restored.
 ROLES = """
@@ -25,6 +22,10 @@ GRANT_ROLE = "grant {role} to {member}"
 EXTENSIONS = "select extname as name from pg_extension where extname <> 'plpgsql' order by 1"
 AVAILABLE_EXTENSIONS = "select name from pg_available_extensions"
 SERVER_MAJOR = "select current_setting('server_version_num')::int / 10000"
-EMPTY_PUBLIC = "drop schema if exists public cascade"
-HISTORY_EXISTS = "select to_regclass('supabase_migrations.schema_migrations') is not null"
-APPLIED = "select version from supabase_migrations.schema_migrations order by version"
+COPY_HISTORY = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, $3)"
+# A dump names the grants of each object and, at its end, the default privileges; restored where defaults hold
+# already, every object would get them on top of its own.
+CLEAR_DEFAULTS = tuple(
+    f"alter default privileges in schema public revoke all on {kind} from anon, authenticated, service_role"
+    for kind in ("tables", "functions", "sequences")
+)

@@ -1,0 +1,91 @@
+"""The state a proof starts from is the original's: what cannot be rebuilt is said, never left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from toolkit.errors import EnvironmentError_, RefusalError
+from toolkit.migrate import migrate_plan, snapshot
+from toolkit.migrate.catalog import diff
+from toolkit.migrate.plan import Up
+from toolkit.migrate.prove.scratch import Scratch
+from toolkit.migrate.prove.start import from_database, from_schema, read_sql, read_statements
+from toolkit.migrate.schema_dump import dump_text
+from toolkit.resources import migrations_dir
+
+
+@pytest.fixture
+async def tidy(scratch: Scratch) -> AsyncIterator[Scratch]:
+    """The scratch server, without what the test made there."""
+    before = set(scratch._made)
+    yield scratch
+    for name in sorted(set(scratch._made) - before):
+        await scratch.drop(name)
+
+
+async def test_a_database_is_rebuilt_with_its_history_and_nothing_differs(migrated_db: str, tidy: Scratch) -> None:
+    start = await from_database(tidy, migrated_db)
+    rebuilt = tidy.dsn(start.template)
+    assert diff(await snapshot(migrated_db), await snapshot(rebuilt)) == ()
+    assert not (await migrate_plan(rebuilt, migrations_dir(), Up())).steps, "its history came along"
+    assert start.notes == ()
+
+
+async def test_a_dump_file_is_rebuilt_on_a_bare_project(migrated_db: str, tidy: Scratch, tmp_path) -> None:
+    file = tmp_path / "schema.sql"
+    file.write_text(await dump_text(migrated_db))
+    start = await from_schema(tidy, read_sql(file), file.name)
+    assert diff(await snapshot(migrated_db), await snapshot(tidy.dsn(start.template))) == ()
+    assert "platform's own" in start.notes[0], "what bootstrap.sql had made already is told"
+
+
+async def test_a_role_of_the_original_is_made_before_what_it_owns(bare_db: str, tidy: Scratch) -> None:
+    conn = await asyncpg.connect(bare_db, timeout=10)
+    try:
+        await conn.execute(
+            'create role "Odd Role" nologin; create table public.owned (id int);'
+            'alter table public.owned owner to "Odd Role"'
+        )
+        start = await from_database(tidy, bare_db)
+        assert diff(await snapshot(bare_db), await snapshot(tidy.dsn(start.template))) == ()
+        await tidy.drop(start.template)
+    finally:
+        await conn.execute('drop table public.owned; drop role if exists "Odd Role"')
+        await conn.close(timeout=5)
+
+
+async def test_what_cannot_be_rebuilt_is_refused_with_its_lines(tidy: Scratch) -> None:
+    statements = read_statements("create table a (id int);\ncreate table b (kind no_such_type);\n", "schema.sql")
+    with pytest.raises(EnvironmentError_) as refused:
+        await from_schema(tidy, statements, "schema.sql")
+    assert "schema.sql:2" in refused.value.what
+    assert "no_such_type" in refused.value.what
+    assert "--scratch-url" in refused.value.remedy
+
+
+async def test_what_the_platform_owns_may_fail_and_is_told(tidy: Scratch) -> None:
+    dumped = (
+        "--\n-- Name: pg_graphql; Type: EXTENSION; Schema: -; Owner: -\n--\n\n"
+        "CREATE EXTENSION IF NOT EXISTS no_such_extension;\n\n"
+        "--\n-- Name: secrets(); Type: FUNCTION; Schema: vault; Owner: -\n--\n\n"
+        "CREATE FUNCTION vault.secrets() RETURNS int LANGUAGE sql AS $$ select 1 $$;\n\n"
+        "--\n-- Name: mine; Type: TABLE; Schema: public; Owner: -\n--\n\nCREATE TABLE public.mine (id int);\n"
+    )
+    start = await from_schema(tidy, read_statements(dumped, "dump.sql"), "dump.sql")
+    assert "2 statements" in start.notes[0]
+    assert "table public.mine" in (await snapshot(tidy.dsn(start.template))).facts
+    needed = dumped.replace("public.mine (id int)", "public.mine (id int default vault.secrets())")
+    with pytest.raises(EnvironmentError_, match="vault"):
+        await from_schema(tidy, read_statements(needed, "dump.sql"), "dump.sql")
+
+
+def test_rows_that_only_psql_can_send_are_refused_with_the_line() -> None:
+    with pytest.raises(RefusalError, match=r"dump\.sql:2.*COPY"):
+        read_statements("select 1;\nCOPY public.t (id) FROM stdin;\n1\n\\.\n", "dump.sql")
+
+
+def test_the_random_token_of_a_dump_is_no_statement() -> None:
+    assert [s.line for s in read_statements("\\restrict abc\n\nselect 1;\n\\unrestrict abc\n", "dump.sql")] == [3]
