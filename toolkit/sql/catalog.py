@@ -17,12 +17,13 @@ _OUTSIDE = re.compile(r":outside\((\w+)\)")
 _SECRET_NAME = "pass|secret|token|key|credential"  # noqa: S105 - what such a name looks like
 _SECRET_VALUE = "://[^ ]*:[^ ]*@|^eyJ"  # noqa: S105 - a URL with a password, a JWT
 
-# Every setting that changes how Postgres renders an expression or a value as text.
+# Every setting that changes how Postgres renders an expression or a value as text; and no compiling of queries, which
+# takes longer than they do.
 PIN_RENDERING = (
     "select set_config('search_path', '', true), set_config('DateStyle', 'ISO, YMD', true),"
     " set_config('IntervalStyle', 'postgres', true), set_config('TimeZone', 'UTC', true),"
     " set_config('extra_float_digits', '1', true), set_config('quote_all_identifiers', 'off', true),"
-    " set_config('bytea_output', 'hex', true)"
+    " set_config('bytea_output', 'hex', true), set_config('jit', 'off', true)"
 )
 # One row each, joined by `union all`; the name is as Postgres quotes it.
 POSITION = "select '{literal}' as name, last_value, is_called from {name}"

@@ -44,7 +44,8 @@ union all select 'pg_publication', oid from pg_publication
 union all select 'pg_foreign_data_wrapper', oid from pg_foreign_data_wrapper
 union all select 'pg_foreign_server', oid from pg_foreign_server
 union all select 'pg_user_mapping', umid from pg_user_mappings
-union all select 'pg_largeobject_metadata', oid from pg_largeobject_metadata
+-- Known under this name to everything but the catalog that lists them.
+union all select 'pg_largeobject', oid from pg_largeobject_metadata
 union all select 'pg_subscription', oid from pg_subscription
   where subdbid = (select oid from pg_database where datname = current_database());
 
