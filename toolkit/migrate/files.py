@@ -13,6 +13,8 @@ Header directives (comment lines before the first statement):
     -- destroys: table process_events         in rollbacks, one line for each table whose rows will be gone
     -- destroys: columns orders (note, tag)   and for the columns whose values will be gone
     -- destroys: rows customers               and for tables that stay, but whose rows it deletes or changes
+    -- changes: columns orders (note)         in migrations, the same for rows that were there before: values that it
+                                              rewrites or drops for good, on purpose (`prove` reads this)
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from toolkit.migrate.split import SplitError, Statement, split
 FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
 _DIRECTIVE = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*(.*?)\s*$", re.IGNORECASE)
 _DESTROYS = re.compile(r"^--\s*destroys\s*:\s*(.*?)\s*$", re.IGNORECASE)
+_CHANGES = re.compile(r"^--\s*changes\s*:\s*(.*?)\s*$", re.IGNORECASE)
 _IDENTIFIER = r'(?:[A-Za-z_][\w$]*|"[^"]+")'
 _TABLE_NAME = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})?"
 _DESTROYED_TABLE = re.compile(rf"^table\s+({_TABLE_NAME})$", re.IGNORECASE)
@@ -77,7 +80,8 @@ class Script:
     """One SQL file: its bytes' SHA-256, and its statements in order.
 
     `recorded` are the texts the Supabase CLI would store in `schema_migrations.statements`;
-    `statements` are those of them that are more than a comment.
+    `statements` are those of them that are more than a comment. `changes` is what a migration declares to rewrite or
+    drop of what existed before, `destroys` the same of a rollback.
     """
 
     path: Path
@@ -88,6 +92,7 @@ class Script:
     recorded: tuple[str, ...]
     transactional: bool
     destroys: tuple[Destroyed, ...] = ()
+    changes: tuple[Destroyed, ...] = ()
 
     def where(self, statement: Statement) -> str:
         """`file:line` of a statement."""
@@ -240,7 +245,15 @@ def read_script(path: Path, *, rollback: bool = False) -> Script:
         recorded=tuple(piece.text for piece in pieces),
         transactional=transactional,
         destroys=destroys,
+        changes=() if rollback else _changes(pieces),
     )
+
+
+def _changes(pieces: tuple[Statement, ...]) -> tuple[Destroyed, ...]:
+    """A line that cannot be read is somebody's comment; what it should have declared, the proof will miss."""
+    lines = pieces[0].leading.splitlines() if pieces else []
+    declared = (_CHANGES.match(line.strip()) for line in lines)
+    return tuple(entry for found in declared if found for entry in _entries(found.group(1)) or ())
 
 
 def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tuple[bool, tuple[Destroyed, ...]]:
@@ -265,6 +278,17 @@ def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tup
 
 
 def _destroyed(path: Path, line: int, declaration: str) -> tuple[Destroyed, ...]:
+    entries = _entries(declaration)
+    if entries is None:
+        raise RefusalError(
+            f"{path.name}:{line}: cannot read what {declaration!r} destroys.",
+            "Write `-- destroys: table NAME`, `-- destroys: columns TABLE (A, B)`, `-- destroys: rows TABLE` or "
+            "`-- destroys: nothing`.",
+        )
+    return entries
+
+
+def _entries(declaration: str) -> tuple[Destroyed, ...] | None:
     if declaration.lower() in {"nothing", "none"}:
         return ()
     if table := _DESTROYED_TABLE.match(declaration):
@@ -276,11 +300,7 @@ def _destroyed(path: Path, line: int, declaration: str) -> tuple[Destroyed, ...]
         return (Destroyed(_qualified(columns.group(1)), names),)
     if column := _DESTROYED_COLUMN.match(declaration):
         return (Destroyed(_qualified(column.group(1)), (_unquoted(column.group(2)),)),)
-    raise RefusalError(
-        f"{path.name}:{line}: cannot read what {declaration!r} destroys.",
-        "Write `-- destroys: table NAME`, `-- destroys: columns TABLE (A, B)`, `-- destroys: rows TABLE` or "
-        "`-- destroys: nothing`.",
-    )
+    return None
 
 
 def _qualified(name: str) -> str:
