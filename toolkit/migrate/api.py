@@ -104,7 +104,7 @@ async def _run(
 ) -> RunResult:
     options, tell = options or Options(), on_progress or _silent
     contents = read_folder(folder)
-    async with _locked(dsn, options, tell) as conn:
+    async with locked(dsn, options, tell) as conn:
         plan = make_plan(contents, await ledger.read_history(conn), request)
         if plan.steps:
             await ledger.prepare(conn)
@@ -112,7 +112,9 @@ async def _run(
 
 
 @asynccontextmanager
-async def _locked(dsn: str, options: Options, tell: OnProgress) -> AsyncIterator[Connection]:
+async def locked(dsn: str, options: Options, tell: OnProgress) -> AsyncIterator[Connection]:
+    """A connection that holds the runner's lock for the length of the block. Raises RefusalError naming who has it."""
+
     def waiting(message: str) -> None:
         tell(Progress("waiting", "runner", message))
 

@@ -36,6 +36,7 @@ from toolkit.migrate.running import (
     RunResult,
     Session,
     StepResult,
+    one_line,
 )
 from toolkit.migrate.split import Statement
 from toolkit.migrate.standing import Made, changed_nothing, gone, made_here
@@ -54,7 +55,7 @@ __all__ = [
     "execute",
 ]
 
-_LOST = (
+LOST = (
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -62,7 +63,7 @@ _LOST = (
     asyncpg.CannotConnectNowError,
     OSError,
 )
-_FAILURES = (asyncpg.PostgresError, *_LOST, TimeoutError)
+FAILURES = (asyncpg.PostgresError, *LOST, TimeoutError)
 
 
 async def execute(session: Session, plan: Plan) -> RunResult:
@@ -115,23 +116,23 @@ class FileRun:
             failure = await self._recheck()
         except ToolkitError as error:
             failure = Failure(self.label, 0, 1, "", error.what, error.remedy)
-        except _FAILURES as error:
+        except FAILURES as error:
             # TimeoutError is an OSError, but a statement's deadline leaves the connection whole.
-            if self.conn.is_closed() or (isinstance(error, _LOST) and not isinstance(error, TimeoutError)):
+            if self.conn.is_closed() or (isinstance(error, LOST) and not isinstance(error, TimeoutError)):
                 return await self._after_lost_connection(before, error)
             failure = failure_of(
                 self.step.script, self.statement, error, self.blockers if is_lock_conflict(error) else ()
             )
         try:
-            await self._reset_session()
+            await self.reset_session()
             after = await take_snapshot(self.conn)
             if failure is not None:
                 await self._record_failure(failure)
-        except _LOST as error:
+        except LOST as error:
             return await self._after_lost_connection(before, error, failure)
         changes = diff(before, after)
-        if failure is None and not changes and (remark := changed_nothing(self.step.script.statements)):
-            self.notes.append(f"{self.label} {remark}")
+        if failure is None:
+            self.notes += self.remarks(changes)
         return self._finish(failure, changes), after
 
     # -- a file in one transaction ------------------------------------------------------------
@@ -175,7 +176,7 @@ class FileRun:
             yield
             await self._at("before_commit", index)
         except BaseException:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(*LOST):
                 if not self.conn.is_closed():
                     await transaction.rollback()
             raise
@@ -192,7 +193,7 @@ class FileRun:
     async def _run_statement(self, statement: Statement) -> None:
         self.statement = statement
         await self._at("before_statement", statement.index)
-        self._tell("statement", _first_line(statement), statement.index)
+        self._tell("statement", one_line(statement), statement.index)
         await self.conn.execute(statement.text, timeout=self.options.statement_deadline_s)
         if self.options.observe is not None and self.conn.is_in_transaction():
             await self.options.observe(self._moment("after_statement", statement.index), self.conn)
@@ -335,7 +336,13 @@ class FileRun:
             detail=str(failure),
         )  # fmt: skip
 
-    async def _reset_session(self) -> None:
+    def remarks(self, changes: tuple[Difference, ...]) -> tuple[str, ...]:
+        """What a success should still make people look at."""
+        remark = "" if changes else changed_nothing(self.step.script.statements)
+        return (f"{self.label} {remark}",) if remark else ()
+
+    async def reset_session(self) -> None:
+        """Forget what a file set."""
         # Not RESET through asyncpg: that would also release the runner's lock.
         await self.conn.execute(sql.RESET_AUTHORIZATION, timeout=10)
         await self.conn.execute(sql.RESET_ROLE, timeout=10)
@@ -365,9 +372,3 @@ class FileRun:
     def _tell(self, phase: Phase, message: str, index: int = 0) -> None:
         total = len(self.step.script.statements)
         self.session.on_progress(Progress(phase, self.step.migration.label, message, index, total))
-
-
-def _first_line(statement: Statement) -> str:
-    body = statement.text[len(statement.leading) :].strip()
-    line = " ".join(body.split("\n", 1)[0].split())
-    return line if len(line) <= 90 else f"{line[:89]}…"

@@ -13,6 +13,7 @@ from toolkit.migrate.export import Export
 from toolkit.migrate.failure import Failure
 from toolkit.migrate.ledger import Connection, Direction, Runner
 from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.split import Statement
 
 Phase = Literal["waiting", "file", "statement", "retry", "export", "done", "failed"]
 
@@ -117,3 +118,10 @@ class RunResult:
     def ok(self) -> bool:
         """Whether everything planned was done."""
         return all(step.outcome in {"applied", "rolled_back"} for step in self.steps)
+
+
+def one_line(statement: Statement, limit: int = 90) -> str:
+    """A statement's first line without the comments before it."""
+    body = statement.text[len(statement.leading) :].strip()
+    line = " ".join(body.split("\n", 1)[0].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -79,6 +79,29 @@ def test_the_whole_way_in_json(toolkit: Toolkit, write: Write, tmp_path: Path) -
     assert Path(step["export_dir"]).is_relative_to(tmp_path / "x")
 
 
+def test_a_dry_run_in_json_and_for_people(toolkit: Toolkit, write: Write) -> None:
+    folder = str(write(PAIR))
+    ran = toolkit("up", "--migrations", folder, "--dry-run", "--json")
+    assert (ran.code, ran.json["verdict"], ran.json["name"]) == (0, "pass", "migrate up")
+    assert ran.json["dry_run"]["where"] == "target"
+    assert [s["text"] for s in ran.json["dry_run"]["statements"]][2:3] == [
+        "alter table public.first add column extra text default 'x'"
+    ]
+    assert toolkit("status", "--migrations", folder, "--json").json["versions"][0]["state"] == "pending"
+    assert toolkit("up", "--migrations", folder, "--to", "1", "--yes").code == 0
+    shown = toolkit("up", "--migrations", folder, "--dry-run")
+    words = " ".join(shown.out.split())
+    assert shown.code == 0
+    assert "AccessExclusive public.first" in words
+    assert "added: table public.second" in words
+    down = toolkit("down", "--migrations", folder, "--dry-run", "--json")
+    assert (down.code, down.json["dry_run"]["would_destroy"]) == (0, [{"what": "public.first", "rows": 1}])
+    write({"2_second.sql": "select 1;\nselect nope;"})
+    failed = toolkit("up", "--migrations", folder, "--dry-run")
+    assert failed.code == 1
+    assert '2_second.sql:2, statement 2: column "nope" does not exist [42703]' in " ".join(failed.out.split())
+
+
 def test_nothing_changes_a_database_of_the_users_without_yes(toolkit: Toolkit, write: Write) -> None:
     folder = str(write(PAIR))
     ran = toolkit("up", "--migrations", folder)

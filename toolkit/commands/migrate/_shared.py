@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ from toolkit.commands._options import TargetChoice, confirm_change, target_optio
 from toolkit.commands._output import conclude, with_more
 from toolkit.errors import ExitCode
 from toolkit.migrate import report as reports
+from toolkit.migrate.dry_run import DEADLINE_S
 from toolkit.migrate.execute import OnProgress, Progress
 from toolkit.migrate.locks import LockPolicy
 from toolkit.migrate.plan import MigrationRefused
@@ -71,6 +72,28 @@ def patience(function: F) -> F:
     return offered
 
 
+def rehearsable(function: F) -> F:
+    """Adds --dry-run and its deadline; the command receives `dry`: None, or that deadline in seconds."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, dry_run: bool, dry_run_deadline: float, **rest: Any) -> Any:
+        return function(*args, dry=dry_run_deadline if dry_run else None, **rest)
+
+    decorated: Any = wrapper
+    decorated = click.option("--dry-run-deadline", type=click.FloatRange(0.1), default=DEADLINE_S, show_default=True,
+        help="Seconds after which a dry run on the target is taken back, finished or not.")(decorated)  # fmt: skip
+    offered: F = click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Run everything for real and take it back: shows the plan, the locks and rewrites of each statement, and "
+        "what changes in the catalog. On the target it takes the real locks, all of them until it is taken back, so "
+        "queries may stall up to --dry-run-deadline. Leaves nothing, except that sequences keep where nextval() moved "
+        "them. Files that refuse a transaction make it run on a copy instead: an embedded target is copied with its "
+        "rows, of any other the schema alone, and the verdict is then unknown at best (exit code 3).",
+    )(decorated)
+    return offered
+
+
 def frame_of(name: str, started: datetime, target: Target) -> reports.Frame:
     return reports.Frame(name, started, target.describe(), tool_version())
 
@@ -95,7 +118,7 @@ def refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
         finish(report, {"refusals": refusals}, as_json=True, code=refused.exit_code)
 
 
-def finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> None:
+def finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> NoReturn:
     text = with_more(report, more) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
     conclude(text, report.exit_code if code is None else code)
 

@@ -5,18 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, patience, progress, refusals
+from toolkit.commands.migrate._shared import (
+    common,
+    confirm,
+    finish,
+    frame_of,
+    patience,
+    progress,
+    refusals,
+    rehearsable,
+)
 from toolkit.migrate import report as reports
 from toolkit.migrate.api import migrate_down, migrate_plan, migrate_status, migrate_up
-from toolkit.migrate.execute import Options
+from toolkit.migrate.dry_run import dry_run
+from toolkit.migrate.execute import OnProgress, Options
 from toolkit.migrate.locks import LockPolicy
 from toolkit.migrate.plan import Down, Up
 from toolkit.migrate.verify import verify
+from toolkit.targets.target import Target
 
 
 @click.command("status")
@@ -65,9 +77,11 @@ def plan_command(
 @patience
 @click.option("--to", default=None, help="Last version to apply. Default: all.")
 @click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
+@rehearsable
 def up_command(
-    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, include_all: bool
-) -> None:
+    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, include_all: bool,
+    dry: float | None,
+) -> None:  # fmt: skip
     """Apply what is pending, each file in one transaction with its history row."""
 
     async def work() -> None:
@@ -75,6 +89,11 @@ def up_command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target)
             with refusals(frame, as_json):
+                if dry is not None:
+                    await _rehearse(
+                        target, frame, folder, Up(to, include_all), options=Options(locks=locks), deadline_s=dry,
+                        tell=tell, as_json=as_json,
+                    )  # fmt: skip
                 plan = await migrate_plan(dsn, folder, Up(to, include_all))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate up", reports.of_plan(frame, plan))
@@ -84,6 +103,18 @@ def up_command(
         finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
     run_async(work())
+
+
+async def _rehearse(
+    target: Target, frame: reports.Frame, folder: Path, request: Up | Down, *, options: Options, deadline_s: float,
+    tell: OnProgress, as_json: bool,
+) -> NoReturn:  # fmt: skip
+    """Ends the command, as every report does."""
+    found = await dry_run(
+        target.get("DATABASE_URL"), folder, request, options=options, deadline_s=deadline_s,
+        may_copy_rows=target.kind == "embedded", on_progress=tell,
+    )  # fmt: skip
+    finish(reports.of_dry_run(frame, found), {"dry_run": reports.dry_run_as_dict(found)}, as_json)
 
 
 @click.command("down")
@@ -98,9 +129,10 @@ def up_command(
     show_default=True,
     help="Where rows that a rollback destroys are written first.",
 )
+@rehearsable
 def down_command(
     *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, last: int | None,
-    export_dir: Path,
+    export_dir: Path, dry: float | None,
 ) -> None:  # fmt: skip
     """Roll back, newest first; rows that this destroys are exported before."""
 
@@ -109,6 +141,11 @@ def down_command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target)
             with refusals(frame, as_json):
+                if dry is not None:
+                    await _rehearse(
+                        target, frame, folder, Down(to, last), options=Options(locks=locks), deadline_s=dry,
+                        tell=tell, as_json=as_json,
+                    )  # fmt: skip
                 plan = await migrate_plan(dsn, folder, Down(to, last))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate down", reports.of_plan(frame, plan))
