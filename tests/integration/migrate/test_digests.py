@@ -1,18 +1,16 @@
-"""The round-trip proof: it holds for this project's migrations and fails for every rollback that lies."""
+"""Digests of rows, and the two oracles of a schema, notice what they should and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate import MigrationRefused, Options, migrate_up, snapshot
+from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
-from toolkit.migrate.checks import CheckResult, CheckStatus
 from toolkit.migrate.digests import (
     compare_digests,
     compare_rows,
@@ -20,90 +18,30 @@ from toolkit.migrate.digests import (
     fingerprint_rows,
     user_tables,
 )
-from toolkit.migrate.roundtrip import RoundTrip, prove_round_trip
 from toolkit.migrate.schema_dump import dump_schema, normalise
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
 
-def failed(proof: RoundTrip) -> dict[str, CheckResult]:
-    return {check.id.removeprefix("ROUND-"): check for check in proof.checks if check.status is not CheckStatus.PASS}
-
-
-async def test_the_projects_own_migrations_round_trip(bare_db: str, connect: Connect, options: Options) -> None:
-    proof = await prove_round_trip(bare_db, migrations_dir(), options=options)
-    assert failed(proof) == {}
-    assert proof.proved
-    assert len(proof.checks) == 5 * len(proof.versions) >= 10
-
-
-async def test_rows_of_the_legacy_system_survive(bare_db: str, connect: Connect, options: Options) -> None:
-    await migrate_up(bare_db, migrations_dir(), to="20250605000000")
-    conn = await connect(bare_db)
+async def test_rows_of_the_legacy_system_survive_up_down_and_up_again(
+    legacy_db: str, connect: Connect, options: Options
+) -> None:
+    conn = await connect(legacy_db)
     await conn.execute(
         "insert into public.generated_articles_state (user_id, status, article_context, updated_at)"
         " select 'user_' || n, (enum_range(null::public.generation_status))[1 + n % 6], jsonb_build_object('n', n),"
         " now() - n * interval '1 day' from generate_series(1, 60) n"
     )
     before = await digest_tables(conn, await user_tables(conn))
-    proof = await prove_round_trip(bare_db, migrations_dir(), options=options)
-    assert failed(proof) == {}
     columns = {table: list(digest.columns) for table, digest in before.items()}
-    assert compare_digests(before, await digest_tables(conn, before, columns)) == ()
-
-
-@pytest.mark.parametrize(
-    ("rollback", "names"),
-    [
-        # leaves the column
-        ("-- destroys: table second\ndrop table public.second", {"2-back", "2-back-dump", "2-runs"}),
-        # leaves a column default behind, the classic that a rerun does not notice
-        (PAIR["rollbacks/2_second.sql"] + " alter table public.first alter note set default ''", {
-            "2-back", "2-back-dump", "2-again", "2-again-dump",
-        }),
-        # a look-alike: the column is there again, empty. Both oracles call it equal.
-        ("-- destroys: column first.note\n" + PAIR["rollbacks/2_second.sql"]
-         + " alter table public.first drop note, add note text", {"2-rows"}),
-        ("select 1 / 0", {"2-runs"}),
-    ],
-)  # fmt: skip
-async def test_a_rollback_that_is_not_the_inverse_is_caught(
-    bare_db: str, write: Write, options: Options, rollback: str, names: set[str]
-) -> None:
-    folder = write(PAIR | {"rollbacks/2_second.sql": rollback})
-    assert (await migrate_up(bare_db, folder, to="1")).ok
-    proof = await prove_round_trip(bare_db, folder, options=options)
-    found = failed(proof)
-    assert found.keys() == names
-    assert all(check.evidence and check.remedy for check in found.values())
-    assert not proof.proved
-
-
-async def test_oracles_that_disagree_are_a_finding(bare_db: str, write: Write, options: Options) -> None:
-    # pg_dump does not see settings of a role in this database; our facts do.
-    setting = "do $$ begin execute format('alter role anon in database %I set {}', current_database()); end $$"
-    folder = write({
-        "1_a.sql": setting.format("statement_timeout = 3000"),
-        "rollbacks/1_a.sql": setting.format("statement_timeout = 4000"),
-    })  # fmt: skip
-    proof = await prove_round_trip(bare_db, folder, options=options)
-    found = failed(proof)
-    assert "1-back" in found
-    assert "1-back-dump" not in found or "disagree" in found["1-back-dump"].evidence[0]
-
-
-async def test_without_pg_dump_the_second_opinion_is_unknown_and_nothing_is_proved(
-    bare_db: str, write: Write, options: Options, tmp_path: Path
-) -> None:
-    stub = tmp_path / "pg_dump"
-    stub.write_text("#!/bin/sh\necho 'aborting because of server version mismatch' >&2\nexit 1\n")
-    stub.chmod(0o755)
-    proof = await prove_round_trip(bare_db, write(PAIR), options=options, pg_dump=stub)
-    assert {check.status for check in proof.checks if check.id.endswith("-dump")} == {CheckStatus.UNKNOWN}
-    assert not proof.proved
-    with pytest.raises(MigrationRefused, match="Nothing is pending"):
-        await prove_round_trip(bare_db, write(PAIR), options=options)
+    for run in (
+        migrate_up(legacy_db, migrations_dir(), options=options),
+        migrate_down(legacy_db, migrations_dir(), to="20250605000000", options=options),
+        migrate_up(legacy_db, migrations_dir(), options=options),
+    ):
+        assert (await run).ok
+        assert compare_digests(before, await digest_tables(conn, before, columns)) == ()
 
 
 async def test_two_dumps_of_one_schema_are_equal_and_do_not_show_the_history(
@@ -117,9 +55,6 @@ async def test_two_dumps_of_one_schema_are_equal_and_do_not_show_the_history(
     assert "CREATE TABLE public.second" in first
     assert "supabase_migrations" not in first
     assert normalise("\\restrict abc\n\n-- Dumped by x\nselect 1\n\\unrestrict abc\n") == "select 1\n"
-
-
-# -- rows ---------------------------------------------------------------------------------------------------------
 
 
 async def test_digests_notice_every_kind_of_change_to_rows(bare_db: str, connect: Connect) -> None:

@@ -1,0 +1,71 @@
+"""One version applied to, or taken back from, a scratch copy; and what its failure there means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from toolkit.migrate.api import migrate_down, migrate_up
+from toolkit.migrate.failure import Failure
+from toolkit.migrate.prove.model import Subject
+from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.running import Options, RunResult
+
+# Those belong to the whole server. The copy on which the state after the version was built made or holds them, so a
+# second copy fails where a second server would not.
+_OF_THE_SERVER = re.compile(r'^(?:role|tablespace|database) ".*" (?:already exists|cannot be dropped)', re.DOTALL)
+_MOST_REFUSED = 3
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The state before a version with rows in it. `template` is None where there is no table that could hold any.
+
+    `basis` says how many rows it has, and which tables took none.
+    """
+
+    template: str | None
+    count: int
+    basis: str
+
+
+async def with_rows(subject: Subject, version: str) -> Rows:
+    """The state before a version, seeded. Raises CannotBuild when it cannot be reached."""
+    template = await subject.states.seeded(version)
+    seeding = subject.states.seeding(version)
+    filled = {table: rows for table, rows in seeding.rows.items() if rows}
+    if not filled and not seeding.refused:
+        return Rows(None, 0, "there is no table yet that could hold rows")
+    count = sum(filled.values())
+    refused = [f"{table} ({why})" for table, why in sorted(seeding.refused.items())]
+    left = f", and {len(refused) - _MOST_REFUSED} more" if len(refused) > _MOST_REFUSED else ""
+    none = f"; no row would go into {', '.join(refused[:_MOST_REFUSED])}{left}" if refused else ""
+    return Rows(template, count, f"{count} rows in {len(filled)} tables{none}")
+
+
+async def apply(subject: Subject, dsn: str, version: str, options: Options | None = None) -> RunResult:
+    """`up` to `version` on a copy of the state before it. Raises CannotBuild as `checked` does."""
+    states = subject.states
+    return checked(await migrate_up(dsn, states.path, to=version, include_all=True, options=options or states.options))
+
+
+async def take_back(subject: Subject, dsn: str, options: Options | None = None) -> RunResult:
+    """`down` by one version on a copy of the state after it. Raises CannotBuild as `checked` does."""
+    return checked(await migrate_down(dsn, subject.states.path, last=1, options=options or subject.states.options))
+
+
+def stopped_by(result: RunResult) -> Failure | None:
+    """What stopped a run, or None when it went through."""
+    return next((step.failure for step in result.steps if step.failure), None)
+
+
+def checked(result: RunResult) -> RunResult:
+    """The result; raises CannotBuild when the run failed only because the server had another copy already."""
+    failure = stopped_by(result)
+    if failure is not None and _OF_THE_SERVER.match(failure.message):
+        raise CannotBuild(
+            f"{failure}. That belongs to the whole server and another copy of this database put it there, so nothing "
+            "can be said from a second copy.",
+            "Make roles, tablespaces and databases only where they are missing (a DO block that asks pg_roles first).",
+        )
+    return result

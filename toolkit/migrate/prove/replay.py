@@ -1,0 +1,99 @@
+"""Replay: each version applies to the state that those before it leave, with and without rows, alone and in one go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from toolkit.migrate.api import migrate_up
+from toolkit.migrate.catalog import diff, take_snapshot
+from toolkit.migrate.connection import connected
+from toolkit.migrate.failure import Failure
+from toolkit.migrate.prove.attempts import Rows, apply, stopped_by, with_rows
+from toolkit.migrate.prove.model import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.states import CannotBuild
+
+_MOST_LINES = 20
+
+
+async def run(subject: Subject, version: str) -> Outcome:
+    """Raises CannotBuild when an earlier version does not apply."""
+    states = subject.states
+    rows = await with_rows(subject, version)
+    try:
+        await states.after(version)
+    except CannotBuild:
+        failed = await states.failed()
+        assert failed is not None, "a state could not be built, but no version failed"
+        failure = stopped_by(failed.result)
+        assert failure is not None, "a run is not ok, but no step failed"
+        return Outcome((await _refuted(subject, version, failure, rows),))
+    statements = len(subject.migration(version).up.statements)
+    basis = f"each of its {statements} statements ran on the state before it"
+    claims = [_claim(version, "", "It applies to the state before it", Level.PROVED, basis)]
+    if rows.template is None:
+        claims[0] = replace(claims[0], basis=f"{basis}; {rows.basis}")
+    else:
+        claims.append(await _claim_rows(subject, version, rows.template, rows))
+    if version == states.versions[-1]:
+        claims.append(await _claim_whole(subject, version))
+    return Outcome(tuple(claims))
+
+
+async def _refuted(subject: Subject, version: str, failure: Failure, rows: Rows) -> Claim:
+    """The claim of a version that does not apply; where rows would let it, that is said too."""
+    violations = [str(failure)]
+    if rows.template is not None:
+        async with subject.states.clone(rows.template) as dsn:
+            if (await apply(subject, dsn, version)).ok:
+                violations.append(f"with {rows.basis} it applies: it depends on rows that an empty database lacks")
+    return replace(
+        _claim(version, "", "It applies to the state before it", Level.PROVED, "it was run on the state before it"),
+        violations=tuple(violations),
+        remedy=failure.remedy,
+    )
+
+
+async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows) -> Claim:
+    title = "It applies to a database with rows in it"
+    if not rows.count:
+        return _claim(version, "-rows", title, Level.NOT_CHECKED, rows.basis)
+    async with subject.states.clone(template) as dsn:
+        failure = stopped_by(await apply(subject, dsn, version))
+    claim = _claim(version, "-rows", title, Level.SAMPLED, f"run with {rows.basis}")
+    if failure is None:
+        return claim
+    return replace(
+        claim,
+        violations=(f"{failure}; without rows it applies",),
+        remedy=failure.remedy,
+    )
+
+
+async def _claim_whole(subject: Subject, version: str) -> Claim:
+    """All versions in one run and one session must end where one run for each ends."""
+    states = subject.states
+    title = "The whole folder applies in one run, to the same result"
+    basis = f"{len(states.versions)} versions in one run, compared with as many runs"
+    claim = _claim(version, "-whole", title, Level.PROVED, basis)
+    async with states.clone(await states.after(version)) as dsn, connected(dsn) as conn:
+        stepwise = await take_snapshot(conn)
+    async with states.clone(await states.before(states.versions[0])) as dsn:
+        result = await migrate_up(dsn, states.path, to=version, include_all=True, options=states.options)
+        if failure := stopped_by(result):
+            return replace(claim, violations=(f"{failure}; by itself it applies",), remedy=failure.remedy)
+        async with connected(dsn) as conn:
+            found = diff(stepwise, await take_snapshot(conn))
+    return replace(
+        claim,
+        violations=tuple(str(difference) for difference in found[:_MOST_LINES]),
+        remedy="A file leaves something in its session (a temporary table) that a later file meets: clean it up."
+        if found
+        else "",
+    )
+
+
+def _claim(version: str, part: str, title: str, level: Level, basis: str) -> Claim:
+    return Claim(f"{PROOF.name}-{version}{part}", PROOF.name, title, level, basis, version=version)
+
+
+PROOF = Proof("replay", "Every version applies, in the order of the files", run)
