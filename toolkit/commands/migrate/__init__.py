@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.migrate import runner
+from toolkit.commands.migrate import lint, runner
 
 
 @click.group("migrate")
@@ -18,5 +18,6 @@ for _command in (
     runner.up_command,
     runner.down_command,
     runner.verify_command,
+    lint.lint_command,
 ):
     command.add_command(_command)

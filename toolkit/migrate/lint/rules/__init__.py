@@ -1,0 +1,31 @@
+"""The rules that squawk lacks for this platform: `ALL` of them, and `look`, which applies them to a folder. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.migrate.lint.folder import REFUSED
+from toolkit.migrate.lint.model import Hit, Rule
+from toolkit.migrate.lint.rules import (
+    events,
+    functions,
+    identities,
+    order,
+    policies,
+    privileges,
+    publications,
+    rollbacks,
+    tables,
+    views,
+)
+from toolkit.migrate.lint.rules.context import Context
+
+_ROOMS = (tables, policies, identities, functions, views, privileges, publications, events, order, rollbacks)
+
+ALL: tuple[Rule, ...] = (REFUSED, *(rule for room in _ROOMS for rule in room.RULES))
+
+
+def look(context: Context) -> Iterator[Hit]:
+    """Everything these rules find."""
+    for room in _ROOMS:
+        yield from room.look(context)

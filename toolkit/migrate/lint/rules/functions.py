@@ -1,0 +1,128 @@
+"""Functions: whose rights they run with, who may call them, and whether a call finds one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.migrate.lint.facts import Drop, Function
+from toolkit.migrate.lint.model import Hit, Rule, Severity
+from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.rules.context import Context
+from toolkit.migrate.lint.schema import Routine
+
+DEFINER_SEARCH_PATH = Rule(
+    "definer-without-search-path",
+    Severity.ERROR,
+    "A SECURITY DEFINER function does not fix its search_path",
+    "It looks names up in the caller's search_path with the owner's rights: who can create an object in any schema of "
+    "that path runs code as the owner.",
+    "Add `set search_path = ''` and qualify every name in the body.",
+)
+SEARCH_PATH = Rule(
+    "function-without-search-path",
+    Severity.INFO,
+    "A function does not fix its search_path",
+    "Its names mean what the caller's search_path makes of them: a trigger fired by another role or a dump that is "
+    "restored finds other tables, or none.",
+    "Add `set search_path = ''` and qualify the names in the body.",
+)
+EXECUTABLE = Rule(
+    "definer-executable-by-public",
+    Severity.ERROR,
+    "A SECURITY DEFINER function can be called by everybody",
+    "PUBLIC may execute every new function, and the API offers those of an exposed schema as /rpc: anon runs it with "
+    "the owner's rights, past row level security.",
+    "Take it back in the same file: `revoke execute on function … from public, anon, authenticated`, then grant it to "
+    "the roles that need it.",
+)
+EXECUTABLE_ANON = Rule(
+    "definer-executable-by-anon",
+    Severity.WARNING,
+    "A SECURITY DEFINER function is taken from PUBLIC and still granted to anon",
+    "Supabase's default privileges grant every new function of public to anon by name; revoking it from PUBLIC leaves "
+    "that grant.",
+    "Revoke it from anon too: `revoke execute on function … from public, anon`.",
+)
+AMBIGUOUS = Rule(
+    "overload-ambiguous",
+    Severity.ERROR,
+    "A call fits two overloads",
+    "Arguments that one overload can leave out make a call with fewer of them fit both: every such call fails with "
+    "`function … is not unique` (42725), and PostgREST answers 300.",
+    "Drop the old signature in the same file, or give the new function another name.",
+)
+LEFT_BEHIND = Rule(
+    "overload-left-behind",
+    Severity.WARNING,
+    "CREATE OR REPLACE with other arguments makes a second function",
+    "The old one stays, with its body, its grants and its callers.",
+    "Drop the old signature first, or write CREATE without OR REPLACE where a second one is meant.",
+)
+RULES = (DEFINER_SEARCH_PATH, SEARCH_PATH, EXECUTABLE, EXECUTABLE_ANON, AMBIGUOUS, LEFT_BEHIND)
+_LANGUAGES = ("sql", "plpgsql")
+
+
+def look(context: Context) -> Iterator[Hit]:
+    """Findings about functions."""
+    schema = context.schema
+    for routine in schema.functions.values():
+        yield from _search_path(routine, altered=schema.may("search_path", routine.function.name))
+        if routine.definer and routine.function.name.schema in context.exposed:
+            yield from _executable(routine, revoked=schema.may("revoke", routine.function.name))
+    yield from _ambiguous(list(schema.functions.values()))
+    yield from _left_behind(context)
+
+
+def _search_path(routine: Routine, *, altered: bool) -> Iterator[Hit]:
+    function = routine.function
+    if routine.search_path or altered:
+        return
+    if routine.definer:
+        yield Hit(DEFINER_SEARCH_PATH, function.at, f"{routine.label} runs with its owner's rights")
+    elif function.language in _LANGUAGES and function.body:
+        yield Hit(SEARCH_PATH, function.at, f"{routine.label} takes its caller's")
+
+
+def _executable(routine: Routine, *, revoked: bool) -> Iterator[Hit]:
+    # A trigger function cannot be called, only fired.
+    if revoked or routine.function.returns in {"trigger", "event_trigger"}:
+        return
+    if routine.public:
+        yield Hit(EXECUTABLE, routine.function.at, f"{routine.label} is never revoked from PUBLIC")
+    elif routine.anon:
+        yield Hit(EXECUTABLE_ANON, routine.function.at, f"{routine.label} is never revoked from anon")
+
+
+def _ambiguous(routines: list[Routine]) -> Iterator[Hit]:
+    for position, one in enumerate(routines):
+        for other in routines[:position]:
+            count = _both_take(one.function, other.function) if one.function.name == other.function.name else None
+            if count is not None:
+                what = f"{one.label} and {other.label} both take a call with {count} arguments"
+                yield Hit(AMBIGUOUS, one.function.at, what)
+
+
+def _both_take(one: Function, other: Function) -> int | None:
+    """With how many arguments of the same types a call fits both. Postgres then chooses neither, also when one of them
+    needs no default for it."""
+    fewest = max(len(f.arguments) - f.defaults for f in (one, other))
+    if fewest > min(len(one.arguments), len(other.arguments)):
+        return None
+    return fewest if one.arguments[:fewest] == other.arguments[:fewest] else None
+
+
+def _left_behind(context: Context) -> Iterator[Hit]:
+    alive: dict[Name, list[Function]] = {}
+    left = {(r.function.name, r.function.arguments) for r in context.schema.functions.values()}
+    for fact in context.facts:
+        if isinstance(fact, Function):
+            others = [f for f in alive.get(fact.name, []) if f.arguments != fact.arguments]
+            kept = [f for f in others if (f.name, f.arguments) in left]
+            if fact.replace and kept and all(f.arguments != fact.arguments for f in alive.get(fact.name, [])):
+                counts = len(fact.arguments), len(kept[-1].arguments)
+                what = f"{fact.name} with {counts[0]} arguments stands beside one with {counts[1]}"
+                yield Hit(LEFT_BEHIND, fact.at, what)
+            alive.setdefault(fact.name, []).append(fact)
+        elif isinstance(fact, Drop) and fact.kind in {"function", "procedure", "routine"}:
+            for name in fact.names:
+                alive.pop(name, None)

@@ -1,0 +1,72 @@
+"""Whether the files, applied in the order of their versions, find what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.migrate.lint.facts import AlterTable, CreateIndex, CreateTable, Drop, Fact, Policy, Rename, Trigger
+from toolkit.migrate.lint.model import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.rules.context import Context
+
+TOO_EARLY = Rule(
+    "used-before-created",
+    Severity.ERROR,
+    "A file changes a table that only a later file creates",
+    "A fresh database cannot be built from this folder: the replay ends here with 42P01.",
+    "Give the file a version behind the one that creates the table.",
+)
+CREATED_TWICE = Rule(
+    "created-twice",
+    Severity.ERROR,
+    "A table is created twice",
+    "The second CREATE TABLE fails with 42P07, or, with IF NOT EXISTS, does nothing while its columns are believed to "
+    "be there.",
+    "Change the table that exists with ALTER TABLE.",
+)
+RULES = (TOO_EARLY, CREATED_TWICE)
+
+
+def look(context: Context) -> Iterator[Hit]:
+    """Findings about the order of files."""
+    made: dict[Name, At] = {}
+    for fact in context.facts:
+        if isinstance(fact, CreateTable) and fact.kept:
+            made.setdefault(fact.name, fact.at)
+    known: set[Name] = set()
+    for fact in context.facts:
+        if isinstance(fact, CreateTable) and fact.kept:
+            if fact.name in known and fact.name in made and not _gone(context, fact):
+                yield Hit(CREATED_TWICE, fact.at, f"{fact.name} was created at {made[fact.name]}")
+            known.add(fact.name)
+        elif isinstance(fact, AlterTable) and fact.action in {"rename to", "set schema"}:
+            new = Name(fact.subject, fact.name.name) if fact.action == "set schema" else None
+            known.add(new or Name(fact.name.schema, fact.subject))
+        elif isinstance(fact, Rename):
+            known.add(Name(fact.name.schema, fact.new))
+        table = _table(fact)
+        if table is not None and table in made and table not in known:
+            known.add(table)  # told once
+            yield Hit(TOO_EARLY, fact.at, f"{table} is created at {made[table]}, which applies later")
+
+
+def _table(fact: Fact) -> Name | None:
+    if isinstance(fact, AlterTable):
+        return None if fact.if_exists else fact.name
+    return fact.table if isinstance(fact, Policy | CreateIndex | Trigger) else None
+
+
+def _gone(context: Context, again: CreateTable) -> bool:
+    """Whether something between the first and this CREATE takes the table away."""
+    for fact in context.facts:
+        if fact is again:
+            return False
+        if isinstance(fact, Drop) and (
+            (fact.kind == "table" and again.name in fact.names)
+            or (fact.kind == "schema" and again.name.schema in {name.name for name in fact.names})
+        ):
+            return True
+        moved = isinstance(fact, AlterTable) and fact.action in {"rename to", "set schema"}
+        if moved and isinstance(fact, AlterTable) and fact.name == again.name:
+            return True
+    return False

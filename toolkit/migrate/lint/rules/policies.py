@@ -1,0 +1,202 @@
+"""Policies: whom they let in, and whether they can be evaluated at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.migrate.lint.facts import Policy
+from toolkit.migrate.lint.model import Hit, Rule, Severity
+from toolkit.migrate.lint.reader import Name, has
+from toolkit.migrate.lint.rules.context import Context
+from toolkit.migrate.lint.tokens import Tokens
+
+WITHOUT_ROLE = Rule(
+    "policy-without-role",
+    Severity.WARNING,
+    "A policy names no role",
+    "It then holds for PUBLIC, anon included: what was meant for users who are logged in is evaluated for, and may let "
+    "in, everybody with the public API key.",
+    "Add `to authenticated` (or the role that is meant) to the policy.",
+)
+OPEN_READ = Rule(
+    "policy-true-for-anon",
+    Severity.WARNING,
+    "A policy shows every row to anon",
+    "Everybody with the public API key reads the whole table and may subscribe to all of its changes.",
+    "Name the condition, or `to authenticated`. Where the table is public, suppress this with that reason.",
+)
+OPEN_WRITE = Rule(
+    "policy-open-write",
+    Severity.ERROR,
+    "A policy lets anon or every user write any row",
+    "Rows can be forged or destroyed by anybody: completion events, numbers at the end of their range, tasks.",
+    "Say whose rows: `with check (user_id = (select auth.jwt() ->> 'sub'))`. Server code uses service_role, which "
+    "needs no policy.",
+)
+WITHOUT_CHECK = Rule(
+    "policy-write-without-check",
+    Severity.INFO,
+    "A policy for writes has no WITH CHECK",
+    "Postgres applies USING to the new row as well. A reader cannot tell whether that was meant, and whoever widens "
+    "USING later widens what may be written.",
+    "Repeat the condition in `with check (…)`.",
+)
+RECURSION = Rule(
+    "policy-recursion",
+    Severity.ERROR,
+    "A policy reads a table whose policies read it in turn",
+    "Postgres ends every query of that table, whatever it holds, with `infinite recursion detected in policy`; "
+    "Realtime delivers nothing of it.",
+    "Put the lookup into a SECURITY DEFINER function with `set search_path = ''` and call that in the policy.",
+)
+ALL_COLUMNS = Rule(
+    "policy-update-all-columns",
+    Severity.INFO,
+    "Users may update every column of their rows",
+    "A policy chooses rows, not columns: sequence numbers, owners and states can be rewritten by the row's owner.",
+    "Take UPDATE back and grant it on the columns that are the user's: `grant update (title) on … to authenticated`.",
+)
+USER_METADATA = Rule(
+    "policy-user-metadata",
+    Severity.ERROR,
+    "A policy trusts user_metadata",
+    "Users write their own user_metadata with the public client: whoever wants a right gives it to himself.",
+    "Use app_metadata, which only the server writes, or a table.",
+)
+ROLE_IN_EXPRESSION = Rule(
+    "policy-role-in-expression",
+    Severity.INFO,
+    "A policy compares auth.role() instead of naming its role",
+    "It is evaluated for every row and every role, anon included; `to authenticated` is decided once.",
+    "Write `to authenticated` and leave the comparison out.",
+)
+NESTED = Rule(
+    "policy-nested-on-published",
+    Severity.INFO,
+    "The policy of a published table reads a table whose policy reads further",
+    "Realtime evaluates it for every change and every subscriber, and each level multiplies the work.",
+    "Copy the owner into the published table, or look it up in one SECURITY DEFINER function.",
+)
+RULES = (
+    WITHOUT_ROLE, OPEN_READ, OPEN_WRITE, WITHOUT_CHECK, RECURSION, ALL_COLUMNS, USER_METADATA, ROLE_IN_EXPRESSION,
+    NESTED,
+)  # fmt: skip
+_EVERYBODY = {"anon", "public"}
+_WRITES = {"all", "insert", "update", "delete"}
+
+
+def look(context: Context) -> Iterator[Hit]:
+    """Findings about policies."""
+    for policy in context.schema.policies.values():
+        yield from _scope(policy)
+        yield from _open(policy)
+        yield from _words(policy)
+        if _recurses(context, policy):
+            what = f"policy {policy.name} of {policy.table} comes back to {policy.table}"
+            yield Hit(RECURSION, policy.at, what)
+        elif policy.table in context.schema.members and policy.command in {"all", "select"}:
+            yield from _nested(context, policy)
+    yield from _columns(context)
+
+
+def expressions(policy: Policy) -> Tokens:
+    """USING and WITH CHECK together."""
+    return (policy.using or ()) + (policy.check or ())
+
+
+def _scope(policy: Policy) -> Iterator[Hit]:
+    if not policy.roles:
+        yield Hit(WITHOUT_ROLE, policy.at, f"policy {policy.name} of {policy.table} holds for everybody")
+    if policy.command in {"all", "update"} and policy.check is None and policy.using is not None:
+        what = f"policy {policy.name} of {policy.table} is for {policy.command.upper()}"
+        yield Hit(WITHOUT_CHECK, policy.at, what)
+
+
+def _true(tokens: Tokens | None) -> bool:
+    if tokens is None:
+        return False
+    bare = tuple(token for token in tokens if not token.mark("(", ")"))
+    if len(bare) == 3 and bare[1].mark("=") and bare[0].text == bare[2].text and not bare[0].is_name:
+        return True  # (1 = 1)
+    return len(bare) == 1 and bare[0].word("true")
+
+
+def _open(policy: Policy) -> Iterator[Hit]:
+    if not policy.permissive:
+        return
+    roles = set(policy.roles) or {"public"}
+    writes = policy.command in _WRITES
+    # For INSERT only WITH CHECK counts, for DELETE only USING; an UPDATE without a check uses USING.
+    open_write = writes and (_true(policy.check) or (_true(policy.using) and (policy.check is None)))
+    who = ", ".join(policy.roles) or "everybody"
+    if open_write and roles & (_EVERYBODY | {"authenticated"}):
+        what = f"policy {policy.name} of {policy.table} is true for {policy.command.upper()} by {who}"
+        yield Hit(OPEN_WRITE, policy.at, what)
+    elif policy.command in {"all", "select"} and _true(policy.using) and roles & _EVERYBODY:
+        yield Hit(OPEN_READ, policy.at, f"policy {policy.name} of {policy.table} shows every row to {who}")
+
+
+def _words(policy: Policy) -> Iterator[Hit]:
+    tokens = expressions(policy)
+    if any(t.text in {"user_metadata", "raw_user_meta_data"} and (t.is_text or t.is_name) for t in tokens):
+        yield Hit(USER_METADATA, policy.at, f"policy {policy.name} of {policy.table} reads what users write themselves")
+    for position in range(len(tokens) - 2):
+        if tokens[position].word("auth") and tokens[position + 1].mark(".") and tokens[position + 2].word("role"):
+            what = f"policy {policy.name} of {policy.table} asks auth.role()"
+            yield Hit(ROLE_IN_EXPRESSION, policy.at, what)
+            return
+
+
+def _reading(context: Context, table: Name, roles: set[str]) -> list[Policy]:
+    """Policies that decide a subselect on `table` made under one of these roles."""
+    return [
+        policy for policy in context.schema.policies_of(table)
+        if policy.command in {"all", "select"} and _overlap(set(policy.roles), roles)
+    ]  # fmt: skip
+
+
+def _overlap(some: set[str], others: set[str]) -> bool:
+    return not some or not others or "public" in some | others or bool(some & others)
+
+
+def _recurses(context: Context, policy: Policy) -> bool:
+    """Whether evaluating it arrives at its own table again, where Postgres would have to expand policies with
+    subselects a second time."""
+    roles = set(policy.roles)
+    tokens = (policy.using or ()) if policy.command in {"all", "select"} else expressions(policy)
+    waiting = sorted(context.reads(tokens))
+    seen: set[Name] = set()
+    while waiting:
+        table = waiting.pop()
+        if table == policy.table:
+            if policy.command in {"all", "select"}:
+                return True
+            return any(context.reads(p.using or ()) for p in _reading(context, table, roles))
+        if table not in seen:
+            seen.add(table)
+            for further in _reading(context, table, roles):
+                waiting += sorted(context.reads(further.using or ()))
+    return False
+
+
+def _nested(context: Context, policy: Policy) -> Iterator[Hit]:
+    roles = set(policy.roles)
+    for table in sorted(context.reads(policy.using or ())):
+        deeper = [p for p in _reading(context, table, roles) if has(p.using or (), "from")]
+        if deeper and table != policy.table:
+            what = f"policy {policy.name} of {policy.table} reads {table}, whose policy {deeper[0].name} reads further"
+            yield Hit(NESTED, policy.at, what)
+            return
+
+
+def _columns(context: Context) -> Iterator[Hit]:
+    schema = context.schema
+    for policy in schema.policies.values():
+        roles = set(policy.roles) or {"public"}
+        limited = policy.table in schema.column_grants or policy.table in schema.update_revoked
+        if (
+            policy.command in {"update", "all"} and policy.permissive and not limited
+            and roles & (_EVERYBODY | {"authenticated"}) and not (has(policy.using or (), "false"))
+        ):  # fmt: skip
+            what = f"policy {policy.name} of {policy.table} says whose rows, not which columns"
+            yield Hit(ALL_COLUMNS, policy.at, what)
