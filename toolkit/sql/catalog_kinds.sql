@@ -28,7 +28,8 @@ with acls as (
     :scope and not :owned('pg_namespace', n.oid)
   from pg_namespace n where :scope or (:system and nspacl is not null)
   union all
-  select 'type ' || t.oid::regtype::text, typacl, acldefault('T', typowner),
+  select case when exists (select from pg_class c where c.oid = t.typrelid and c.relkind <> 'c') then 'row type '
+    else 'type ' end || t.oid::regtype::text, typacl, acldefault('T', typowner),
     (select initprivs from pg_init_privs i where i.objoid = t.oid and i.classoid = 'pg_type'::regclass),
     -- Row types of tables are seldom granted on: a fact where they are.
     :scope and not :owned('pg_type', t.oid) and typtype in ('e', 'd', 'r', 'c', 'b')

@@ -187,7 +187,7 @@ MUTATIONS: dict[str, tuple[str, str]] = {
     "sequence grant": ("grant usage on sequence app.counter to anon", "grant on sequence app.counter to anon"),
     "schema usage": ("grant usage on schema app to anon", "grant on schema app to anon"),
     "type usage": ("revoke usage on type app.mood from public", "grant on type app.mood to public"),
-    "row type usage": ("revoke usage on type app.mv_free from public", "grant on type app.mv_free to"),
+    "row type usage": ("revoke usage on type app.mv_free from public", "grant on row type app.mv_free to"),
     "language usage": ("revoke usage on language plpgsql from public", "grant on language plpgsql to public"),
     "server usage": ("grant usage on foreign server elsewhere to anon", "grant on foreign server elsewhere to anon"),
     "wrapper usage": (
