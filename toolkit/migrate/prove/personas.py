@@ -1,0 +1,102 @@
+"""Who looks at a database: people, the claims their sessions carry, and the rows that belong to each. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+Persona = Literal["anon", "signed-in", "owner", "other", "member", "service_role"]
+PERSONAS: tuple[Persona, ...] = ("anon", "signed-in", "owner", "other", "member", "service_role")
+CLIENT_ROLES = ("anon", "authenticated")
+ROLES = (*CLIENT_ROLES, "service_role")
+
+# To whom a staged row belongs. A row of MINE is the owner's with a uuid for a subject, MINE_TEXT's the owner's with a
+# text (as Clerk's ids); TEAM's belongs to a colleague and to the organisation of the member; THEIRS to strangers.
+World = str
+MINE, MINE_TEXT, TEAM, THEIRS, NOBODY = "own", "own (text id)", "the organisation's", "somebody else's", "nobody's"
+SHARED, PERSONAL, REST = "shared", "personal", "rest"
+PEOPLES: tuple[World, ...] = (MINE, MINE_TEXT, TEAM, THEIRS)
+
+USERS: dict[World, str | None] = {
+    MINE: "0a7c5a10-0000-4000-8000-0000000000a1",
+    MINE_TEXT: "user_2toolkitOwner000000000a2",
+    TEAM: "0a7c5a10-0000-4000-8000-0000000000b1",
+    THEIRS: "0a7c5a10-0000-4000-8000-0000000000c1",
+    NOBODY: None,
+}
+ORGANISATIONS: dict[World, str | None] = {
+    MINE: "0a7c5a10-0000-4000-8000-0000000000d1",
+    MINE_TEXT: "0a7c5a10-0000-4000-8000-0000000000d2",
+    TEAM: "0a7c5a10-0000-4000-8000-0000000000d3",
+    THEIRS: "0a7c5a10-0000-4000-8000-0000000000d4",
+    NOBODY: None,
+}
+MEMBERS = ("0a7c5a10-0000-4000-8000-0000000000b2", "user_2toolkitMember00000000b3")
+OTHERS = ("0a7c5a10-0000-4000-8000-0000000000e1", "user_2toolkitOther000000000e2")
+WORLD_OF_USER: dict[str, World] = {user: world for world, user in USERS.items() if user} | dict.fromkeys(
+    (*MEMBERS, *OTHERS), PERSONAL
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A persona with one shape of claims. `claims` None: the setting was never set in the session. `own`: the worlds
+    whose rows are this person's; `joined`: those of the person's organisations."""
+
+    persona: Persona
+    shape: str
+    role: str
+    claims: str | None
+    own: frozenset[World] = frozenset()
+    joined: frozenset[World] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.persona} ({self.shape})"
+
+    @property
+    def entitled(self) -> frozenset[World]:
+        """The worlds whose rows this session may be shown."""
+        return self.own | self.joined
+
+
+def _signed_in(persona: Persona, shape: str, subject: str, own: World = "", joined: World = "") -> Session:
+    return Session(
+        persona, shape, "authenticated", json.dumps({"role": "authenticated", "aud": "authenticated", "sub": subject}),
+        frozenset({own} if own else ()), frozenset({joined} if joined else ()),
+    )  # fmt: skip
+
+
+UUID_ID, TEXT_ID, NEVER_SET, EMPTY, MALFORMED = "uuid sub", "text sub", "claims never set", "claims empty", "malformed"
+NO_SUB, EMPTY_SUB, KEY = "no sub", "empty sub", "token"
+_BROKEN = '{"sub": "user_2'
+# Sessions without claims come first: a setting that was set once in a connection reads as '' and no longer as unset.
+SESSIONS: tuple[Session, ...] = (
+    Session("anon", NEVER_SET, "anon", None),
+    Session("signed-in", NEVER_SET, "authenticated", None),
+    Session("anon", EMPTY, "anon", ""),
+    Session("anon", MALFORMED, "anon", _BROKEN),
+    Session("anon", KEY, "anon", '{"role": "anon"}'),
+    Session("signed-in", EMPTY, "authenticated", ""),
+    Session("signed-in", MALFORMED, "authenticated", _BROKEN),
+    Session("signed-in", NO_SUB, "authenticated", '{"role": "authenticated"}'),
+    Session("signed-in", EMPTY_SUB, "authenticated", '{"role": "authenticated", "sub": ""}'),
+    _signed_in("owner", UUID_ID, str(USERS[MINE]), MINE),
+    _signed_in("owner", TEXT_ID, str(USERS[MINE_TEXT]), MINE_TEXT),
+    _signed_in("other", UUID_ID, OTHERS[0]),
+    _signed_in("other", TEXT_ID, OTHERS[1]),
+    _signed_in("member", UUID_ID, MEMBERS[0], joined=TEAM),
+    _signed_in("member", TEXT_ID, MEMBERS[1], joined=TEAM),
+    Session("service_role", KEY, "service_role", '{"role": "service_role"}'),
+)
+# Enough to see each persona once, and the two shapes that most often go wrong.
+FEWER: tuple[Session, ...] = tuple(
+    session
+    for session in SESSIONS
+    if (session.persona, session.shape)
+    in {
+        ("anon", NEVER_SET), ("anon", KEY), ("signed-in", EMPTY), ("signed-in", MALFORMED), ("owner", UUID_ID),
+        ("owner", TEXT_ID), ("other", TEXT_ID), ("other", UUID_ID), ("member", UUID_ID), ("member", TEXT_ID),
+        ("service_role", KEY),
+    }
+)  # fmt: skip
