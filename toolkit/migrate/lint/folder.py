@@ -15,7 +15,7 @@ from toolkit.migrate.files import FILE_NAME, Script, read_script
 from toolkit.migrate.lint.facts import Fact
 from toolkit.migrate.lint.model import At, Hit, Rule, Severity
 from toolkit.migrate.lint.statements import facts_of
-from toolkit.migrate.lint.tokens import tokens
+from toolkit.migrate.lint.tokens import line_comments, tokens
 from toolkit.migrate.split import SplitError, Statement, split
 
 REFUSED = Rule(
@@ -27,7 +27,7 @@ REFUSED = Rule(
     "Change it as the runner asks.",
 )
 _PLACE = re.compile(r"^[^\n:]+:(\d+): ")
-_NOT_TRANSACTIONAL = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*transaction\s*=\s*false\s*$", re.IGNORECASE | re.M)
+_NOT_TRANSACTIONAL = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*transaction\s*=\s*false\s*$", re.IGNORECASE)
 # Rows of an INSERT can be megabytes, and its first words say everything a rule asks.
 _MOST_OF_A_WRITE = 2_000
 _WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "SELECT", "WITH", "VALUES", "COPY")
@@ -135,7 +135,8 @@ def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[Hit]
         statements = tuple(statement for statement in split(text) if not statement.is_comment)
     except SplitError:
         statements = ()  # told above, with its line
-    transactional = _NOT_TRANSACTIONAL.search(statements[0].leading) is None if statements else True
+    header = line_comments(statements[0].leading) if statements else ()
+    transactional = not any(_NOT_TRANSACTIONAL.match(comment) for _, comment in header)
     hits += _further(file, statements, transactional, {hit.at.line for hit in hits})
     facts = tuple(fact for statement in statements for fact in _facts(statement, file))
     return Source(file, text, rollback, transactional, statements, facts, script), hits

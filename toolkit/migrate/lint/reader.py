@@ -234,3 +234,13 @@ _AFTER_FROM = (
 def body_tokens(token: Token) -> Tokens:
     """What a string or dollar-quoted body holds, read as SQL, with the lines of its file."""
     return lexed(token.text, token.line) if token.is_text else ()
+
+
+def calls(tokens: Tokens, schema: str, name: str) -> Iterator[int]:
+    """Where `schema.name(` stands, quoted or not."""
+    for n in range(len(tokens) - 3):
+        if (
+            tokens[n].is_name and tokens[n].text == schema and tokens[n + 1].mark(".")
+            and tokens[n + 2].is_name and tokens[n + 2].text == name and tokens[n + 3].mark("(")
+        ):  # fmt: skip
+            yield n

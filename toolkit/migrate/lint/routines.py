@@ -52,8 +52,8 @@ def create_function(reader: Reader, at: At, *, replace: bool) -> Function | None
             language = reader.next.text.lower() if reader.next is not None else ""
         elif reader.take("security", "definer"):
             definer = True
-        elif reader.take("set", "search_path"):
-            search_path = True
+        elif reader.take("set"):
+            search_path = reader.part() == "search_path" or search_path
         elif reader.take("as"):
             body = body_tokens(reader.next) if reader.next is not None else ()
         elif reader.take("begin", "atomic") or reader.take("return"):
@@ -109,10 +109,10 @@ def alter_function(reader: Reader, at: At) -> Iterator[AlterFunction]:
             definer = True
         elif reader.take("security", "invoker"):
             definer = False
-        elif reader.take("set", "search_path"):
-            search_path = True
-        elif reader.take("reset", "search_path") or reader.take("reset", "all"):
-            search_path = False
+        elif reader.take("set"):
+            search_path = True if reader.part() == "search_path" else search_path
+        elif reader.take("reset"):
+            search_path = False if reader.part() in {"search_path", "all"} else search_path
         elif reader.take("rename", "to"):
             renamed = reader.part() or ""
         else:

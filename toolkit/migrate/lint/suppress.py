@@ -27,6 +27,7 @@ from toolkit.errors import UsageError
 from toolkit.migrate.lint.folder import REFUSED, Folder, Source
 from toolkit.migrate.lint.model import At, Finding, Hit, Rule, Severity, finding_of, severity_of
 from toolkit.migrate.lint.rules.context import EXPOSED
+from toolkit.migrate.lint.tokens import line_comments
 from toolkit.migrate.split import SplitError, split
 
 WITHOUT_REASON = Rule(
@@ -150,12 +151,12 @@ def of_source(source: Source) -> tuple[Suppression, ...]:
     for piece in pieces:
         start = piece.start_line
         last = start + piece.text.count("\n")
-        lines = source.text.splitlines()[start - 1 : max(piece.line - 1, start)] if piece.leading else []
-        for offset, line in enumerate(lines):
-            if (comment := _COMMENT.match(line.strip())) is None:
+        before = source.text.splitlines()[: piece.line - 1]
+        for line, text in line_comments(piece.leading, start):
+            if (comment := _COMMENT.match(text)) is None:
                 continue
-            at = At(source.file, start + offset)
-            header = piece.index == 1 and any(not later.strip() for later in lines[offset:])
+            at = At(source.file, line)
+            header = piece.index == 1 and any(not later.strip() for later in before[line:])
             reach = (0, None) if header else (start, last)
             found.append(Suppression(comment.group(1), comment.group(2), at, (_exactly(source.file),), *reach))
     return tuple(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -65,6 +66,36 @@ def tokens(text: str, line: int = 1) -> Tokens:
     return _Lexer(text, line).run()
 
 
+def line_comments(text: str, line: int = 1) -> Iterator[tuple[int, str]]:
+    """The `--` comments of a text that holds nothing but comments, each with its line; those inside a block comment
+    are a part of it."""
+    position = 0
+    while position < len(text):
+        if text.startswith("--", position):
+            end = text.find("\n", position)
+            end = len(text) if end < 0 else end
+            yield line + text.count("\n", 0, position), text[position:end].rstrip()
+            position = end
+        elif text.startswith("/*", position):
+            position = block_end(text, position)
+        else:
+            position += 1
+
+
+def block_end(text: str, start: int) -> int:
+    """The position behind the block comment that begins at `start`; they nest."""
+    depth, position = 1, start + 2
+    while depth:
+        opening, closing = text.find("/*", position), text.find("*/", position)
+        if closing < 0:
+            return len(text)
+        if 0 <= opening < closing:
+            depth, position = depth + 1, opening + 2
+        else:
+            depth, position = depth - 1, closing + 2
+    return position
+
+
 class _Lexer:
     def __init__(self, text: str, line: int) -> None:
         self.text, self.at, self.first = text, 0, line
@@ -88,7 +119,7 @@ class _Lexer:
             end = text.find("\n", at)
             self.at = len(text) if end < 0 else end
         elif text.startswith("/*", at):
-            self._comment()
+            self.at = block_end(text, at)
         elif char == "'":
             self._string(at, at, escapes=False)
         elif char == '"':
@@ -142,16 +173,3 @@ class _Lexer:
             position += 2
         end = len(text) if position < 0 else position
         self._add(Kind.QUOTED, text[quote + 1 : end].replace('""', '"'), start, min(end + 1, len(text)))
-
-    def _comment(self) -> None:
-        depth, position = 1, self.at + 2
-        while depth:
-            opening, closing = self.text.find("/*", position), self.text.find("*/", position)
-            if closing < 0:
-                position = len(self.text)
-                break
-            if 0 <= opening < closing:
-                depth, position = depth + 1, opening + 2
-            else:
-                depth, position = depth - 1, closing + 2
-        self.at = position

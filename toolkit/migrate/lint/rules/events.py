@@ -86,7 +86,7 @@ def look(context: Context) -> Iterator[Hit]:
 def _max_plus_one(body: Tokens) -> Iterator[int]:
     """Lines with `max(x) + 1`, also as `coalesce(max(x), 0) + 1`."""
     for position, token in enumerate(body):
-        if not token.word("max") or position + 1 >= len(body) or not body[position + 1].mark("("):
+        if not (token.is_name and token.text == "max") or position + 1 >= len(body) or not body[position + 1].mark("("):
             continue
         reader = Reader(body)
         reader.at = position + 1

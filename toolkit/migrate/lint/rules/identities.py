@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.migrate.lint.facts import Policy
 from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name, find, has
+from toolkit.migrate.lint.reader import Name, calls, find, has
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.migrate.lint.tokens import Token, Tokens
 
@@ -93,22 +93,12 @@ def _of(policy: Policy, tokens: Tokens) -> _Place:
 
 
 def _first(tokens: Tokens, schema: str, name: str) -> int | None:
-    return next(_calls(tokens, schema, name), None)
-
-
-def _calls(tokens: Tokens, schema: str, name: str) -> Iterator[int]:
-    """Positions of `schema.name(`."""
-    for n in range(len(tokens) - 3):
-        if (
-            tokens[n].is_name and tokens[n].text == schema and tokens[n + 1].mark(".")
-            and tokens[n + 2].is_name and tokens[n + 2].text == name and tokens[n + 3].mark("(")
-        ):  # fmt: skip
-            yield n
+    return next(calls(tokens, schema, name), None)
 
 
 def _types(context: Context, place: _Place) -> Iterator[Hit]:
     tokens = place.tokens
-    for n in _calls(tokens, "auth", "uid"):
+    for n in calls(tokens, "auth", "uid"):
         end = _closed(tokens, n + 3)
         at = At(place.at.file, tokens[n].line)
         start, end = _unwrapped(tokens, n, end)
@@ -165,13 +155,22 @@ _OPERATORS = ("and", "or", "not", "in", "any", "where", "when", "then", "is", "o
 
 
 def _cast_to(tokens: Tokens, position: int, *types: str) -> bool:
-    return position + 1 < len(tokens) and tokens[position].mark("::") and tokens[position + 1].word(*types)
+    if position + 1 >= len(tokens) or not tokens[position].mark("::"):
+        return False
+    return _is_type(tokens, position + 1, types)
+
+
+def _is_type(tokens: Tokens, position: int, types: tuple[str, ...]) -> bool:
+    """Whether a type of this name stands there, quoted or not, with its schema or without."""
+    if position + 2 < len(tokens) and tokens[position].text == "pg_catalog" and tokens[position + 1].mark("."):
+        position += 2
+    return tokens[position].is_name and tokens[position].text in types
 
 
 def _cast_call(tokens: Tokens, start: int, end: int, *types: str) -> bool:
     return (
         start > 1 and tokens[start - 1].mark("(") and tokens[start - 2].word("cast")
-        and end + 1 < len(tokens) and tokens[end].word("as") and tokens[end + 1].word(*types)
+        and end + 1 < len(tokens) and tokens[end].word("as") and _is_type(tokens, end + 1, types)
     )  # fmt: skip
 
 
@@ -225,7 +224,7 @@ def _reads_sub_as_text(tokens: Tokens) -> bool:
 
 def _uncached(place: _Place) -> Iterator[Hit]:
     tokens = place.tokens
-    starts = [(n, f"{schema}.{name}()") for schema, name in _CALLS for n in _calls(tokens, schema, name)]
+    starts = [(n, f"{schema}.{name}()") for schema, name in _CALLS for n in calls(tokens, schema, name)]
     starts += [(n, "current_setting()") for n, token in enumerate(tokens) if token.word("current_setting")]
     for n, call in sorted(starts):
         if not _in_scalar_subselect(tokens, n):

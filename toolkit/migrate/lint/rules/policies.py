@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.migrate.lint.facts import Policy
 from toolkit.migrate.lint.model import Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name, has
+from toolkit.migrate.lint.reader import Name, calls, has
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.migrate.lint.tokens import Tokens
 
@@ -140,11 +140,8 @@ def _words(policy: Policy) -> Iterator[Hit]:
     tokens = expressions(policy)
     if any(t.text in {"user_metadata", "raw_user_meta_data"} and (t.is_text or t.is_name) for t in tokens):
         yield Hit(USER_METADATA, policy.at, f"policy {policy.name} of {policy.table} reads what users write themselves")
-    for position in range(len(tokens) - 2):
-        if tokens[position].word("auth") and tokens[position + 1].mark(".") and tokens[position + 2].word("role"):
-            what = f"policy {policy.name} of {policy.table} asks auth.role()"
-            yield Hit(ROLE_IN_EXPRESSION, policy.at, what)
-            return
+    if next(calls(tokens, "auth", "role"), None) is not None:
+        yield Hit(ROLE_IN_EXPRESSION, policy.at, f"policy {policy.name} of {policy.table} asks auth.role()")
 
 
 def _reading(context: Context, table: Name, roles: set[str]) -> list[Policy]:
