@@ -99,10 +99,11 @@ def same_text(recorded: tuple[str, ...], script: Script) -> bool:
 
     Tells an edited file from an unchanged one when somebody else applied it and no checksum is known.
     """
-    return _bare(";".join(recorded)) == _bare(script.text)
+    return plain_text(";".join(recorded)) == plain_text(script.text)
 
 
-def _bare(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text without white space and semicolons, to compare what tools cut and joined differently."""
     return re.sub(r"[\s;\ufeff]+", "", text)
 
 
@@ -158,6 +159,15 @@ async def record_applied(conn: Connection, migration: Migration, *, duration_ms:
         await conn.execute(sql.INSERT_HISTORY, migration.version, list(up.recorded), migration.name, timeout=30)
     await conn.execute(sql.CLEAR_JOURNAL, migration.version, "up", timeout=30)
     await _event(conn, "applied", migration, up, duration_ms=duration_ms, runner=runner)
+
+
+async def record_known(conn: Connection, version: str, migration: Migration, *, runner: Runner, detail: str) -> None:
+    """Write that the file of `migration` is what was applied as `version`: a repair found it out; `detail` says how."""
+    up = migration.up
+    await conn.execute(
+        sql.INSERT_EVENT, "applied", version, migration.name, up.sha256, len(up.statements), 0, runner.who,
+        runner.tool_version, runner.run_id, f"repaired: {detail}", timeout=30,
+    )  # fmt: skip
 
 
 async def record_rolled_back(conn: Connection, migration: Migration, *, duration_ms: int, runner: Runner) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.migrate import lint, runner
+from toolkit.commands.migrate import catalog, lint, repair, runner
 
 
 @click.group("migrate")
@@ -18,6 +18,10 @@ for _command in (
     runner.up_command,
     runner.down_command,
     runner.verify_command,
+    catalog.snapshot_command,
+    catalog.diff_command,
+    catalog.drift_command,
     lint.lint_command,
+    repair.command,
 ):
     command.add_command(_command)

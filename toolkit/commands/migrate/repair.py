@@ -1,0 +1,71 @@
+"""`toolkit migrate repair`: folder and history that have come apart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+from click.core import ParameterSource
+
+from toolkit.commands._options import TargetChoice
+from toolkit.commands._run import run_async
+from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
+from toolkit.errors import UsageError
+from toolkit.migrate import report as reports
+from toolkit.migrate.repair import look, mend
+
+
+@click.command("repair")
+@common
+@click.option("--apply", "applied", is_flag=True, help="Carry out what is proposed. Without it nothing is changed.")
+@click.option(
+    "--prefer",
+    type=click.Choice(["files", "history"]),
+    default="files",
+    show_default=True,
+    help="Which version stays where a row and a file are the same migration under two: the file's (the row gets it) "
+    "or the row's (the file and its companions are renamed).",
+)
+@click.pass_context
+def command(
+    ctx: click.Context, *, choice: TargetChoice, folder: Path, as_json: bool, applied: bool,
+    prefer: Literal["files", "history"],
+) -> None:  # fmt: skip
+    """Find out how folder and history belong together, and propose how to mend them.
+
+    Rows without a file and files without a row are matched by version, then by name, then by their statements; what
+    is recorded as applied is looked for in the catalog. Each finding comes with its evidence and the exact changes.
+    Where more than one reading is possible there is no proposal. Rows that are changed or removed are kept as they
+    were in supabase_migrations.toolkit_repairs. No SQL of any migration is run. Exit code 1 while anything is out of
+    step.
+    """
+    _refuse_guessing(ctx, choice)
+
+    async def work() -> None:
+        started = datetime.now(UTC)
+        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target)
+            with refusals(frame, as_json):
+                found = await look(dsn, folder, prefer)
+                if not applied or not found.proposals:
+                    finish(reports.of_triage(frame, found), {"repair": reports.triage_as_dict(found)}, as_json)
+                confirm(choice, target, "toolkit migrate repair --apply", reports.of_triage(frame, found))
+                mended = await mend(dsn, folder, found, prefer, on_progress=tell)
+        finish(reports.of_mended(frame, found, mended), {"repair": reports.triage_as_dict(found, mended)}, as_json)
+
+    run_async(work())
+
+
+def _refuse_guessing(ctx: click.Context, choice: TargetChoice) -> None:
+    """A repair of the wrong history is worse than none: where two targets could be meant, one must be named."""
+    said = any(
+        ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("target_kind", "database_url")
+    )
+    if choice.kind == "external" and choice.data_dir.is_dir() and not said:
+        raise UsageError(
+            f"Two databases could be meant: the one by URL (from the environment or toolkit.toml) and the embedded one "
+            f"in {choice.data_dir}.",
+            "Say which: --target external or --target embedded.",
+        )
