@@ -74,7 +74,6 @@ def judge(
     graded = [replace(f, severity=settings.severity.get(f.rule, f.severity)) for f in (*ours, *theirs)]
     kept = [f for f in graded if f.rule not in disabled and f.severity > Severity.OFF]
     off = {rule for rule, severity in settings.severity.items() if severity is Severity.OFF}
-    # squawk's own grades can switch a rule off for all files; then nobody knows whether a suppression is of use.
     suppressions = [s for s in all_of(folder, settings) if whole or s.at.file in chosen or s.at.file == FILE_NAME]
     told = apply(kept, suppressions, untried=disabled | off)
     if not whole:

@@ -189,11 +189,28 @@ CASES = [
          + definer("set search_path = ''", "public.f(a integer, b text, c int default 1)"),
          definer("set search_path = ''", "public.f(a int, b text)") + "\n"
          + definer("set search_path = ''", "public.f(a uuid, b text, c int default 1)")),
-    Case("overload-left-behind", "2_x.sql:2",
-         definer("set search_path = ''", "public.f(a int)") + "\n"
-         + definer("set search_path = ''", "public.f(a int, b int)").replace("create", "create or replace", 1),
-         definer("set search_path = ''", "public.f(a int)") + "\ndrop function public.f(int);\n"
+    Case("overload-left-behind", "2_x.sql:1",
+         {"1_a.sql": definer("set search_path = ''", "public.f(a int)"),
+          "2_x.sql": definer("set search_path = ''", "public.f(a int, b int)").replace("create", "create or replace", 1)},
+         {"1_a.sql": definer("set search_path = ''", "public.f(a int)"),
+          "2_x.sql": "drop function public.f(int);\n"
+          + definer("set search_path = ''", "public.f(a int, b int)").replace("create", "create or replace", 1)}),
+    Case("overload-left-behind", "2_x.sql:1",
+         {"1_a.sql": definer("set search_path = ''", "public.f(a int)"),
+          "2_x.sql": definer("set search_path = ''", "public.f(a int, b int)").replace("create", "create or replace", 1)},
+         definer("set search_path = ''", "public.f(a int)")
          + definer("set search_path = ''", "public.f(a int, b int)").replace("create", "create or replace", 1)),
+    Case("replace-loses-settings", "2_x.sql:1",
+         {"1_a.sql": definer(SAFE) + LOCK, "2_x.sql": definer("set search_path = ''").replace("create", "create or replace", 1)},
+         {"1_a.sql": definer(SAFE) + LOCK, "2_x.sql": definer(SAFE).replace("create", "create or replace", 1)}),
+    Case("calls-unknown-function", "2_x.sql:2",
+         definer("set search_path = ''") + "create function public.g() returns int language plpgsql set search_path = '' as\n"
+         "  $$ begin return public.peak(); end $$;",
+         definer("set search_path = ''") + "create function public.g() returns int language plpgsql set search_path = '' as\n"
+         "  $$ begin insert into public.elsewhere (a) values (1); return public.peek(); end $$;"),
+    Case("calls-unknown-function", "2_x.sql:1",
+         then(definer("set search_path = ''") + "create trigger t after insert on notes for each row execute function peak();"),
+         {"1_base.sql": BASE, "2_x.sql": "create trigger t after insert on notes for each row execute function peak();"}),
     # Views ------------------------------------------------------------------------------------
     Case("view-without-security-invoker", "2_x.sql:1", then("create view v as select title from notes;"),
          then("create view v with (security_invoker = true) as select title from notes;")),
@@ -290,6 +307,9 @@ CASES = [
     Case("used-before-created", "0_clerk.sql:1",
          {"1_base.sql": BASE, "0_clerk.sql": "alter table notes alter column user_id type text;"},
          {"1_base.sql": BASE, "2_clerk.sql": "alter table notes alter column user_id type text;"}),
+    Case("used-before-created", "2_x.sql:1",
+         "create table x.child (id int references notes (id));\n" + BASE,
+         BASE + "create table x.child (id int references notes (id), up int references x.child (id));"),
     Case("created-twice", "2_x.sql:1", then(BASE.strip()), then("drop table public.notes;", BASE)),
     # Rollbacks --------------------------------------------------------------------------------
     Case("rollback-incomplete", "rollbacks/2_x.sql:1",
@@ -300,6 +320,11 @@ CASES = [
          {"1_base.sql": BASE, "rollbacks/1_base.sql": "-- destroys: table notes\ndrop table notes;",
           **pair(EVENTS + trigger(INSERT), "-- destroys: table events\ndrop trigger log on notes;\n"
                  "drop function log();\ndrop table events;")}),
+    Case("rollback-incomplete", "rollbacks/2_x.sql:1",
+         pair("alter table x.t add column a int, add column b int;\ncreate index i on x.t (b);",
+              "-- destroys: column x.t.a\nalter table x.t drop column a;"),
+         pair("alter table x.t add column a int, add constraint a_small check (a < 9);\ncreate index i on x.t (a);",
+              "-- destroys: column x.t.a\nalter table x.t drop column a;")),
     Case("rollback-cascade", "rollbacks/2_x.sql:2", pair(BASE, "-- destroys: table notes\ndrop table notes cascade;"),
          pair(BASE, "-- destroys: table notes\ndrop table notes;")),
     Case("rollback-if-exists", "rollbacks/2_x.sql:2", pair(BASE, "-- destroys: table notes\ndrop table if exists notes;"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import Drop, Function
-from toolkit.migrate.lint.model import Hit, Rule, Severity
+from toolkit.migrate.lint.facts import AlterFunction, Create, Drop, Function
+from toolkit.migrate.lint.model import At, Hit, Rule, Severity
 from toolkit.migrate.lint.reader import Name
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.migrate.lint.schema import Routine
@@ -58,7 +58,24 @@ LEFT_BEHIND = Rule(
     "The old one stays, with its body, its grants and its callers.",
     "Drop the old signature first, or write CREATE without OR REPLACE where a second one is meant.",
 )
-RULES = (DEFINER_SEARCH_PATH, SEARCH_PATH, EXECUTABLE, EXECUTABLE_ANON, AMBIGUOUS, LEFT_BEHIND)
+LOSES_SETTINGS = Rule(
+    "replace-loses-settings",
+    Severity.WARNING,
+    "CREATE OR REPLACE leaves out what the function had",
+    "SECURITY DEFINER and `set search_path` are part of the definition: what is not repeated is gone, and the function "
+    "runs with other rights or finds other tables from then on.",
+    "Repeat them, or say in a suppression why they are given up.",
+)
+UNKNOWN_CALL = Rule(
+    "calls-unknown-function",
+    Severity.INFO,
+    "A function or trigger calls a function that the folder never makes",
+    "PL/pgSQL looks for it when the line runs, so the migration applies and the first caller gets 42883.",
+    "Correct the name, or create it in a migration: a fresh database does not have what was made outside the folder.",
+)
+RULES = (
+    DEFINER_SEARCH_PATH, SEARCH_PATH, EXECUTABLE, EXECUTABLE_ANON, AMBIGUOUS, LEFT_BEHIND, LOSES_SETTINGS, UNKNOWN_CALL,
+)  # fmt: skip
 _LANGUAGES = ("sql", "plpgsql")
 
 
@@ -71,6 +88,8 @@ def look(context: Context) -> Iterator[Hit]:
             yield from _executable(routine, revoked=schema.may("revoke", routine.function.name))
     yield from _ambiguous(list(schema.functions.values()))
     yield from _left_behind(context)
+    yield from _loses_settings(context)
+    yield from _unknown_calls(context)
 
 
 def _search_path(routine: Routine, *, altered: bool) -> Iterator[Hit]:
@@ -116,9 +135,11 @@ def _left_behind(context: Context) -> Iterator[Hit]:
     left = {(r.function.name, r.function.arguments) for r in context.schema.functions.values()}
     for fact in context.facts:
         if isinstance(fact, Function):
-            others = [f for f in alive.get(fact.name, []) if f.arguments != fact.arguments]
-            kept = [f for f in others if (f.name, f.arguments) in left]
-            if fact.replace and kept and all(f.arguments != fact.arguments for f in alive.get(fact.name, [])):
+            known = alive.get(fact.name, [])
+            # Overloads that one file makes are meant; and types alone differ where that is the point of them.
+            elsewhere = [f for f in known if f.at.file != fact.at.file and len(f.arguments) != len(fact.arguments)]
+            kept = [f for f in elsewhere if (f.name, f.arguments) in left]
+            if fact.replace and kept and all(f.arguments != fact.arguments for f in known):
                 counts = len(fact.arguments), len(kept[-1].arguments)
                 what = f"{fact.name} with {counts[0]} arguments stands beside one with {counts[1]}"
                 yield Hit(LEFT_BEHIND, fact.at, what)
@@ -126,3 +147,49 @@ def _left_behind(context: Context) -> Iterator[Hit]:
         elif isinstance(fact, Drop) and fact.kind in {"function", "procedure", "routine"}:
             for name in fact.names:
                 alive.pop(name, None)
+
+
+def _loses_settings(context: Context) -> Iterator[Hit]:
+    has: dict[tuple[Name, tuple[str, ...]], tuple[bool, bool]] = {}
+    for fact in context.facts:
+        if isinstance(fact, Function):
+            definer, search_path = has.get((fact.name, fact.arguments), (False, False))
+            lost = [word for word, had, still in (("SECURITY DEFINER", definer, fact.definer),
+                                                  ("its search_path", search_path, fact.search_path))
+                    if had and not still]  # fmt: skip
+            if fact.replace and lost:
+                yield Hit(LOSES_SETTINGS, fact.at, f"{fact.name} had {' and '.join(lost)}")
+            has[fact.name, fact.arguments] = (fact.definer, fact.search_path)
+        elif isinstance(fact, AlterFunction):
+            for key in [key for key in has if key[0] == fact.name and fact.arguments in {None, key[1]}]:
+                definer, search_path = has[key]
+                has[key] = (
+                    definer if fact.definer is None else fact.definer,
+                    search_path if fact.search_path is None else fact.search_path,
+                )
+        elif isinstance(fact, Drop) and fact.kind in {"function", "procedure", "routine"}:
+            for key in [key for key in has if key[0] in fact.names]:
+                del has[key]
+
+
+def _unknown_calls(context: Context) -> Iterator[Hit]:
+    made = {fact.name for fact in context.facts if isinstance(fact, Function)}
+    made |= {Name(f.name.schema, f.renamed) for f in context.facts if isinstance(f, AlterFunction) and f.renamed}
+    if any(isinstance(fact, Create) and fact.kind in {"extension", "aggregate"} for fact in context.facts):
+        return  # what these bring along is not in the folder
+    schemas = {name.schema for name in made} & context.exposed  # one without any has its functions from elsewhere
+    # Types can be called too: a composite's name with parentheses is a cast.
+    made |= {fact.name for fact in context.facts if isinstance(fact, Create)} | set(context.schema.tables)
+    for routine in context.schema.functions.values():
+        body = routine.function.body
+        for n in range(len(body) - 3):
+            if not (body[n].is_name and body[n + 1].mark(".") and body[n + 2].is_name and body[n + 3].mark("(")):
+                continue
+            name = Name(body[n].text, body[n + 2].text)
+            column_list = n > 0 and body[n - 1].word("into", "references", "on", "table", "copy")
+            if name.schema in schemas and name not in made and not column_list:
+                at = At(routine.function.at.file, body[n].line)
+                yield Hit(UNKNOWN_CALL, at, f"{routine.label} calls {name}")
+    for trigger in context.schema.triggers.values():
+        if trigger.function.schema in schemas and trigger.function not in made:
+            yield Hit(UNKNOWN_CALL, trigger.at, f"trigger {trigger.name} of {trigger.table} calls {trigger.function}")

@@ -12,9 +12,9 @@ from toolkit.migrate.lint.rules.context import Context
 TOO_EARLY = Rule(
     "used-before-created",
     Severity.ERROR,
-    "A file changes a table that only a later file creates",
+    "A statement needs a table that is created only after it",
     "A fresh database cannot be built from this folder: the replay ends here with 42P01.",
-    "Give the file a version behind the one that creates the table.",
+    "Move it behind the statement that creates the table, or give its file a later version.",
 )
 CREATED_TWICE = Rule(
     "created-twice",
@@ -44,16 +44,22 @@ def look(context: Context) -> Iterator[Hit]:
             known.add(new or Name(fact.name.schema, fact.subject))
         elif isinstance(fact, Rename):
             known.add(Name(fact.name.schema, fact.new))
-        table = _table(fact)
-        if table is not None and table in made and table not in known:
-            known.add(table)  # told once
-            yield Hit(TOO_EARLY, fact.at, f"{table} is created at {made[table]}, which applies later")
+        for table in _needs(fact):
+            if table in made and table not in known:
+                known.add(table)  # told once
+                yield Hit(TOO_EARLY, fact.at, f"{table} is created at {made[table]}, which applies later")
 
 
-def _table(fact: Fact) -> Name | None:
-    if isinstance(fact, AlterTable):
-        return None if fact.if_exists else fact.name
-    return fact.table if isinstance(fact, Policy | CreateIndex | Trigger) else None
+def _needs(fact: Fact) -> Iterator[Name]:
+    """The tables that must be there before this statement."""
+    if isinstance(fact, AlterTable) and not fact.if_exists:
+        yield fact.name
+    elif isinstance(fact, Policy | CreateIndex | Trigger):
+        yield fact.table
+    if isinstance(fact, AlterTable | CreateTable):
+        yield from (key.target for key in fact.shape.foreign_keys)
+    if isinstance(fact, CreateTable) and fact.partition_of is not None:
+        yield fact.partition_of
 
 
 def _gone(context: Context, again: CreateTable) -> bool:

@@ -130,7 +130,7 @@ def _made(up: Source) -> dict[_Object, At]:
 def _makes(fact: Fact) -> Iterator[_Object]:
     match fact:
         case CreateTable() if fact.kept:
-            yield "table", str(fact.name), None
+            yield "table", str(fact.name), fact.partition_of
         case AlterTable(action="add column") if fact.subject:
             yield "column", fact.subject, fact.name
         case AlterTable(action="add constraint") if fact.subject:
@@ -205,12 +205,34 @@ def _incomplete(context: Context, up: Source, rollback: Source) -> Iterator[Hit]
             continue
         if any(dynamic.concerns(Name("", name.rpartition(".")[2])) and dynamic.does("drop") for dynamic in built):
             continue
-        if kind == "column" and any(column[:2] == ("column", name) for column in taken if column[2] == table):
+        if table is not None and _goes_with_a_column(thing, table, up, taken):
             continue
         on = f" on {table}" if table is not None and kind not in {"published table", "index"} else ""
         hint = "; it writes on, and fails once its tables are gone" if kind == "trigger" else ""
         what = f"{kind} {name}{on} (made at {at}) is not taken back{hint}"
         yield Hit(INCOMPLETE, At(rollback.file, 1), what)
+
+
+def _goes_with_a_column(thing: _Object, table: Name, up: Source, taken: list[_Object]) -> bool:
+    """Whether it is an index or a constraint that Postgres drops with a column the rollback drops. What an expression
+    or a CHECK is about is not read here: such a one is given the benefit of the doubt."""
+    dropped = {name for kind, name, of in taken if kind == "column" and of == table}
+    if not dropped or thing[0] not in {"index", "constraint"}:
+        return False
+    for fact in up.facts:
+        if (
+            isinstance(fact, CreateIndex)
+            and thing[:2] == ("index", str(fact.name))
+            and fact.columns
+            and not fact.partial
+        ):
+            return bool(dropped & set(fact.columns))
+        if isinstance(fact, AlterTable) and fact.action == "add constraint" and fact.subject == thing[1]:
+            shape = fact.shape
+            keys = [shape.primary_key, *shape.uniques, *(key.columns for key in shape.foreign_keys)]
+            columns = {column for key in keys for column in key}
+            return not columns or bool(dropped & columns)
+    return True
 
 
 def _renames(fact: Fact) -> bool:
