@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from toolkit.migrate.api import migrate_up
 from toolkit.migrate.catalog import diff, take_snapshot
 from toolkit.migrate.connection import connected
 from toolkit.migrate.failure import Failure
@@ -57,8 +56,11 @@ async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows)
     title = "It applies to a database with rows in it"
     if not rows.count:
         return _claim(version, "-rows", title, Level.NOT_CHECKED, rows.basis)
-    async with subject.states.clone(template) as dsn:
-        failure = stopped_by(await apply(subject, dsn, version))
+    try:
+        async with subject.states.clone(template) as dsn:
+            failure = stopped_by(await apply(subject, dsn, version))
+    except CannotBuild as why:
+        return _claim(version, "-rows", title, Level.NOT_CHECKED, why.what)
     claim = _claim(version, "-rows", title, Level.SAMPLED, f"run with {rows.basis}")
     if failure is None:
         return claim
@@ -78,8 +80,11 @@ async def _claim_whole(subject: Subject, version: str) -> Claim:
     async with states.clone(await states.after(version)) as dsn, connected(dsn) as conn:
         stepwise = await take_snapshot(conn)
     async with states.clone(await states.before(states.versions[0])) as dsn:
-        result = await migrate_up(dsn, states.path, to=version, include_all=True, options=states.options)
-        if failure := stopped_by(result):
+        try:
+            failure = stopped_by(await apply(subject, dsn, version))
+        except CannotBuild as why:
+            return replace(claim, level=Level.NOT_CHECKED, basis=why.what)
+        if failure:
             return replace(claim, violations=(f"{failure}; by itself it applies",), remedy=failure.remedy)
         async with connected(dsn) as conn:
             found = diff(stepwise, await take_snapshot(conn))

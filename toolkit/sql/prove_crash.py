@@ -1,0 +1,46 @@
+"""What a crash may have left: rows, positions of sequences, history and ledger, read cheaply."""
+
+from __future__ import annotations
+
+TERMINATE = "select pg_catalog.pg_terminate_backend($1, $2)"
+# A snapshot that an index build waits for: it cannot end while this transaction is open.
+HOLD_A_SNAPSHOT = ("begin isolation level repeatable read", "select 1")
+WAITS_FOR_SNAPSHOT = """
+    select exists (
+      select from pg_catalog.pg_stat_activity
+      where pid = $1 and wait_event_type = 'Lock' and wait_event = 'virtualxid'
+    )
+"""
+
+# One question for many tables. The alias is a name that no column has: a column would be read instead of the row.
+ROWS = """
+    select {number} as number, count(*) as rows,
+      coalesce(sum(hashtextextended(toolkit_whole_row::text, 1)::numeric), 0)::text as digest
+    from {table} as toolkit_whole_row
+"""
+POSITION = "select {number} as number, last_value as last, is_called as called from {sequence}"
+ALL_OF = " union all "
+SEQUENCES = """
+    select n.nspname::text || '.' || c.relname::text as name, format('%I.%I', n.nspname, c.relname) as quoted,
+      s.seqincrement as increment
+    from pg_catalog.pg_sequence s
+    join pg_catalog.pg_class c on c.oid = s.seqrelid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
+    order by 1
+"""
+ADVANCE = "select nextval($1::regclass)"
+
+HAS_LEDGER = "select to_regclass('supabase_migrations.toolkit_events') is not null"
+HAS_HISTORY = "select to_regclass('supabase_migrations.schema_migrations') is not null"
+HISTORY = """
+    select 'history row ' || version as part, md5(h::text) as value from supabase_migrations.schema_migrations h
+"""
+LEDGER = """
+    select 'journal entry ' || version || ' ' || direction || ' ' || statement_index as part, state as value
+    from supabase_migrations.toolkit_journal
+    union all
+    select 'ledger event ' || event || ' of ' || version, count(*) || ' times'
+    from supabase_migrations.toolkit_events where event <> 'failed' group by version, event
+"""
+LEDGER_LENGTH = "select count(*) from supabase_migrations.toolkit_events"
