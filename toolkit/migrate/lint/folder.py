@@ -131,15 +131,20 @@ def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[Hit]
         hits.append(_refusal(file, refused))
     except OSError as error:
         hits.append(Hit(REFUSED, At(file, 1), f"it cannot be read: {error.strerror or error}", "Put the file there."))
-    try:
-        statements = tuple(statement for statement in split(text) if not statement.is_comment)
-    except SplitError:
-        statements = ()  # told above, with its line
+    statements = script.statements if script is not None else _statements(text)
     header = line_comments(statements[0].leading) if statements else ()
     transactional = not any(_NOT_TRANSACTIONAL.match(comment) for _, comment in header)
     hits += _further(file, statements, transactional, {hit.at.line for hit in hits})
     facts = tuple(fact for statement in statements for fact in _facts(statement, file))
     return Source(file, text, rollback, transactional, statements, facts, script), hits
+
+
+def _statements(text: str) -> tuple[Statement, ...]:
+    """Those of a file that the runner refuses, none where it cannot even be cut; that is told with its line."""
+    try:
+        return tuple(statement for statement in split(text) if not statement.is_comment)
+    except SplitError:
+        return ()
 
 
 def _facts(statement: Statement, file: str) -> list[Fact]:

@@ -47,6 +47,7 @@ UNUSED = Rule(
 RULES = (WITHOUT_REASON, UNUSED)
 FILE_NAME = "lint.toml"
 _COMMENT = re.compile(r"^--\s*toolkit\s*:?\s*lint-ignore(?![\w-])[ \t]*(\S*)[ \t]*(.*?)\s*$", re.IGNORECASE)
+_MENTION = "lint-ignore"
 # What the runner refuses cannot be accepted here: it would still refuse.
 _NEVER = frozenset({REFUSED.id, WITHOUT_REASON.id, UNUSED.id})
 
@@ -143,6 +144,8 @@ def _ignored(entries: Any, text: str) -> tuple[Suppression, ...]:
 
 def of_source(source: Source) -> tuple[Suppression, ...]:
     """The suppressions in a file's comments. A file that cannot be cut has none: that it cannot is told."""
+    if _MENTION not in source.text.lower():
+        return ()
     try:
         pieces = split(source.text)
     except SplitError:
