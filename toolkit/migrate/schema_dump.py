@@ -114,7 +114,7 @@ def normalise(dump: str) -> str:
 
 @dataclass(frozen=True)
 class DumpDifference:
-    """One entry of which two dumps say different things; `lines` begin with `-` (before) or `+` (after), without empty ones."""
+    """One entry of which two dumps say different things; `lines` begin with `-` (before) or `+` (after), never none."""
 
     title: str
     lines: tuple[str, ...]
@@ -125,14 +125,13 @@ def compare_dumps(before: str, after: str) -> tuple[DumpDifference, ...]:
     first, second = _by_title(before), _by_title(after)
     found = []
     for title in sorted(first.keys() | second.keys()):
-        old, new = first.get(title, "").splitlines(), second.get(title, "").splitlines()
-        if old != new:
-            lines = difflib.unified_diff(old, new, lineterm="", n=0)
-            found.append(
-                DumpDifference(
-                    title, tuple(line for line in lines if line[1:].strip() and not line.startswith(_NOT_LINES))
-                )
-            )
+        old, new = first.get(title), second.get(title)
+        if old == new:
+            continue
+        compared = difflib.unified_diff((old or "").splitlines(), (new or "").splitlines(), lineterm="", n=0)
+        lines = [line for line in compared if not line.startswith(_NOT_LINES)]
+        # Empty lines say little, unless there are no others.
+        found.append(DumpDifference(title, tuple(line for line in lines if line[1:].strip()) or tuple(lines) or ("+",)))
     return tuple(found)
 
 

@@ -77,13 +77,14 @@ def as_dict(found: Comparison) -> dict[str, Any]:
 def lines_of(difference: Difference) -> tuple[str, ...]:
     """A difference for reading: its key, and below it what was and what is; of long texts the lines that changed."""
     lines = [f"{difference.kind}: {difference.key}"]
+    if difference.kind != "changed":
+        # What is false or nothing is what a reader assumes.
+        values = [(name, new if difference.kind == "added" else old) for name, old, new in difference.parts()]
+        told = [f"{name} {_shown(value)}".strip() for name, value in values if value not in (False, None, [], {})]
+        return (*lines, f"    {'; '.join(told)}") if told else tuple(lines)
     for name, old, new in difference.parts():
         label = f"{name}: " if name else ""
-        if difference.kind == "added":
-            lines.append(f"    {label}{_shown(new)}")
-        elif difference.kind == "removed":
-            lines.append(f"    {label}{_shown(old)}")
-        elif isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new):
+        if isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new):
             changed = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0)
             lines += [f"    {label}{line}" for line in changed if not line.startswith(("--- ", "+++ ", "@@"))]
         else:
@@ -93,9 +94,9 @@ def lines_of(difference: Difference) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     text = "(none)" if value is None else value if isinstance(value, str) else canonical(value)
-    first, *rest = text.split("\n", 1)
+    first, *rest = text.strip().split("\n", 1)
     if rest or len(first) > _LONG:
-        return f"{first[:_LONG]}… ({len(text)} characters; --json shows all)"
+        return f"{first[:_LONG]}… ({len(text)} characters)"
     return first
 
 
