@@ -197,6 +197,7 @@ async def test_values_show_what_a_careless_migration_would_lose(conn: asyncpg.Co
         "bool_or(price <> round(price, 3)) exact, count(distinct mood) moods, bool_or(extract(microseconds from at) "
         "::int % 1000 <> 0) micro, count(distinct flag) flags, count(distinct status) states from t"
     )
+    assert row is not None
     assert dict(row) == {
         "count": row["count"], "japanese": True, "quote": True, "empty": True, "length": 12, "big": True,
         "exact": True, "moods": 3, "micro": True, "flags": 2, "states": 2,
@@ -240,7 +241,9 @@ async def test_given_values_are_kept_and_the_statement_can_be_had_alone(conn: as
     row = await insert_row(conn, shapes, "public.t", 9, {"p": "3", "status": "b", "note": None, "id": "900"})
     assert (row.values["p"], row.values["status"], row.values["note"], row.values["id"]) == ("3", "b", None, "900")
     statement = await insert_statement(conn, shapes, "public.t", 10, {"p": "2"})
-    assert (await conn.fetchrow(statement))["p"] == "2"
+    inserted = await conn.fetchrow(statement)
+    assert inserted is not None
+    assert inserted["p"] == "2"
     with pytest.raises(RowRefused, match="violates foreign key"):
         await insert_row(conn, shapes, "public.t", 11, {"p": "999"})
 
