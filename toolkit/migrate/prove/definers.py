@@ -62,6 +62,7 @@ async def call_definers(
     marks = _marks(worlds)
     found: dict[str, tuple[Call, ...]] = {}
     calls = left_out = 0
+    unseen = {session: _unseen(marks, cells, session) for session in callers}
     for routine in catalogue.routines.values():
         if not (routine.definer and routine.callable):
             continue
@@ -76,8 +77,7 @@ async def call_definers(
                 calls += 1
                 if calls % 50 == 1:
                     tell(f"calling {routine.name} as {session}")
-                unseen = _unseen(marks, cells, session)
-                made.append(await _Calling(conn, worlds, session, unseen).call(routine, given))
+                made.append(await _Calling(conn, worlds, session, unseen[session]).call(routine, given))
         if made:
             found[routine.name] = tuple(made)
     return found, left_out
@@ -104,21 +104,20 @@ def _marks(worlds: Worlds) -> dict[tuple[str, World], frozenset[str]]:
 
 def _unseen(
     marks: Mapping[tuple[str, World], frozenset[str]], cells: Mapping[Key, Cell], session: Session
-) -> dict[str, str]:
-    """Mark → table of the rows that the session may not see by itself."""
-    found: dict[str, str] = {}
-    visible: set[str] = set()
-    for (table, world), texts in marks.items():
-        cell = next(
-            (c for (name, who, verb), c in cells.items()
-             if name == table and verb == "select" and who.persona == session.persona and who.shape == session.shape),
-            None,
-        )  # fmt: skip
-        if cell is not None and world in cell.worlds:
-            visible |= texts
-        else:
-            found |= dict.fromkeys(texts, table)
-    return {text: table for text, table in found.items() if text not in visible}
+) -> dict[str, frozenset[str]]:
+    """Table → texts of its rows that the session may not see by itself."""
+    shown = {
+        name: cell.worlds
+        for (name, who, verb), cell in cells.items()
+        if verb == "select" and (who.persona, who.shape) == (session.persona, session.shape)
+    }
+    visible = frozenset[str]().union(
+        *(texts for (table, world), texts in marks.items() if world in shown.get(table, ()))
+    )
+    found: dict[str, frozenset[str]] = {}
+    for (table, _), texts in marks.items():
+        found[table] = found.get(table, frozenset()) | (texts - visible)
+    return found
 
 
 def _arguments(routine: Routine, worlds: Worlds) -> list[dict[int, str | None]]:
@@ -126,7 +125,7 @@ def _arguments(routine: Routine, worlds: Worlds) -> list[dict[int, str | None]]:
     required = len(routine.types) - routine.defaults - int(routine.variadic)
     choices: list[list[tuple[int, str | None]]] = []
     for position, (type_, name) in enumerate(zip(routine.types, _padded(routine), strict=True)):
-        ids = _ids(type_, name, worlds)
+        ids = _ids(type_, name, worlds, routine.bare.partition(".")[0])
         if position >= required and (not ids or not name):
             continue
         values: list[str | None] = list(ids[:_MOST_TRIES]) or [_PLAIN.get(type_, "{}" if "[]" in type_ else None)]
@@ -138,42 +137,44 @@ def _padded(routine: Routine) -> Sequence[str]:
     return (*routine.names, *[""] * len(routine.types))[: len(routine.types)]
 
 
-def _ids(type_: str, name: str, worlds: Worlds) -> list[str]:
+def _ids(type_: str, name: str, worlds: Worlds, schema: str) -> list[str]:
+    """Somebody else's ids that an argument of this name may stand for; those of the function's own schema first."""
     bare = _PREFIX.sub("", snake(name))
     if any(pattern.search(bare) for pattern in USER_NAMES) and type_ in {"uuid", "text", "character varying"}:
         return [str(USERS[THEIRS])]
     referred = [
-        value
+        (reference.parent, reference.referenced[0])
         for relation in worlds.catalogue.relations.values()
         for reference in relation.references
         if len(reference.columns) == 1 and snake(reference.columns[0]) == bare
-        and (value := worlds.rows.get(reference.parent, {}).get(THEIRS, {}).get(reference.referenced[0]))
-    ]  # fmt: skip
-    named = [
-        value
-        for table, rows in worlds.rows.items()
-        if bare.removesuffix("_id") and table.partition(".")[2].rstrip("s").endswith(bare.removesuffix("_id"))
-        and (value := rows.get(THEIRS, {}).get("id"))
-    ]  # fmt: skip
-    found = list(dict.fromkeys((*referred, *named)))
+    ]
+    noun = bare.removesuffix("_id")
+    named = [(table, "id") for table in worlds.rows if noun and table.partition(".")[2].rstrip("s").endswith(noun)]
+    found = _values((*referred, *named), worlds, schema)
     if found or type_ not in {"uuid", "bigint", "integer"} or not (bare in {"", "id", "ids"} or bare.endswith("_id")):
         return found
-    keys = []
-    for table, rows in worlds.rows.items():
-        column = worlds.catalogue.relations[table].column("id")
-        if column is not None and column.type == type_ and (value := rows.get(THEIRS, {}).get("id")):
-            keys.append(value)
-    return list(dict.fromkeys(keys))
+    keys = [(table, "id") for table in worlds.rows if (c := worlds.catalogue.relations[table].column("id")) is not None
+            and c.type == type_]  # fmt: skip
+    return _values(keys, worlds, schema)
+
+
+def _values(places: Iterable[tuple[str, str]], worlds: Worlds, schema: str) -> list[str]:
+    found: dict[str, None] = {}
+    for table, column in sorted(places, key=lambda place: not place[0].startswith(f"{schema}.")):
+        value = worlds.rows.get(table, {}).get(THEIRS, {}).get(column)
+        if value:
+            found[value] = None
+    return list(found)
 
 
 @dataclass(frozen=True)
 class _Calling:
-    """One caller. `unseen`: text → table of the rows that it may not see by itself."""
+    """One caller. `unseen`: table → texts of the rows that it may not see by itself."""
 
     conn: Connection
     worlds: Worlds
     session: Session
-    unseen: Mapping[str, str]
+    unseen: Mapping[str, frozenset[str]]
 
     async def call(self, routine: Routine, given: Mapping[int, str | None]) -> Call:
         """Call, look at what came of it, take it back."""
@@ -230,8 +231,14 @@ class _Calling:
         return found
 
 
-def _shown(lines: Iterable[str], given: Iterable[str | None], unseen: Mapping[str, str]) -> list[str]:
+def _shown(lines: Iterable[str], given: Iterable[str | None], unseen: Mapping[str, frozenset[str]]) -> list[str]:
     # What was put in and comes out again was known already.
     known = {value for value in given if value}
-    tables = sorted({table for line in lines for mark, table in unseen.items() if mark not in known and mark in line})
-    return [f"returned somebody else's row of {table}" for table in tables[:1]]
+    found: dict[str, None] = {}
+    for line in lines:
+        # Rows of several tables share ids; the one that most of the line comes from is named.
+        hits = {table: sum(mark in line for mark in marks - known) for table, marks in unseen.items()}
+        most = max(hits.values(), default=0)
+        if most:
+            found[next(table for table, count in hits.items() if count == most)] = None
+    return [f"returned somebody else's rows: of {', '.join(found)}"] if found else []

@@ -40,7 +40,7 @@ class _Member(_Strict):
 
 class _Rule(_Strict):
     role: Annotated[list[Who], BeforeValidator(_listed), Field(min_length=1)]
-    on: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    objects: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     all: Allowance | None = None
     select: Allowance | None = None
     insert: Allowance | None = None
@@ -64,14 +64,14 @@ class Rule:
     not said); `line` in the file."""
 
     roles: tuple[Who, ...]
-    on: tuple[str, ...]
+    objects: tuple[str, ...]
     verbs: Mapping[ExpectedVerb, Allowance]
     columns: frozenset[str] | None
     line: int
 
     def names(self, name: str) -> bool:
         """Whether the entry is about this object; functions go by their name with or without arguments."""
-        return any(_matches(pattern, name) for pattern in self.on)
+        return any(_matches(pattern, name) for pattern in self.objects)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,9 @@ def parse(text: str, file: str = _SHIPPED_NAME) -> Expectations:
         raise UsageError("\n".join(said), REMEDY) from error
     rules = tuple(_rule(entry, _line(root, ("expect", number)), file) for number, entry in enumerate(read.expect))
     lines = [
-        (name, _line(root, ("expect", number, "on", *((place,) if len(entry.on) > 1 else ()))))
+        (name, _line(root, ("expect", number, "objects", *((place,) if len(entry.objects) > 1 else ()))))
         for number, entry in enumerate(read.expect)
-        for place, name in enumerate(entry.on)
+        for place, name in enumerate(entry.objects)
     ]
     lines += [(name, _line(root, ("owners", name))) for name in read.owners]
     lines += [(entry.table, _line(root, ("members", number, "table"))) for number, entry in enumerate(read.members)]
@@ -174,7 +174,11 @@ def _rule(entry: _Rule, line: int, file: str) -> Rule:
             f"{file}:{line}: expected one of {', '.join(VERBS)}, all or columns, got an entry that says nothing", REMEDY
         )
     return Rule(
-        tuple(entry.role), tuple(entry.on), verbs, None if entry.columns is None else frozenset(entry.columns), line
+        tuple(entry.role),
+        tuple(entry.objects),
+        verbs,
+        None if entry.columns is None else frozenset(entry.columns),
+        line,
     )
 
 

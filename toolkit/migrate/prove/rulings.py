@@ -74,9 +74,11 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Fin
         if same(old, cell):
             older |= {name} if trouble else set()
             continue
+        if session.shape in {MALFORMED, EMPTY_SUB} and not trouble and not cell.any:
+            continue  # refused by failing, or by finding nothing: it is all the same
         previous = before.catalogue.relations[name]
         healed = claims_trouble(before, session, old) or rows_trouble(before, previous, session, verb, old)
-        if (healed and not trouble) or (not old.any and not cell.any and cell.kind in {"denied", "refused"}):
+        if (healed and not trouble) or (not old.any and not cell.any and cell.kind == "denied"):
             note = f"{name}: {verb} is closed further for {session.persona}: was {old}, is {cell}"
             found.notes += [note] if note not in found.notes else []
             continue

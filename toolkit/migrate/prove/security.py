@@ -25,7 +25,7 @@ from toolkit.sql import prove_security as sql
 
 _MANY = 60  # tables and views; beyond that not every shape of claims is tried
 _MOST_ROWS_SHOWN = 80
-_MOST_LINES = 40
+_MOST_LINES = 100
 _PURPOSE = "toolkit migrate prove: security"
 
 _PARTS = {
