@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -383,3 +384,8 @@ def test_every_rule_says_why_and_what_to_do() -> None:
         assert rule.title, rule
         assert rule.why.endswith("."), rule
         assert rule.remedy[-1] in ".`;", rule
+
+
+def test_every_rule_is_in_the_manual() -> None:
+    manual = (Path(__file__).parents[4] / "docs" / "lint.md").read_text(encoding="utf-8")
+    assert [rule.id for rule in OURS if f"`{rule.id}`" not in manual] == []

@@ -37,6 +37,12 @@ def test_first_in_a_file_with_a_blank_line_behind_it_holds_for_the_file(look: Lo
     assert told(without_a_gap) == {f"{RULE} 2_x.sql:3"}
 
 
+def test_where_the_runner_reads_directives_the_way_to_write_it_is_told(look: Look) -> None:
+    (refused,) = [f for f in look(f"{IGNORE}\n{OPEN.format('a')}") if not f.accepted]
+    assert (refused.rule, refused.at.line) == ("refused-file", 1)
+    assert "without the colon" in refused.remedy
+
+
 def test_within_a_statement_of_many_lines_it_reaches_each(look: Look) -> None:
     head = "create function public.n() returns int language sql set search_path = ''"
     body = f"{head} as $$\n  select max(n) + 1 from t\n$$;"

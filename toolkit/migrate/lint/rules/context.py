@@ -11,6 +11,7 @@ from toolkit.migrate.lint.reader import Name, relations
 from toolkit.migrate.lint.schema import Routine, Schema, after
 from toolkit.migrate.lint.tokens import Tokens
 
+REALTIME = "supabase_realtime"  # the publication that Supabase Realtime reads
 EXPOSED = frozenset({"public", "graphql_public"})
 
 

@@ -34,6 +34,7 @@ def look(context: Context) -> Iterator[Hit]:
         if isinstance(fact, CreateTable) and fact.kept:
             made.setdefault(fact.name, fact.at)
     known: set[Name] = set()
+    told: set[Name] = set()
     for fact in context.facts:
         if isinstance(fact, CreateTable) and fact.kept:
             if fact.name in known and fact.name in made and not _gone(context, fact):
@@ -45,8 +46,8 @@ def look(context: Context) -> Iterator[Hit]:
         elif isinstance(fact, Rename):
             known.add(Name(fact.name.schema, fact.new))
         for table in _needs(fact):
-            if table in made and table not in known:
-                known.add(table)  # told once
+            if table in made and table not in known | told:
+                told.add(table)
                 yield Hit(TOO_EARLY, fact.at, f"{table} is created at {made[table]}, which applies later")
 
 

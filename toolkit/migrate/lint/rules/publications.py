@@ -8,7 +8,7 @@ from toolkit.migrate.lint.facts import AlterTable, Create, Fact, Publication
 from toolkit.migrate.lint.folder import Source
 from toolkit.migrate.lint.model import Hit, Rule, Severity
 from toolkit.migrate.lint.reader import Name
-from toolkit.migrate.lint.rules.context import Context
+from toolkit.migrate.lint.rules.context import REALTIME, Context
 from toolkit.migrate.lint.schema import Table
 
 RECREATED = Rule(
@@ -88,7 +88,6 @@ RULES = (
     RECREATED, DROPPED, ALL_TABLES, SET_TABLE, OPERATIONS, MEMBER_DROPPED, REPLACED, IDENTITY_FULL, IDENTITY_NOTHING,
     WITHOUT_KEY,
 )  # fmt: skip
-REALTIME = "supabase_realtime"
 _NEEDED = ("insert", "update", "delete")
 
 

@@ -24,7 +24,7 @@ from toolkit.migrate.lint.facts import (
 from toolkit.migrate.lint.folder import Source
 from toolkit.migrate.lint.model import At, Hit, Rule, Severity
 from toolkit.migrate.lint.reader import Name
-from toolkit.migrate.lint.rules.context import Context
+from toolkit.migrate.lint.rules.context import REALTIME, Context
 
 MISSING = Rule(
     "rollback-missing",
@@ -147,7 +147,8 @@ def _makes(fact: Fact) -> Iterator[_Object]:
             yield "policy", fact.name, fact.table
         case Create() if fact.kind not in {"extension", "aggregate", "collation", "server", "statistics"}:
             yield fact.kind, fact.name.name if fact.kind == "schema" else str(fact.name), None
-        case Publication(action="create"):
+        # That of Realtime is there in every project; a file that creates it has dropped it first, which is told.
+        case Publication(action="create") if fact.name != REALTIME:
             yield "publication", fact.name, None
         case Publication(action="add"):
             for table in fact.tables:
