@@ -159,8 +159,8 @@ def _plan_up(view: _View, request: Up) -> Plan:
             view.refuse(
                 "missing-locally",
                 f"Version {row.version} ({row.name or 'unnamed'}) is applied, but the folder has no file for it.",
-                f"Get the file (another branch? `supabase migration fetch`), or, if its effects are gone, "
-                f"`supabase migration repair --status reverted {row.version}`.",
+                "Get the file from where it was applied (another branch?), or see what `toolkit migrate repair` makes "
+                "of it: it may be one of your files under another version.",
             )
         elif edit := _edit(migration, row, history):
             view.refuse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import ledger
 from toolkit.migrate.api import locked
 from toolkit.migrate.connection import connected
-from toolkit.migrate.files import Folder, read_folder
+from toolkit.migrate.files import Folder, Migration, read_folder, read_script
 from toolkit.migrate.ledger import Connection, History, Runner
 from toolkit.migrate.running import OnProgress, Options
 from toolkit.migrate.triage import Finding, Named, Prefer, Proposal, Triage, file_name, names_to_look_up, triage
@@ -31,11 +31,11 @@ class Mended:
     left: tuple[Finding, ...]
 
 
-async def look(dsn: str, folder: Path, prefer: Prefer = "files") -> Triage:
-    """Triage history and folder; changes nothing."""
+async def look(dsn: str, folder: Path, prefer: Prefer = "files", accepted: Collection[str] = ()) -> Triage:
+    """Triage history and folder, as `triage` says; changes nothing."""
     contents = read_folder(folder)
     async with connected(dsn) as conn:
-        found, _ = await _triage(conn, contents, prefer)
+        found, _ = await _triage(conn, contents, prefer, accepted)
     return found
 
 
@@ -44,6 +44,7 @@ async def mend(
     folder: Path,
     agreed: Triage,
     prefer: Prefer = "files",
+    accepted: Collection[str] = (),
     *,
     options: Options | None = None,
     on_progress: OnProgress = lambda _: None,
@@ -63,15 +64,17 @@ async def mend(
                 await conn.execute(ledger_sql.BOUND_WAITING, f"{int(options.locks.deadline_s * 1000)}ms", timeout=10)
                 await conn.execute(sql.LOCK_HISTORY, timeout=options.locks.deadline_s + 10)
                 contents = read_folder(folder)
-                found, history = await _triage(conn, contents, prefer)
+                found, history = await _triage(conn, contents, prefer, accepted)
                 if found.proposals != agreed.proposals:
                     raise RefusalError(
                         "History or folder changed since the proposals were shown; nothing was changed.",
                         "Look at the new proposals: `toolkit migrate repair`.",
                     )
-                await _carry_out(conn, contents, history, found)
+                runner = Runner.of_this_process()
+                await _carry_out(conn, contents, history, found, runner)
                 # Last, so that a file that cannot be written takes the rows back too.
-                _change_files(contents, history, found.proposals)
+                for written in _change_files(contents, history, found.proposals):
+                    await ledger.record_known(conn, written.version, written, runner=runner, detail="file written")
         except asyncpg.LockNotAvailableError as error:
             raise EnvironmentError_(
                 "Somebody is writing to the migration history.", "Run it again when they are through."
@@ -86,18 +89,19 @@ async def mend(
     )
 
 
-async def _triage(conn: Connection, contents: Folder, prefer: Prefer) -> tuple[Triage, History]:
+async def _triage(
+    conn: Connection, contents: Folder, prefer: Prefer, accepted: Collection[str]
+) -> tuple[Triage, History]:
     history = await ledger.read_history(conn)
     exists = await _look_up(conn, names_to_look_up(contents, history))
-    return triage(contents, history, exists, prefer), history
+    return triage(contents, history, exists, prefer, accepted), history
 
 
 async def _look_up(conn: Connection, names: Sequence[Named]) -> Mapping[Named, bool]:
     return {name: bool(await conn.fetchval(_LOOK_UP[name.kind], name.name, timeout=30)) for name in names}
 
 
-async def _carry_out(conn: Connection, contents: Folder, history: History, found: Triage) -> None:
-    runner = Runner.of_this_process()
+async def _carry_out(conn: Connection, contents: Folder, history: History, found: Triage, runner: Runner) -> None:
     for finding in found.findings:
         if (proposal := finding.proposal) is None:
             continue
@@ -134,7 +138,9 @@ async def _change_row(conn: Connection, contents: Folder, history: History, prop
         await ledger.record_known(conn, version, migration, runner=runner, detail="; ".join(proposal.changes))
 
 
-def _change_files(contents: Folder, history: History, proposals: Sequence[Proposal]) -> None:
+def _change_files(contents: Folder, history: History, proposals: Sequence[Proposal]) -> list[Migration]:
+    """Rename and write; returns what was written. Raises EnvironmentError_ with every file as it was."""
+    written: list[Migration] = []
     done: list[tuple[Path, Path | None]] = []
     try:
         for proposal in proposals:
@@ -147,13 +153,17 @@ def _change_files(contents: Folder, history: History, proposals: Sequence[Propos
                 with path.open("x", encoding="utf-8", newline="\n") as file:
                     done.append((path, None))
                     file.write(";\n".join(row.statements or ()) + ";\n")
-    except OSError as error:
+                written.append(Migration(row.version, row.name or "unnamed", read_script(path), None, None))
+    except (OSError, RefusalError) as error:
         for new, old in reversed(done):
             new.unlink() if old is None else new.rename(old)
+        if isinstance(error, RefusalError):
+            raise
         raise EnvironmentError_(
             f"{error.filename} cannot be written: {error.strerror}; nothing was changed.",
             "Make the folder writable, or move what is in the way.",
         ) from error
+    return written
 
 
 def _rename(contents: Folder, proposal: Proposal, done: list[tuple[Path, Path | None]]) -> None:

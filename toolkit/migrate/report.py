@@ -22,7 +22,7 @@ from toolkit.report.model import Check, Link, Measurement, Report, Table, Verdic
 _STATUS_REMEDY = {
     "edited": "Restore the file as it ran; put the change into a new migration.",
     "gap": "Give it a later version, or apply it with --include-all.",
-    "missing_locally": "Get the file from where it was applied, or `supabase migration repair --status reverted`.",
+    "missing_locally": "Get the file from where it was applied, or see `toolkit migrate repair`.",
     "interrupted": "Run `toolkit migrate up`: it goes on where it stopped.",
 }
 _MOST_CHANGES = 200

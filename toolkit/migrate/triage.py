@@ -7,7 +7,7 @@ itself, the finding says so and leaves the decision to people.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -113,10 +113,17 @@ def file_name(row: AppliedRow) -> str:
     return f"{row.version}_{row.name or 'unnamed'}.sql"
 
 
-def triage(folder: Folder, history: History, exists: Mapping[Named, bool], prefer: Prefer = "files") -> Triage:
+def triage(
+    folder: Folder,
+    history: History,
+    exists: Mapping[Named, bool],
+    prefer: Prefer = "files",
+    accepted: Collection[str] = (),
+) -> Triage:
     """Match rows with files. `exists` answers `names_to_look_up`; `prefer` says which of two versions stays when a
-    row and a file are the same migration: the file's (the row moves) or the row's (the file is renamed)."""
-    return _Triage(folder, history, exists, prefer).run()
+    row and a file are the same migration: the file's (the row moves) or the row's (the file is renamed). `accepted`
+    are versions whose file a person vouches for, though its checksum is not that of the file that ran."""
+    return _Triage(folder, history, exists, prefer, accepted).run()
 
 
 @dataclass
@@ -125,6 +132,7 @@ class _Triage:
     history: History
     exists: Mapping[Named, bool]
     prefer: Prefer
+    accepted: Collection[str]
     findings: list[Finding] = field(default_factory=list)
     in_step: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
@@ -164,12 +172,13 @@ class _Triage:
             return
         event = self.history.events.get(version)
         if event is not None and event.event == "applied" and event.sha256 != migration.up.sha256:
+            change = f"ledger: version {version} gets checksum {migration.up.sha256[:12]}"
             self._found(
-                f"checksum-{version}", f"{name} has another checksum than the file that ran, and the same statements",
-                [f"version and text are equal, white space apart; checksum {event.sha256[:12]} in the ledger, "
-                 f"{migration.up.sha256[:12]} now"],
-                Proposal("record_checksum", version, version,
-                         (f"ledger: version {version} gets checksum {migration.up.sha256[:12]}",)),
+                f"checksum-{version}", f"{name} is not the file that ran, though the recorded statements are its own",
+                [f"checksum {event.sha256[:12]} in the ledger, {migration.up.sha256[:12]} now",
+                 "either only white space changed, or `supabase migration repair` recorded the edited file"],
+                Proposal("record_checksum", version, version, (change,)) if version in self.accepted else None,
+                f"Restore the file as it ran. Where you know that it does the same: --accept {version}.",
             )  # fmt: skip
             return
         if not self._lost(row, migration):
@@ -265,7 +274,8 @@ class _Triage:
         if row.statements is None:
             self._found(
                 f"orphan-{row.version}", f"{label} has no file, and its statements are not recorded", [], None,
-                "Get the file from where it was applied.",
+                f"Get the file from where it was applied; if nothing of it is left, `supabase migration repair "
+                f"--status reverted {row.version}`.",
             )  # fmt: skip
             return
         same = [m.up.path.name for m in self.folder.migrations if _same(row, m)]

@@ -87,8 +87,7 @@ async def test_a_row_without_file_is_written_into_one_that_then_agrees(
     found = await look(bare_db, folder)
     assert [(p.action, p.row) for p in found.proposals] == [("write_file", "3")]
     await mend(bare_db, folder, found)
-    assert (await look(bare_db, folder)).proposals[0].action == "record_checksum"  # white space differs from what ran
-    await mend(bare_db, folder, await look(bare_db, folder))
+    assert (await look(bare_db, folder)).findings == ()
     assert [v.state for v in (await migrate_status(bare_db, folder)).versions] == ["applied"] * 3
 
 

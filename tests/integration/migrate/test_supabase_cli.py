@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from toolkit.migrate import MigrationRefused, migrate_plan, migrate_status, migrate_up
+from toolkit.migrate import MigrationRefused, Options, migrate_down, migrate_plan, migrate_status, migrate_up, verify
 from toolkit.migrate.plan import Up
+from toolkit.migrate.repair import look, mend
 from toolkit.resources import migrations_dir
 from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
@@ -42,7 +44,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def tcp_cluster() -> AsyncIterator[PostgresCluster]:
+def tcp_cluster() -> Iterator[PostgresCluster]:
     """The CLI speaks TCP only."""
     folder = Path(tempfile.mkdtemp(prefix="rmt-cli-"))
     pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS, tcp_port=free_port())
@@ -54,17 +56,30 @@ def tcp_cluster() -> AsyncIterator[PostgresCluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+Make = Callable[[], Awaitable[str]]
+
+
 @pytest.fixture
-async def dsn(tcp_cluster: PostgresCluster, request: pytest.FixtureRequest) -> str:
-    """A database of its own for each test."""
-    name = f"cli_{abs(hash(request.node.name))}"
-    admin = await asyncpg.connect(tcp_cluster.dsn(), timeout=10)
-    await admin.execute(f'create database "{name}"')
-    await admin.close(timeout=5)
-    conn = await asyncpg.connect(tcp_cluster.dsn(name), timeout=10)
-    await conn.execute(BOOTSTRAP.read_text())
-    await conn.close(timeout=5)
-    return tcp_cluster.tcp_dsn(name)
+def make(tcp_cluster: PostgresCluster, request: pytest.FixtureRequest) -> Make:
+    """Addresses of databases of this test's own, each as a project looks on arrival."""
+    numbers = itertools.count()
+
+    async def fresh() -> str:
+        name = f"cli_{abs(hash(request.node.name))}_{next(numbers)}"
+        admin = await asyncpg.connect(tcp_cluster.dsn(), timeout=10)
+        await admin.execute(f'create database "{name}"')
+        await admin.close(timeout=5)
+        conn = await asyncpg.connect(tcp_cluster.dsn(name), timeout=10)
+        await conn.execute(BOOTSTRAP.read_text())
+        await conn.close(timeout=5)
+        return tcp_cluster.tcp_dsn(name)
+
+    return fresh
+
+
+@pytest.fixture
+async def dsn(make: Make) -> str:
+    return await make()
 
 
 @pytest.fixture
@@ -77,8 +92,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-async def supabase(project: Path, dsn: str, *args: str) -> str:
-    """Run the CLI against the database; its standard output. Fails the test on any exit code but 0."""
+async def supabase(project: Path, dsn: str | None, *args: str) -> str:
+    """Run the CLI, against the database if there is one; its output. Fails the test on any exit code but 0."""
     environment = os.environ | {
         "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         "SUPABASE_YES": "1",
@@ -87,7 +102,7 @@ async def supabase(project: Path, dsn: str, *args: str) -> str:
         "HOME": str(project),
     }
     process = await asyncio.create_subprocess_exec(
-        str(CLI), *args, f"--remote={dsn}", cwd=project, env=environment,
+        str(CLI), *args, *([f"--remote={dsn}"] if dsn else []), cwd=project, env=environment,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -171,3 +186,75 @@ async def test_the_cli_agrees_about_the_projects_own_migrations(dsn: str, projec
     versions = [version.version for version in (await migrate_status(dsn, folder)).versions]
     assert await listed(project, dsn) == [(version, version) for version in versions]
     assert "up to date" in await supabase(project, dsn, "migration", "up")
+
+
+async def run(dsn: str, text: str) -> None:
+    conn = await asyncpg.connect(dsn, timeout=10)
+    try:
+        await conn.execute(text)
+    finally:
+        await conn.close(timeout=5)
+
+
+async def test_what_the_cli_applied_we_verify_and_roll_back_and_it_sees_that(
+    dsn: str, project: Path, tmp_path: Path
+) -> None:
+    folder = project / "supabase" / "migrations"
+    second = "20250102000000_second.sql"
+    for part, text in (
+        ("verify", "-- check: V1 the row is there\nselect 1 where not exists (select from public.a where id = 1)"),
+        ("rollbacks", "-- destroys: rows a\ndelete from public.a where id = 1;\ndrop function public.g();"),
+    ):
+        (folder / part).mkdir()
+        (folder / part / second).write_text(text)
+    await supabase(project, dsn, "migration", "up")
+    verified = await verify(dsn, folder, probes=False)
+    assert [(check.id, check.status.value) for check in verified.checks] == [
+        ("20250101000000-verify", "unknown"), ("V1", "pass"),
+    ]  # fmt: skip
+    result = await migrate_down(dsn, folder, options=Options(export_dir=tmp_path / "exports"))
+    assert result.ok, result.steps
+    assert await listed(project, dsn) == [("20250101000000", "20250101000000"), ("20250102000000", "")]
+    output = await supabase(project, dsn, "migration", "up")
+    assert second in output
+    assert [v.state for v in (await migrate_status(dsn, folder)).versions] == ["applied", "applied"]
+
+
+async def test_our_ledger_is_no_difference_to_the_clis_diff(dsn: str, project: Path, make: Make) -> None:
+    """The same objects, made by us with history, ledger and repairs, and made by hand without any of it."""
+    folder = project / "supabase" / "migrations"
+    plain = await make()
+    for text in FILES.values():
+        await run(plain, text)
+    assert (await migrate_up(dsn, folder)).ok
+    await run(dsn, "update supabase_migrations.schema_migrations set version = '20250109' where version like '%102%'")
+    await mend(dsn, folder, await look(dsn, folder))
+    arguments = ("db", "diff", "--use-pg-delta", f"--from={plain}", f"--to={dsn}")
+    output = await supabase(project, None, *arguments)
+    assert [line for line in output.splitlines() if line.strip() and not line.startswith("Target: ")] == []
+    # The diff does see what is one.
+    await run(dsn, "create table public.planted ()")
+    assert "planted" in await supabase(project, None, *arguments)
+
+
+async def test_what_the_clis_repair_did_is_told_and_mended(dsn: str, project: Path) -> None:
+    folder = project / "supabase" / "migrations"
+    third = folder / "20250103000000_third.sql"
+    third.write_text("create table public.c (id integer);\n")
+    assert (await migrate_up(dsn, folder)).ok
+    await supabase(project, dsn, "migration", "repair", "--status", "reverted", "20250103000000")
+    assert (await migrate_status(dsn, folder)).pending == ("20250103000000",)
+    found = await look(dsn, folder)
+    assert [(f.id, f.proposal.action if f.proposal else None) for f in found.findings] == [
+        ("unrecorded-20250103000000", "mark_applied")
+    ]
+    await mend(dsn, folder, found)
+    assert (await listed(project, dsn))[-1] == ("20250103000000", "20250103000000")
+    # An edit that its repair writes into the history, over the evidence: our ledger knows better.
+    third.write_text("create table public.c (id bigint);\n")
+    await supabase(project, dsn, "migration", "repair", "--status", "applied", "20250103000000")
+    with pytest.raises(MigrationRefused, match="edited after it was applied"):
+        await migrate_plan(dsn, folder, Up())
+    (finding,) = (await look(dsn, folder)).findings
+    assert (finding.id, finding.proposal) == ("checksum-20250103000000", None)
+    assert "`supabase migration repair` recorded the edited file" in finding.evidence[1]

@@ -28,10 +28,17 @@ from toolkit.migrate.repair import look, mend
     help="Which version stays where a row and a file are the same migration under two: the file's (the row gets it) "
     "or the row's (the file and its companions are renamed).",
 )
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="VERSION",
+    help="Vouch for a file whose checksum is not that of the file that ran; may be given more than once.",
+)
 @click.pass_context
 def command(
     ctx: click.Context, *, choice: TargetChoice, folder: Path, as_json: bool, applied: bool,
-    prefer: Literal["files", "history"],
+    prefer: Literal["files", "history"], accepted: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Find out how folder and history belong together, and propose how to mend them.
 
@@ -48,11 +55,11 @@ def command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target)
             with refusals(frame, as_json):
-                found = await look(dsn, folder, prefer)
+                found = await look(dsn, folder, prefer, accepted)
                 if not applied or not found.proposals:
                     finish(reports.of_triage(frame, found), {"repair": reports.triage_as_dict(found)}, as_json)
                 confirm(choice, target, "toolkit migrate repair --apply", reports.of_triage(frame, found))
-                mended = await mend(dsn, folder, found, prefer, on_progress=tell)
+                mended = await mend(dsn, folder, found, prefer, accepted, on_progress=tell)
         finish(reports.of_mended(frame, found, mended), {"repair": reports.triage_as_dict(found, mended)}, as_json)
 
     run_async(work())
