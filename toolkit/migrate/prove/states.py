@@ -100,6 +100,15 @@ class States:
         """What was seeded; after `seeded` only."""
         return self._seedings[version]
 
+    async def forget(self, version: str) -> None:
+        """Drop what only proofs of `version` need: the state before it (the start stays), with and without rows."""
+        async with self._lock:
+            if (seeded := self._seeded.pop(version, None)) is not None:
+                await self.scratch.drop(seeded)
+            position = self.versions.index(version)
+            if 0 < position < len(self._reached) - 1:  # the last one is what the next is made of
+                await self.scratch.drop(self._reached[position])
+
     @asynccontextmanager
     async def clone(self, template: str) -> AsyncIterator[str]:
         """DSN of a fresh copy of a template, dropped afterwards."""
