@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sys
@@ -19,7 +20,7 @@ from toolkit.cli import main
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.lint import Severity, lint, squawk
 from toolkit.migrate.lint.folder import read
-from toolkit.migrate.lint.squawk_rules import ASKED, GRADES, PREFIX
+from toolkit.migrate.lint.squawk_rules import ASKED, GRADES, PREFIX, grade_of
 from toolkit.resources import migrations_dir
 
 # One statement for each thing squawk is known to complain of, in a file for each of the two ways files run.
@@ -136,6 +137,30 @@ async def test_names_configurations_and_syntax_cannot_make_squawk_look_away(writ
     assert {("squawk/ban-drop-table", "1_[a]*?.sql", 1), ("squawk/syntax-error", "2_b.sql", 1)} <= rules
 
 
+async def test_every_graded_rule_is_one_that_squawk_knows() -> None:
+    names = [f"--exclude={name}" for name in GRADES if name != "syntax-error"]
+    process = await asyncio.create_subprocess_exec(
+        squawk.binary(), *names, "--reporter", "json", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        out, _ = await process.communicate(b"drop table t;")
+    assert (process.returncode, json.loads(out)) == (0, [])
+
+
+async def test_nothing_that_squawk_finds_is_without_a_grade(write: Write) -> None:
+    found = await squawk.findings(read(write({"1_a.sql": SAMPLE})).sources)
+    assert {finding.rule.removeprefix(PREFIX) for finding in found} <= GRADES.keys()
+    assert grade_of("a-rule-to-come").up is Severity.WARNING
+
+
+async def test_copies_that_cannot_be_made_are_told(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(EnvironmentError_, match="no room"):
+        await lint(write(HEALTHY))
+
+
 async def test_every_rule_that_squawk_is_asked_for_is_known_to_it(write: Write) -> None:
     assert {"ban-disable-trigger", "prefer-repack"} <= set(ASKED)
     assert await squawk.findings(read(write({"1_a.sql": "select 1;"})).sources) == ()
@@ -177,6 +202,15 @@ async def test_a_squawk_that_cannot_be_started_or_found_is_told(
 
 def _not_installed(name: str) -> None:
     raise PackageNotFoundError(name)
+
+
+def test_files_that_are_no_migrations_by_their_names_are_told(toolkit: Toolkit, write: Write, tmp_path: Path) -> None:
+    ran = toolkit("--migrations", write(HEALTHY | {"notes.sql": "drop table x;"}), "--json")
+    assert (ran.code, ran.json["notes"][0].split()[0]) == (0, "notes.sql")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.sql").write_text("select 1;")
+    none = toolkit("--migrations", tmp_path / "none")
+    assert (none.code, "notes.sql is passed over" in none.err) == (2, True)
 
 
 def test_its_exit_codes(

@@ -54,12 +54,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Folder:
-    """All files: `ups` in the order they apply, `rollbacks` by file name, and what refused to be read."""
+    """All files: `ups` in the order they apply, `rollbacks` by file name, what the runner refuses, and what it passes
+    over (`notices`)."""
 
     path: Path
     ups: tuple[Source, ...]
     rollbacks: dict[str, Source]
     refused: tuple[Hit, ...]
+    notices: tuple[str, ...]
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -72,14 +74,19 @@ def read(path: Path) -> Folder:
     if not path.is_dir():
         raise UsageError(f"There is no migrations folder at {path}.", "Name the folder with --migrations DIR.")
     try:
-        entries = sorted(entry for entry in path.iterdir() if FILE_NAME.match(entry.name) and not entry.is_dir())
+        files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".sql" and not entry.is_dir())
         undo = path / "rollbacks"
         rollbacks = sorted(undo.glob("*.sql")) if undo.is_dir() else []
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
+    entries = [file for file in files if FILE_NAME.match(file.name)]
+    notices = tuple(
+        f"{file.name} is passed over: its name is not <version>_<name>.sql, the version in digits."
+        for file in files if file not in entries
+    )  # fmt: skip
     if not entries:
         raise UsageError(
-            f"{path} holds no migration.",
+            "\n".join((f"{path} holds no migration.", *notices)),
             "Name the folder that holds them with --migrations DIR; files are called <version>_<name>.sql.",
         )
     hits = [*_misnamed(entries, rollbacks)]
@@ -94,7 +101,7 @@ def read(path: Path) -> Folder:
         source, refusals = _source(entry, f"rollbacks/{entry.name}", rollback=True)
         undone[entry.name] = source
         hits += refusals
-    return Folder(path, tuple(ups), undone, tuple(hits))
+    return Folder(path, tuple(ups), undone, tuple(hits), notices)
 
 
 def _version(path: Path) -> str:

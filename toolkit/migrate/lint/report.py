@@ -37,7 +37,7 @@ def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
     if linted.accepted:
         rows = tuple((str(f.at), f.rule, f.what, f.accepted) for f in linted.accepted)
         tables.append(Table("Accepted", ("where", "rule", "what", "reason"), _folded(rows)))
-    return replace(report, tables=tuple(tables))
+    return replace(report, tables=tuple(tables), notes=linted.notices)
 
 
 def _many(count: int, noun: str) -> str:

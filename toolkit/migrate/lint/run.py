@@ -23,10 +23,12 @@ IDS: tuple[str, ...] = (*(rule.id for rule in OURS), *(PREFIX + name for name in
 
 @dataclass(frozen=True)
 class Linted:
-    """What was looked at (`files`, as findings name them) and found; `findings` holds what is accepted as well."""
+    """What was looked at (`files`, as findings name them) and found; `findings` holds what is accepted as well, and
+    `notices` tell of files that are no migrations by their names."""
 
     files: tuple[str, ...]
     findings: tuple[Finding, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -79,7 +81,7 @@ def judge(
     if not whole:
         told = tuple(f for f in told if f.at.file in chosen)
     told = tuple(f for f in told if f.rule not in disabled)
-    return Linted(tuple(sorted(chosen)), in_order(dict.fromkeys(told)))
+    return Linted(tuple(sorted(chosen)), in_order(dict.fromkeys(told)), folder.notices)
 
 
 def _check_rules(names: Sequence[str]) -> None:

@@ -74,11 +74,17 @@ async def findings(
 
 
 async def _run(program: Path, batch: _Batch, deadline_s: float) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="toolkit-lint-") as folder:
-        await asyncio.to_thread(_lay_out, Path(folder), batch)
-        options = ["--reporter", "json", "--config", "squawk.toml", *(f"--include={rule}" for rule in ASKED)]
-        options += ["--assume-in-transaction"] if batch.transactional else []
-        code, out, err = await _output([str(program), *options, _CANARY, *batch.numbered], folder, deadline_s)
+    options = ["--reporter", "json", "--config", "squawk.toml", *(f"--include={rule}" for rule in ASKED)]
+    options += ["--assume-in-transaction"] if batch.transactional else []
+    try:
+        with tempfile.TemporaryDirectory(prefix="toolkit-lint-") as folder:
+            await asyncio.to_thread(_lay_out, Path(folder), batch)
+            code, out, err = await _output([str(program), *options, _CANARY, *batch.numbered], folder, deadline_s)
+    except OSError as error:
+        raise EnvironmentError_(
+            f"There is no room for the copies that squawk reads: {error.strerror or error}.",
+            "Make room in the folder for temporary files, or name another one in TMPDIR.",
+        ) from error
     if code not in {0, 1}:
         what = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
         raise _unusable(f"squawk {what}: {_last_line(err)}")
@@ -117,7 +123,9 @@ async def _output(command: list[str], folder: str, deadline_s: float) -> tuple[i
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):  # killed; only the machine can keep it any longer
+                async with asyncio.timeout(10):
+                    await process.wait()
     assert process.returncode is not None
     return process.returncode, out, err
 
