@@ -68,6 +68,7 @@ _PLATFORM_ENTRIES = re.compile(
         )
     )
 )  # fmt: skip
+_CREATE_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+(?:"([^"]+)"|(\w+))', re.IGNORECASE)
 _DATABASE = "replayed"
 _DEADLINE_S = 60
 
@@ -153,10 +154,11 @@ async def _replayed(live_dsn: str, folder: Path, applied: list[VersionStatus], m
             await admin.execute(sql.CREATE_DATABASE.format(name=_DATABASE), timeout=_DEADLINE_S)
         async with connected(dsn) as conn, connected(live_dsn) as live:
             await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
-            # Policies and grants name roles; those belong to the cluster and are in no migration.
+            # Policies and grants name roles; those belong to the cluster and most are in no migration.
+            made = _roles_made(folder, applied)
             there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}
             for row in await live.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S):
-                if row["name"] not in there:
+                if row["name"] not in there | made:
                     name = row["name"].replace('"', '""')
                     await conn.execute(sql.CREATE_ROLE.format(name=name), timeout=_DEADLINE_S)
         if applied:
@@ -164,12 +166,22 @@ async def _replayed(live_dsn: str, folder: Path, applied: list[VersionStatus], m
         yield dsn
 
 
+def _roles_made(folder: Path, applied: list[VersionStatus]) -> set[str]:
+    """Roles that the files themselves create."""
+    texts = (_file(folder, version).read_text() for version in applied)
+    return {bare.lower() or quoted for text in texts for quoted, bare in _CREATE_ROLE.findall(text)}
+
+
+def _file(folder: Path, version: VersionStatus) -> Path:
+    return folder / f"{version.version}_{version.name}.sql"
+
+
 async def _apply(dsn: str, folder: Path, applied: list[VersionStatus]) -> None:
     """Run the files of these versions, and no others."""
     with tempfile.TemporaryDirectory(prefix="toolkit-drift-") as copy:
         for version in applied:
-            name = f"{version.version}_{version.name}.sql"
-            shutil.copyfile(folder / name, Path(copy) / name)
+            file = _file(folder, version)
+            shutil.copyfile(file, Path(copy) / file.name)
         try:
             result = await migrate_up(dsn, Path(copy))
         except EnvironmentError_:

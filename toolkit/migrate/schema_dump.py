@@ -22,7 +22,6 @@ from toolkit.targets.redact import redact
 
 _DEADLINE_S = 120
 _MOST_LINES = 40
-_NOT_LINES = ("--- ", "+++ ", "@@ ", "---\n", "+++\n")
 # pg_dump writes this above every object.
 _HEADER = re.compile(r"^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)\n--\n", re.MULTILINE)
 # What stands above each entry of a normalised dump.
@@ -129,7 +128,8 @@ def compare_dumps(before: str, after: str) -> tuple[DumpDifference, ...]:
         if old == new:
             continue
         compared = difflib.unified_diff((old or "").splitlines(), (new or "").splitlines(), lineterm="", n=0)
-        lines = [line for line in compared if not line.startswith(_NOT_LINES)]
+        # After two lines of heading come hunks, each with a heading of its own.
+        lines = [line for line in itertools.islice(compared, 2, None) if not line.startswith("@@")]
         # Empty lines say little, unless there are no others.
         found.append(DumpDifference(title, tuple(line for line in lines if line[1:].strip()) or tuple(lines) or ("+",)))
     return tuple(found)

@@ -85,8 +85,8 @@ def lines_of(difference: Difference) -> tuple[str, ...]:
     for name, old, new in difference.parts():
         label = f"{name}: " if name else ""
         if isinstance(old, str) and isinstance(new, str) and ("\n" in old or "\n" in new):
-            changed = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0)
-            lines += [f"    {label}{line}" for line in changed if not line.startswith(("--- ", "+++ ", "@@"))]
+            _, _, *changed = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0)
+            lines += [f"    {label}{line}" for line in changed if not line.startswith("@@")]
         else:
             lines.append(f"    {label}{_shown(old)} → {_shown(new)}")
     return tuple(lines)

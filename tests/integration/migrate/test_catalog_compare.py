@@ -1,0 +1,219 @@
+"""Two catalogs side by side: dumped and restored, of two versions, changed by hand; and what two oracles make of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.integration.migrate.catalog_mutations import MUTATIONS
+from tests.integration.migrate.catalog_subject import SUBJECT
+from tests.integration.migrate.conftest import PAIR, Write
+from tests.support.databases import Databases
+from tests.support.installed_postgres import shipped_postgres, system_postgres
+from toolkit.migrate import migrate_up
+from toolkit.migrate.catalog import document as documents
+from toolkit.migrate.catalog.compare import Comparison, Dumps, compare, compare_dumps_of, document_of
+from toolkit.migrate.catalog.document import Document
+from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
+from toolkit.migrate.schema_dump import compare_dumps, dump_schema, dump_text
+from toolkit.report.model import Verdict
+from toolkit.targets.lifetime import throwaway_cluster
+from toolkit.targets.postgres import wheel_bin_dir
+
+Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+# A subscription keeps its database from being dropped; and a language whose functions are the system's own is dumped
+# as an extension, which no restore can make.
+RESTORABLE = SUBJECT + "drop subscription sub; drop language plspare;"
+PSQL = wheel_bin_dir(18) / "psql"
+
+
+async def both(before: str, after: str) -> Comparison:
+    one, other = await document_of(before), await document_of(after)
+    dumps = await compare_dumps_of(before, after, one.snapshot.major)
+    assert dumps.problem == ""
+    return compare(one, other, dumps)
+
+
+async def psql(dsn: str, text: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        str(PSQL), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", dsn,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate(text.encode())
+    assert process.returncode == 0, errors.decode()
+
+
+async def test_a_dump_restored_is_the_same_catalog(databases: Databases, connect: Connect) -> None:
+    async with databases.clone("bare") as original, databases.clone("bare") as copy:
+        conn, other = await connect(original), await connect(copy)
+        await conn.execute(RESTORABLE)
+        # Restored into a database with nothing of its own, in an order and with numbers that are not the original's.
+        await other.execute(
+            "drop publication supabase_realtime; drop schema auth cascade; drop schema realtime cascade;"
+            "alter default privileges in schema public revoke all on tables from anon, authenticated, service_role;"
+            "alter default privileges in schema public revoke all on functions from anon, authenticated, service_role;"
+            "alter default privileges in schema public revoke all on sequences from anon, authenticated, service_role;"
+            "revoke usage on schema public from anon, authenticated, service_role;"
+        )
+        major = conn.get_server_version().major
+        await psql(copy, await dump_text(original, server_major=major))
+        found = await both(original, copy)
+        assert [str(one) for one in found.differences] == []
+        assert found.equal
+        assert found.disagreements == ()
+        assert found.before.snapshot.digest() == found.after.snapshot.digest()
+
+
+async def test_both_oracles_see_a_change_and_agree_and_a_blind_one_is_found_out(bare_db: str, connect: Connect) -> None:
+    conn = await connect(bare_db)
+    await conn.execute(RESTORABLE)
+    major = conn.get_server_version().major
+
+    async def look() -> tuple[Document, str]:
+        return await document_of(bare_db), await dump_schema(bare_db, server_major=major)
+
+    document, text = await look()
+    seen = {}
+    for name in (
+        "column default", "policy roles", "clustered index", "user mapping", "identity kind", "default privileges",
+        "role setting in this database", "publication row filter", "function body", "enum value",
+    ):  # fmt: skip
+        mutation, key = MUTATIONS[name]
+        await conn.execute(mutation)
+        now, written = await look()
+        dumps = Dumps(compare_dumps(text, written))
+        found = compare(document, now, dumps)
+        assert any(one.key.startswith(key) for one in found.differences), name
+        assert found.disagreements == (), name
+        assert "hunter2" not in str(found)
+        seen[name] = bool(dumps.differences)
+        if dumps.differences:
+            (theirs, *_) = compare(document, now, Dumps()).disagreements
+            assert theirs.startswith("our facts say different, pg_dump says equal: "), name
+            (ours, *_) = compare(document, document, dumps).disagreements
+            assert ours.startswith("our facts say equal, pg_dump says different: "), name
+        document, text = now, written
+    # What pg_dump leaves out of a schema's dump needs no consent of it.
+    assert [name for name, by_dump in seen.items() if not by_dump] == ["role setting in this database"]
+
+
+async def test_two_databases_are_asked_of_both_oracles(databases: Databases, connect: Connect) -> None:
+    async with databases.clone("bare") as before, databases.clone("bare") as after:
+        assert (await both(before, after)).equal
+        await (await connect(after)).execute("create table public.t (id integer)")
+        found = await both(before, after)
+        assert "added: table public.t" in [str(one) for one in found.differences]
+        assert found.dumps is not None
+        assert "TABLE public: t" in [one.title for one in found.dumps.differences]
+        assert found.disagreements == ()
+        failed = await compare_dumps_of(before, after, 16, pg_dump=Path("/bin/false"))
+        assert failed.problem.startswith("pg_dump failed")
+
+
+@pytest.mark.parametrize(
+    "bin_dir",
+    [
+        pytest.param(shipped_postgres(18), id="shipped-18"),
+        pytest.param(system_postgres(), id="system", marks=pytest.mark.system_postgres),
+    ],
+)
+async def test_the_same_schema_on_two_versions_is_equal(bin_dir: Path | None, bare_db: str, connect: Connect) -> None:
+    if bin_dir is None:
+        pytest.skip("no such Postgres here (TOOLKIT_TEST_PG_BIN names the bin folder of one)")
+    await (await connect(bare_db)).execute(RESTORABLE)
+    here = await document_of(bare_db)
+    async with throwaway_cluster(bin_dir) as cluster, Databases(cluster).clone("bare") as dsn:
+        conn = await connect(dsn)
+        await conn.execute(RESTORABLE)
+        found = compare(here, await document_of(dsn), None)
+        assert [str(one) for one in found.differences] == []
+        assert found.equal
+        assert bool(found.notes) == (here.snapshot.major != found.after.snapshot.major)
+        await conn.execute("alter table app.child alter note set not null; revoke select on app.parent from postgres")
+        keys = [one.key for one in compare(here, await document_of(dsn), None).differences]
+        assert keys == ["column app.child.note", "grant on table app.parent to postgres"]
+
+
+# -- drift --------------------------------------------------------------------------------------------------------
+
+
+def verdicts(found: Drift) -> dict[str, Verdict]:
+    return {check.id: check.verdict for check in found.checks}
+
+
+async def test_drift_from_a_snapshot_file(bare_db: str, connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    conn = await connect(bare_db)
+    await conn.execute("create table public.t (id serial primary key)")
+    file.write_text(documents.as_text(await document_of(bare_db)))
+    still = await drift_from_file(bare_db, file)
+    assert still.comparison is not None
+    assert still.comparison.equal
+    await conn.execute("insert into t default values; create index by_hand on public.t (id)")
+    drifted = await drift_from_file(bare_db, file)
+    assert drifted.comparison is not None
+    assert [str(one) for one in drifted.comparison.differences] == ["added: index public.by_hand"]
+    moved = await drift_from_file(bare_db, file, positions=True)
+    assert moved.comparison is not None
+    assert [one.key for one in moved.comparison.differences] == [
+        "index public.by_hand", "position of sequence public.t_id_seq",
+    ]  # fmt: skip
+
+
+async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, connect: Connect, write: Write) -> None:
+    conn = await connect(bare_db)
+    folder = write(PAIR | {"1_first.sql": PAIR["1_first.sql"] + "\ncreate role toolkit_drift_role;\n"
+                           "grant select on public.first to toolkit_drift_role, toolkit_drift_other;"})  # fmt: skip
+    try:
+        # One role that the file makes, one that is in no file.
+        await conn.execute("create role toolkit_drift_other")
+        applied = await migrate_up(bare_db, folder, to="1")
+        assert applied.ok, applied
+        # What is the platform's does not count, wherever it was changed.
+        await conn.execute("create table auth.users (id uuid primary key); grant all on auth.users to anon")
+        await conn.execute("create schema storage; create table storage.objects (id integer)")
+        clean = await drift_from_folder(bare_db, folder)
+        assert clean.comparison is not None
+        assert [str(one) for one in clean.comparison.differences] == []
+        assert clean.comparison.equal
+        assert clean.comparison.disagreements == ()
+        assert verdicts(clean) == {"history": Verdict.PASS}
+        assert "auth, realtime, storage" in clean.notes[0]
+        assert "1 applied versions" in clean.notes[1]
+
+        await conn.execute("alter table public.first add by_hand text; create policy p on public.first using (true)")
+        drifted = await drift_from_folder(bare_db, folder)
+        assert drifted.comparison is not None
+        assert [str(one) for one in drifted.comparison.differences] == [
+            "added: column public.first.by_hand", "added: policy public.first.p",
+        ]  # fmt: skip
+        assert drifted.comparison.dumps is not None
+        assert {one.title for one in drifted.comparison.dumps.differences} == {
+            "TABLE public: first",
+            "POLICY public: first p",
+        }
+        assert drifted.comparison.disagreements == ()
+    finally:
+        for role in ("toolkit_drift_role", "toolkit_drift_other"):
+            await conn.execute(f"do $$ begin if to_regrole('{role}') is not null then execute 'drop owned by {role}';"
+                               f" execute 'drop role {role}'; end if; end $$")  # fmt: skip
+
+
+async def test_a_folder_that_does_not_replay_is_unknown_and_an_edited_file_is_told(
+    bare_db: str, connect: Connect, write: Write
+) -> None:
+    folder = write(PAIR)
+    await migrate_up(bare_db, folder)
+    write({"2_second.sql": "alter table public.absent add x integer;"})
+    found = await drift_from_folder(bare_db, folder)
+    assert found.comparison is None
+    assert verdicts(found) == {"history": Verdict.FAIL, "replay": Verdict.UNKNOWN}
+    history, replay = found.checks
+    assert "2 second is edited" in history.witness[0]
+    assert "absent" in replay.detail
+    assert "--snapshot" in replay.remedy
