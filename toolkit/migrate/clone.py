@@ -41,7 +41,10 @@ async def copied(dsn: str, history: History, *, with_rows: bool) -> AsyncIterato
     """
     if with_rows:
         async with connected(dsn) as conn:
-            name, others = await conn.fetchval(sql.DATABASE, timeout=10), await conn.fetchval(sql.OTHER_SESSIONS)
+            name, others = (
+                await conn.fetchval(sql.DATABASE, timeout=10),
+                await conn.fetchval(sql.OTHER_SESSIONS, timeout=10),
+            )
         if not others:
             async with scratch_on(urlunsplit(urlsplit(dsn)._replace(path="/postgres"))) as scratch:
                 yield Copy(scratch.dsn(await scratch.create(name)), "copy")

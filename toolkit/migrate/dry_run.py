@@ -132,7 +132,9 @@ class _Trial(FileRun):
         await self.conn.execute(sql.BOUND_BY_SERVER, f"{int(self.deadline_s * 1000) + 2000}ms", timeout=10)
 
     async def _export(self) -> None:
-        present = {row["table_name"]: row["columns"] for row in await self.conn.fetch(ledger_sql.USER_COLUMNS)}
+        present = {
+            row["table_name"]: row["columns"] for row in await self.conn.fetch(ledger_sql.USER_COLUMNS, timeout=60)
+        }
         found = []
         for destroyed in merged(self.step.destroys):
             columns = present.get(destroyed.table)
@@ -144,7 +146,12 @@ class _Trial(FileRun):
                 )
             table = quote_name(destroyed.table)
             await self.conn.execute(ledger_sql.LOCK_TABLE.format(table=table), timeout=self.deadline_s)
-            found.append((destroyed.table, await self.conn.fetchval(ledger_sql.ROW_COUNT.format(table=table))))
+            found.append(
+                (
+                    destroyed.table,
+                    await self.conn.fetchval(ledger_sql.ROW_COUNT.format(table=table), timeout=self.deadline_s),
+                )
+            )
         self.doomed = tuple(found)
 
 
@@ -289,6 +296,7 @@ async def _on_copy(copy: Copy, plan: Plan, options: Options, tell: OnProgress) -
 
 async def _fire_deferred(conn: Connection) -> None:
     """What a commit would do here: run deferred triggers and checks; afterwards the modes are as they were."""
+    # No deadline of its own: the caller's, and the server's, are for all of it.
     await conn.execute(sql.FIRE_DEFERRED, timeout=None)
     names = [row["name"] for row in await conn.fetch(sql.DEFERRED_NAMES, timeout=30)]
     if names:

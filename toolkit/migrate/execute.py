@@ -265,7 +265,7 @@ class FileRun:
         version, direction = self.step.migration.version, self.step.direction
         self.statement = statement
         if entry is None or not await ran_after_all(self.conn, statement):
-            if note := await make_way(self.conn, statement, entry):
+            if note := await make_way(self.conn, statement, entry, self.options.statement_deadline_s):
                 self.notes.append(note)
             await ledger.journal(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and

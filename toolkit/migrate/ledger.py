@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import asyncpg
 
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate.files import Migration, Script
 from toolkit.migrate.split import Statement
 from toolkit.report.model import tool_version
@@ -132,7 +133,10 @@ async def read_history(conn: Connection) -> History:
 
 
 async def prepare(conn: Connection) -> None:
-    """Create the history table as the Supabase CLI does, and our ledger; nothing when they are there."""
+    """Create the history table as the Supabase CLI does, and our ledger; nothing when they are there.
+
+    Raises EnvironmentError_ when the role may not, or when somebody else keeps the history locked.
+    """
     columns = await _columns(conn)
     statements: list[str] = []
     if not {"version", "statements", "name"} <= columns.get("schema_migrations", frozenset()):
@@ -140,11 +144,21 @@ async def prepare(conn: Connection) -> None:
     if not {"toolkit_events", "toolkit_journal"} <= columns.keys():
         statements += sql.CREATE_LEDGER
     if statements:
-        async with conn.transaction():
-            # The value the CLI sets here; IF NOT EXISTS warns about what is there, which nobody needs to read.
-            await conn.execute(sql.PREPARE_QUIETLY, timeout=10)
-            for statement in statements:
-                await conn.execute(statement, timeout=30)
+        try:
+            async with conn.transaction():
+                # The value the CLI sets here; IF NOT EXISTS warns about what is there, which nobody needs to read.
+                await conn.execute(sql.PREPARE_QUIETLY, timeout=10)
+                for statement in statements:
+                    await conn.execute(statement, timeout=30)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise EnvironmentError_(
+                f"The role may not create the migration history: {error}.",
+                "Connect as the owner of the database (on Supabase: postgres).",
+            ) from error
+        except asyncpg.LockNotAvailableError as error:
+            raise EnvironmentError_(
+                "Another session keeps the migration history locked.", "Run it again when that has ended."
+            ) from error
 
 
 async def record_applied(conn: Connection, migration: Migration, *, duration_ms: int, runner: Runner) -> None:

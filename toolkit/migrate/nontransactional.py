@@ -79,7 +79,7 @@ async def index_wreck(conn: Connection, statement: Statement) -> Wreck | None:
     return Wreck(state["name"], table, state["builder"])
 
 
-async def make_way(conn: Connection, statement: Statement, entry: JournalEntry | None) -> str:
+async def make_way(conn: Connection, statement: Statement, entry: JournalEntry | None, deadline_s: float) -> str:
     """Drop the wreck that our own interrupted run left where `statement` builds; returns what was done, or ''.
 
     It is ours when the journal says that this very statement was started: it is started only where no index of that
@@ -91,8 +91,8 @@ async def make_way(conn: Connection, statement: Statement, entry: JournalEntry |
     if entry is None or entry.sha256 != statement_hash(statement) or wreck.builder is not None:
         raise wreck.refusal()
     await conn.execute(sql.UNBOUNDED, timeout=10)
-    # As long as it takes: it waits for old transactions as the build does, and blocks nobody.
-    await conn.execute(sql.DROP_INDEX_CONCURRENTLY.format(name=wreck.name), timeout=None)
+    # The deadline of a statement: it waits for old transactions as the build does, and blocks nobody meanwhile.
+    await conn.execute(sql.DROP_INDEX_CONCURRENTLY.format(name=wreck.name), timeout=deadline_s)
     return (
         f"Index {wreck.name} was INVALID, left by a build that this runner started and that was interrupted or "
         "failed: it was dropped and built again."

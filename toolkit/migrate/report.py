@@ -185,16 +185,22 @@ def of_run(frame: Frame, result: RunResult) -> Report:
     )
 
 
-def _step_check(step: StepResult) -> Check:
+def _step_check(step: StepResult, mood: str = "") -> Check:
     label = f"{step.version}_{step.name}"
     if step.failure is not None:
-        return Check(step.version, f"{label} failed", Verdict.FAIL, str(step.failure), step.failure.remedy)
+        return Check(
+            step.version,
+            f"{label} {'would fail' if mood else 'failed'}",
+            Verdict.FAIL,
+            str(step.failure),
+            step.failure.remedy,
+        )
     if step.outcome == "not_run":
         return Check(step.version, f"{label} was not run", Verdict.UNKNOWN, "an earlier file stopped the run", "")
     verb = step.outcome.replace("_", " ")
     return Check(
         step.version,
-        f"{label} {verb}",
+        f"{label} {mood}{verb}",
         Verdict.PASS,
         f"{len(step.changes)} facts of the catalog changed; attempts: {step.attempts}",
     )
@@ -228,7 +234,7 @@ _WHERE = {
 
 def of_dry_run(frame: Frame, result: DryRun) -> Report:
     """What each file would do. Without the rows of the target the verdict is unknown at best."""
-    checks = [_step_check(step) for step in result.steps] or [_nothing_to_do(result.plan.direction)]
+    checks = [_step_check(step, "would be ") for step in result.steps] or [_nothing_to_do(result.plan.direction)]
     if result.same_after is not None:
         checks.append(
             Check(
@@ -257,7 +263,7 @@ def of_dry_run(frame: Frame, result: DryRun) -> Report:
     tables = [*plan.tables]
     if locks:
         title_of_locks = (
-            "Locks and rewrites, by statement (those on what it makes itself, which nobody waits for, apart)"
+            "Locks and rewrites, by statement (without locks on what it makes itself: nobody waits for those)"
         )
         tables.append(Table(title_of_locks, ("version", "line", "statement", "locks", "rewrites"), locks))
     if changes:

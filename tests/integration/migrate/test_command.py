@@ -79,7 +79,8 @@ def test_the_whole_way_in_json(toolkit: Toolkit, write: Write, tmp_path: Path) -
     assert Path(step["export_dir"]).is_relative_to(tmp_path / "x")
 
 
-def test_a_dry_run_in_json_and_for_people(toolkit: Toolkit, write: Write) -> None:
+def test_a_dry_run_in_json_and_for_people(toolkit: Toolkit, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     folder = str(write(PAIR))
     ran = toolkit("up", "--migrations", folder, "--dry-run", "--json")
     assert (ran.code, ran.json["verdict"], ran.json["name"]) == (0, "pass", "migrate up")
@@ -204,4 +205,4 @@ def test_a_long_run_tells_on_stderr_what_it_is_at(toolkit: Toolkit, write: Write
 
 def test_help_names_every_subcommand(toolkit: Toolkit) -> None:
     ran = toolkit("--help")
-    assert all(name in ran.out for name in ("status", "plan", "up", "down", "verify"))
+    assert all(name in ran.out for name in ("status", "plan", "up", "down", "verify", "repair"))

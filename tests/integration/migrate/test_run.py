@@ -14,11 +14,13 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
-from toolkit.errors import RefusalError
+from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
 from toolkit.migrate.digests import digest_tables, user_tables
+from toolkit.migrate.dry_run import dry_run
 from toolkit.migrate.locks import RUNNER_KEY, LockPolicy
+from toolkit.migrate.plan import Up
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -122,6 +124,19 @@ async def test_settings_of_one_file_do_not_reach_the_next_or_the_history(bare_db
     })  # fmt: skip
     result = await migrate_up(bare_db, folder)
     assert result.ok, [s.failure for s in result.steps]
+
+
+async def test_a_role_that_may_not_keep_a_history_is_told_so(bare_db: str, write: Write, connect: Connect) -> None:
+    conn = await connect(bare_db)
+    name = f"narrow_{await conn.fetchval('select oid from pg_database where datname = current_database()')}"
+    await conn.execute(f"create role {name} login")
+    try:
+        narrow = bare_db.replace("//postgres@", f"//{name}@")
+        for request in (migrate_up(narrow, write(PAIR)), dry_run(narrow, write(PAIR), Up())):
+            with pytest.raises(EnvironmentError_, match="may not create the migration history"):
+                await request
+    finally:
+        await conn.execute(f"drop role {name}")
 
 
 async def test_a_transaction_ended_inside_a_procedure_cannot_split_a_file(bare_db: str, write: Write) -> None:
