@@ -110,7 +110,11 @@ CASES = [
               "create policy p on notes for update to authenticated using (title = 'a') with check (title = 'a');")),
     Case("policy-recursion", "2_x.sql:1",
          then("create policy p on notes for select to authenticated using (exists (select from notes n where n.title = 'a'));"),
-         then("create policy p on notes for insert to authenticated with check (exists (select from notes n));")),
+         then("create policy p on notes for insert to authenticated with check (exists (select from tags n));")),
+    Case("policy-recursion", "2_x.sql:1",
+         then("create policy p on notes for insert to authenticated with check (exists (select from notes n));"),
+         {"1_base.sql": BASE.replace("(user_id = (select auth.jwt() ->> 'sub'))", "(title <> '')"),
+          "2_x.sql": "create policy p on notes for insert to authenticated with check (exists (select from notes n));"}),
     Case("policy-recursion", "2_x.sql:2",
          {"1_base.sql": BASE, "2_x.sql": "create policy p on notes for select to authenticated using (exists (select from tags));\n"
           "create policy q on tags for select to authenticated using (exists (select from public.notes));"},
