@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write
@@ -292,49 +291,3 @@ def test_whatever_is_found_in_the_projects_own_migrations_is_accepted_with_a_rea
     assert (ran.code, ran.json["verdict"]) == (0, "pass")
     assert ran.json["findings"]
     assert all(finding["accepted"] for finding in ran.json["findings"])
-
-
-AMBIGUOUS = ("create function public.f(a int, b text) returns int language sql set search_path = '' as 'select 1'",
-             "create function public.f(a int, b text, c int default 1) returns int language sql set search_path = ''"
-             " as 'select 2'")  # fmt: skip
-TABLE = (
-    "create table public.t (id int primary key)", "alter table public.t enable row level security",
-    "grant select, insert on public.t to authenticated",
-)  # fmt: skip
-SELF = "exists (select from public.t other where other.id = 1)"
-
-
-@pytest.mark.parametrize(
-    ("statements", "question", "rule", "error"),
-    [
-        (AMBIGUOUS, "select public.f(1, 'a')", "overload-ambiguous", asyncpg.AmbiguousFunctionError),
-        ((*TABLE, f"create policy p on public.t for select to authenticated using ({SELF})"),
-         "select count(*) from public.t", "policy-recursion", asyncpg.InvalidObjectDefinitionError),
-        ((*TABLE, f"create policy p on public.t for insert to authenticated with check (not {SELF})"),
-         "insert into public.t values (1)", None, None),
-        ((*TABLE, "create function public.put() returns void language sql security definer set search_path = '' as "
-          "$$ insert into public.t values (1) on conflict (id) do nothing $$",
-          "revoke execute on function public.put() from public, anon"), "select public.put()", None, None),
-        ((*TABLE, "create function public.put() returns void language plpgsql security definer set search_path = '' as "
-          "$$ begin insert into public.u values (1) on conflict (id) do nothing; end $$",
-          "revoke execute on function public.put() from public, anon", "create table public.u (id int, b int unique)",
-          "alter table public.u enable row level security"),
-         "select public.put()", "on-conflict-without-key", asyncpg.InvalidColumnReferenceError),
-    ],
-    ids=["ambiguous", "recursion", "insert reads itself", "conflict on the key", "conflict on no key"],
-)  # fmt: skip
-async def test_postgres_says_what_the_rule_says(
-    statements: tuple[str, ...], question: str, rule: str | None, error: type[Exception] | None, write: Write,
-    bare_db: str, connect: Callable[..., Any],
-) -> None:  # fmt: skip
-    found = {f.rule for f in (await lint(write({"1_a.sql": ";\n".join(statements)}))).at_least(Severity.ERROR)}
-    assert found == ({rule} if rule else set())
-    conn = await connect(bare_db)
-    for statement in statements:
-        await conn.execute(statement, timeout=10)
-    await conn.execute("set role authenticated", timeout=10)
-    if error is None:
-        await conn.execute(question, timeout=10)
-    else:
-        with pytest.raises(error):
-            await conn.execute(question, timeout=10)
