@@ -58,6 +58,11 @@ WAITS = """
     left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where not l.granted
 """
+# The runner's own session; those of the proofs have longer names.
+RUNNER = """
+    select pid from pg_catalog.pg_stat_activity
+    where datname = current_database() and application_name = 'toolkit migrate'
+"""
 CLOCK = "select extract(epoch from clock_timestamp())::float8"
 
 # One old client's statements on one table; {values} are literals cast to the columns' types.

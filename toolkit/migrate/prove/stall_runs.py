@@ -71,7 +71,8 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Ahead:
-    """A transaction that somebody has open on a table, holding `mode`, when the file begins; for `seconds`."""
+    """A transaction that somebody has open on a table, holding `mode`: when the file begins, and for `seconds` from
+    when it is first seen to wait for that."""
 
     quoted: str
     table: str
@@ -142,13 +143,10 @@ async def under_traffic(
             for direction, meets in zip(_directions(migration), ahead, strict=True):
                 watch, moments = Watch(), list[tuple[float, Moment]]()
 
-                async def note(
-                    moment: Moment, watch: Watch = watch, moments: list[tuple[float, Moment]] = moments
-                ) -> None:
-                    watch.migrating = moment.pid
+                async def note(moment: Moment, moments: list[tuple[float, Moment]] = moments) -> None:
                     moments.append((loop.time() - started, moment))
 
-                async with watching(dsn, watch, started), _open_ahead(dsn, meets, others):
+                async with watching(dsn, watch, started), _open_ahead(dsn, meets, watch, others):
                     begun = loop.time() - started
                     result = await _migrate(subject, dsn, migration, direction, interrupt=note)
                     ended = loop.time() - started
@@ -196,18 +194,19 @@ def _failure(result: RunResult) -> str:
 
 
 @asynccontextmanager
-async def _open_ahead(dsn: str, ahead: Ahead | None, others: dict[int, str]) -> AsyncIterator[None]:
+async def _open_ahead(dsn: str, ahead: Ahead | None, watch: Watch, others: dict[int, str]) -> AsyncIterator[None]:
     if ahead is None:
         yield
         return
     async with AsyncExitStack() as stack:
         conn = await stack.enter_async_context(connected(dsn, "toolkit migrate prove: a long transaction"))
         others[conn.get_server_pid()] = f"the transaction that is open on {ahead.table} ({in_words(ahead.mode)})"
+        watch.ahead = conn.get_server_pid()
         transaction = conn.transaction()
         await transaction.start()
         mode = in_words(ahead.mode).lower()
         await conn.execute(sql.HOLD.format(tables=ahead.quoted, mode=mode), timeout=_DEADLINE_S)
-        ending = asyncio.create_task(_end_later(conn, ahead.seconds))
+        ending = asyncio.create_task(_end_later(conn, watch, ahead.seconds))
         try:
             yield
         finally:
@@ -217,6 +216,8 @@ async def _open_ahead(dsn: str, ahead: Ahead | None, others: dict[int, str]) -> 
                 raise error
 
 
-async def _end_later(conn: Connection, seconds: float) -> None:
+async def _end_later(conn: Connection, watch: Watch, seconds: float) -> None:
+    # Counted from the meeting: how long the runner takes to come there is no matter of the transaction.
+    await watch.met.wait()
     await asyncio.sleep(seconds)
     await conn.execute(sql.END, timeout=_DEADLINE_S)

@@ -67,9 +67,12 @@ class Watched:
 
 @dataclass
 class Watch:
-    """Samples, put together as they come. `migrating` is the backend that runs the file; None: not known yet."""
+    """Samples, put together as they come. `migrating` is the backend that runs the file; None: it is not there yet.
+    `met` is set when it is first seen to wait for `ahead`, a backend that stands in its way on purpose."""
 
     migrating: int | None = None
+    ahead: int | None = None
+    met: asyncio.Event = field(default_factory=asyncio.Event)
     _waits: dict[tuple[int, str, str, str, int], Wait] = field(default_factory=dict)
     _chain: tuple[int, ...] = ()
     _circles: dict[frozenset[int], tuple[int, ...]] = field(default_factory=dict)
@@ -95,6 +98,8 @@ class Watch:
             chain = longest_chain(one.pid, graph)
             if len(chain) > len(self._chain):
                 self._chain = chain
+        if self.migrating is not None and self.ahead in _reached(self.migrating, graph):
+            self.met.set()
         if self.migrating is not None and (circle := circle_through(self.migrating, graph)):
             self._circles.setdefault(frozenset(circle), circle)
 
@@ -171,6 +176,9 @@ async def watching(dsn: str, watch: Watch, started: float) -> AsyncIterator[None
 
 async def _sample(conn: Connection, watch: Watch, offset: float, stop: asyncio.Event) -> None:
     while not stop.is_set():
+        if watch.migrating is None:
+            # Before its first statement a run may already hold locks: those of a rollback's export.
+            watch.migrating = await conn.fetchval(sql.RUNNER, timeout=_DEADLINE_S)
         watch.add([_sampled(row, offset) for row in await conn.fetch(sql.WAITS, timeout=_DEADLINE_S)])
         await asyncio.sleep(_EVERY_S)
 
