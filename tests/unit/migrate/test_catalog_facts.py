@@ -63,6 +63,7 @@ def test_positions_are_compared_on_request_only() -> None:
     before, after = (Snapshot({}, {"sequence s": canonical({"last": n})}) for n in (1, 2))
     assert diff(before, after) == ()
     assert [str(one) for one in diff(before, after, positions=True)] == ["changed: position of sequence s: last 1 → 2"]
+    assert diff(before, Snapshot({}), positions=True) == (), "where they stand was not read"
 
 
 @pytest.mark.parametrize(

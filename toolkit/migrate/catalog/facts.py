@@ -86,16 +86,17 @@ def digest(facts: Mapping[str, str]) -> str:
 
 
 def diff(before: Snapshot, after: Snapshot, *, positions: bool = False) -> tuple[Difference, ...]:
-    """What differs, sorted by key; with `positions` also where sequences stand, as far as both snapshots say it.
+    """What differs, sorted by key; with `positions` also where sequences stand, if both snapshots say it.
 
     Between servers of two major versions, what the version alone accounts for is no difference (`versions.align`).
     """
     aligned = align(before.facts, after.facts, before.major, after.major)
     found = _different(aligned.before, aligned.after)
-    if positions:
-        found += _different(
-            *({_POSITION + key: value for key, value in (side.positions or {}).items()} for side in (before, after))
+    if positions and before.positions is not None and after.positions is not None:
+        first, second = (
+            {_POSITION + key: value for key, value in stand.items()} for stand in (before.positions, after.positions)
         )
+        found += _different(first, second)
     return tuple(sorted(found, key=lambda difference: difference.key))
 
 
