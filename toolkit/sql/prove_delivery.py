@@ -60,6 +60,7 @@ STAND_BACK = "reset role"
 # The commit must be in the WAL when it is answered, or a reading right after it would miss it.
 WRITE_DURABLY = "set synchronous_commit = on"
 XID = "select pg_current_xact_id()::text::numeric % 4294967296"
+IS_THERE = "select exists (select from {table} where {condition})"
 DELETE = "delete from {table} where {condition}"
 
 # pgoutput sends text as the session that reads it renders values: as the session that writes them reads them back.
@@ -98,4 +99,7 @@ OWNED_TABLES = f"""
     where c.relkind in ('r', 'p') and c.relrowsecurity and {_SCOPE}
       and has_table_privilege('authenticated', c.oid, 'select')
 """  # noqa: S608 - a constant
-COMMONEST = "select {column}::text from {table} where {column} is not null group by 1 order by count(*) desc, 1 limit 1"
+OWNED_ROW = """
+    select {columns} from {table} where {column} = (
+      select {column} from {table} where {column} is not null group by 1 order by count(*) desc, 1 limit 1) limit 1
+"""

@@ -16,7 +16,7 @@ from toolkit.migrate.execute import Progress, RunResult
 from toolkit.migrate.ledger import Connection
 from toolkit.migrate.prove.delivered import OPERATIONS, Judgement, Phase, Promise, Write, judge
 from toolkit.migrate.prove.endpoint import Endpoint, endpoint_on
-from toolkit.migrate.prove.heard import hear
+from toolkit.migrate.prove.heard import PUBLICATION, hear
 from toolkit.migrate.prove.model import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.probe_writer import Writer
 from toolkit.migrate.prove.publications import Compared, Finding, Published, compare, read_published
@@ -81,7 +81,7 @@ class _Delivery:
             await self._follow(stack, look, before)
             if self.subject.options.endpoint:
                 self.endpoint = await stack.enter_async_context(endpoint_on(self.dsn, look))
-                writer.given = await self.endpoint.owners(look, before)
+                writer.given = await self.endpoint.owners(look, before, await read_shapes(look))
                 await self.endpoint.listen(before, writer.writes)
             await self._phase(writer, look, "before", before.written)
             after = await self._run_files(writer, look, "during the migration", "after it", self._up)
@@ -92,8 +92,7 @@ class _Delivery:
             finally_ = None
             if self.migration.rollback is not None:
                 finally_ = await self._roll_back(writer, look, before)
-            if self.endpoint is not None:
-                await self.endpoint.settle(writer.writes, self.seen.promised, after)
+            await self._heard(writer, after)
         return self._outcome(writer.writes, before, after, finally_)
 
     # -- doing --------------------------------------------------------------------------------
@@ -121,8 +120,12 @@ class _Delivery:
         chosen = self._chosen(state, tables)
         self._tell(f"{phase}: probe rows through {len(chosen)} tables")
         for _ in range(_ROUNDS):
-            await writer.round(phase, shapes, chosen)
+            await writer.round(phase, shapes, chosen, lambda: self._heard(writer, state))
         await self._read(phase)
+
+    async def _heard(self, writer: Writer, state: Published) -> None:
+        if self.endpoint is not None:
+            await self.endpoint.settle(writer.writes, self.seen.promised, state)
 
     async def _run_files(
         self, writer: Writer, look: Connection, during: Phase, then: Phase, files: Callable[[], Awaitable[RunResult]]
@@ -160,6 +163,9 @@ class _Delivery:
 
     async def _roll_back(self, writer: Writer, look: Connection, before: Published) -> Published | None:
         """What is published afterwards; None when the rollback does not go through, which spoils nothing but itself."""
+        if self.endpoint is not None:
+            taken = self.seen.states["after it"].members.keys() - before.members.keys()
+            self.endpoint.taking_back = frozenset(table for _, table in taken)
         try:
             state = await self._run_files(writer, look, "during the rollback", "after the rollback", self._down)
         except CannotBuild as failed:
@@ -291,7 +297,9 @@ class _Delivery:
         title = "Probe rows reach subscribers of the Realtime endpoint once each, in order"
         if self.endpoint.off:
             return [self._claim("endpoint", title, Level.NOT_CHECKED, self.endpoint.off)]
-        result = hear(writes, self.endpoint.ears, self.seen.promised, after)
+        reader = self.readers.get(PUBLICATION)
+        log = reader.arrivals if reader is not None else ()
+        result = hear(writes, self.endpoint.ears, self.seen.promised, after, log)
         if not result.expected:
             return [
                 self._claim("endpoint", title, Level.NOT_CHECKED, "no row that a subscriber could know was written")

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import asyncpg
 
@@ -64,11 +65,21 @@ class Writer:
         """Make sure that what was committed can be read at once."""
         await self._conn.execute(sql.WRITE_DURABLY, timeout=_DEADLINE_S)
 
-    async def round(self, phase: Phase, shapes: Mapping[str, Shape], tables: Iterable[str]) -> None:
-        """One row through each table: inserted, updated, deleted."""
+    async def round(
+        self, phase: Phase, shapes: Mapping[str, Shape], tables: Iterable[str], pause: Callable[[], Awaitable[None]]
+    ) -> None:
+        """One row through each table: inserted and updated; after `pause` deleted, what refers to others first.
+
+        Whoever asks the database whether a subscriber may see a row must find it there.
+        """
+        there = {}
         for table in tables:
-            if table in shapes:
-                await self._probe(phase, shapes, shapes[table])
+            if table in shapes and (row := await self._bring(phase, shapes, shapes[table])) is not None:
+                there[table] = self._serial, row
+        await pause()
+        for table in reversed(list(shapes)):
+            if table in there:
+                await self._take(phase, shapes[table], *there[table])
 
     async def keep_on(
         self, phase: Phase, shapes: Mapping[str, Shape], tables: Iterable[str], enough: asyncio.Event
@@ -77,28 +88,37 @@ class Writer:
         while not enough.is_set():
             for table in tables:
                 if table in shapes and not enough.is_set():
-                    await self._probe(phase, shapes, shapes[table])
+                    row = await self._bring(phase, shapes, shapes[table])
+                    if row is not None:
+                        await self._take(phase, shapes[table], self._serial, row)
             await asyncio.sleep(_PAUSE_S)
 
-    async def _probe(self, phase: Phase, shapes: Mapping[str, Shape], shape: Shape) -> None:
+    async def _bring(self, phase: Phase, shapes: Mapping[str, Shape], shape: Shape) -> Row | None:
+        """Insert a row and update it; None when the table takes none."""
         self._serial += 1
-        echoed = self._to_echo(shape)
-        found = await self._as_somebody(shape, "INSERT", lambda: self._insert(shapes, shape, echoed))
-        if echoed and isinstance(found[1], _Failed) and not found[1].suppressed:
-            echoed = {}
-            found = await self._as_somebody(shape, "INSERT", lambda: self._insert(shapes, shape, {}))
-        role, result = found
+        given = {n: v for n, v in self.given.get(shape.table, {}).items() if _has(shape, n)}
+        # Rather any row than none: what it should have may not fit any more.
+        tries: list[Mapping[str, str | None]] = [{**self._to_echo(shape), **given}, given, {}]
+        while True:
+            values = tries.pop(0)
+            write = partial(self._insert, shapes, shape, values)
+            role, result = await self._as_somebody(shape, "INSERT", write)
+            if not values or not isinstance(result, _Failed) or result.suppressed:
+                break
         probe = Write(self._serial, phase, shape.table, "INSERT", role, key=shape.primary_key)
         if isinstance(result, _Failed):
             self._note(probe, result)
-            return
+            return None
         row = result.row
         self._accepted.setdefault(shape.table, row.values)
-        self._note(replace(probe, altered=tuple(n for n, v in echoed.items() if row.values.get(n) != v)), result)
+        self._note(replace(probe, altered=_altered(shape, values, row)), result)
         role, result = await self._as_somebody(shape, "UPDATE", lambda: self._update(shape, row))
         self._note(replace(probe, operation="UPDATE", role=role), result)
+        return row
+
+    async def _take(self, phase: Phase, shape: Shape, serial: int, row: Row) -> None:
         role, result = await self._as_somebody(shape, "DELETE", lambda: self._delete(shape, row))
-        self._note(replace(probe, operation="DELETE", role=role), result)
+        self._note(Write(serial, phase, shape.table, "DELETE", role, key=shape.primary_key), result)
 
     def _to_echo(self, shape: Shape) -> dict[str, str | None]:
         first = self._accepted.get(shape.table, {})
@@ -108,7 +128,6 @@ class Writer:
             column.name: first[column.name]
             for column in shape.columns
             if column.name in first and column.name not in single and column.updatable and not column.identity
-            and not column.type.startswith(_CLOCKS)
         }  # fmt: skip
 
     # -- one write ----------------------------------------------------------------------------
@@ -157,9 +176,8 @@ class Writer:
             return _Failed(f"no answer within {_DEADLINE_S} s")
 
     async def _insert(
-        self, shapes: Mapping[str, Shape], shape: Shape, echoed: Mapping[str, str | None]
+        self, shapes: Mapping[str, Shape], shape: Shape, given: Mapping[str, str | None]
     ) -> Row | _Failed:
-        given = {**echoed, **{n: v for n, v in self.given.get(shape.table, {}).items() if _has(shape, n)}}
         try:
             return await insert_row(self._conn, shapes, shape.table, self._serial, given)
         except RowRefused as refused:
@@ -188,12 +206,13 @@ class Writer:
             if changed != "UPDATE 0":
                 self._works[shape.table] = name, other
                 return row
-            failed = _Failed("an UPDATE of a row that is there changes none", suppressed=True)
+            failed = await self._unmoved(shape, row, "an UPDATE of a row that is there changes none")
         return failed
 
     def _ways(self, shape: Shape) -> list[tuple[str, bool]]:
         """What worked last comes first, then another value in a column, then the same values again."""
-        names = [column.name for column in shape.columns if column.updatable]
+        kept = self.given.get(shape.table, {})  # whoever owns the row goes on owning it
+        names = [column.name for column in shape.columns if column.updatable and column.name not in kept]
         free = [name for name in names if name not in shape.primary_key]
         # Without a key the row is found by its values: they must stay.
         ways = [(name, True) for name in free if shape.primary_key] + [(name, False) for name in [*free, *names]]
@@ -203,8 +222,13 @@ class Writer:
     async def _delete(self, shape: Shape, row: Row) -> Row | _Failed:
         statement = sql.DELETE.format(table=shape.quoted, condition=where_key(shape, row))
         if await self._conn.execute(statement, timeout=_DEADLINE_S) == "DELETE 0":
-            return _Failed("a DELETE of a row that is there deletes none", suppressed=True)
+            return await self._unmoved(shape, row, "a DELETE of a row that is there deletes none")
         return row
+
+    async def _unmoved(self, shape: Shape, row: Row, what: str) -> _Failed:
+        query = sql.IS_THERE.format(table=shape.quoted, condition=where_key(shape, row))
+        there = await self._conn.fetchval(query, timeout=_DEADLINE_S)
+        return _Failed(what, suppressed=True) if there else _Failed("the row went with another one")
 
     def _note(self, write: Write, result: _Done | _Failed) -> None:
         if isinstance(result, _Failed):
@@ -214,6 +238,16 @@ class Writer:
         else:
             write = replace(write, xid=result.xid, row=result.row.values)
         self.writes.append(write)
+
+
+def _altered(shape: Shape, given: Mapping[str, str | None], row: Row) -> tuple[str, ...]:
+    """Columns that hold another value than they were given; when a row was touched is the database's to say."""
+    return tuple(
+        column.name
+        for column in shape.columns
+        if column.name in given and row.values.get(column.name) != given[column.name]
+        and not column.type.startswith(_CLOCKS)
+    )  # fmt: skip
 
 
 def _has(shape: Shape, name: str) -> bool:

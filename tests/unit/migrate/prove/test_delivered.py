@@ -23,7 +23,9 @@ PROMISED = {phase: frozenset((P, T, operation) for operation in OPERATIONS) for 
 
 
 def write(serial: int, phase: Phase = "after it") -> Write:
-    return Write(serial, phase, T, "INSERT", "service_role", xid=serial, row={"id": str(serial)}, key=("id",))
+    return Write(
+        serial, phase, T, "INSERT", "service_role", xid=serial, row={"id": str(serial), "buyer": "anna"}, key=("id",)
+    )
 
 
 def arrival(serial: int, table: str = T, *, value: str | None = None) -> Arrival:
@@ -90,7 +92,8 @@ def message(serial: int) -> Message:
 
 
 def ear(*serials: int, name: str = SERVICE) -> Ear:
-    return Ear(name, {T: 0}, [message(serial) for serial in serials])
+    owns = {} if name == SERVICE else {T: "buyer"}
+    return Ear(name, {T: 0}, owns, [message(serial) for serial in serials])
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,14 @@ def test_an_owner_who_hears_nothing_any_more_is_found_and_one_who_never_did_is_n
         hear(THREE, [service, ear(1, name="anna")], PROMISED, STATE).violations
     )
     assert hear(THREE, [service, ear(name="anna")], PROMISED, STATE).violations == ()
+    assert hear(THREE, [service, ear(1, name="berta")], PROMISED, STATE).violations == ()
+
+
+def test_a_row_that_something_else_wrote_again_is_heard_again() -> None:
+    again = [arrival(1), arrival(2), arrival(2), arrival(3)]
+
+    assert hear(THREE, [ear(1, 2, 2, 3)], PROMISED, STATE, again).violations == ()
+    assert hear(THREE, [ear(1, 2, 2, 2, 3)], PROMISED, STATE, again).violations != ()
 
 
 def test_an_interruption_is_a_violation_in_the_endpoints_words() -> None:
@@ -133,6 +144,6 @@ def test_an_interruption_is_a_violation_in_the_endpoints_words() -> None:
 
 
 def test_what_was_written_before_a_table_was_bound_need_not_be_heard() -> None:
-    late = Ear(SERVICE, {T: 2}, [message(3)])
+    late = Ear(SERVICE, {T: 2}, {}, [message(3)])
 
     assert hear(THREE, [late], PROMISED, STATE) == hear(THREE[2:], [ear(3)], PROMISED, STATE)
