@@ -198,7 +198,11 @@ def _incomplete(context: Context, up: Source, rollback: Source) -> Iterator[Hit]
     built = [fact for fact in rollback.facts if isinstance(fact, Dynamic)]
     moved = {str(f.name) for f in rollback.facts if isinstance(f, Rename | AlterTable) and _renames(f)}
     earlier = _before(context, up)
-    for thing, at in _made(up).items():
+    made = _made(up)
+    for kind, name, parent in made:
+        if kind == "table" and parent is not None and any(_same((kind, name, parent), other) for other in taken):
+            taken.append((kind, name, None))  # a partition goes with its parent, and takes along what hangs on it
+    for thing, at in made.items():
         kind, name, table = thing
         if any(_same(thing, other) for other in taken) or name in moved:
             continue
