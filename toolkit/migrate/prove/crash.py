@@ -16,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.migrate.connection import connected
+from toolkit.migrate.failure import Failure
 from toolkit.migrate.files import Script
 from toolkit.migrate.ledger import Connection, Direction
+from toolkit.migrate.plan import MigrationRefused
 from toolkit.migrate.prove.attempts import apply, stopped_by, take_back, with_rows
 from toolkit.migrate.prove.crash_blow import Blow
 from toolkit.migrate.prove.crash_look import Look, advance_sequences, common, differences, look
@@ -85,45 +87,48 @@ class _Room:
 async def run(subject: Subject, version: str) -> Outcome:
     """Raises CannotBuild when the version or an earlier one does not apply."""
     states, migration = subject.states, subject.migration(version)
-    await states.after(version)
     rows = await with_rows(subject, version)
     async with AsyncExitStack() as stack:
         exports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-")))
         killer = await stack.enter_async_context(connected(states.scratch.admin_dsn, "toolkit migrate prove: crash"))
-        room = _Room(subject, version, killer, replace(states.options, export_dir=exports), rows.basis)
+        options = replace(states.options, export_dir=exports)
         start = rows.template or await states.before(version)
-        first = await _copy(room, stack, start)
-        before = await look(room.dsn(first))
-        failure = stopped_by(await room.up(room.dsn(first)))
+        room = _Room(subject, version, killer, options, rows.basis if rows.template else "no rows: there is no table")
+        first, before, failure = await _first(room, stack, start)
         if failure is not None and start == rows.template:
-            # With rows it does not apply, which the replay proof says; without them it does.
+            # With rows it does not apply, which the replay proof says; without them it may.
             room = replace(room, rows="no rows, since it does not apply with them")
             start = await states.before(version)
-            first = await _copy(room, stack, start)
-            before = await look(room.dsn(first))
-            failure = stopped_by(await room.up(room.dsn(first)))
+            first, before, failure = await _first(room, stack, start)
         if failure is not None:
+            await states.after(version)
             return Outcome((_elsewhere(version, f"{failure}; on another copy of the same state it applied"),))
         again, applied = await _once_more(room, first)
         second = await _copy(room, stack, start)
         await advance_sequences(room.dsn(second))
-        if failure := stopped_by(await room.up(room.dsn(second))):
+        result = await room.up(room.dsn(second))
+        if failure := stopped_by(result):
             return Outcome((_elsewhere(version, f"{failure}; with its sequences one less far it applied"), again))
-        after = await _agreed(room, first, second)
+        after = await _agreed(room, first, applied, second, result)
         up = await _crash(room, _Way("up", migration.up, start, before, after, room.up))
-        claims = [up, again]
-        if migration.rollback is None:
-            claims.insert(1, _claim(version, "down", _TITLE_DOWN, Level.NOT_CHECKED, "there is no rollback file"))
-        else:
+        down = _claim(version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
+        if migration.rollback is not None:
             third = await _copy(room, stack, first)
-            failures = [stopped_by(await room.down(room.dsn(name))) for name in (third, second)]
-            if failure := failures[0] or failures[1]:
-                why = f"the rollback does not run: {failure}"
-                claims.insert(1, _claim(version, "down", _TITLE_DOWN, Level.NOT_CHECKED, why))
+            results = [await room.down(room.dsn(name)) for name in (third, second)]
+            if failure := next(filter(None, map(stopped_by, results)), None):
+                down = replace(down, basis=f"the rollback does not run: {failure}")
             else:
-                back = await _agreed(room, third, second)
-                claims.insert(1, await _crash(room, _Way("down", migration.rollback, first, applied, back, room.down)))
-    return Outcome(tuple(claims), notes=_passed_over(version, after))
+                taken_back = await look(room.dsn(third))
+                back = await _agreed(room, third, taken_back, second, results[1])
+                down = await _crash(room, _Way("down", migration.rollback, first, applied, back, room.down))
+    return Outcome((up, down, again), notes=_passed_over(version, after))
+
+
+async def _first(room: _Room, stack: AsyncExitStack, start: str) -> tuple[str, Look, Failure | None]:
+    """A copy of the start to which the version was applied, what the start looked like, and what went wrong."""
+    name = await _copy(room, stack, start)
+    before = await look(room.dsn(name))
+    return name, before, stopped_by(await room.up(room.dsn(name)))
 
 
 def _passed_over(version: str, after: Look) -> tuple[str, ...]:
@@ -137,12 +142,9 @@ def _passed_over(version: str, after: Look) -> tuple[str, ...]:
     )
 
 
-_TITLE_DOWN = (
-    "Wherever the rollback is interrupted, it leaves what was before or what comes after, and can be run again"
-)
 _TITLES = {
     "up": "Wherever it is interrupted, it leaves what was before or what comes after, and can be run again",
-    "down": _TITLE_DOWN,
+    "down": "Wherever the rollback is interrupted, it leaves what was before or what comes after, and can be run again",
 }
 
 
@@ -154,9 +156,10 @@ async def _copy(room: _Room, stack: AsyncExitStack, template: str) -> str:
     return name
 
 
-async def _agreed(room: _Room, one: str, other: str) -> Look:
-    """What two databases have in common after the same run; where their rows differ, column by column."""
-    first, second = await look(room.dsn(one)), await look(room.dsn(other))
+async def _agreed(room: _Room, one: str, first: Look, other: str, result: RunResult) -> Look:
+    """What two databases have in common after the same run, of which `first` is known and `result` that of the other;
+    where their rows differ, column by column."""
+    second = await look(room.dsn(other), first, result.catalog_after)
     tables = common(first, second).uncertain_tables
     if tables:
         first = await look(room.dsn(one), first, first.digest, tables)
@@ -226,26 +229,33 @@ async def _strike(room: _Room, way: _Way, dsn: str, point: Point, tally: _Tally)
         return [f"running it after earlier crashes fails before that: {failure}"] if failure else []
     tally.tried += 1
     committed = (point.kind, point.index) == ("after_commit", 0)
-    now = await _look_after(way, dsn, result)
     lines: list[str] = []
     if committed and not result.ok:
         lines.append(f"it was committed, but the runner said otherwise: {stopped_by(result)}")
     if way.script.transactional or committed:
-        lines += differences(way.after if committed else way.before, now)
+        expected = way.after if committed else way.before
+        lines += differences(expected, await _look_after(way, dsn, result, expected))
     if committed or (way.script.transactional and not lines):
         # A file in a transaction that left the state before is run again by the blow at the next point, the last of
         # which comes after its commit.
         return lines
-    again = await way.run(dsn, None)
+    try:
+        again = await way.run(dsn, None)
+    except MigrationRefused as refused:
+        return [f"running it again is refused: {refused.what}", *lines]
     if failure := stopped_by(again):
-        return [*lines, f"running it again fails: {failure}"]
-    return [*lines, *(f"run again: {line}" for line in differences(way.after, await _look_after(way, dsn, again)))]
+        return [f"running it again fails: {failure}", *lines]
+    return [
+        *lines,
+        *(f"run again: {line}" for line in differences(way.after, await _look_after(way, dsn, again, way.after))),
+    ]
 
 
-async def _look_after(way: _Way, dsn: str, result: RunResult) -> Look:
-    """The catalog is read once more only where the runner's own look after the crash saw something unknown."""
+async def _look_after(way: _Way, dsn: str, result: RunResult, expected: Look) -> Look:
+    """As close a look as the one it is compared with; the catalog is read once more only where the runner, looking
+    after the crash, saw something unknown."""
     known = way.before if result.catalog_after == way.before.digest else way.after
-    return await look(dsn, known, result.catalog_after, way.after.uncertain_tables)
+    return await look(dsn, known, result.catalog_after, expected.uncertain_tables)
 
 
 def _elsewhere(version: str, line: str) -> Claim:

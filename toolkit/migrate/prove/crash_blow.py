@@ -15,6 +15,7 @@ from toolkit.sql import prove_crash as sql
 _GONE_WITHIN_MS = 10_000
 _LINGERS_WITHIN_S = 30
 _POLL_S = 0.01
+_HEARD_AFTER_S = 0.02
 
 
 class Blow:
@@ -65,7 +66,11 @@ class Blow:
 
     async def _strike(self, pid: int) -> None:
         self.struck = True
-        if not await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30):
+        ended = await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30)
+        # The runner's connection must hear of it before the runner goes on, as it would in a crash between statements:
+        # a query sent between the server's last words and the end of the stream is an internal error of the driver.
+        await asyncio.sleep(_HEARD_AFTER_S)
+        if not ended:
             # The runner takes an error of ours for one of its file: it is kept for who asked for the blow.
             self._problem = EnvironmentError_(
                 f"The server did not end backend {pid} within {_GONE_WITHIN_MS // 1000} s, so no crash was seen.",

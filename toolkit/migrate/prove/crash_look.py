@@ -17,6 +17,8 @@ from toolkit.sql import prove_crash as sql
 _DEADLINE_S = 120
 _AT_ONCE = 100
 _ROWS = "rows of "
+# What comes and goes with a table or a view: told after it.
+_OF_SOMETHING = ("column", "grant on", "comment on", "not-null constraint")
 _COUNT = "number of rows of "
 
 
@@ -90,11 +92,8 @@ def differences(expected: Look, now: Look) -> tuple[str, ...]:
     a number that was drawn is never given back. Pure."""
     found = []
     if expected.digest != now.digest:
-        found += [
-            str(difference)
-            for difference in diff(expected.facts, now.facts)
-            if difference.key not in expected.uncertain
-        ]
+        changes = [each for each in diff(expected.facts, now.facts) if each.key not in expected.uncertain]
+        found += map(str, sorted(changes, key=lambda change: change.key.startswith(_OF_SOMETHING)))
     for key in sorted(expected.parts.keys() | now.parts.keys()):
         old, new = expected.parts.get(key), now.parts.get(key)
         counted = key.startswith(_COUNT) and _ROWS + key.removeprefix(_COUNT) not in expected.uncertain

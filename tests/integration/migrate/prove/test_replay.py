@@ -26,15 +26,6 @@ PLANTS = {
     "a procedure that commits": (
         {"1_a.sql": "create procedure public.p() language plpgsql as $$ begin commit; end $$; call public.p()"},
         "replay-1", "invalid transaction termination"),
-    "NOT NULL without default": (
-        {"1_a.sql": "alter table public.r add a integer not null"}, "replay-1-rows",
-        "[23502]; without rows it applies"),
-    "UNIQUE over equal values": (
-        {"1_a.sql": "alter table public.r add unique (flag)"}, "replay-1-rows", "[23505]"),
-    "CHECK that rows break": (
-        {"1_a.sql": "alter table public.r add check (word = 'nothing else')"}, "replay-1-rows", "[23514]"),
-    "a cast that values do not survive": (
-        {"1_a.sql": "alter table public.r alter word type uuid using word::uuid"}, "replay-1-rows", "[22P02]"),
     "rows that must be there": (
         {"1_a.sql": "do $$ begin if not exists (select from public.r) then raise 'no rows'; end if; end $$"},
         "replay-1", "it applies: it depends on rows that an empty database lacks"),
@@ -69,6 +60,24 @@ async def test_what_does_not_apply_is_caught(subject_of: SubjectOf, plant: str) 
         for later in subject.versions[1:]:
             with pytest.raises(CannotBuild, match="version 1 does not apply"):
                 await replay.run(subject, later)
+
+
+async def test_what_applies_only_without_rows_is_caught(subject_of: SubjectOf) -> None:
+    files = {
+        "1_a.sql": "alter table public.r add a integer not null",
+        "2_b.sql": "alter table public.r add unique (flag)",
+        "3_c.sql": "alter table public.r add check (word = 'nothing else')",
+        "4_d.sql": "create table public.free (id integer primary key, word text)",
+        "5_e.sql": "alter table public.free alter word type uuid using word::uuid",
+    }
+    subject = await subject_of(files, start=START, rows_each=3)
+    found = [await replay.run(subject, version) for version in subject.versions]
+    for number, sqlstate in {1: "23502", 2: "23505", 3: "23514", 5: "22P02"}.items():
+        (only,) = refuted(found[number - 1])
+        assert only.id == f"replay-{number}-rows"
+        assert only.violations[0].endswith(f"[{sqlstate}]; without rows it applies")
+        assert only.remedy
+    assert refuted(found[3]) == []
 
 
 async def test_healthy_neighbours_are_proved(subject_of: SubjectOf) -> None:
