@@ -88,14 +88,16 @@ def _read(file: str, left_out: tuple[str, ...]) -> list[Query]:
 def _complete(body: str, left_out: tuple[str, ...]) -> str:
     names = (HISTORY, *left_out)
     listed = ", ".join(_literal(name) for name in ("information_schema", *names))
-    within = _literal(rf"(^| on )({'|'.join(re.escape(name) for name in names)})\.")
+    # An identity quotes a name where it must be quoted, which depends on the keywords of the server's version.
+    spelt = [spelling for name in names for spelling in (name, '"' + name.replace('"', '""') + '"')]
+    whole = ", ".join(_literal(name) for name in spelt)
+    within = _literal(rf"(^| on )({'|'.join(re.escape(name) for name in spelt)})\.")
 
     def outside(match: re.Match[str]) -> str:
         said = match[1]
         # A part of a table has no schema of its own; its identity ends with "on schema.table".
         return (
-            f"(coalesce({said}.schema, '') in ({listed}) or {said}.identity in ({listed})"
-            f" or {said}.identity ~ {within})"
+            f"(coalesce({said}.schema, '') in ({listed}) or {said}.identity in ({whole}) or {said}.identity ~ {within})"
         )
 
     text = body.replace(":scope", f"(nspname !~ '^pg_' and nspname not in ({listed}))")

@@ -216,5 +216,6 @@ from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace where :sco
 select 'comment on ' || i.type || ' ' || i.identity, to_jsonb(d.description)
 from pg_description d cross join lateral pg_identify_object(d.classoid, d.objoid, d.objsubid) i
 where (d.objoid >= 16384 or (d.classoid = 'pg_catalog.pg_namespace'::regclass and d.objoid = to_regnamespace('public')))
+  and d.classoid <> 'pg_largeobject'::regclass -- data, named by its OID
   and coalesce(i.schema, '') not in ('pg_catalog', 'pg_toast') and not :outside(i)
   and not :owned(d.classoid, d.objoid);

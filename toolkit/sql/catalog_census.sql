@@ -66,6 +66,6 @@ from pg_class c where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind 
 
 -- name: sequences
 -- `readable`: a position is told only to who may use the sequence.
-select c.oid::regclass::text as name, has_sequence_privilege(c.oid, 'select') as readable
+select c.oid::regclass::text as name, has_sequence_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') as readable
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'S' and :scope and not :owned('pg_class', c.oid) order by 1;

@@ -116,11 +116,13 @@ async def test_positions_are_read_apart_and_compared_on_request(subject: asyncpg
 
 async def test_who_may_not_use_a_sequence_is_told_so_and_no_more(subject: asyncpg.Connection) -> None:
     await subject.execute("grant usage on schema app to anon; grant select on sequence app.parent_id_seq to anon")
+    await subject.execute("create schema closed; create sequence closed.s; grant select on closed.s to anon")
     async with subject.transaction():
         await subject.execute("set local role anon")
         snapshot = await take_snapshot(subject, complete=True)
     assert snapshot.positions is not None
     assert snapshot.positions["sequence app.counter"] == '"not readable"'
+    assert snapshot.positions["sequence closed.s"] == '"not readable"'
     assert snapshot.positions["sequence app.parent_id_seq"] == '{"called":false,"last":1}'
 
 
@@ -245,3 +247,34 @@ async def test_a_schema_that_is_left_out_leaves_no_trace(subject: asyncpg.Connec
     assert [str(one) for one in diff(before, after, positions=True)] == []
     assert before.unmodelled == after.unmodelled
     assert len((await take_snapshot(subject)).facts) > len(after.facts) + 20
+
+
+STRANGE = """
+create schema "We""ird. s";
+create type "We""ird. s"."E {0}" as enum ('it''s', '%s', '{}');
+create domain "We""ird. s"."select" as text;
+create table "We""ird. s"."Tä ble" ("a b" serial primary key, "%s" "We""ird. s"."E {0}", "from" "We""ird. s"."select");
+create view "We""ird. s"."v'" as select "a b" from "We""ird. s"."Tä ble";
+create function "We""ird. s"."F"("x y" "We""ird. s"."E {0}") returns integer language sql as 'select 1';
+create policy "may; read" on "We""ird. s"."Tä ble" using (true);
+comment on column "We""ird. s"."Tä ble"."a b" is 'c';
+grant select ("a b") on "We""ird. s"."Tä ble" to anon;
+"""
+
+
+async def test_any_name_is_taken_as_it_is(bare_db: str, connect: Connect) -> None:
+    conn = await connect(bare_db)
+    empty = await take_snapshot(conn, complete=True)
+    await conn.execute(STRANGE)
+    before = await take_snapshot(conn, complete=True)
+    assert before.positions is not None
+    assert 'sequence "We""ird. s"."Tä ble_a b_seq"' in before.positions
+    assert before.unmodelled == empty.unmodelled
+    await conn.execute('insert into "We""ird. s"."Tä ble" default values')
+    await conn.execute('alter policy "may; read" on "We""ird. s"."Tä ble" using (false)')
+    after = await take_snapshot(conn, complete=True)
+    assert [one.key for one in diff(before, after, positions=True)] == [
+        'policy "We""ird. s"."Tä ble"."may; read"', 'position of sequence "We""ird. s"."Tä ble_a b_seq"',
+    ]  # fmt: skip
+    hidden = await take_snapshot(conn, complete=True, left_out=['We"ird. s'])
+    assert diff(empty, hidden, positions=True) == ()

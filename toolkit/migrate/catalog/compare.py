@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
+
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import Difference, Snapshot, diff
@@ -17,6 +19,7 @@ from toolkit.migrate.catalog.versions import align
 from toolkit.migrate.connection import connected, redact
 from toolkit.migrate.schema_dump import DumpDifference, compare_dumps, dump_schema
 from toolkit.report.model import tool_version
+from toolkit.targets.redact import redact as mask
 
 LARGE_OBJECT = "large object"
 
@@ -49,10 +52,19 @@ class Comparison:
 
 
 async def document_of(dsn: str, *, left_out: Sequence[str] = ()) -> Document:
-    """A complete snapshot of a database, taken now; the errors are those of `connect` and `take_snapshot`."""
+    """A complete snapshot of a database, taken now.
+
+    Raises what `connect` and `take_snapshot` raise, and EnvironmentError_ when the database stops answering.
+    """
     async with connected(dsn) as conn:
         version = conn.get_server_version()
-        snapshot = await take_snapshot(conn, complete=True, left_out=left_out)
+        try:
+            snapshot = await take_snapshot(conn, complete=True, left_out=left_out)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:  # TimeoutError is an OSError
+            raise EnvironmentError_(
+                f"{redact(dsn)} did not let its catalog be read: {mask(str(error)) or type(error).__name__}.",
+                "If another session holds a lock for long (a migration under way), wait for it; then try again.",
+            ) from error
     taken_at = datetime.now(UTC).replace(microsecond=0)
     return Document(snapshot, redact(dsn), f"{version.major}.{version.micro}", tool_version(), taken_at)
 
