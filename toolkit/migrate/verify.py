@@ -1,5 +1,5 @@
 """Verify applied migrations: run their verify files in a transaction that is always rolled back, then the probes
-of what a single session cannot show."""
+of what a single session cannot show, and the read-only checks that any folder and database allow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from toolkit.migrate.connection import connected
 from toolkit.migrate.execute import OnProgress, Progress
 from toolkit.migrate.files import Folder, Migration, read_folder
 from toolkit.migrate.ledger import Connection
+from toolkit.migrate.live_checks import check_live
 from toolkit.migrate.plan import MigrationRefused, Refusal
 from toolkit.migrate.probes import PROBES
 from toolkit.sql.ledger import BOUND_A_CHECK
@@ -48,12 +49,15 @@ async def verify(
     *,
     to: str | None = None,
     probes: bool = True,
+    generic: bool = True,
     on_progress: OnProgress | None = None,
 ) -> VerifyResult:
     """Verify every applied version, up to version `to`.
 
     Verify files change nothing. Probes (`probes=False` leaves them out) commit rows of their own under a
-    recognisable user and remove them again. Raises MigrationRefused when nothing is applied or `to` is not.
+    recognisable user and remove them again. The read-only checks (LIVE-1…, `generic=False` leaves them out) come
+    last; where a folder has no verify files at all, they alone speak, and a notice says so. Raises MigrationRefused
+    when nothing is applied or `to` is not.
     """
     contents = read_folder(folder)
     async with connected(dsn) as conn:
@@ -62,11 +66,17 @@ async def verify(
     chosen = _chosen(contents, applied, to)
     files = {m.version: read_verify_file(m.verify) for m in chosen if m.verify is not None}
     results: list[CheckResult] = []
+    notices = contents.notices
+    if generic and not files:
+        told = f"{folder} has no verify files: the read-only checks say nothing of what its migrations are for"
+        notices = (*notices, told)
     for migration in chosen:
         if on_progress is not None:
             on_progress(Progress("file", migration.label, f"verifying {migration.label}"))
         file = files.get(migration.version)
-        if file is None:
+        if file is not None:
+            results += await _run_file(dsn, migration, file)
+        elif files or not generic:
             results.append(
                 CheckResult(
                     f"{migration.version}-verify", f"{migration.label} has a verify file", CheckStatus.UNKNOWN,
@@ -74,13 +84,15 @@ async def verify(
                     f"Write {folder / 'verify' / migration.up.path.name}.", migration.version,
                 )
             )  # fmt: skip
-        else:
-            results += await _run_file(dsn, migration, file)
         for probe in PROBES.get(migration.version, ()) if probes else ():
             if on_progress is not None:
                 on_progress(Progress("statement", migration.label, f"probing: {probe.title}"))
             results.append(await probe.run(dsn, migration.version))
-    return VerifyResult(tuple(m.version for m in chosen), tuple(results), contents.notices)
+    if generic:
+        if on_progress is not None:
+            on_progress(Progress("statement", "live", "checking the catalog, and reading as each role"))
+        results += await check_live(dsn, contents)
+    return VerifyResult(tuple(m.version for m in chosen), tuple(results), notices)
 
 
 def _chosen(folder: Folder, applied: set[str], to: str | None) -> tuple[Migration, ...]:

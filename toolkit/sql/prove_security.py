@@ -98,7 +98,7 @@ VIEW_READS = """
         and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.ev_class
     ) select view, relation from reads
 """
-FUNCTIONS = _scoped("""
+FUNCTIONS = _scoped(r"""
     select p.oid, n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name,
            n.nspname || '.' || p.proname as bare, format('%I.%I', n.nspname, p.proname) as quoted,
            p.prokind::text as kind, p.prosecdef as definer, p.prorettype::regtype::text as returns, p.proretset as set,
@@ -111,6 +111,8 @@ FUNCTIONS = _scoped("""
                      from (select i as position from generate_series(1, coalesce(cardinality(p.proallargtypes),
                              p.pronargs)) i
                            where p.proargmodes is null or p.proargmodes[i] in ('i', 'b', 'v')) k), '{}') as names,
+           (coalesce(p.prosrc, '') || coalesce(pg_get_function_sqlbody(p.oid), ''))
+             ~ '(auth\.(uid|jwt|role|email))|request\.jwt|session_user|current_user' as asks_caller,
            p.pronargdefaults as defaults, p.provariadic <> 0 as variadic,
            (select coalesce(array_agg(r.rolname::text order by 1), '{}') from pg_roles r where r.rolname = any ($1)
               and has_schema_privilege(r.oid, n.oid, 'USAGE')

@@ -63,7 +63,7 @@ def test_the_whole_way_in_json(toolkit: Toolkit, write: Write, tmp_path: Path) -
         "status": toolkit("status", "--migrations", folder, "--json"),
         "plan": toolkit("plan", "--migrations", folder, "--json"),
         "up": toolkit("up", "--migrations", folder, "--json", "--yes"),
-        "verify": toolkit("verify", "--migrations", folder, "--json", "--yes", "--to", "1"),
+        "verify": toolkit("verify", "--migrations", folder, "--json", "--yes", "--to", "1", "--no-live"),
         "down": toolkit("down", "--migrations", folder, "--json", "--yes", "--export-dir", str(tmp_path / "x")),
     }
     for name, ran in reports.items():
@@ -114,7 +114,7 @@ def test_nothing_changes_a_database_of_the_users_without_yes(toolkit: Toolkit, w
     assert toolkit("down", "--migrations", folder).code == 2
     assert toolkit("verify", "--migrations", folder).code == 2
     # Verify files alone change nothing, so nobody needs to agree. Without any, nothing is known: exit code 3.
-    assert toolkit("verify", "--migrations", folder, "--no-probes").code == 3
+    assert toolkit("verify", "--migrations", folder, "--no-probes", "--no-live").code == 3
     assert toolkit("up", "--migrations", folder).code == 0  # nothing to do is nothing to ask
 
 

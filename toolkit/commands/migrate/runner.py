@@ -159,12 +159,16 @@ def down_command(
 @click.command("verify")
 @common
 @click.option("--to", default=None, help="Last version to verify. Default: all applied.")
-@click.option("--no-probes", is_flag=True, help="Only the verify files, which change nothing at all.")
-def verify_command(*, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool) -> None:
+@click.option("--no-probes", is_flag=True, help="Only what changes nothing: the verify files and the LIVE checks.")
+@click.option("--no-live", is_flag=True, help="Without the read-only checks of any database, LIVE-1 and following.")
+def verify_command(
+    *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool, no_live: bool
+) -> None:
     """See that applied migrations hold: their shape, their behaviour, each role, concurrent writers.
 
     Verify files run in a transaction that is rolled back. Probes commit rows of a user called toolkit_probe_… for
-    a moment and remove them.
+    a moment and remove them. The checks LIVE-1 and following read the catalog, and the first rows of each table as each
+    role, of any folder and database; they write nothing.
 
     RT-51 needs tasks that only its own workers claim. The reference server's workers leave them alone, since they claim
     the types they know. Workers of another make that claim every type may take some and fail them: RT-51 is then
@@ -181,7 +185,8 @@ def verify_command(*, choice: TargetChoice, folder: Path, as_json: bool, to: str
                 )
             with refusals(frame, as_json):
                 found = await verify(
-                    target.get("DATABASE_URL"), folder, to=to, probes=not no_probes, on_progress=tell
+                    target.get("DATABASE_URL"), folder, to=to, probes=not no_probes, generic=not no_live,
+                    on_progress=tell,
                 )  # fmt: skip
         finish(reports.of_verify(frame, found), {"versions": list(found.versions)}, as_json)
 

@@ -94,7 +94,8 @@ class Relation:
 
 @dataclass(frozen=True)
 class Routine:
-    """A function or procedure. `types` and `names` of its arguments in order; `executors`: roles that may call it."""
+    """A function or procedure. `types` and `names` of its arguments in order; `executors`: roles that may call it;
+    `asks_caller`: its body mentions who calls."""
 
     oid: int
     name: str
@@ -110,6 +111,7 @@ class Routine:
     defaults: int
     variadic: bool
     executors: frozenset[str]
+    asks_caller: bool
 
     @property
     def callable(self) -> bool:
@@ -210,4 +212,5 @@ def _routine(row: Mapping[str, object]) -> Routine:
         int(str(row["oid"])), str(row["name"]), str(row["bare"]), str(row["quoted"]), row["kind"] == "p",
         bool(row["definer"]), str(row["returns"]), str(row["owner"]), bool(row["pinned"]), words("types"),
         words("names"), int(str(row["defaults"])), bool(row["variadic"]), frozenset(words("executors")),
+        bool(row["asks_caller"]),
     )  # fmt: skip

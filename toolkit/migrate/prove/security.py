@@ -45,7 +45,7 @@ _PARTS = {
     ),
     "views": (
         "No view shows rows that its tables would hide",
-        "create view … with (security_invoker = true); revoke materialized views from anon and authenticated.",
+        "Give the view security_invoker = true; revoke materialized views from anon and authenticated.",
     ),
     "functions": (
         "No function with its owner's rights gives clients what they could not have themselves",
