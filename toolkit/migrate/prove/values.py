@@ -137,10 +137,9 @@ def _mined(kind: Kind, serial: int, expression: str) -> list[str]:
         return _mined_texts(kind, serial, expression, strings, numbers)
     if kind.name in {"json", "jsonb"}:
         keys = [text for text in strings if text not in _JSON_TYPES]
-        whole: dict[str, object] = {"n": serial}
         fillers: tuple[object, ...] = (serial, f"v{serial}", [], {}, True)
         objects = [json.dumps(dict.fromkeys(keys, filler)) for filler in fillers]
-        return [*objects, *(text for text in keys if text[:1] in "[{"), json.dumps(whole)] if keys else []
+        return [*objects, *(text for text in keys if text[:1] in "[{")] if keys else []
     if kind.category == "N":
         steps = (0, 1, -1) if kind.name in _INTEGERS else (0, 1, -1, Decimal("0.5"), Decimal("-0.5"))
         values = [Decimal(number) for number in (*numbers, *(s for s in strings if re.fullmatch(r"-?\d+(\.\d+)?", s)))]
@@ -255,7 +254,6 @@ def _base(kind: Kind, name: str, serial: int) -> str:
 
 
 def _text(kind: Kind, name: str, serial: int) -> str:
-    lower = name.lower()
     by_name = {
         "email": f"user{serial}@example.com",
         "url": f"https://example.com/{serial}",
@@ -264,7 +262,7 @@ def _text(kind: Kind, name: str, serial: int) -> str:
         "user_id": f"user_{serial}",
     }
     for hint, value in by_name.items():
-        if lower.endswith(hint) and kind.length is None:
+        if name.lower().endswith(hint) and kind.length is None:
             return value
     variety = (f"{name} {serial}", f"日本語の値 {serial}", f'O\'Brien "{serial}"', f"a\\b {serial} %_")[serial % 4]
     return variety if kind.length is None else _to_length(variety, kind.length, tail=_code(serial))
@@ -349,8 +347,7 @@ def _plain(number: Decimal | int) -> str:
     return f"{number:f}" if isinstance(number, Decimal) else str(number)
 
 
-_Maker = Callable[[Kind, str, int], str]
-_NATURAL: dict[str, _Maker] = {
+_NATURAL: dict[str, Callable[[Kind, str, int], str]] = {
     **dict.fromkeys(("int2", "int4", "oid"), _integer),
     # One of them is too large for four bytes: a narrower type must notice.
     "int8": lambda kind, name, serial: str(serial if serial != 3 or name.endswith("id") else 3_000_000_003),

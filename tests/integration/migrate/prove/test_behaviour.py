@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import asyncpg
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
@@ -268,6 +270,31 @@ def test_each_property_of_events_has_a_check(property_: str) -> None:
     file = read_verify_file(next((migrations_dir() / "verify").glob(f"{version}_*.sql")))
     there = {check.id for check in file.checks} | {probe.id for probe in PROBES[version]}
     assert PROPERTIES[property_] <= there
+
+
+async def test_the_last_number_of_a_process_is_refused_loudly_and_whole(
+    migrated_db: str, connect: Callable[[str], Awaitable[asyncpg.Connection]]
+) -> None:
+    """Overflow: nobody but the owner can bring it about, and a state change that cannot be recorded does not happen."""
+    conn = await connect(migrated_db)
+    process = await conn.fetchval("insert into generated_articles_state (user_id) values ('u') returning id")
+    for role in ("anon", "authenticated", "service_role"):
+        for statement in (
+            "insert into process_events (process_id, event_type, event_sequence) values ($1, 'x', 2147483647)",
+            "update process_event_counters set last_sequence = 2147483647 where process_id = $1",
+        ):
+            async with conn.transaction():
+                await conn.execute("select set_config('role', $1, true)", role)
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    async with conn.transaction():
+                        await conn.execute(statement, process)
+    await conn.execute("update process_event_counters set last_sequence = 2147483647 where process_id = $1", process)
+    with pytest.raises(asyncpg.NumericValueOutOfRangeError):
+        await conn.execute("update generated_articles_state set status = 'paused' where id = $1", process)
+    assert (
+        await conn.fetchval("select status::text from generated_articles_state where id = $1", process) == "in_progress"
+    )
+    assert await conn.fetchval("select count(*) from process_events where process_id = $1", process) == 1
 
 
 async def test_our_own_migrations_behave(subject_of: SubjectOf) -> None:

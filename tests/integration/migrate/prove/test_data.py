@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -320,3 +322,16 @@ async def test_our_own_migrations_keep_every_row(subject_of: SubjectOf) -> None:
         outcome = await PROOF.run(subject, version)
         assert said(outcome) == "", version
         assert {claim.level for claim in outcome.claims} <= {Level.PROVED, Level.SAMPLED}, outcome.claims
+
+
+async def test_a_backfill_of_our_own_migration_would_touch_ended_processes(
+    subject_of: SubjectOf, tmp_path: Path
+) -> None:
+    """Historic rows get a fresh time of last activity, although the backfill names another column."""
+    folder = tmp_path / "copied"
+    shutil.copytree(migrations_dir(), folder)
+    file = next(folder.glob("20250727000000_*.sql"))
+    file.write_text(file.read_text() + "\nupdate public.generated_articles_state set task_priority = 5;\n")
+    outcome = await PROOF.run(await subject_of(folder), "20250727000000")
+    assert "public.generated_articles_state.last_activity_at: 5 values are not what they were" in said(outcome)
+    assert "public.generated_articles_state.updated_at: 5 values are not what they were" in said(outcome)
