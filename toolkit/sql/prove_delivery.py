@@ -70,16 +70,6 @@ READ_CHANGES = """
     select data, extract(epoch from clock_timestamp())::float8 as at
     from pg_logical_slot_get_binary_changes($1, null, null, 'proto_version', '1', 'publication_names', $2)
 """
-READ_JSON = """
-    select data
-    from pg_logical_slot_get_changes($1, null, null, 'format-version', '2', 'include-xids', '1', 'add-tables', $2)
-"""
-JSON_TABLES = """
-    select coalesce(string_agg(
-      regexp_replace(schemaname, '([\\s.,*\\\\])', '\\\\\\1', 'g') || '.' ||
-      regexp_replace(tablename, '([\\s.,*\\\\])', '\\\\\\1', 'g'), ',' order by 1), '')
-    from pg_publication_tables where pubname = $1
-"""
 
 # A Realtime endpoint needs Supabase's helpers, by which policies know the user.
 LIKE_SUPABASE = """

@@ -4,7 +4,7 @@ write-ahead log as Realtime reads them."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from toolkit.migrate.prove.delivered import OPERATIONS, Judgement, Phase, Promis
 from toolkit.migrate.prove.endpoint import Endpoint, endpoint_on
 from toolkit.migrate.prove.heard import PUBLICATION, hear
 from toolkit.migrate.prove.model import Claim, Level, Outcome, Proof, Subject
-from toolkit.migrate.prove.probe_writer import Writer
+from toolkit.migrate.prove.probe_writer import ADMINISTRATOR, Writer
 from toolkit.migrate.prove.publications import Compared, Finding, Published, compare, read_published
 from toolkit.migrate.prove.refusals import blamed, covered
 from toolkit.migrate.prove.rows import read_shapes
@@ -237,6 +237,7 @@ class _Delivery:
             claims += self._probed("rollback", DOWN, writes, judged)
             notes += down.notes
         notes += blamed(writes, (*UP, *DOWN))[1]
+        notes += self._circumstances(writes, before, after)
         if self.seen.left_out:
             notes.append(f"not written to, being more than {MOST_TABLES}: {', '.join(self.seen.left_out)}")
         claims += self._endpoint(writes, after)
@@ -245,6 +246,15 @@ class _Delivery:
             tuple(claims), table_of(judged.tallies, label), measurements(judged.tallies, self.version),
             notes=tuple(dict.fromkeys(f"{self.version}: {note}" for note in notes)),
         )  # fmt: skip
+
+    def _circumstances(self, writes: Sequence[Write], before: Published, after: Published) -> Iterator[str]:
+        """Who wrote, and what could not be counted."""
+        alone = sorted({write.table for write in writes if write.committed and write.role == ADMINISTRATOR})
+        if alone:
+            yield f"written by the administrator, as no role of an application may: {', '.join(alone)}"
+        filtered = sorted({m.table for state in (before, after) for m in state.members.values() if m.row_filter})
+        if filtered:
+            yield f"published with a row filter, so that a row may rightly stay out: {', '.join(filtered)}"
 
     def _published(self, part: str, before: Published, after: Published, compared: Compared) -> Claim:
         what = "what was published stays published, under the same identity"

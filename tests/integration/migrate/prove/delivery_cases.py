@@ -40,6 +40,7 @@ insert into public.orders_copy select * from public.orders;
 drop table public.orders;
 alter table public.orders_copy rename to orders;
 """
+BREAKS_OFF = "the stream of supabase_realtime breaks off"
 PUBLISH = "alter publication supabase_realtime add table public.orders;"
 
 
