@@ -86,9 +86,10 @@ async def dry_run(
     """Run what is asked for and take it back; `deadline_s` bounds the time in which locks are held on the target.
 
     On the target it takes the very locks of the real run and holds all of them until it is taken back. With
-    `may_copy_rows` a copy is made beside the target, on its own server (an embedded one); otherwise its schema alone
-    is copied, to a throw-away server of ours. Raises MigrationRefused for a request that the real run would refuse,
-    EnvironmentError_ when no copy can be made.
+    `may_copy_rows` a copy is made beside the target, on its own server (an embedded one); otherwise its schema
+    alone is copied, to a throw-away server of ours. `options.observe` and `options.interrupt` are not awaited.
+    Raises MigrationRefused for a request that the real run would refuse, EnvironmentError_ when no copy can be
+    made.
     """
     options, started = options or Options(), time.monotonic()
     contents = read_folder(folder)
@@ -181,7 +182,7 @@ class _OnTarget:
                 raise
             failure = Failure(self.at.label, 0, 1, "", error.what, error.remedy)
         except FAILURES as error:
-            if self.at is None:
+            if self.at is None and not bound.expired():
                 raise
             failure = self._too_long(deadline_s) if bound.expired() else self._worded(error)
         if failure is not None:
@@ -245,11 +246,12 @@ class _OnTarget:
         )
 
     def _too_long(self, deadline_s: float) -> Failure:
-        assert self.at is not None
-        where = self.at.statement
+        where = self.at.statement if self.at is not None else None
+        label = self.at.label if self.at is not None else self.plan.steps[0].script.path.name
+        waited = f"; locks were not free; open transactions: {' | '.join(self.blockers)}" if self.blockers else ""
         return Failure(
-            self.at.label, where.index if where else 0, where.line if where else 1, "",
-            f"the dry run did not end within {deadline_s:g} s and was taken back, so that its locks are free again",
+            label, where.index if where else 0, where.line if where else 1, "",
+            f"the dry run did not end within {deadline_s:g} s; it was taken back, and its locks are free again{waited}",
             "Allow more with --dry-run-deadline where the locks may be held that long; it says nothing about the file.",
         )  # fmt: skip
 

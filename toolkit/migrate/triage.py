@@ -137,6 +137,7 @@ class _Triage:
     in_step: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    nameless: list[str] = field(default_factory=list)
 
     def run(self) -> Triage:
         orphans = [row for row in self.history.rows if self.folder.get(row.version) is None]
@@ -150,6 +151,11 @@ class _Triage:
         for migration in free:
             if migration.version not in matched:
                 self._without_row(migration)
+        if self.nameless:
+            self.unknown.append(
+                f"Versions that create nothing by a name that can be looked up: {', '.join(self.nameless)}. Whether "
+                "their effects are there is unknown; `toolkit migrate verify` and `toolkit migrate drift` may know."
+            )
         return Triage(tuple(self.findings), tuple(self.in_step), tuple(self.pending), tuple(self.unknown))
 
     # -- a row and a file of one version ------------------------------------------------------
@@ -187,6 +193,8 @@ class _Triage:
     def _lost(self, row: AppliedRow, migration: Migration) -> bool:
         """Applied, says the history; the catalog may know better."""
         names, all_of_it = created(migration.up.statements)
+        if not names:
+            self.nameless.append(migration.version)
         absent = [name for name in names if not self.exists.get(name, True)]
         if not absent:
             return False

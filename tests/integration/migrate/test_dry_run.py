@@ -176,6 +176,15 @@ async def test_a_busy_table_is_waited_for_no_longer_than_the_lock_timeout(
     assert failure.sqlstate == "55P03"
     assert f"pid {blocker.get_server_pid()}" in failure.message
     assert await everything(blocker, bare_db) == before
+    # Where its own deadline comes first, it still says whom it waited for.
+    async with blocker.transaction():
+        await blocker.execute("lock table public.first in share mode")
+        patient = replace(options, locks=replace(options.locks, deadline_s=60))
+        result = await dry_run(bare_db, folder, Up(), options=patient, deadline_s=0.6)
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert "did not end within 0.6 s" in failure.message
+    assert f"locks were not free; open transactions: pid {blocker.get_server_pid()}" in failure.message
 
 
 async def test_a_dry_run_ends_at_its_deadline(bare_db: str, write: Write, connect: Connect) -> None:

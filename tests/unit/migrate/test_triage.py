@@ -57,6 +57,7 @@ def test_a_folder_and_a_history_in_step_raise_nothing(folder: Write) -> None:
     two = folder(v1_a=A, v2_b=B)
     found = look(two, row("1", "a", A), row("2", "other_name", B.replace(" ", "\n ")))
     assert (found.findings, found.in_step, found.pending) == ((), ("1", "2"), ())
+    assert found.unknown == ()
     waiting = look(two, row("1", "a", A), absent=("public.b",))
     assert (waiting.findings, waiting.in_step, waiting.pending) == ((), ("1",), ("2",))
 
@@ -165,6 +166,13 @@ def test_a_file_whose_objects_are_there_without_a_row(folder: Write) -> None:
     journal = {("1", "up"): (JournalEntry(1, "x", "done"),)}
     interrupted = look(folder(v1_a=A), journal=journal)
     assert (interrupted.findings, interrupted.pending) == ((), ("1",))
+
+
+def test_what_has_no_name_to_look_up_is_said_to_be_unknown(folder: Write) -> None:
+    rows = "insert into public.a values (1);"
+    found = look(folder(v1_a=A, v2_b=rows), row("1", "a", A), row("2", "b", rows))
+    assert (found.findings, found.in_step) == ((), ("1", "2"))
+    assert "create nothing by a name that can be looked up: 2." in found.unknown[0]
 
 
 def test_without_recorded_statements_the_version_is_all_there_is(folder: Write) -> None:
