@@ -27,7 +27,7 @@ async def made_here(conn: Connection) -> tuple[Made, ...]:
     """What the open transaction wrote into the catalog and has not dropped again.
 
     Call it as the last thing before the commit. It takes no snapshot of the catalog, since the file's locks are held
-    meanwhile: one pass over seven system tables.
+    meanwhile: one pass over a few small system tables.
     """
     rows = await conn.fetch(sql.MADE, timeout=60)
     return tuple(Made(row["catalog"], row["id"], row["sub"], row["name"]) for row in rows)

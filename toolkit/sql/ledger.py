@@ -204,9 +204,14 @@ MADE = """
     from pg_catalog.pg_class c where c.xmin = (select id from mine) and c.relnamespace in (select oid from room)
     union all
     select 'pg_attribute', a.attrelid, a.attnum, 'column ' || a.attrelid::regclass::text || '.' || a.attname
-    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid and c.relkind in ('r', 'p', 'f')
-    where a.xmin = (select id from mine) and a.attnum > 0 and not a.attisdropped
-      and c.relnamespace in (select oid from room)
+    from pg_catalog.pg_class c
+    -- Adding a column counts the table's columns anew: its row is ours too, and not all of pg_attribute is read while
+    -- the file's locks are held.
+    cross join lateral (
+      select attrelid, attnum, attname from pg_catalog.pg_attribute
+      where attrelid = c.oid and xmin = (select id from mine) and attnum > 0 and not attisdropped
+    ) a
+    where c.xmin = (select id from mine) and c.relkind in ('r', 'p', 'f') and c.relnamespace in (select oid from room)
     union all
     select 'pg_proc', p.oid, 0, 'function ' || p.oid::regprocedure::text
     from pg_catalog.pg_proc p where p.xmin = (select id from mine) and p.pronamespace in (select oid from room)
