@@ -90,7 +90,7 @@ def common(one: Look, other: Look) -> Look:
 def differences(expected: Look, now: Look) -> tuple[str, ...]:
     """In what a look differs from the one expected, a line each. A sequence that stands further on is no difference:
     a number that was drawn is never given back. Pure."""
-    found = []
+    found: list[str] = []
     if expected.digest != now.digest:
         changes = [each for each in diff(expected.facts, now.facts) if each.key not in expected.uncertain]
         found += map(str, sorted(changes, key=lambda change: change.key.startswith(_OF_SOMETHING)))

@@ -7,9 +7,8 @@ from typing import Literal
 
 from toolkit.migrate.files import Script
 from toolkit.migrate.running import Kind
+from toolkit.migrate.split import Statement
 
-# While these wait for old snapshots to go, an index is there that no query may use yet.
-_LINGERING = frozenset({"CREATE INDEX CONCURRENTLY", "REINDEX CONCURRENTLY"})
 # The first point and both sides of the file's own commit are always tried.
 _ALWAYS = 3
 
@@ -36,7 +35,7 @@ def points_of(script: Script) -> tuple[Point, ...]:
     for statement in script.statements:
         where = script.where(statement)
         found.append(Point("before_statement", statement.index, where))
-        if not script.transactional and statement.refuses_transaction in _LINGERING:
+        if not script.transactional and _builds_index(statement):
             found.append(Point("inside", statement.index, where))
         found.append(Point("after_statement", statement.index, where))
         if not script.transactional:
@@ -45,9 +44,18 @@ def points_of(script: Script) -> tuple[Point, ...]:
 
 
 def chosen(points: tuple[Point, ...], most: int) -> tuple[Point, ...]:
-    """At most `most` of them (0: all), evenly spread; never without the first and both sides of the last commit."""
+    """At most `most` of them (0: all): always the first and both sides of the last commit, then those inside a
+    statement, then an even spread of the others."""
     if not most or len(points) <= max(most, _ALWAYS):
         return points
-    between, wanted = points[1:-2], max(most - _ALWAYS, 0)
-    spread = (between[int((number + 0.5) * len(between) / wanted)] for number in range(wanted))
-    return (points[0], *spread, *points[-2:])
+    room, between = max(most - _ALWAYS, 0), points[1:-2]
+    inside = [point for point in between if point.kind == "inside"][:room]
+    others, wanted = [point for point in between if point.kind != "inside"], room - len(inside)
+    picked = {*inside, *(others[int((number + 0.5) * len(others) / wanted)] for number in range(wanted))}
+    return (points[0], *(point for point in between if point in picked), *points[-2:])
+
+
+def _builds_index(statement: Statement) -> bool:
+    """Whether it waits for old snapshots to go while an index is there that no query may use yet."""
+    construct = statement.refuses_transaction or ""
+    return construct.endswith("INDEX CONCURRENTLY") and not construct.startswith("DROP")

@@ -101,6 +101,13 @@ async def test_what_the_journal_knows_is_proved(subject_of: SubjectOf) -> None:
     assert "each of the 11 points of 2 statements" in claim(outcome, "up").basis
 
 
+async def test_an_index_that_a_reindex_leaves_when_it_is_cut_short_is_caught(subject_of: SubjectOf) -> None:
+    """The runner clears the wrecks of its own CREATE INDEX CONCURRENTLY; those of REINDEX have names of their own."""
+    files = pair(f"{ALONE}reindex index concurrently public.r_pkey", None)
+    outcome = await crash.run(await subject_of(files, start=START, rows_each=2, crash_points=4), "1")
+    assert "ended inside statement 1 (1_x.sql:2): run again: added: index public.r_pkey_ccnew" in said(outcome)
+
+
 async def test_what_stays_outside_the_database_is_caught(subject_of: SubjectOf, scratch: Scratch) -> None:
     slot = "select pg_create_physical_replication_slot('toolkit_planted')"
     subject = await subject_of(pair(slot, None), start=START, rows_each=2)

@@ -58,6 +58,12 @@ def test_a_choice_is_spread_and_always_has_both_ends(script: Script, most: int) 
         assert max(later - earlier for earlier, later in itertools.pairwise(places)) <= 2 * 22 / (most - 3)
 
 
+def test_points_inside_a_statement_come_before_those_between(alone: Script) -> None:
+    assert [(point.kind, point.index) for point in chosen(points_of(alone), 4)] == [
+        ("before_statement", 1), ("inside", 1), ("before_commit", 0), ("after_commit", 0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("most", [0, 22, 500])
 def test_every_point_is_tried_where_there_is_room(script: Script, most: int) -> None:
     assert chosen(points_of(script), most) == points_of(script)
@@ -83,10 +89,10 @@ def test_each_kind_of_difference_is_named() -> None:
 
 
 def test_what_two_healthy_runs_disagree_about_is_not_compared_but_still_counted() -> None:
-    other = replace(LOOK, parts=LOOK.parts | {"rows of public.t": "3:99"})
+    other = replace(LOOK, parts={**LOOK.parts, "rows of public.t": "3:99"})
     expected = common(LOOK, other)
     assert expected.uncertain_tables == ("public.t",)
-    assert differences(expected, replace(LOOK, parts=LOOK.parts | {"rows of public.t": "3:1"})) == ()
+    assert differences(expected, replace(LOOK, parts={**LOOK.parts, "rows of public.t": "3:1"})) == ()
     lost = replace(LOOK, parts={"rows of public.t": "2:1", "number of rows of public.t": "2"})
     assert differences(expected, lost) == ("number of rows of public.t: 3 → 2",)
 
