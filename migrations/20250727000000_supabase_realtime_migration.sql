@@ -832,8 +832,8 @@ alter table public.generated_articles_state
   add column realtime_channel text,
   add column executing_step text,
   add column step_execution_start timestamptz,
-  add column background_task_id uuid references public.background_tasks (id) on delete set null,
-  add column task_priority integer not null default 5 check (task_priority between 0 and 10),
+  add column background_task_id uuid,
+  add column task_priority integer not null default 5,
   add column user_input_timeout timestamptz,
   add column input_reminder_sent boolean not null default false,
   add column interaction_history jsonb not null default '[]'::jsonb,
@@ -841,6 +841,10 @@ alter table public.generated_articles_state
   add column total_processing_time interval,
   add column start_idempotency_key text,
   add column start_request_digest text,
+  -- Not valid, so that no row is read while everybody waits. The next file validates these two without a stop.
+  add constraint generated_articles_state_background_task_id_fkey foreign key (background_task_id)
+    references public.background_tasks (id) on delete set null not valid,
+  add constraint generated_articles_state_task_priority_check check (task_priority between 0 and 10) not valid,
   -- Checked for new writes only: what an old row holds is not this migration's business.
   add constraint generated_articles_state_progress check (progress_percentage between 0 and 100) not valid;
 

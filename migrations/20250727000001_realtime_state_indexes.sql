@@ -1,5 +1,8 @@
 -- toolkit: transaction=false
--- Indexes on the live state table, built without stopping its writers.
+-- What reads the whole live state table: indexes and checks of constraints, none of which stops its writers.
+
+alter table public.generated_articles_state validate constraint generated_articles_state_task_priority_check;
+alter table public.generated_articles_state validate constraint generated_articles_state_background_task_id_fkey;
 
 create unique index concurrently idx_generated_articles_state_start_key
   on public.generated_articles_state (user_id, start_idempotency_key) where start_idempotency_key is not null;

@@ -69,6 +69,7 @@ create table if not exists supabase_migrations.retained_event_counters (
   process_id uuid primary key,
   last_sequence integer not null
 );
+-- locks: accepted (one small row for each process, read before the table is dropped)
 do $$
 begin
   lock table public.process_event_counters in access exclusive mode;

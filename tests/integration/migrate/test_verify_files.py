@@ -91,10 +91,19 @@ PLANTS: dict[str, Plant] = {
     "RT-32": sql("create policy leak on public.process_events for select to authenticated using (true)"),
     "IDX-1": sql("drop index public.idx_active_processes"),
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
+    "IDX-3": sql(f"alter table {STATE} drop constraint generated_articles_state_task_priority_check"),
 }
 
 # Further defects of checks that look at several things.
 MORE: list[tuple[str, Plant]] = [
+    (
+        "IDX-3",
+        sql(
+            f"alter table {STATE} drop constraint {STATE.split('.')[1]}_background_task_id_fkey, add constraint"
+            f" {STATE.split('.')[1]}_background_task_id_fkey foreign key (background_task_id)"
+            " references public.background_tasks (id) on delete set null not valid"
+        ),
+    ),
     ("RT-22", mutate("publish_process_event", r"'input_resolved'", "'input_required'")),
     ("RT-22", mutate("publish_process_event", r"new\.image_mode, (new\.input_type\) is)", r"true, \1")),
     ("RT-26", mutate("resolve_user_input", r"if state\.user_input_timeout <= .*? then", "if false then")),
