@@ -261,6 +261,8 @@ def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tup
     destroys: list[Destroyed] = []
     for number, line in enumerate(pieces[0].leading.splitlines() if pieces else (), start=1):
         if directive := _DIRECTIVE.match(line.strip()):
+            if directive.group(1).lower().startswith("lint-ignore"):
+                continue  # the linter's business
             if directive.group(1).replace(" ", "").lower() not in {"transaction=false", "transaction=true"}:
                 raise RefusalError(
                     f"{path.name}:{number}: unknown directive {directive.group(1)!r}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.migrate import catalog, lint, repair, runner
+from toolkit.commands.migrate import catalog, lint, prove, repair, runner
 
 
 @click.group("migrate")
@@ -23,5 +23,6 @@ for _command in (
     catalog.drift_command,
     lint.lint_command,
     repair.command,
+    prove.prove_command,
 ):
     command.add_command(_command)

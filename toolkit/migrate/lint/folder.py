@@ -165,10 +165,7 @@ def _refusal(file: str, refused: RefusalError) -> Hit:
     place = _PLACE.match(refused.what)
     line = int(place.group(1)) if place else 1
     what = refused.what[place.end() :] if place else refused.what
-    remedy = refused.remedy
-    if "lint-ignore" in what:
-        remedy = "Above the first statement write it without the colon: `-- toolkit lint-ignore RULE reason`."
-    return Hit(REFUSED, At(file, line), what.rstrip("."), remedy)
+    return Hit(REFUSED, At(file, line), what.rstrip("."), refused.remedy)
 
 
 def _further(file: str, statements: tuple[Statement, ...], transactional: bool, told: set[int]) -> list[Hit]:

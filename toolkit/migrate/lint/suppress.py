@@ -46,7 +46,7 @@ UNUSED = Rule(
 )
 RULES = (WITHOUT_REASON, UNUSED)
 FILE_NAME = "lint.toml"
-_COMMENT = re.compile(r"^--\s*toolkit\s*:?\s*lint-ignore(?![\w-])[ \t]*(\S*)[ \t]*(.*?)\s*$", re.IGNORECASE)
+_COMMENT = re.compile(r"^--\s*toolkit\s*:\s*lint-ignore(?![\w-])[ \t]*(\S*)[ \t]*(.*?)\s*$", re.IGNORECASE)
 _MENTION = "lint-ignore"
 # What the runner refuses cannot be accepted here: it would still refuse.
 _NEVER = frozenset({REFUSED.id, WITHOUT_REASON.id, UNUSED.id})

@@ -29,18 +29,16 @@ def test_before_a_statement_it_holds_for_that_statement_only(look: Look) -> None
 
 
 def test_first_in_a_file_with_a_blank_line_behind_it_holds_for_the_file(look: Look) -> None:
-    header = IGNORE.replace("toolkit:", "toolkit")
-    findings = look({"2_x.sql": f"{header}\n\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": OPEN.format("c")})
+    findings = look({"2_x.sql": f"{IGNORE}\n\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": OPEN.format("c")})
     assert reasons(findings).keys() == {"2_x.sql:3", "2_x.sql:4"}
     assert told(findings) == {f"{RULE} 3_y.sql:1"}
     without_a_gap = look({"2_x.sql": f"{header}\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": "select 1;"})
     assert told(without_a_gap) == {f"{RULE} 2_x.sql:3"}
 
 
-def test_where_the_runner_reads_directives_the_way_to_write_it_is_told(look: Look) -> None:
-    (refused,) = [f for f in look(f"{IGNORE}\n{OPEN.format('a')}") if not f.accepted]
-    assert (refused.rule, refused.at.line) == ("refused-file", 1)
-    assert "without the colon" in refused.remedy
+def test_above_the_first_statement_the_runner_takes_it_for_no_directive_of_its_own(look: Look) -> None:
+    (accepted,) = look(f"{IGNORE}\n{OPEN.format('a')}")
+    assert (accepted.rule, bool(accepted.accepted)) == (RULE, True)
 
 
 def test_within_a_statement_of_many_lines_it_reaches_each(look: Look) -> None:

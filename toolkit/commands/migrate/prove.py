@@ -1,0 +1,248 @@
+"""`toolkit migrate prove`: a folder's migrations and rollbacks, proved on scratch databases."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.commands._address import address_of
+from toolkit.commands._output import conclude, with_more
+from toolkit.commands._run import run_async
+from toolkit.commands.migrate._shared import folder_option, progress, refusals
+from toolkit.errors import UsageError
+from toolkit.migrate import report as reports
+from toolkit.report import as_terminal
+from toolkit.report.model import tool_version
+from toolkit.targets.postgres import EMBEDDED_VERSION, wheel_bin_dir
+
+if TYPE_CHECKING:
+    from toolkit.migrate.files import Folder
+    from toolkit.migrate.prove.model import ProveOptions
+    from toolkit.migrate.prove.scratch import Scratch
+    from toolkit.migrate.prove.start import Start
+
+NAMES = ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for, the paths checked by click."""
+
+    folder: Path
+    schema: Path | None
+    database: str | None
+    seed_data: Path | None
+    versions: tuple[str, ...]
+    last: int | None
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    postgres: str
+    scratch_url: str | None
+    options: ProveOptions
+
+
+@click.command("prove")
+@folder_option
+@click.option(
+    "--from",
+    "schema",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="Start from this schema (a dump) on top of a bare Supabase project. Default: the bare project.",
+)
+@click.option(
+    "--from-database",
+    "database",
+    metavar="URL",
+    default=None,
+    help="Start from the schema, roles and history of this database, which is only read; `env:NAME` takes "
+    "the address from the environment.",
+)
+@click.option(
+    "--seed-data",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="SQL that inserts rows of your own, run before each version beside the synthetic rows.",
+)
+@click.option(
+    "--rows", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Synthetic rows in each table."
+)
+@click.option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; may be repeated.")
+@click.option("--last", type=click.IntRange(1), default=None, help="Prove only the last so many versions.")
+@click.option("--only", type=click.Choice(NAMES), multiple=True, help="Only this proof; may be repeated.")
+@click.option("--skip", type=click.Choice(NAMES), multiple=True, help="Without this proof; may be repeated.")
+@click.option(
+    "--crash-points",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="At most so many moments of a file at which the backend is terminated; 0: every one.",
+)
+@click.option(
+    "--stall-budget",
+    type=click.FloatRange(1),
+    default=500.0,
+    show_default=True,
+    help="Milliseconds that a reader or writer may be held up by a lock of the migration.",
+)
+@click.option(
+    "--expectations",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="What each role may do. Default: expectations.yaml in the migrations folder, if there is one.",
+)
+@click.option("--no-endpoint", is_flag=True, help="Do not start a Realtime endpoint for the delivery proof.")
+@click.option(
+    "--postgres",
+    metavar="VERSION|DIR",
+    default=str(EMBEDDED_VERSION),
+    show_default=True,
+    help="Postgres to prove on: a version of the embedded wheel, or a folder with initdb and postgres.",
+)
+@click.option(
+    "--scratch-url",
+    metavar="URL",
+    default=None,
+    help="Make the scratch databases on this server instead; nothing else on it is touched. `env:NAME` "
+    "takes the address from the environment.",
+)
+@click.option(
+    "--report-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports"),
+    show_default=True,
+    help="Each run gets a folder here.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def prove_command(
+    *, folder: Path, schema: Path | None, database: str | None, seed_data: Path | None, rows: int,
+    versions: tuple[str, ...], last: int | None, only: tuple[str, ...], skip: tuple[str, ...], crash_points: int,
+    stall_budget: float, expectations: Path | None, no_endpoint: bool, postgres: str, scratch_url: str | None,
+    report_dir: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Prove migrations and their rollbacks before they touch anything of value.
+
+    \b
+    replay      every file applies, in order, with rows and without
+    round-trip  up, down, up: the catalog is what it was, for two oracles
+    data        rows that were there survive, also those written in between
+    crash       the backend killed at each statement: one state or the other
+    locks       what is locked, for how long, and who is held up by it
+    security    every role, claim and verb on every table, view, function
+    behaviour   functions called, triggers fired
+    delivery    no event lost on its way to Realtime, in any phase
+
+    Each claim is proved, sampled or not checked; what refutes it is shown. Works on scratch databases only, on a
+    Postgres of its own unless --scratch-url is given. Exit codes: 0 nothing refuted and nothing unchecked, 1 something
+    is refuted, 3 something could not be checked, 4 the start state cannot be rebuilt here.
+    """
+    if schema is not None and database is not None:
+        raise UsageError("--from and --from-database exclude each other.", "Give one of them.")
+    if versions and last is not None:
+        raise UsageError("--version and --last exclude each other.", "Give one of them.")
+    if not set(only or NAMES) - set(skip):
+        raise UsageError("Every proof is left out.", "Name fewer with --skip.")
+    from toolkit.migrate.prove.model import ProveOptions
+    from toolkit.report import files
+
+    default = folder / "expectations.yaml"
+    chosen = expectations or (default if default.is_file() else None)
+    run_dir = files.new_folder(report_dir, "prove")
+    options = ProveOptions(
+        rows_each=rows, crash_points=crash_points, stall_budget_ms=stall_budget, expectations=chosen,
+        export_dir=run_dir / "exports", endpoint=not no_endpoint,
+    )  # fmt: skip
+    request = _Request(
+        folder, schema, database and address_of(database, "--from-database"), seed_data, versions, last, only, skip,
+        postgres, scratch_url and address_of(scratch_url, "--scratch-url"), options,
+    )  # fmt: skip
+    try:
+        report, claims = run_async(_work(request, as_json))
+        files.write(report, run_dir)
+    finally:
+        with contextlib.suppress(OSError):  # not empty: there is something to keep
+            run_dir.rmdir()
+    click.echo(f"Report: {run_dir / files.PAGE}", err=True)
+    text = with_more(report, {"claims": claims}) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
+    conclude(text, report.exit_code)
+
+
+async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, object]]]:
+    from toolkit.migrate.prove.model import Subject
+    from toolkit.migrate.prove.report import claims_as_dicts, of_proof
+    from toolkit.migrate.prove.run import prove
+    from toolkit.migrate.prove.start import read_sql
+    from toolkit.migrate.prove.states import States
+
+    started = datetime.now(UTC)
+    seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
+    async with _scratch(request) as scratch, progress() as tell:
+        start = await _start(request, scratch)
+        frame = reports.Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
+        with refusals(frame, as_json):
+            folder, pending, chosen = await _versions(request, scratch.dsn(start.template))
+        options = request.options
+        states = States(
+            scratch, start.template, folder, pending, rows_each=options.rows_each, seed_data=seed_data,
+        )  # fmt: skip
+        subject = Subject(folder, chosen, states, options, tell)
+        found = await prove(subject, request.only, request.skip)
+    return of_proof(frame, subject, found, start.notes), claims_as_dicts(found)
+
+
+async def _versions(request: _Request, dsn: str) -> tuple[Folder, tuple[str, ...], tuple[str, ...]]:
+    """The folder, the versions that the start state lacks, and those of them that were asked for."""
+    from toolkit.migrate import ledger
+    from toolkit.migrate.connection import connected
+    from toolkit.migrate.files import read_folder
+    from toolkit.migrate.plan import Up, make_plan
+
+    folder = await asyncio.to_thread(read_folder, request.folder)
+    async with connected(dsn) as conn:
+        plan = make_plan(folder, await ledger.read_history(conn), Up(include_all=True))
+    pending = tuple(step.migration.version for step in plan.steps)
+    if not pending:
+        raise UsageError(
+            "Every version is applied in the start state already, so there is nothing to prove.",
+            "Start earlier: from a dump taken before, or without --from-database from an empty project.",
+        )
+    if unknown := [version for version in request.versions if version not in pending]:
+        raise UsageError(
+            f"Version {', '.join(unknown)} is not pending in the start state.", f"Pending are: {', '.join(pending)}."
+        )
+    chosen = tuple(version for version in pending if not request.versions or version in request.versions)
+    return folder, pending, chosen[-request.last :] if request.last else chosen
+
+
+def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:
+    from toolkit.migrate.prove.scratch import embedded_scratch, scratch_on
+
+    if request.scratch_url is not None:
+        return scratch_on(request.scratch_url)
+    if request.postgres.isdecimal():
+        return embedded_scratch(wheel_bin_dir(int(request.postgres)))
+    bin_dir = Path(request.postgres)
+    if not (bin_dir / "initdb").exists():
+        raise UsageError(
+            f"{bin_dir} holds no initdb.",
+            "Give the bin folder of a Postgres installation, or the number of an embedded version.",
+        )
+    return embedded_scratch(bin_dir)
+
+
+async def _start(request: _Request, scratch: Scratch) -> Start:
+    from toolkit.migrate.prove.start import empty_project, from_database, from_schema, read_sql
+
+    if request.schema is not None:
+        return await from_schema(scratch, await asyncio.to_thread(read_sql, request.schema), request.schema.name)
+    if request.database is not None:
+        return await from_database(scratch, request.database)
+    return await empty_project(scratch)

@@ -1,0 +1,97 @@
+"""What the proofs said as one report: a table of claims first, then each claim with what refutes it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from toolkit.migrate.prove.model import Claim, Level, Subject
+from toolkit.migrate.prove.run import PROOFS, Proved
+from toolkit.migrate.report import Frame
+from toolkit.report.model import Measurement, Report, Table, Verdict, worst
+
+REFUTED, LEFT_OUT = "REFUTED", "left out"
+
+
+def of_proof(frame: Frame, subject: Subject, found: Sequence[Proved], notes: tuple[str, ...] = ()) -> Report:
+    """The report of a run. Claims that were left out on request are in the table and count for nothing."""
+    claims = [claim for one in found for claim in one.outcome.claims]
+    counted = [claim for claim in claims if not claim.by_request]
+    checks = tuple(claim.as_check() for claim in counted)
+    refuted = sum(bool(claim.violations) for claim in counted)
+    report = frame.report(_title(counted, refuted), worst(check.verdict for check in checks), checks)
+    return replace(
+        report,
+        tables=(_overview(found), _files(subject), *(table for one in found for table in one.outcome.tables)),
+        measurements=(
+            *(
+                Measurement(f"{one.proof.name} {one.version}", one.seconds, "s", "time taken")
+                for one in found
+                if one.seconds
+            ),
+            *(measurement for one in found for measurement in one.outcome.measurements),
+        ),
+        timelines=tuple(timeline for one in found for timeline in one.outcome.timelines),
+        notes=(*notes, *dict.fromkeys(note for one in found for note in one.outcome.notes)),
+    )
+
+
+def standing(claims: Sequence[Claim]) -> str:
+    """What a proof of one version came to, in a word: the worst of its claims."""
+    if any(claim.violations for claim in claims):
+        return REFUTED
+    levels = {claim.level for claim in claims if not claim.by_request}
+    if not levels:
+        return LEFT_OUT
+    return next(str(level) for level in (Level.NOT_CHECKED, Level.SAMPLED, Level.PROVED) if level in levels)
+
+
+def _title(claims: Sequence[Claim], refuted: int) -> str:
+    if refuted:
+        return f"{refuted} of {len(claims)} claims are refuted"
+    unchecked = sum(claim.level is Level.NOT_CHECKED for claim in claims)
+    if unchecked:
+        return f"Nothing is refuted, but {unchecked} of {len(claims)} claims could not be checked"
+    sampled = sum(claim.level is Level.SAMPLED for claim in claims)
+    return f"{len(claims)} claims hold: {len(claims) - sampled} proved, {sampled} sampled"
+
+
+def _overview(found: Sequence[Proved]) -> Table:
+    versions = dict.fromkeys(one.version for one in found)
+    rows = []
+    for version in versions:
+        of_version = {one.proof.name: one.outcome.claims for one in found if one.version == version}
+        rows.append((version, *(standing(of_version[proof.name]) for proof in PROOFS)))
+    return Table("Claims by version", ("version", *(proof.name for proof in PROOFS)), tuple(rows))
+
+
+def _files(subject: Subject) -> Table:
+    """Which bytes were proved: a report says nothing of a file that was edited after it."""
+    rows = []
+    for version in subject.versions:
+        migration = subject.migration(version)
+        back = migration.rollback.sha256 if migration.rollback else "none"
+        verify = hashlib.sha256(migration.verify.read_bytes()).hexdigest() if migration.verify else "none"
+        rows.append((migration.label, migration.up.sha256, back, verify))
+    return Table("Files (SHA-256)", ("version", "up", "rollback", "verify"), tuple(rows))
+
+
+def claims_as_dicts(found: Sequence[Proved]) -> list[dict[str, object]]:
+    """Every claim for JSON."""
+    return [
+        {
+            "id": claim.id,
+            "proof": claim.proof,
+            "version": claim.version,
+            "title": claim.title,
+            "level": str(claim.level),
+            "holds": claim.verdict is Verdict.PASS,
+            "basis": claim.basis,
+            "violations": list(claim.violations),
+            "remedy": claim.remedy,
+            "by_request": claim.by_request,
+        }
+        for one in found
+        for claim in one.outcome.claims
+    ]

@@ -1,0 +1,75 @@
+"""Every proof of every version, one after the other: what could not be looked at becomes a claim that says so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from toolkit.errors import ToolkitError
+from toolkit.migrate.execute import Progress
+from toolkit.migrate.prove import behaviour, crash, data, delivery, locks, replay, round_trip, security
+from toolkit.migrate.prove.model import Outcome, Proof, Subject, not_checked
+
+PROOFS: tuple[Proof, ...] = (
+    replay.PROOF,
+    round_trip.PROOF,
+    data.PROOF,
+    crash.PROOF,
+    locks.PROOF,
+    security.PROOF,
+    behaviour.PROOF,
+    delivery.PROOF,
+)
+DEADLINE_S = 900.0
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What one proof said of one version, and how long it took."""
+
+    proof: Proof
+    version: str
+    outcome: Outcome
+    seconds: float
+
+
+async def prove(
+    subject: Subject, wanted: Sequence[str] = (), unwanted: Sequence[str] = (), deadline_s: float = DEADLINE_S
+) -> tuple[Proved, ...]:
+    """Run the proofs called `wanted` (all, when none is named) but not those called `unwanted`.
+
+    `deadline_s` bounds one proof of one version. Proofs run one at a time: some of them measure.
+    """
+    found = []
+    for number, version in enumerate(subject.versions, start=1):
+        label = subject.migration(version).label
+        for proof in PROOFS:
+            if proof.name in unwanted or (wanted and proof.name not in wanted):
+                left_out = not_checked(proof, version, "left out on request", by_request=True)
+                found.append(Proved(proof, version, Outcome((left_out,)), 0.0))
+                continue
+            subject.tell(Progress("file", label, f"{proof.name}: {proof.title}", number, len(subject.versions)))
+            started = time.monotonic()
+            outcome = await _attempt(proof, subject, version, deadline_s)
+            found.append(Proved(proof, version, outcome, time.monotonic() - started))
+        await subject.states.forget(version)
+    return tuple(found)
+
+
+async def _attempt(proof: Proof, subject: Subject, version: str, deadline_s: float) -> Outcome:
+    try:
+        async with asyncio.timeout(deadline_s):
+            outcome = await proof.run(subject, version)
+    except ToolkitError as error:
+        why = f"{error.what} {error.remedy}".strip()
+    except TimeoutError:
+        why = f"no result within {deadline_s:.0f} s"
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        return outcome if outcome.claims else Outcome((not_checked(proof, version, "the proof made no claim"),))
+    return Outcome((not_checked(proof, version, why),))
