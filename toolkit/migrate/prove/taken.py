@@ -220,6 +220,10 @@ class Inside:
 
     def _record(self, statement: Statement, rows: Sequence[asyncpg.Record], facts: Facts, *, outside: bool) -> None:
         assert self._facts is not None, "begin() first"
+        if outside:
+            # CONCURRENTLY locks an index hard in the end, when nobody looks at that any more; what does stop somebody
+            # locks the table too.
+            rows = [row for row in rows if row["oid"] == row["table_oid"]]
         locks = {
             (row["oid"], row["mode"]): Lock(
                 row["relation"], self._older.get(row["table_oid"], row["on_table"]), row["mode"],
