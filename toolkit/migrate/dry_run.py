@@ -184,6 +184,8 @@ class _OnTarget:
         except FAILURES as error:
             if self.at is None and not bound.expired():
                 raise
+            if isinstance(error, LOST) and not isinstance(error, TimeoutError):
+                conn.terminate()
             failure = self._too_long(deadline_s) if bound.expired() else self._worded(error)
         if failure is not None:
             self._fail(failure)

@@ -57,6 +57,8 @@ __all__ = [
 
 LOST = (
     asyncpg.InterfaceError,
+    # What asyncpg says when the server's farewell has arrived and the end of the connection has not.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,

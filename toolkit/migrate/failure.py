@@ -65,6 +65,8 @@ def failure_of(
         if isinstance(error, asyncpg.PostgresError) and getattr(error, extra, None):
             # asyncpg appends DETAIL and HINT to the text on lines of their own; one line reads better.
             message = message.split("\n")[0] + f" ({getattr(error, extra)})"
+    if isinstance(error, asyncpg.InternalClientError):
+        message = "the server ended the connection"
     if isinstance(error, TimeoutError):
         message = "the statement did not end within its deadline"
     if context:

@@ -100,6 +100,23 @@ async def test_a_file_without_transaction_goes_on_from_every_moment(
     assert (await migrate_status(bare_db, folder)).pending == ()
 
 
+async def test_a_farewell_that_arrives_before_the_end_of_the_connection_is_a_lost_connection(
+    bare_db: str, write: Write
+) -> None:
+    """asyncpg then says that another operation is in progress, which is no class of its connection errors."""
+    folder = write(PAIR)
+
+    async def farewell(moment: Moment) -> None:
+        if (moment.kind, moment.index) == ("before_statement", 2):
+            raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    result = await migrate_up(bare_db, folder, options=Options(interrupt=farewell))
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert (failure.statement, failure.message) == (2, "the server ended the connection")
+    assert (await migrate_up(bare_db, folder)).ok
+
+
 async def test_locks_are_read_from_inside_after_each_statement(bare_db: str, write: Write, options: Options) -> None:
     seen: list[tuple[str, int, list[str]]] = []
 
