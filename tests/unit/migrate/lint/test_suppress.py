@@ -32,7 +32,7 @@ def test_first_in_a_file_with_a_blank_line_behind_it_holds_for_the_file(look: Lo
     findings = look({"2_x.sql": f"{IGNORE}\n\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": OPEN.format("c")})
     assert reasons(findings).keys() == {"2_x.sql:3", "2_x.sql:4"}
     assert told(findings) == {f"{RULE} 3_y.sql:1"}
-    without_a_gap = look({"2_x.sql": f"{header}\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": "select 1;"})
+    without_a_gap = look({"2_x.sql": f"{IGNORE}\n{OPEN.format('a')}\n{OPEN.format('b')}", "3_y.sql": "select 1;"})
     assert told(without_a_gap) == {f"{RULE} 2_x.sql:3"}
 
 
