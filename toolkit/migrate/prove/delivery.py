@@ -138,8 +138,11 @@ class _Delivery:
         traffic = None
         if chosen and not self.unreadable:
             shapes = await read_shapes(look)
+            writer.wrote.clear()
             traffic = asyncio.create_task(writer.keep_on(during, shapes, chosen, enough), name="probe rows")
         try:
+            if traffic is not None:
+                await _first_of(traffic, writer.wrote)
             self._tell(f"{during}: {self.migration.label}")
             result = await files()
         finally:
@@ -329,6 +332,13 @@ _UP = "Every probe row is delivered once and in order before, during and after t
 _ROLLBACK = "Every probe row is delivered once and in order during and after the rollback"
 _LOOK = "Compare the publication before and after: the claim on what is published names what changed."
 _ENDPOINT = "Look at the policies of the table and at its publication: what the log holds, the endpoint must send."
+
+
+async def _first_of(traffic: asyncio.Task[None], wrote: asyncio.Event) -> None:
+    """Return when the traffic is under way, or has ended before it was."""
+    waiting = asyncio.create_task(wrote.wait())
+    await asyncio.wait({traffic, waiting}, timeout=_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 def _published(state: Published) -> frozenset[Promise]:

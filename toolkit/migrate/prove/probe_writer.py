@@ -56,6 +56,7 @@ class Writer:
         self, conn: Connection, first_serial: int, given: Mapping[str, Mapping[str, str]] | None = None
     ) -> None:
         self.writes: list[Write] = []
+        self.wrote = asyncio.Event()
         self.given: Mapping[str, Mapping[str, str]] = given or {}
         self._conn, self._serial = conn, first_serial
         self._accepted: dict[str, Mapping[str, str | None]] = {}
@@ -238,6 +239,7 @@ class Writer:
         else:
             write = replace(write, xid=result.xid, row=result.row.values)
         self.writes.append(write)
+        self.wrote.set()
 
 
 def _altered(shape: Shape, given: Mapping[str, str | None], row: Row) -> tuple[str, ...]:
