@@ -77,9 +77,9 @@ async def test_what_the_end_of_a_transaction_undoes_is_proved(subject_of: Subjec
         "do $$ begin create temp table kept (a text); perform pg_advisory_lock(1), nextval('public.numbers');"
         " insert into public.made (at) select now() from generate_series(1, 3);"
         " update public.r set word = 'x' where id = 1; perform setval('public.numbers', 5000); end $$",
-        "-- destroys: table made\n-- destroys: rows r\ndrop table public.made;\n"
-        "do $$ begin update public.r set word = 'y' where id = 1; alter sequence public.numbers restart with 1;"
-        " set search_path = app; end $$",
+        "-- destroys: table made\n-- destroys: rows r\n"
+        "do $$ begin drop table public.made; update public.r set word = 'y' where id = 1;"
+        " alter sequence public.numbers restart with 1; set search_path = app; end $$",
     )
     outcome = await crash.run(await subject_of(files, start=START, rows_each=2, crash_points=0), "1")
     assert said(outcome) == ""
@@ -95,10 +95,10 @@ async def test_what_the_end_of_a_transaction_undoes_is_proved(subject_of: Subjec
 async def test_what_the_journal_knows_is_proved(subject_of: SubjectOf) -> None:
     """Outside a transaction too: no INSERT twice, no INVALID index from a build that was cut short."""
     up = f"{ALONE}insert into public.r (word) values ('once');\ncreate index concurrently i on public.r (word);"
-    outcome = await crash.run(await subject_of(pair(up, None), start=START, rows_each=2, crash_points=0), "1")
+    outcome = await crash.run(await subject_of(pair(up, None), start=START, rows_each=2, crash_points=7), "1")
     assert said(outcome) == ""
-    assert claim(outcome, "up").level is Level.PROVED
-    assert "each of the 11 points of 2 statements" in claim(outcome, "up").basis
+    assert claim(outcome, "up").level is Level.SAMPLED
+    assert "7 of the 11 points of 2 statements" in claim(outcome, "up").basis
 
 
 async def test_an_index_that_a_reindex_leaves_when_it_is_cut_short_is_caught(subject_of: SubjectOf) -> None:
