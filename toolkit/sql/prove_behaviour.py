@@ -54,7 +54,7 @@ VIEWS = _scoped(
 )
 ROLE_EXISTS = "select exists (select from pg_catalog.pg_roles where rolname = $1)"
 
-BOUND = "select set_config('statement_timeout', '5s', true), set_config('lock_timeout', '2s', true)"
+BOUND = "select set_config('statement_timeout', '5s', false), set_config('lock_timeout', '2s', false)"
 COUNT_CALLS = "select set_config('track_functions', 'all', false)"
 CALLED = "select funcid as function from pg_catalog.pg_stat_xact_user_functions where calls > 0"
 # Whether anything of the user's was read in this transaction.

@@ -98,6 +98,7 @@ async def call_functions(conn: Connection, functions: Sequence[Function], known:
     """Call each with several argument sets: as the owner of the database, as the server's role where there is one, and
     those with their owner's rights also without a search_path. Nothing stays."""
     called = Called()
+    await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
     server = await conn.fetchval(sql.ROLE_EXISTS, SERVER_ROLE, timeout=_DEADLINE_S)
     for function in functions:
         called.callees += 1
@@ -162,7 +163,6 @@ async def _not_immutable(conn: Connection, function: Function, arguments: str) -
         transaction = conn.transaction()
         await transaction.start()
         try:
-            await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
             await conn.execute(settings, timeout=_DEADLINE_S)
             reads = await conn.fetchval(sql.READS, timeout=_DEADLINE_S)
             results.append([row[0] for row in await conn.fetch(query, timeout=_DEADLINE_S)])
@@ -183,7 +183,6 @@ async def _attempt(
     transaction = conn.transaction()
     await transaction.start()
     try:
-        await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         if before:
             await conn.execute(before, timeout=_DEADLINE_S)
         if role:
@@ -209,6 +208,7 @@ async def _outside(conn: Connection, statement: str) -> asyncpg.PostgresError | 
 async def read_views(conn: Connection, only: Sequence[str] | None = None) -> tuple[Called, dict[str, str]]:
     """Read every column of every row of each view (or of `only` those); also name → digest of each definition."""
     called = Called()
+    await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
     definitions = {}
     for row in await conn.fetch(sql.VIEWS, timeout=_DEADLINE_S):
         definitions[row["name"]] = row["definition"]

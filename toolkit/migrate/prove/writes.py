@@ -77,10 +77,11 @@ async def write_everywhere(
     thoroughly: Iterable[str],
     pathless: Iterable[str] = (),
 ) -> Fired:
-    """Insert a row into each table, update rows, delete one. Of the tables of `thoroughly` each column of each sample
-    is updated, of others one; those of `pathless` are also written to by a session whose search_path is empty."""
+    """Insert a row into each table, update rows, delete one. Of the tables of `thoroughly` each column of two rows is
+    updated, of others one; those of `pathless` are also written to by a session whose search_path is empty."""
     fired = Fired()
     chosen, bare = set(thoroughly), set(pathless)
+    await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
     try:
         await conn.execute(sql.COUNT_CALLS, timeout=_DEADLINE_S)
     except asyncpg.InsufficientPrivilegeError:
@@ -89,7 +90,7 @@ async def write_everywhere(
         fired.tables.add(table)
         rows = samples.get(table, [])
         await _insert(conn, shapes, table, fired)
-        for row in rows if table in chosen else rows[:1]:
+        for row in rows[: 2 if table in chosen else 1]:
             statements = update_statements(shape, row, next_values=True)
             keys = [name for name in statements if table in chosen] or list(statements)[-1:]
             for name in keys:
@@ -107,7 +108,6 @@ async def _insert(conn: Connection, shapes: Mapping[str, Shape], table: str, fir
     transaction = conn.transaction()
     await transaction.start()
     try:
-        await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         try:
             statement = await insert_statement(conn, shapes, table, _SERIAL)
         except RowRefused as refused:
@@ -122,7 +122,6 @@ async def _insert(conn: Connection, shapes: Mapping[str, Shape], table: str, fir
     transaction = conn.transaction()
     await transaction.start()
     try:
-        await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         await insert_row(conn, shapes, table, _SERIAL)
         await conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
         await _note_reached(conn, fired)
@@ -164,7 +163,6 @@ async def _attempt(
     transaction = conn.transaction()
     await transaction.start()
     try:
-        await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         if before:
             await conn.execute(before, timeout=_DEADLINE_S)
         await conn.execute(statement, timeout=_DEADLINE_S)
