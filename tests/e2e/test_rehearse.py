@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import gone
 from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.rehearse.model import QUICK, Options
 from toolkit.rehearse.order import PHASES
@@ -197,18 +196,3 @@ def test_what_cannot_be_done_is_said_in_words(tmp_path, arguments, code, words):
 
 def plant(path: Path, statement: str) -> None:
     path.write_text(f"{path.read_text()}\n{statement}\n")
-
-
-def gone(*pids: int) -> None:
-    deadline = time.monotonic() + 20
-    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists() and not zombie(pid)]:
-        assert time.monotonic() < deadline, f"still running: {left}"
-        os.sched_yield()
-        time.sleep(0.05)
-
-
-def zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True

@@ -155,14 +155,15 @@ def prove_command(
 
     default = folder / "expectations.yaml"
     chosen = expectations or (default if default.is_file() else None)
+    start_url = database and address_of(database, "--from-database")
+    server_url = scratch_url and address_of(scratch_url, "--scratch-url")
     run_dir = files.new_folder(report_dir, "prove")
     options = ProveOptions(
         rows_each=rows, crash_points=crash_points, stall_budget_ms=stall_budget, expectations=chosen,
         export_dir=run_dir / "exports", endpoint=not no_endpoint,
     )  # fmt: skip
     request = _Request(
-        folder, schema, database and address_of(database, "--from-database"), seed_data, versions, last, only, skip,
-        postgres, scratch_url and address_of(scratch_url, "--scratch-url"), options,
+        folder, schema, start_url, seed_data, versions, last, only, skip, postgres, server_url, options,
     )  # fmt: skip
     try:
         report, claims = run_async(_work(request, as_json))

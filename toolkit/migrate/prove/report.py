@@ -12,6 +12,7 @@ from toolkit.migrate.report import Frame
 from toolkit.report.model import Measurement, Report, Table, Verdict, worst
 
 REFUTED, LEFT_OUT = "REFUTED", "left out"
+_MOST_COLUMNS = 4
 
 
 def of_proof(frame: Frame, subject: Subject, found: Sequence[Proved], notes: tuple[str, ...] = ()) -> Report:
@@ -58,12 +59,15 @@ def _title(claims: Sequence[Claim], refuted: int) -> str:
 
 
 def _overview(found: Sequence[Proved]) -> Table:
-    versions = dict.fromkeys(one.version for one in found)
-    rows = []
-    for version in versions:
-        of_version = {one.proof.name: one.outcome.claims for one in found if one.version == version}
-        rows.append((version, *(standing(of_version[proof.name]) for proof in PROOFS)))
-    return Table("Claims by version", ("version", *(proof.name for proof in PROOFS)), tuple(rows))
+    """Proofs by version; few versions are the columns, since a terminal has no room for all the proofs."""
+    versions = tuple(dict.fromkeys(one.version for one in found))
+    stands = {(one.version, one.proof.name): standing(one.outcome.claims) for one in found}
+    names = tuple(proof.name for proof in PROOFS)
+    if len(versions) <= _MOST_COLUMNS:
+        rows = tuple((name, *(stands[version, name] for version in versions)) for name in names)
+        return Table("Claims by version", ("", *versions), rows)
+    rows = tuple((version, *(stands[version, name] for name in names)) for version in versions)
+    return Table("Claims by version", ("version", *names), rows)
 
 
 def _files(subject: Subject) -> Table:
