@@ -80,13 +80,18 @@ async def _rows(conn: Connection, shape: Shape) -> list[Row]:
 
 
 async def _update(conn: Connection, shape: Shape, before: Shape, row: Row) -> int:
-    """One column after the other, each by itself: what a rule refuses does not stop the next. 1 if any changed."""
+    """1 if any column changed. All at once, in one message; where a rule refuses one of them, one after the other."""
     known = {column.name for column in before.columns}
-    changed = 0
-    for column, statement in update_statements(shape, row, next_values=True).items():
-        if column in known and shape.primary_key:
-            changed |= await _attempt(conn, statement)
-    return changed
+    statements = [
+        statement
+        for column, statement in update_statements(shape, row, next_values=True).items()
+        if column in known and shape.primary_key
+    ]
+    if not statements:
+        return 0
+    if await _attempt(conn, "; ".join(statements)):
+        return 1
+    return max([await _attempt(conn, statement) for statement in statements])
 
 
 async def _attempt(conn: Connection, statement: str) -> int:
