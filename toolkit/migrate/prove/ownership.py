@@ -147,7 +147,7 @@ def _compared(column: str, table: Relation) -> bool:
     """Whether a policy compares the column with the session's subject."""
     own = re.escape(table.name.partition(".")[2])
     name = rf'(?<![\w."])(?:"?{own}"?\.)?"?{re.escape(column)}"?(?![\w"])'
-    gap = r"(?:(?!\b(?:AND|OR)\b)[^=<>]){0,80}?"
+    gap = r"(?:(?!\b(?:AND|OR)\b)(?:->>?|[^=<>])){0,80}?"
     either = re.compile(
         rf"{name}\)*\s*(?:=|IS NOT DISTINCT FROM)\s*{gap}(?:{_IDENTITY})|(?:{_IDENTITY}){gap}=\s*\(*{name}",
         re.IGNORECASE,

@@ -16,7 +16,7 @@ from toolkit.migrate.prove.looking import look
 from toolkit.migrate.prove.matrix import LEGEND, Matrix, compact, compact_calls
 from toolkit.migrate.prove.model import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.ownership import Ownership, held_in, merged, ownership_of
-from toolkit.migrate.prove.personas import FEWER, PEOPLES, PERSONAS, ROLES, SESSIONS, SHARED, Session
+from toolkit.migrate.prove.personas import FEWER, PEOPLES, PERSONAS, REST, ROLES, SESSIONS, SHARED, Session, World
 from toolkit.migrate.prove.rulings import Findings, judge
 from toolkit.migrate.prove.states import CannotBuild, States
 from toolkit.migrate.prove.worlds import stage
@@ -99,9 +99,9 @@ async def run(subject: Subject, version: str) -> Outcome:
                 remembered = await _look(dsn, template, catalogue, held_here, sessions, tell=tell)
             _LAST[states] = remembered
             found.append(remembered)
-    before, after, left_out = found[0].matrix, found[1].matrix, found[1].left_out
+    before, after = found[0].matrix, found[1].matrix
     findings = judge(before, after, expectations)
-    claims = _claims(version, after, findings, sessions, left_out)
+    claims = _claims(version, before, found[1], findings)
     if expectations is not NOTHING:
         claims.append(await _held(subject, version, after, expectations))
     return Outcome(
@@ -136,22 +136,28 @@ async def _look(
     return _Seen(template, Matrix(catalogue, ownership, cells, calls, worlds.empty, sessions), left_out)
 
 
-def _claims(
-    version: str, after: Matrix, findings: Findings, sessions: tuple[Session, ...], left_out: int
-) -> list[Claim]:
+def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> list[Claim]:
+    """A claim a part that there is anything to say of."""
+    after, left_out, sessions = seen.matrix, seen.left_out, seen.matrix.sessions
     judged = after.catalogue.judged()
     tables = [one for one in judged if one.is_table]
+    kept = sum(one.name in before.catalogue.relations for one in tables)
     views = [one for one in judged if not one.is_table]
     definers = [one for one in after.catalogue.routines.values() if one.definer and one.callable]
     absent = [role for role in ROLES if role not in after.catalogue.roles]
     limits = [f"there is no role {', '.join(absent)}"] if absent else []
     if sessions is not SESSIONS:
         limits.append(f"{len(sessions)} of {len(SESSIONS)} kinds of claims, since there are {len(judged)} objects")
-    bare = sorted(
-        one.name for one in tables
-        if not one.partition and not any(cell.reached for (name, _, _), cell in after.cells.items() if name == one.name)
-        and not all(one.privileges.get(role) is None for role in ROLES)
-    )  # fmt: skip
+    staged: dict[str, set[World]] = {}
+    for (name, _, _), cell in after.cells.items():
+        staged.setdefault(name, set()).update(cell.reached)
+    # In a table whose rows belong to people, only theirs tell anything.
+    bare = [
+        one.name
+        for one in tables
+        if not one.partition and any(one.privileges.values())
+        and not staged.get(one.name, set()) & ({*PEOPLES} if one.name in after.ownership.owned else {SHARED, REST})
+    ]  # fmt: skip
     unowned = [f"no row could be staged in {', '.join(bare)}"] if bare else []
     if not after.ownership.owned and tables:
         unowned.append("nothing says whose rows are whose: name the owner columns in expectations.yaml")
@@ -160,22 +166,27 @@ def _claims(
     basis: dict[str, tuple[str, list[str], bool]] = {
         "rows": (f"{told}; each verb tried and taken back", limits + unowned, bool(tables)),
         "claims": (told, limits + unowned, bool(judged)),
-        "columns": (f"the columns of {len(tables)} tables", limits, bool(tables)),
-        "views": (f"{len(views)} views, compared with their definition as the session itself", limits + unowned, True),
+        "columns": (f"the columns of {kept} tables that were there before", limits, bool(kept)),
+        "views": (
+            f"{len(views)} views, compared with their definition as the session itself", limits + unowned, bool(views)
+        ),
         "functions": (
             f"{len(after.catalogue.routines)} functions; {calls} calls of {len(definers)} that run with their owner's "
             "rights, with a few of the possible arguments",
-            [*limits, *([f"{left_out} calls beyond {MOST_CALLS} were left out"] if left_out else [])], True,
+            [*limits, *([f"{left_out} calls beyond {MOST_CALLS} were left out"] if left_out else [])],
+            bool(after.catalogue.routines),
         ),
-        "grants": (f"the privileges and guards of {len(tables)} tables", limits, True),
+        "grants": (f"default privileges, and the privileges and guards of {len(tables)} tables", limits, True),
     }  # fmt: skip
     claims = []
     for part, (title, remedy) in _PARTS.items():
         what, lacking, looked = basis[part]
         violations = findings.violations.get(part, [])
+        if not looked and not violations:
+            continue  # there is nothing of that kind, so nothing is claimed of it
         level = Level.SAMPLED if lacking or (part == "functions" and calls) else Level.PROVED
-        if not looked or len(absent) == len(ROLES):
-            level, what = Level.NOT_CHECKED, "; ".join(lacking) or "there is no table"
+        if len(absent) == len(ROLES):
+            level, what, lacking = Level.NOT_CHECKED, "the server has none of the roles of a project", []
         more = [f"… and {len(violations) - _MOST_LINES} more"] if len(violations) > _MOST_LINES else []
         claims.append(
             Claim(
