@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -26,6 +27,7 @@ from toolkit.sql import prove_security as sql
 _MANY = 60  # tables and views; beyond that not every shape of claims is tried
 _MOST_ROWS_SHOWN = 80
 _MOST_LINES = 100
+_TELL_EVERY_S = 2.0
 _PURPOSE = "toolkit migrate prove: security"
 
 _PARTS = {
@@ -87,9 +89,15 @@ async def run(subject: Subject, version: str) -> Outcome:
         ownership = merged(ownership_of(old, expectations.hints), ownership_of(new, expectations.hints))
         sessions = SESSIONS if max(len(old.judged()), len(new.judged())) <= _MANY else FEWER
         found: list[_Seen] = []
+        told_at = time.monotonic()
         for template, dsn, catalogue in zip(templates, (old_dsn, new_dsn), (old, new), strict=True):
 
             def tell(message: str, template: str = template) -> None:
+                nonlocal told_at
+                # A session or call takes milliseconds; a line each would drown the others.
+                if time.monotonic() - told_at < _TELL_EVERY_S:
+                    return
+                told_at = time.monotonic()
                 when = "before" if template == templates[0] else "after"
                 subject.tell(Progress("statement", label, f"security {when} {version}: {message}"))
 
