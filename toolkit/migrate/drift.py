@@ -26,6 +26,7 @@ from toolkit.migrate.catalog.compare import (
 )
 from toolkit.migrate.connection import connected
 from toolkit.migrate.plan import VersionStatus
+from toolkit.migrate.platform import PLATFORM_SCHEMAS
 from toolkit.report.model import Check, Verdict
 from toolkit.sql import catalog as sql
 from toolkit.targets.embedded import BOOTSTRAP
@@ -33,11 +34,6 @@ from toolkit.targets.lifetime import throwaway_cluster
 from toolkit.targets.postgres import wheel_bin_dir
 
 # Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
-PLATFORM_SCHEMAS = (
-    "_analytics", "_realtime", "auth", "cron", "extensions", "graphql", "graphql_public", "net", "pgbouncer", "pgmq",
-    "pgmq_public", "pgsodium", "pgsodium_masks", "realtime", "repack", "storage", "supabase_functions", "tiger",
-    "topology", "vault",
-)  # fmt: skip
 _ROLES = '"?(?:supabase_|dashboard_user|pgbouncer|pgsodium_)'
 _EXTENSIONS = (
     '"?(?:plpgsql|pg_stat_statements|uuid-ossp|pgcrypto|pgjwt|pg_graphql|supabase_vault|pgsodium|pg_net|pg_cron)"?$'

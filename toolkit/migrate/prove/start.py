@@ -13,6 +13,7 @@ from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate import ledger
 from toolkit.migrate.connection import connected, redact
 from toolkit.migrate.ledger import Connection
+from toolkit.migrate.platform import PLATFORM_SCHEMAS
 from toolkit.migrate.prove.scratch import Scratch
 from toolkit.migrate.read_back import quote_identifier
 from toolkit.migrate.schema_dump import dump_text
@@ -20,14 +21,8 @@ from toolkit.migrate.split import SplitError, Statement, split
 from toolkit.sql import scratch as sql
 from toolkit.targets.embedded import BOOTSTRAP
 
-# What the platform owns and a scratch server may be unable to hold: extensions it lacks, and what is made of them.
-PLATFORM_SCHEMAS = frozenset(
-    {
-        "auth", "cron", "extensions", "graphql", "graphql_public", "net", "pgbouncer", "pgmq", "pgmq_public",
-        "pgsodium", "pgsodium_masks", "realtime", "_realtime", "repack", "storage", "supabase_functions",
-        "supabase_migrations", "tiger", "topology", "vault",
-    }
-)  # fmt: skip
+# A scratch server may be unable to hold what the platform owns: extensions it lacks, and what is made of them.
+_TOLERATED = frozenset({*PLATFORM_SCHEMAS, "supabase_migrations"})
 # pg_dump writes this above every object.
 _TITLE = re.compile(r"^-- Name: (?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>[^;]*);", re.MULTILINE)
 _COPY = re.compile(r"^COPY\b.*\bFROM stdin;$", re.MULTILINE | re.IGNORECASE)
@@ -176,4 +171,4 @@ def _of_the_platform(statement: Statement) -> bool:
     title = titles[-1]
     if title["type"] in _OF_EXTENSIONS and title["schema"] == "-":
         return True
-    return title["schema"] in PLATFORM_SCHEMAS or (title["schema"] == "-" and title["name"] in PLATFORM_SCHEMAS)
+    return title["schema"] in _TOLERATED or (title["schema"] == "-" and title["name"] in _TOLERATED)
