@@ -14,7 +14,7 @@
 
 create table public.process_events (
   id uuid primary key default gen_random_uuid(),
-  process_id uuid not null references public.generated_articles_state (id) on delete cascade,
+  process_id uuid not null,
   event_type text not null check (event_type <> '' and length(event_type) <= 100),
   event_data jsonb not null default '{}'::jsonb,
   event_sequence integer not null check (event_sequence > 0),
@@ -32,7 +32,7 @@ comment on table public.process_events is
 
 -- Narrow and updated in place (HOT): on the state table every event would rewrite a wide published row.
 create table public.process_event_counters (
-  process_id uuid primary key references public.generated_articles_state (id) on delete cascade,
+  process_id uuid primary key,
   last_sequence integer not null check (last_sequence > 0)
 ) with (fillfactor = 50);
 comment on table public.process_event_counters is 'The last event sequence allocated for each process.';
@@ -53,7 +53,7 @@ $$;
 
 create table public.background_tasks (
   id uuid primary key default gen_random_uuid(),
-  process_id uuid not null references public.generated_articles_state (id) on delete cascade,
+  process_id uuid not null,
   task_type text not null check (task_type <> ''),
   task_data jsonb not null default '{}'::jsonb,
   status text not null default 'pending'
@@ -827,6 +827,14 @@ revoke execute on function public.append_process_event(uuid, text, jsonb, text, 
   public.append_process_events(uuid, jsonb, text) from service_role;
 
 -- 7. The state table, last and quickly ---------------------------------------------------------
+
+-- A foreign key stops writers of the state table until the end of the file.
+alter table public.process_events
+  add foreign key (process_id) references public.generated_articles_state (id) on delete cascade;
+alter table public.process_event_counters
+  add foreign key (process_id) references public.generated_articles_state (id) on delete cascade;
+alter table public.background_tasks
+  add foreign key (process_id) references public.generated_articles_state (id) on delete cascade;
 
 alter table public.generated_articles_state
   add column realtime_channel text,

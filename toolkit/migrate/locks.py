@@ -32,7 +32,7 @@ class LockPolicy:
     `deadline_s` has passed. `runner_deadline_s`: how long to wait for another runner to finish.
     """
 
-    lock_timeout_ms: int = 250
+    lock_timeout_ms: int = 50
     first_pause_s: float = 0.1
     longest_pause_s: float = 2.0
     deadline_s: float = 60.0
