@@ -13,13 +13,13 @@ import pytest
 from tests.support.databases import BOOTSTRAP
 from toolkit.migrate.files import read_folder
 from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.prove.locks.modes import READS
+from toolkit.migrate.prove.locks.runs import Ahead, UnderTraffic, inspect, under_traffic
+from toolkit.migrate.prove.locks.stalls import during, percentile, stalls
+from toolkit.migrate.prove.locks.traffic import Role, streams
 from toolkit.migrate.prove.model import ProveOptions, Subject
-from toolkit.migrate.prove.modes import READS
 from toolkit.migrate.prove.scratch import Scratch, scratch_on
-from toolkit.migrate.prove.stall_runs import Ahead, UnderTraffic, inspect, under_traffic
-from toolkit.migrate.prove.stalls import during, percentile, stalls
 from toolkit.migrate.prove.states import States
-from toolkit.migrate.prove.traffic import Role, streams
 from toolkit.migrate.running import Options
 from toolkit.resources import migrations_dir
 from toolkit.targets.postgres import PostgresCluster

@@ -13,12 +13,12 @@ from toolkit.migrate.connection import connected
 from toolkit.migrate.files import Folder
 from toolkit.migrate.ledger import Connection, read_history
 from toolkit.migrate.plan import VersionStatus, statuses
-from toolkit.migrate.prove.catalogue import Catalogue, Relation, read_catalogue
-from toolkit.migrate.prove.looking import ask
-from toolkit.migrate.prove.matrix import Cell, Matrix
-from toolkit.migrate.prove.ownership import Ownership, ownership_of
-from toolkit.migrate.prove.personas import CLIENT_ROLES, SESSIONS, Session
-from toolkit.migrate.prove.rulings import claims_trouble
+from toolkit.migrate.prove.security.catalogue import Catalogue, Relation, read_catalogue
+from toolkit.migrate.prove.security.looking import ask
+from toolkit.migrate.prove.security.matrix import Cell, Matrix
+from toolkit.migrate.prove.security.ownership import Ownership, ownership_of
+from toolkit.migrate.prove.security.personas import CLIENT_ROLES, SESSIONS, Session
+from toolkit.migrate.prove.security.rulings import claims_trouble
 from toolkit.sql import ledger as ledger_sql
 from toolkit.sql import live_checks as sql
 

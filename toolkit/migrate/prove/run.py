@@ -11,8 +11,14 @@ import asyncpg
 
 from toolkit.errors import ToolkitError
 from toolkit.migrate.execute import Progress
-from toolkit.migrate.prove import behaviour, crash, data, delivery, locks, replay, round_trip, security
+from toolkit.migrate.prove import replay, round_trip
+from toolkit.migrate.prove.behaviour import proof as behaviour
+from toolkit.migrate.prove.crash import proof as crash
+from toolkit.migrate.prove.data import proof as data
+from toolkit.migrate.prove.delivery import proof as delivery
+from toolkit.migrate.prove.locks import proof as locks
 from toolkit.migrate.prove.model import Outcome, Proof, Subject, not_checked
+from toolkit.migrate.prove.security import proof as security
 
 PROOFS: tuple[Proof, ...] = (
     replay.PROOF,

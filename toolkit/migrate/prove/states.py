@@ -15,7 +15,7 @@ from toolkit.migrate.api import migrate_up
 from toolkit.migrate.connection import connected
 from toolkit.migrate.execute import Options, RunResult
 from toolkit.migrate.files import Folder
-from toolkit.migrate.prove.rows import Seeded, read_shapes, seed
+from toolkit.migrate.prove.rows.rows import Seeded, read_shapes, seed
 from toolkit.migrate.prove.scratch import Scratch
 from toolkit.migrate.split import Statement
 from toolkit.sql.ledger import RESET_ROLE

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate.checks import read_verify_file
 from toolkit.migrate.probes import PROBES
-from toolkit.migrate.prove.behaviour import PROOF
+from toolkit.migrate.prove.behaviour.proof import PROOF
 from toolkit.migrate.prove.model import Level, Outcome
 from toolkit.resources import migrations_dir
 

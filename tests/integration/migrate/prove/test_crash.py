@@ -10,7 +10,7 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate import execute
 from toolkit.migrate.connection import connected
-from toolkit.migrate.prove import crash
+from toolkit.migrate.prove.crash import proof as crash
 from toolkit.migrate.prove.model import Claim, Level, Outcome
 from toolkit.migrate.prove.scratch import Scratch
 from toolkit.migrate.prove.states import CannotBuild

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.prove.data import PROOF
+from toolkit.migrate.prove.data.proof import PROOF
 from toolkit.migrate.prove.model import Level, Outcome
 from toolkit.resources import migrations_dir
 

@@ -14,7 +14,7 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from tests.integration.migrate.prove.delivery_cases import BREAKS_OFF, HEALTHY, ORDERS, PLANTS, ROLLBACKS, WHOLE, Case
 from tests.support.installed_postgres import major
-from toolkit.migrate.prove.delivery import PROOF
+from toolkit.migrate.prove.delivery.proof import PROOF
 from toolkit.migrate.prove.model import Claim, Level, Outcome
 from toolkit.resources import migrations_dir
 from toolkit.targets.postgres import PostgresCluster
@@ -166,7 +166,9 @@ async def test_a_policy_that_hides_rows_from_their_owner_is_found_at_the_endpoin
 
 
 async def test_an_endpoint_that_does_not_start_is_said(subject_of: SubjectOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.migrate.prove.endpoint.COMMAND", (sys.executable, "-c", "raise SystemExit(4)"))
+    monkeypatch.setattr(
+        "toolkit.migrate.prove.delivery.endpoint.COMMAND", (sys.executable, "-c", "raise SystemExit(4)")
+    )
 
     outcome = await prove(subject_of, ORDERS, "create index on public.orders (note);", endpoint=True)
 
@@ -178,7 +180,7 @@ async def test_an_endpoint_that_does_not_start_is_said(subject_of: SubjectOf, mo
 async def test_more_tables_than_are_written_to_make_a_sample_that_begins_with_those_it_changes(
     subject_of: SubjectOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolkit.migrate.prove.delivery.MOST_TABLES", 1)
+    monkeypatch.setattr("toolkit.migrate.prove.delivery.proof.MOST_TABLES", 1)
     start = ORDERS + ORDERS.replace("orders", "a_table")
 
     outcome = await prove(subject_of, start, "alter table public.orders add column tag text;")

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.prove import locks
+from toolkit.migrate.prove.locks import proof as locks
+from toolkit.migrate.prove.locks.taken import works_under_lock
 from toolkit.migrate.prove.model import Claim, Level, Outcome
-from toolkit.migrate.prove.taken import works_under_lock
 from toolkit.report.model import Verdict
 from toolkit.resources import migrations_dir
 

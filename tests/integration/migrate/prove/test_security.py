@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, said
 from toolkit.migrate.prove.model import Level, Outcome
-from toolkit.migrate.prove.security import PROOF
+from toolkit.migrate.prove.security.proof import PROOF
 from toolkit.resources import migrations_dir
 
 SUB = "(select auth.jwt() ->> 'sub')"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from toolkit.migrate.prove.answers import Answer, described, judge
+from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
 
 
 def error(code: str, message: str = "no", context: str = "") -> asyncpg.PostgresError:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from toolkit.migrate.prove.stalls import (
+from toolkit.migrate.prove.locks.stalls import (
     Passage,
     during,
     harmed,
@@ -16,9 +16,9 @@ from toolkit.migrate.prove.stalls import (
     stalls,
     who_waited,
 )
-from toolkit.migrate.prove.taken import Lock, Taken
-from toolkit.migrate.prove.traffic import Request, Role
-from toolkit.migrate.prove.waits import Wait, Watched
+from toolkit.migrate.prove.locks.taken import Lock, Taken
+from toolkit.migrate.prove.locks.traffic import Request, Role
+from toolkit.migrate.prove.locks.waits import Wait, Watched
 from toolkit.migrate.running import Kind, Moment
 
 READER, WRITER, MIGRATION, STRANGER = 11, 12, 99, 50

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.migrate.prove.clients import Client, Refusal, Said, Verb, client_of, literal, newly_refused, quoted
-from toolkit.migrate.prove.rows import Column, Row, Shape
-from toolkit.migrate.prove.stall_runs import Look, meets
-from toolkit.migrate.prove.taken import Facts, Lock, Relation, Taken, Work, work_between, works_under_lock
-from toolkit.migrate.prove.traffic import MOST_STREAMS, streams
+from toolkit.migrate.prove.locks.clients import Client, Refusal, Said, Verb, client_of, literal, newly_refused, quoted
+from toolkit.migrate.prove.locks.runs import Look, meets
+from toolkit.migrate.prove.locks.taken import Facts, Lock, Relation, Taken, Work, work_between, works_under_lock
+from toolkit.migrate.prove.locks.traffic import MOST_STREAMS, streams
+from toolkit.migrate.prove.rows.rows import Column, Row, Shape
 from toolkit.migrate.split import Statement, split
 
 OLD = {1: "public.t"}

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from toolkit.migrate.prove.modes import MODES, conflict, in_words, stops, strongest
-from toolkit.migrate.prove.waits import Sampled, Watch, circle_through, longest_chain
+from toolkit.migrate.prove.locks.modes import MODES, conflict, in_words, stops, strongest
+from toolkit.migrate.prove.locks.waits import Sampled, Watch, circle_through, longest_chain
 
 MIGRATION, AHEAD, READER, SECOND = 1, 2, 3, 4
 

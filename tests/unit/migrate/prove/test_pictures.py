@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.migrate.files import Destroyed
-from toolkit.migrate.prove.pictures import Damage, Picture, TablePicture, compare, undeclared
+from toolkit.migrate.prove.data.pictures import Damage, Picture, TablePicture, compare, undeclared
 
 
 def picture(

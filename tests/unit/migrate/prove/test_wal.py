@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from toolkit.migrate.prove.wal import Change, Transaction, WalText, WalUnreadable
+from toolkit.migrate.prove.delivery.wal import Change, Transaction, WalText, WalUnreadable
 
 BIG = "79" * 3000
 BEGIN = "42000000000148d938000303f5574803dc000002dc"

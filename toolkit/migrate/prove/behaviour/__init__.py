@@ -1,0 +1,1 @@
+"""The behaviour proof: functions are called, triggers fire."""

@@ -1,0 +1,185 @@
+"""Ordinary inserts, updates and deletes on the tables of any schema, so that their triggers fire; nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from toolkit.migrate.ledger import Connection
+from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
+from toolkit.migrate.prove.rows.rows import (
+    Row,
+    RowRefused,
+    Shape,
+    insert_row,
+    insert_statement,
+    update_statements,
+    where_key,
+)
+from toolkit.sql import prove_behaviour as sql
+
+_DEADLINE_S = 20
+_SERIAL = 701
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger of a table or view, and the function behind it."""
+
+    table: str
+    name: str
+    function: int
+    signature: str
+    enabled: bool
+    on_view: bool
+    needs_path: bool
+    definition: str
+
+
+@dataclass
+class Fired:
+    """`problems` by (table, verb); `worked` are the verbs that worked at least once on a table, `refused` what was
+    said to the others; `reached` are the functions that ran while a table was written to."""
+
+    problems: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    worked: set[tuple[str, str]] = field(default_factory=set)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
+    counted: bool = True  # whether the server tells which functions ran
+    statements: int = 0
+    tables: set[str] = field(default_factory=set)
+
+    def add(self, table: str, verb: str, problem: str) -> None:
+        """A problem, said once."""
+        found = self.problems.setdefault((table, verb), [])
+        if problem not in found:
+            found.append(problem)
+
+
+async def read_triggers(conn: Connection) -> dict[tuple[str, str], Trigger]:
+    """(table, name) → trigger, of everything that is not the system's or an extension's."""
+    return {
+        (row["table_name"], row["name"]): Trigger(
+            row["table_name"], row["name"], row["function"], row["signature"], row["enabled"], row["kind"] == "v",
+            row["needs_path"], row["definition"],
+        )
+        for row in await conn.fetch(sql.TRIGGERS, timeout=_DEADLINE_S)
+    }  # fmt: skip
+
+
+async def write_everywhere(
+    conn: Connection,
+    shapes: Mapping[str, Shape],
+    samples: Mapping[str, Sequence[Row]],
+    *,
+    thoroughly: Iterable[str],
+    pathless: Iterable[str] = (),
+) -> Fired:
+    """Insert a row into each table, update rows, delete one. Of the tables of `thoroughly` each column of two rows is
+    updated, of others one; those of `pathless` are also written to by a session whose search_path is empty."""
+    fired = Fired()
+    chosen, bare = set(thoroughly), set(pathless)
+    await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
+    try:
+        await conn.execute(sql.COUNT_CALLS, timeout=_DEADLINE_S)
+    except asyncpg.InsufficientPrivilegeError:
+        fired.counted = False
+    for table, shape in shapes.items():
+        fired.tables.add(table)
+        rows = samples.get(table, [])
+        await _insert(conn, shapes, table, fired)
+        for row in rows[: 2 if table in chosen else 1]:
+            statements = update_statements(shape, row, next_values=True)
+            keys = [name for name in statements if table in chosen] or list(statements)[-1:]
+            for name in keys:
+                await _attempt(conn, table, "update", statements[name], fired)
+        for row in rows:
+            await _attempt(
+                conn, table, "delete", sql.DELETE.format(table=shape.quoted, where=where_key(shape, row)), fired
+            )
+        if table in bare:
+            await _without_a_path(conn, shapes, table, rows, fired)
+    return fired
+
+
+async def _insert(conn: Connection, shapes: Mapping[str, Shape], table: str, fired: Fired) -> None:
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        try:
+            statement = await insert_statement(conn, shapes, table, _SERIAL)
+        except RowRefused as refused:
+            fired.refused.setdefault((table, "insert"), refused.why)
+            return
+    finally:
+        await transaction.rollback()
+    error = await _attempt(conn, table, "insert", statement, fired)
+    if error is None or judge(error) in {Answer.BROKEN, Answer.UNDECIDED}:
+        return
+    # A row of other values, before it is said that the table takes none.
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        await insert_row(conn, shapes, table, _SERIAL)
+        await conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
+        await _note_reached(conn, fired)
+    except (RowRefused, asyncpg.PostgresError):
+        return  # the first refusal stands
+    finally:
+        await transaction.rollback()
+    fired.worked.add((table, "insert"))
+
+
+async def _without_a_path(
+    conn: Connection, shapes: Mapping[str, Shape], table: str, rows: Sequence[Row], fired: Fired
+) -> None:
+    """A trigger function with its owner's rights and no search_path of its own works for some writers only."""
+    shape = shapes[table]
+    statements: dict[str, str] = {}
+    for row in rows[:1]:
+        statements["delete"] = sql.DELETE.format(table=shape.quoted, where=where_key(shape, row))
+        statements["update"] = list(update_statements(shape, row, next_values=True).values())[-1]
+    try:
+        statements["insert"] = await insert_statement(conn, shapes, table, _SERIAL)
+    except RowRefused as refused:
+        fired.refused.setdefault((table, "insert"), refused.why)
+    for verb, statement in statements.items():
+        if (table, verb) not in fired.worked:
+            continue
+        error = await _attempt(conn, table, verb, statement, Fired(), before=sql.NO_PATH)
+        if error is not None and judge(error) is Answer.BROKEN:
+            fired.add(
+                table, verb,
+                f"its trigger finds what it needs by the writer's search_path; with another one: {described(error)}",
+            )  # fmt: skip
+
+
+async def _attempt(
+    conn: Connection, table: str, verb: str, statement: str, fired: Fired, *, before: str = ""
+) -> asyncpg.PostgresError | None:
+    fired.statements += 1
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        if before:
+            await conn.execute(before, timeout=_DEADLINE_S)
+        await conn.execute(statement, timeout=_DEADLINE_S)
+        await conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
+        await _note_reached(conn, fired)
+    except asyncpg.PostgresError as error:
+        if judge(error) in {Answer.BROKEN, Answer.UNDECIDED}:
+            fired.add(table, verb, described(error))
+        else:
+            fired.refused.setdefault((table, verb), described(error))
+        return error
+    finally:
+        await transaction.rollback()
+    fired.worked.add((table, verb))
+    return None
+
+
+async def _note_reached(conn: Connection, fired: Fired) -> None:
+    if fired.counted:
+        fired.reached |= {row["function"] for row in await conn.fetch(sql.CALLED, timeout=_DEADLINE_S)}

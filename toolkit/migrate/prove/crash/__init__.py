@@ -1,0 +1,1 @@
+"""The crash proof: interrupted anywhere, nothing is left half done."""

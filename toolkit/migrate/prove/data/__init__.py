@@ -1,0 +1,1 @@
+"""The data proof: rows that were there survive."""

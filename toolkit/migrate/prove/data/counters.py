@@ -1,0 +1,71 @@
+"""What a picture of rows does not show: counters that fell behind, defaults that rows from before lack, partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+from toolkit.migrate.files import Destroyed
+from toolkit.migrate.ledger import Connection
+from toolkit.migrate.prove.rows.shapes import Shape
+from toolkit.migrate.read_back import quote_identifier, quote_name
+from toolkit.sql import prove_data as sql
+
+_DEADLINE_S = 60
+
+
+async def counters_behind(conn: Connection) -> dict[str, str]:
+    """`table.column` → what is wrong, for each unique column whose sequence will give out a number that is taken."""
+    found = {}
+    for row in await conn.fetch(sql.COUNTERS, timeout=_DEADLINE_S):
+        if not row["is_unique"]:
+            continue
+        query = sql.BEHIND.format(
+            step=row["step"],
+            sequence=row["sequence"],
+            column=quote_identifier(row["column_name"]),
+            table=quote_name(row["table_name"]),
+        )
+        state = await conn.fetchrow(query, timeout=_DEADLINE_S)
+        if state is None or state["highest"] is None or row["step"] < 0 or state["next"] > int(state["highest"]):
+            continue
+        column = f"{row['table_name']}.{row['column_name']}"
+        found[column] = (
+            f"{column}: {row['sequence']} will give out {state['next']}, but the highest number in use is "
+            f"{state['highest']}: inserts will collide"
+        )
+    return found
+
+
+async def left_without_default(
+    conn: Connection, before: Mapping[str, Shape], declared: Container[tuple[str, str]]
+) -> list[str]:
+    """New columns with a constant default that every row from before lacks: old and new rows differ without a reason.
+
+    A default that is computed (a time, a random id) is no such case: nobody knows what it was for old rows.
+    """
+    found = []
+    for row in await conn.fetch(sql.NEW_DEFAULTS, timeout=_DEADLINE_S):
+        table, column = row["table_name"], row["column_name"]
+        old = before.get(table)
+        if old is None or (table, column) in declared or column in {known.name for known in old.columns}:
+            continue
+        query = sql.WITHOUT.format(column=quote_identifier(column), table=quote_name(table))
+        counts = await conn.fetchrow(query, timeout=_DEADLINE_S)
+        if counts is not None and counts["rows"] and counts["without"] == counts["rows"]:
+            found.append(
+                f"{table}.{column}: new rows get {row['default']}, but all {counts['rows']} rows from before have NULL"
+            )
+    return found
+
+
+async def with_their_roots(conn: Connection, declared: Sequence[Destroyed]) -> tuple[Destroyed, ...]:
+    """A partition that is declared to be dropped takes rows of its table with it: those are declared too."""
+    roots = {row["name"]: row["root"] for row in await conn.fetch(sql.PARTITIONS, timeout=_DEADLINE_S)}
+    return (
+        *declared,
+        *(
+            Destroyed(roots[entry.table], rows_only=True)
+            for entry in declared
+            if entry.whole_table and entry.table in roots
+        ),
+    )

@@ -1,0 +1,103 @@
+"""Rows as an application would write them between a migration and its rollback, into every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from toolkit.migrate.ledger import Connection
+from toolkit.migrate.prove.model import Level
+from toolkit.migrate.prove.rows.rows import Row, RowRefused, Shape, insert_row, update_statements, where_key
+from toolkit.migrate.read_back import quote_identifier
+from toolkit.sql import prove_data as sql
+from toolkit.sql import prove_rows
+
+_DEADLINE_S = 30
+_SERIALS = (501, 502)
+_MOST_OLD_ROWS = 3
+
+
+@dataclass
+class Written:
+    """How much was written: tables into which rows went, numbers of rows, and which tables refused."""
+
+    tables: set[str] = field(default_factory=set)
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def basis(self) -> tuple[Level, str]:
+        """What a claim about these rows rests on."""
+        if not self.tables:
+            why = "; ".join(f"{table}: {why}" for table, why in list(self.refused.items())[:3])
+            return Level.NOT_CHECKED, f"no row could be written{': ' + why if why else ': there is no table'}"
+        basis = (
+            f"{self.inserted} rows inserted, {self.updated} updated and {self.deleted} deleted in "
+            f"{len(self.tables)} tables"
+        )
+        if not self.refused:
+            return Level.PROVED, basis
+        some = "; ".join(f"{table}: {why}" for table, why in list(self.refused.items())[:3])
+        return Level.SAMPLED, f"{basis}; {len(self.refused)} tables took none: {some}"
+
+
+async def write_rows(conn: Connection, shapes: Mapping[str, Shape], before: Mapping[str, Shape]) -> Written:
+    """Into each table two new rows, of the older rows one with each column changed that existed before, and one
+    deleted, where nothing refers to it. Everything is committed. `before` are the shapes before the migration."""
+    written = Written()
+    for table, shape in shapes.items():
+        old = await _rows(conn, shape)
+        for serial in _SERIALS:
+            try:
+                await insert_row(conn, shapes, table, serial)
+            except RowRefused as refused:
+                written.refused.setdefault(table, refused.why)
+            else:
+                written.tables.add(table)
+                written.refused.pop(table, None)
+                written.inserted += 1
+        if table in before and old:
+            written.updated += await _update(conn, shape, before[table], old[0])
+            written.deleted += await _attempt(
+                conn, sql.DELETE.format(table=shape.quoted, where=where_key(shape, old[-1]))
+            )
+    return written
+
+
+async def _rows(conn: Connection, shape: Shape) -> list[Row]:
+    if not shape.columns:
+        return []
+    columns = ", ".join(prove_rows.AS_TEXT.format(column=quote_identifier(column.name)) for column in shape.columns)
+    query = sql.SOME_ROWS.format(columns=columns, table=shape.quoted, limit=_MOST_OLD_ROWS)
+    names = [column.name for column in shape.columns]
+    return [
+        Row(shape.table, dict(zip(names, record.values(), strict=True)))
+        for record in await conn.fetch(query, timeout=_DEADLINE_S)
+    ]
+
+
+async def _update(conn: Connection, shape: Shape, before: Shape, row: Row) -> int:
+    """1 if any column changed. All at once, in one message; where a rule refuses one of them, one after the other."""
+    known = {column.name for column in before.columns}
+    statements = [
+        statement
+        for column, statement in update_statements(shape, row, next_values=True).items()
+        if column in known and shape.primary_key
+    ]
+    if not statements:
+        return 0
+    if await _attempt(conn, "; ".join(statements)):
+        return 1
+    return max([await _attempt(conn, statement) for statement in statements])
+
+
+async def _attempt(conn: Connection, statement: str) -> int:
+    """1 if the statement changed something; what a constraint or a trigger refuses counts for nothing here."""
+    try:
+        async with conn.transaction():
+            return int((await conn.execute(statement, timeout=_DEADLINE_S)).split()[-1] != "0")
+    except asyncpg.PostgresError:
+        return 0

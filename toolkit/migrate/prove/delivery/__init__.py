@@ -1,0 +1,1 @@
+"""The delivery proof: no change is lost on its way to Realtime."""

@@ -1,0 +1,217 @@
+"""The Realtime endpoint on a scratch database: started as a process, listened to with the official client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from realtime import AsyncRealtimeClient
+from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
+
+from toolkit.errors import ToolkitError
+from toolkit.migrate.ledger import Connection
+from toolkit.migrate.prove.delivery.delivered import Phase, Promise, Write
+from toolkit.migrate.prove.delivery.heard import PUBLICATION, SERVICE, Ear, Message, missing, owned
+from toolkit.migrate.prove.delivery.publications import Published
+from toolkit.migrate.prove.rows.rows import Shape
+from toolkit.migrate.read_back import quote_identifier, quote_name
+from toolkit.sql import prove_delivery as sql
+from toolkit.targets.servers import ServerHandle, server_environment
+from toolkit.targets.tokens import mint, mint_api_key
+
+_DEADLINE_S = 30
+_JOIN_S = 15
+_SETTLE_S = 4.0
+_SETTLE_OWNER_S = 0.5
+_BINDINGS = 50  # of one channel
+_MOST_OWNERS = 3
+_SUBSCRIBED = "Subscribed to PostgreSQL"
+COMMAND = (sys.executable, "-m", "reference_server.realtime", "--port", "0")
+
+
+class Endpoint:
+    """Started when there is something to listen to. `off` says why it is not there although it is `wanted`."""
+
+    def __init__(self, dsn: str, stack: AsyncExitStack, *, supabase: bool) -> None:
+        self.off = ""
+        self.ears: list[Ear] = []
+        self.wanted = False
+        # Tables that a rollback takes back may fall silent with an error; those that it leaves may not.
+        self.taking_back: frozenset[str] = frozenset()
+        self._dsn, self._stack, self._supabase = dsn, stack, supabase
+        self._secret = secrets.token_urlsafe(32)
+        self._clients: dict[str, AsyncRealtimeClient] = {}
+        self._owners: list[str] = []
+        self._columns: dict[str, str] = {}
+        self._news = asyncio.Event()
+        self._channels = 0
+
+    async def owners(
+        self, look: Connection, state: Published, shapes: Mapping[str, Shape]
+    ) -> dict[str, Mapping[str, str]]:
+        """Table → values that make its rows somebody's: of tables under row security with a column that names an owner.
+
+        They are those of a row that is there, with what it refers to, so that a policy that asks for that finds the
+        same each time. The commonest few owners subscribe, too.
+        """
+        given: dict[str, Mapping[str, str]] = {}
+        if not self._supabase:
+            return given
+        known: Counter[str] = Counter()
+        for row in await look.fetch(sql.OWNED_TABLES, timeout=_DEADLINE_S):
+            table, column = f"{row['schema']}.{row['name']}", row["owner_column"]
+            if table not in state.written or table not in shapes or column is None:
+                continue
+            names = [column, *_references(shapes[table], column)]
+            query = sql.OWNED_ROW.format(
+                column=quote_identifier(column), table=quote_name(table),
+                columns=", ".join(f"{quote_identifier(name)}::text" for name in names),
+            )  # fmt: skip
+            found = await look.fetchrow(query, timeout=_DEADLINE_S)
+            if found is not None:
+                given[table] = {n: v for n, v in zip(names, found.values(), strict=True) if v is not None}
+                self._columns[table] = column
+                known[given[table][column]] += 1
+        self._owners = [owner for owner, _ in known.most_common(_MOST_OWNERS)]
+        return given
+
+    async def listen(self, state: Published, writes: Sequence[Write]) -> None:
+        """Bind what is published and not bound yet, as the service and as each owner; returns when changes flow."""
+        names = sorted(table for publication, table in state.members if publication == PUBLICATION)
+        known = self.ears[0].listens if self.ears else {}
+        fresh = [name for name in names if state.root(name) not in known]
+        if not self._supabase or not fresh or self.off:
+            return
+        self.wanted = True
+        try:
+            if not self._clients:
+                await self._start()
+            for ear in self.ears:
+                await self._bind(ear, fresh)
+                ear.listens.update({state.root(name): len(writes) for name in fresh})
+        except (ToolkitError, OSError, TimeoutError) as error:
+            self.off = f"the endpoint does not serve there: {_words(error)}"
+
+    async def settle(
+        self, writes: Sequence[Write], promised: Mapping[Phase, frozenset[Promise]], state: Published
+    ) -> None:
+        """Return when everybody heard all that they must, or nothing more came for a while: to owners shorter, since
+        what a policy hides from them never comes."""
+        if self.off:
+            return
+        for ear in self.ears:
+            mine = [write for write in writes if not ear.owns or owned(write, ear)]
+            with contextlib.suppress(TimeoutError):
+                while missing(mine, ear, promised, state):
+                    self._news.clear()
+                    async with asyncio.timeout(_SETTLE_OWNER_S if ear.owns else _SETTLE_S):
+                        await self._news.wait()
+
+    async def _start(self) -> None:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-endpoint-")))
+        environment = server_environment(DATABASE_URL=self._dsn, SUPABASE_JWT_SECRET=self._secret)
+        server = ServerHandle("realtime", COMMAND, environment, folder / "realtime.log")
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+        url = await server.wait_ready(_DEADLINE_S)
+        for name in (SERVICE, *self._owners):
+            key = mint_api_key(self._secret, SERVICE if name == SERVICE else "anon")
+            token = key if name == SERVICE else mint(self._secret, sub=name)
+            client = AsyncRealtimeClient(f"{url}/realtime/v1", token=key, auto_reconnect=False, max_retries=1)
+            self._stack.push_async_callback(_close, client)
+            async with asyncio.timeout(_JOIN_S):
+                await client.set_auth(token)
+                await client.connect()
+            self._clients[name] = client
+            self.ears.append(Ear(name, owns={} if name == SERVICE else self._columns))
+
+    async def _bind(self, ear: Ear, tables: Sequence[str]) -> None:
+        for start in range(0, len(tables), _BINDINGS):
+            self._channels += 1
+            channel = self._clients[ear.name].channel(f"toolkit-prove-{self._channels}")
+            bound = tables[start : start + _BINDINGS]
+            for table in bound:
+                schema, _, name = table.partition(".")
+                channel.on_postgres_changes(
+                    RealtimePostgresChangesListenEvent.All, self._hearing(ear), table=name, schema=schema
+                )
+            live, told = asyncio.Event(), list[str]()
+            channel.on_system(self._system(ear, bound, live, told))
+            async with asyncio.timeout(_JOIN_S):
+                await channel.subscribe(self._status(ear, bound, live, told))
+                await live.wait()
+            if told:
+                raise ToolkitError(told[0], "Read the endpoint's log.")
+
+    def _hearing(self, ear: Ear) -> Any:
+        def change(payload: Mapping[str, Any]) -> None:
+            data = payload["data"]
+            row = data.get("old_record") if data["type"] == "DELETE" else data.get("record")
+            ear.heard.append(Message(f"{data['schema']}.{data['table']}", data["type"], row or {}))
+            if data.get("errors"):
+                ear.trouble.append(f"{data['table']}: {data['errors']}")
+            self._news.set()
+
+        return change
+
+    def _system(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
+        def system(payload: Any) -> None:
+            said = dict(payload) if isinstance(payload, Mapping) else payload.model_dump()
+            if said.get("message") == _SUBSCRIBED:
+                live.set()
+            elif said.get("status") == "error":
+                self._complain(ear, tables, live, told, str(said.get("message")))
+
+        return system
+
+    def _status(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
+        def status(state: RealtimeSubscribeStates, error: Exception | None) -> None:
+            if state is not RealtimeSubscribeStates.SUBSCRIBED:
+                self._complain(ear, tables, live, told, f"{state.value}: {error}" if error else state.value)
+
+        return status
+
+    def _complain(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str], what: str) -> None:
+        """Before the channel is live it is the reason why it is not; afterwards an interruption."""
+        if not live.is_set():
+            told.append(what)
+            live.set()
+        elif not self.taking_back.issuperset(tables):
+            ear.trouble.append(what)
+
+
+@asynccontextmanager
+async def endpoint_on(dsn: str, look: Connection) -> AsyncIterator[Endpoint]:
+    """An endpoint for the length of the block; what is not Supabase's (its roles, its `auth` functions, its
+    publication) gets none and none is wanted. Every process and connection ends with the block."""
+    supabase = bool(await look.fetchval(sql.LIKE_SUPABASE, PUBLICATION, timeout=_DEADLINE_S))
+    async with AsyncExitStack() as stack:
+        yield Endpoint(dsn, stack, supabase=supabase)
+
+
+def _references(shape: Shape, owner: str) -> list[str]:
+    """Columns that refer to other tables and that many rows may share."""
+    single = {name for names in (shape.primary_key, *shape.uniques) for name in names}
+    referring = (name for key in shape.foreign_keys for name in key.columns)
+    return [name for name in dict.fromkeys(referring) if name not in single and name != owner]
+
+
+async def _close(client: AsyncRealtimeClient) -> None:
+    # The second call finds no socket and ends the client's own tasks, should the first have failed.
+    for _ in range(2):
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_JOIN_S):
+                await client.close()
+
+
+def _words(error: BaseException) -> str:
+    lines: Iterable[str] = str(error).splitlines()
+    return " ".join(lines) or f"no answer within {_JOIN_S} s"

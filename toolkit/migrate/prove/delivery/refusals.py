@@ -1,0 +1,88 @@
+"""Probe rows that could not be written: which of them a migration is to blame for. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from toolkit.migrate.prove.delivery.delivered import NO_IDENTITY, OPERATIONS, Phase, Write
+from toolkit.migrate.prove.delivery.publications import Finding
+from toolkit.migrate.prove.delivery.wal import Operation
+
+# What the database cannot do, as against what it will not: an error of a function's own, or of Postgres itself.
+_BROKEN = ("42", "0A", "54", "XX", "22")
+# The table, or its schema, was dropped or renamed while rows were written: what is published tells.
+_GONE = frozenset({"42P01", "3F000"})
+
+
+def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Violations of these phases, against what was so before; and notes on what was not written."""
+    cases: dict[tuple[Phase, str, Operation], list[Write]] = defaultdict(list)
+    for write in writes:
+        cases[write.phase, write.table, write.operation].append(write)
+    findings: list[Finding] = []
+    notes: list[str] = []
+    wanted = set(phases)
+    for (phase, table, operation), seen in cases.items():
+        if phase not in wanted:
+            continue
+        before = cases.get(("before", table, operation), [])
+        findings += _altered(phase, table, seen, before)
+        failed = [write for write in seen if not write.committed]
+        if not failed or len(failed) < len(seen):
+            if any(write.sqlstate not in _GONE for write in failed):
+                notes.append(f"{phase}: {_counted(failed)} of {len(seen)} {operation}s of {table} did not happen")
+            continue
+        last = failed[-1]
+        same = any((w.sqlstate, w.suppressed) == (last.sqlstate, last.suppressed) for w in before if not w.committed)
+        finding = None if same or phase.startswith("during") else _finding(phase, last)
+        if finding is not None:
+            findings.append(finding)
+        else:
+            so = "; it was so before" if same else ""
+            notes.append(f"{phase}: no {operation} of {table} was written: {last.refused}{so}")
+    return tuple(dict.fromkeys(findings)), tuple(dict.fromkeys(notes))
+
+
+def covered(writes: Sequence[Write], phase: Phase, tables: Iterable[str]) -> tuple[int, int]:
+    """How many pairs of table and operation were written in a phase, and how many there are."""
+    done = {(write.table, write.operation) for write in writes if write.phase == phase and write.committed}
+    pairs = [(table, operation) for table in tables for operation in OPERATIONS]
+    return sum(pair in done for pair in pairs), len(pairs)
+
+
+def _finding(phase: Phase, write: Write) -> Finding | None:
+    what = f"{write.operation} of {write.table} {phase}"
+    if write.suppressed:
+        return Finding(
+            f"{what}: {write.refused}; a trigger or a rule swallows it, and there is no change to deliver",
+            "Let the trigger return the row, or raise an error that the application sees.",
+        )
+    if write.sqlstate in NO_IDENTITY:
+        return Finding(
+            f"{what} fails: {write.refused}",
+            f"Give {write.table} a primary key, or `alter table {write.table} replica identity full`, and publish the "
+            "identity's columns.",
+        )
+    if write.sqlstate.startswith(_BROKEN) and write.sqlstate != "42501":
+        return Finding(f"{what} fails: {write.refused}", "Correct the function, rule or type that the error names.")
+    return None
+
+
+def _altered(phase: Phase, table: str, seen: Sequence[Write], before: Sequence[Write]) -> list[Finding]:
+    if not before:
+        return []
+    known = {name for write in before for name in write.altered}
+    changed = {name for write in seen for name in write.altered} - known
+    return [
+        Finding(
+            f"{table}.{name}: what an application writes there is stored and delivered as something else {phase}",
+            "A BEFORE trigger rewrites it; have it fill what is missing and leave what is given.",
+        )
+        for name in sorted(changed)
+    ]
+
+
+def _counted(failed: Sequence[Write]) -> str:
+    reasons = Counter(write.sqlstate or "no code" for write in failed)
+    return ", ".join(f"{count} ({code})" for code, count in reasons.most_common())

@@ -1,0 +1,1 @@
+"""Plausible rows for the tables of any schema."""

@@ -1,0 +1,1 @@
+"""The security proof: who reaches what, with every kind of claims."""
