@@ -28,7 +28,7 @@ VERSION = "20250727000000"
 TABLE = "public.generated_articles_state"
 READERS, AHEAD_S, TRAFFIC_S = 8, 3.0, 0.5
 POLICIES = {
-    "lock_timeout 50 ms": LockPolicy(lock_timeout_ms=50),
+    "lock_timeout 250 ms": LockPolicy(lock_timeout_ms=250),
     "as it is by default": LockPolicy(),
     "none (waits its turn)": LockPolicy(lock_timeout_ms=3_600_000),
 }

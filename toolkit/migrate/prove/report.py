@@ -12,7 +12,7 @@ from toolkit.migrate.report import Frame
 from toolkit.report.model import Measurement, Report, Table, Verdict, worst
 
 REFUTED, LEFT_OUT = "REFUTED", "left out"
-_MOST_COLUMNS = 4
+_MOST_COLUMNS = 3
 
 
 def of_proof(frame: Frame, subject: Subject, found: Sequence[Proved], notes: tuple[str, ...] = ()) -> Report:
@@ -48,6 +48,17 @@ def standing(claims: Sequence[Claim]) -> str:
     return next(str(level) for level in (Level.NOT_CHECKED, Level.SAMPLED, Level.PROVED) if level in levels)
 
 
+def tally(claims: Sequence[Claim]) -> str:
+    """How many claims of a proof of one version stand how."""
+    counted = [claim for claim in claims if not claim.by_request]
+    if not counted:
+        return LEFT_OUT
+    if refuted := sum(bool(claim.violations) for claim in counted):
+        return f"{REFUTED}: {refuted} of {len(counted)}"
+    found = ((level, sum(claim.level is level for claim in counted)) for level in Level)
+    return ", ".join(f"{count} {level}" for level, count in found if count)
+
+
 def _title(claims: Sequence[Claim], refuted: int) -> str:
     if refuted:
         return f"{refuted} of {len(claims)} claims are refuted"
@@ -61,12 +72,12 @@ def _title(claims: Sequence[Claim], refuted: int) -> str:
 def _overview(found: Sequence[Proved]) -> Table:
     """Proofs by version; few versions are the columns, since a terminal has no room for all the proofs."""
     versions = tuple(dict.fromkeys(one.version for one in found))
-    stands = {(one.version, one.proof.name): standing(one.outcome.claims) for one in found}
+    claims = {(one.version, one.proof.name): one.outcome.claims for one in found}
     names = tuple(proof.name for proof in PROOFS)
     if len(versions) <= _MOST_COLUMNS:
-        rows = tuple((name, *(stands[version, name] for version in versions)) for name in names)
+        rows = tuple((name, *(tally(claims[version, name]) for version in versions)) for name in names)
         return Table("Claims by version", ("", *versions), rows)
-    rows = tuple((version, *(stands[version, name] for name in names)) for version in versions)
+    rows = tuple((version, *(standing(claims[version, name]) for name in names)) for version in versions)
     return Table("Claims by version", ("version", *names), rows)
 
 

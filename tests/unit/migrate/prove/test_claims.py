@@ -46,22 +46,22 @@ def reported(subject: Subject, *claims: Claim) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("claims", "verdict", "word"),
+    ("claims", "verdict", "word", "counts"),
     [
-        ((claim(),), Verdict.PASS, "proved"),
-        ((claim(), claim(Level.SAMPLED)), Verdict.PASS, "sampled"),
-        ((claim(), claim(Level.NOT_CHECKED)), Verdict.UNKNOWN, "not checked"),
-        ((claim(), claim(Level.SAMPLED, "a row is gone")), Verdict.FAIL, "REFUTED"),
-        ((claim(Level.NOT_CHECKED, "seen all the same"),), Verdict.FAIL, "REFUTED"),
-        ((claim(), claim(Level.NOT_CHECKED, by_request=True)), Verdict.PASS, "proved"),
-        ((claim(Level.NOT_CHECKED, by_request=True),), Verdict.UNKNOWN, "left out"),
+        ((claim(),), Verdict.PASS, "proved", "1 proved"),
+        ((claim(), claim(Level.SAMPLED)), Verdict.PASS, "sampled", "1 proved, 1 sampled"),
+        ((claim(), claim(Level.NOT_CHECKED)), Verdict.UNKNOWN, "not checked", "1 proved, 1 not checked"),
+        ((claim(), claim(Level.SAMPLED, "a row is gone")), Verdict.FAIL, "REFUTED", "REFUTED: 1 of 2"),
+        ((claim(Level.NOT_CHECKED, "seen all the same"),), Verdict.FAIL, "REFUTED", "REFUTED: 1 of 1"),
+        ((claim(), claim(Level.NOT_CHECKED, by_request=True)), Verdict.PASS, "proved", "1 proved"),
+        ((claim(Level.NOT_CHECKED, by_request=True),), Verdict.UNKNOWN, "left out", "left out"),
     ],
 )
-def test_the_worst_claim_decides(subject, claims, verdict, word):
+def test_the_worst_claim_decides(subject, claims, verdict, word, counts):
     report = reported(subject, *claims)
     assert report.verdict is verdict
     assert standing(claims) == word
-    assert report.tables[0].rows[0][1] == word
+    assert report.tables[0].rows[0][1] == counts
 
 
 def test_a_refuted_claim_shows_what_refutes_it_and_the_way_out(subject):
