@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from toolkit.client.events import ProcessEvent
-from toolkit.contract.events import EventType
+from toolkit.contract.events import TERMINAL, EventType
 from toolkit.contract.statuses import ENDED, Status
 from toolkit.contract.steps import REGENERATES, STEPS, Kind, Step
 
@@ -71,11 +71,17 @@ class GenerationState:
     last_sequence: int = 0
     unknown_events: int = 0
     may_step_back: bool = field(default=False, repr=False)
+    narrated: bool = field(default=False, repr=False)
+    ending_told: bool = field(default=False, repr=False)
 
     @property
     def is_finished(self) -> bool:
-        """Completed, cancelled, or stopped by an error."""
-        return self.status in ENDED
+        """Completed, cancelled, or stopped by an error, and everything told of it.
+
+        The row's own event of the end comes first, the one with the article or the error after it. A process of the old
+        transport has events of its row only; there the status is all there is to wait for.
+        """
+        return self.status in ENDED and (self.ending_told or not self.narrated)
 
     @property
     def is_paused(self) -> bool:
@@ -93,7 +99,9 @@ class GenerationState:
         if kind in _ROW_EVENTS:
             return _row(after, data)
         handler = _HANDLERS.get(kind)
-        return handler(after, data) if handler else after
+        if handler is None:
+            return after
+        return replace(handler(after, data), narrated=True, ending_told=kind in TERMINAL)
 
 
 def fold(events: Iterable[ProcessEvent], state: GenerationState | None = None) -> GenerationState:
@@ -154,6 +162,7 @@ def _row(state: GenerationState, data: Json) -> GenerationState:
             status=status,
             may_step_back=state.may_step_back or reopened,
             error=None if reopened else state.error,
+            ending_told=state.ending_told and status in ENDED,
         )
     progress = data.get("progress_percentage")
     if isinstance(progress, int):

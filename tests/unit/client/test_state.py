@@ -97,6 +97,32 @@ def test_a_refused_proposal_may_lead_back_further(response: dict[str, Any]) -> N
     assert fold(events).current_step == "theme_generating"
 
 
+@pytest.mark.parametrize(
+    ("status", "ending", "data"),
+    [
+        ("completed", EventType.GENERATION_COMPLETED, {"title": "T", "article_id": "a1", "message": "m"}),
+        ("error", EventType.GENERATION_ERROR, {"error_message": "boom"}),
+        ("cancelled", EventType.GENERATION_CANCELLED, {"message": "m"}),
+    ],
+)
+def test_it_is_finished_when_everything_of_the_end_is_told(
+    status: str, ending: EventType, data: dict[str, Any]
+) -> None:
+    """The row's event of the end comes in a frame of its own, before the one that has the article."""
+    started = (EventType.STEP_STARTED, {"step_name": "editing"})
+    state = fold(log(started, (EventType.STATUS_CHANGED, {"status": status})))
+    assert (state.status, state.is_finished) == (status, False)
+    assert state.apply(ProcessEvent(3, "e3", ending, data)).is_finished
+
+
+def test_where_the_row_alone_is_recorded_its_status_is_the_end() -> None:
+    created = (EventType.PROCESS_CREATED, {"status": "in_progress"})
+    state = fold(log(created, (EventType.STATUS_CHANGED, {"status": "completed"})))
+    assert state.is_finished
+    again = state.apply(ProcessEvent(3, "e3", EventType.STATUS_CHANGED, {"status": "resuming"}))
+    assert not again.is_finished
+
+
 def test_resuming_may_lead_back_and_clears_the_error() -> None:
     state = fold(log(*steps("writing_sections"), (EventType.GENERATION_ERROR, {"error_message": "boom"})))
     assert (state.error, state.status, state.is_finished) == ("boom", "error", True)
