@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -65,6 +66,7 @@ LOST = (
     asyncpg.CannotConnectNowError,
     OSError,
 )
+_ROLLBACK_DEADLINE_S = 2.0
 FAILURES = (asyncpg.PostgresError, *LOST, TimeoutError)
 
 
@@ -177,13 +179,26 @@ class FileRun:
         try:
             yield
             await self._at("before_commit", index)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(*LOST):
                 if not self.conn.is_closed():
-                    await transaction.rollback()
+                    # Whoever stops us does not wait for a statement that will not be stopped.
+                    patience = _ROLLBACK_DEADLINE_S if isinstance(error, asyncio.CancelledError) else None
+                    async with asyncio.timeout(patience):
+                        await transaction.rollback()
+            if isinstance(error, asyncio.CancelledError) and self.conn.is_in_transaction():
+                await self._end_backend()
             raise
         await transaction.commit()
         await self._at("after_commit", index)
+
+    async def _end_backend(self) -> None:
+        """End our session from another one: what it did is rolled back, and its locks are free."""
+        pid = self.conn.get_server_pid()
+        self.conn.terminate()
+        with contextlib.suppress(ToolkitError, asyncpg.PostgresError, *LOST):
+            async with connected(self.session.dsn, "toolkit migrate: stopping") as other:
+                await other.execute(sql.END_BACKEND, pid, timeout=10)
 
     async def _at(self, kind: Kind, index: int) -> None:
         if self.options.interrupt is not None:

@@ -259,3 +259,5 @@ NO_PARTIAL_ROWS = "set local row_security = off"
 PREPARE_QUIETLY = "set local lock_timeout = '4s'; set local client_min_messages = warning"
 BOUND_A_CHECK = "set local lock_timeout = '2s'; set local statement_timeout = '30s'"
 IS_ABSENT = "select to_regclass($1) is null"
+# Waits (ms) until it is gone, so that whoever looks next finds its locks free.
+END_BACKEND = "select pg_catalog.pg_terminate_backend($1, 5000)"

@@ -197,6 +197,29 @@ async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write,
     assert (await migrate_up(bare_db, folder)).ok
 
 
+async def test_a_statement_that_will_not_be_stopped_does_not_hold_up_who_stops_it(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    stubborn = "do $$ begin perform pg_sleep(600); exception when query_canceled then perform pg_sleep(600); end $$"
+    folder = write({"1_x.sql": f"create table public.x1 (); {stubborn}; create table public.x2 ()"})
+    sleeping = asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        if progress.phase == "statement" and progress.index == 2:
+            sleeping.set()
+
+    running = asyncio.create_task(migrate_up(bare_db, folder, on_progress=tell))
+    await asyncio.wait_for(sleeping.wait(), 30)
+    conn = await connect(bare_db)
+    await until(conn, "select exists (select from pg_stat_activity where wait_event = 'PgSleep')")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 60)
+    assert await conn.fetchval("select pg_try_advisory_lock($1)", RUNNER_KEY)
+    await conn.fetchval("select pg_advisory_unlock($1)", RUNNER_KEY)
+    assert await conn.fetchval("select to_regclass('public.x1')") is None
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_stopped_command_leaves_nothing_behind(
     bare_db: str, write: Write, connect: Connect, number: signal.Signals, code: int
