@@ -34,7 +34,7 @@ def of_proof(frame: Frame, subject: Subject, found: Sequence[Proved], notes: tup
             *(measurement for one in found for measurement in one.outcome.measurements),
         ),
         timelines=tuple(timeline for one in found for timeline in one.outcome.timelines),
-        notes=(*notes, *dict.fromkeys(note for one in found for note in one.outcome.notes)),
+        notes=(*notes, *subject.states.notes, *dict.fromkeys(note for one in found for note in one.outcome.notes)),
     )
 
 

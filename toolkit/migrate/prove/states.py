@@ -44,7 +44,7 @@ class States:
 
     `start` names the template that stands for the database as it is before everything. `seed_data` are statements of
     the user's, run on the state before each version; where they do not fit yet (an undefined table), the synthetic
-    rows stand alone and `seeding` says so.
+    rows stand alone and `notes` says so.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class States:
         self.options = options or Options()
         self._rows_each = rows_each
         self._seed_data = tuple(seed_data)
+        self.notes: list[str] = []
         self._reached = [start]
         self._failed: Failed | None = None
         self._seeded: dict[str, str] = {}
@@ -92,7 +93,8 @@ class States:
                 async with connected(self.scratch.dsn(name), "toolkit migrate prove: seeding") as conn:
                     note = await self._run_seed_data(conn)
                     found = await seed(conn, await read_shapes(conn), self._rows_each)
-                self._seedings[version] = Seeded(found.rows, found.refused, (*found.notes, *note))
+                self._seedings[version] = Seeded(found.rows, found.refused, (*note, *found.notes))
+                self.notes += [f"{version}: {told}" for told in self._seedings[version].notes]
                 self._seeded[version] = name
         return self._seeded[version]
 

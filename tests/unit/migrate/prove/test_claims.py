@@ -31,7 +31,9 @@ def claim(level: Level = Level.PROVED, *violations: str, by_request: bool = Fals
 def subject(tmp_path: Path) -> Subject:
     (tmp_path / "1_a.sql").write_text("select 1")
     folder: Folder = read_folder(tmp_path)
-    return Subject(folder, ("1",), cast(Any, SimpleNamespace(forget=_forget)), ProveOptions())
+    return Subject(
+        folder, ("1",), cast(Any, SimpleNamespace(forget=_forget, notes=["1: t took 3 of 5 rows"])), ProveOptions()
+    )
 
 
 async def _forget(version: str) -> None:
@@ -69,6 +71,10 @@ def test_a_refuted_claim_shows_what_refutes_it_and_the_way_out(subject):
     assert check.witness == ("row 7 is gone", "row 8 too")
     assert check.remedy == "Mend it."
     assert reported(subject, claim()).checks[0].remedy == ""
+
+
+def test_what_was_seeded_short_is_told(subject):
+    assert "1: t took 3 of 5 rows" in reported(subject, claim()).notes
 
 
 def test_the_report_says_which_bytes_were_proved(subject):
