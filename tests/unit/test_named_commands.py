@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 
 from toolkit.cli import toolkit
 
@@ -41,9 +40,10 @@ def unknown(text: str) -> list[str]:
     return bad
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_command_that_is_named_exists(path):
-    assert unknown(path.read_text()) == []
+def test_every_command_that_is_named_exists():
+    assert len(TEXTS) > 100
+    found = {str(path.relative_to(ROOT)): unknown(path.read_text()) for path in TEXTS}
+    assert {path: commands for path, commands in found.items() if commands} == {}
 
 
 def test_a_command_that_does_not_exist_is_noticed():

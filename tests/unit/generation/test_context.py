@@ -47,7 +47,7 @@ contexts = st.builds(replace, values(ArticleContext), extra=unknown_keys)
 
 
 @given(contexts)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_storing_loses_nothing(context: ArticleContext) -> None:
     stored = orjson.loads(orjson.dumps(to_json(context)))
     assert from_json(stored) == context

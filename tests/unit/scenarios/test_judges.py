@@ -167,7 +167,7 @@ MUTATIONS = {"drop": "no-loss", "double": "no-duplicate", "swap": "order", "leak
 
 
 @given(st.sampled_from(sorted(MUTATIONS)), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_random_mutation_is_found_by_the_right_judge_alone(mutation, data):
     tape = good(fault=data.draw(st.booleans()))
     places = where(tape, "deliver", actor="watch:a")

@@ -35,7 +35,7 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
     "text in a block": lambda text: f"do $do$ begin raise notice '%', $lint${text}$lint$; end $do$;",
     "default of a column": lambda text: f"alter table public.notes add column why text default $lint${text}$lint$;",
 }  # fmt: skip
-COMFORTABLE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+COMFORTABLE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
