@@ -7,28 +7,28 @@ from fastapi import FastAPI
 
 from reference_server.api import articles, events, health, internal, legacy_websocket, processes
 from reference_server.api.cors import ApiCors
-from reference_server.api.legacy_run import RunTools
-from reference_server.api.legacy_runs import LegacyGenerations
+from reference_server.api.legacy_generation import RunTools
+from reference_server.api.legacy_sockets import LegacyGenerations
 from reference_server.api.metrics import Metrics
 from reference_server.api.middleware import RequestMiddleware
 from reference_server.api.responses import Json, install_error_handlers
 from reference_server.api.transport import TransportFlag
-from reference_server.event_parts import EventParts
 from reference_server.generation.deterministic_writer import DeterministicWriter
 from reference_server.generation.openai_writer import OpenAIWriter
 from reference_server.generation.service import GenerationService, ServiceSettings
 from reference_server.generation.writer import ContentWriter
-from reference_server.parts import Parts
-from reference_server.realtime.bindings import parse_bindings
-from reference_server.realtime.feed import ChangeFeed
-from reference_server.realtime.policies import ChannelPolicies
-from reference_server.realtime.router import realtime_routes
-from reference_server.realtime.service import RealtimeService
+from reference_server.hosted_worker import WorkerPart
+from reference_server.migrated_schema import EventParts
+from reference_server.process_context import Parts
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.sockets.policies import ChannelPolicies
+from reference_server.realtime.sockets.router import realtime_routes
+from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema
 from reference_server.tokens import TokenVerifier
-from reference_server.worker_part import WorkerPart
 from reference_server.workers.loop import Worker, WorkerSettings
 
 

@@ -16,8 +16,8 @@ import uvicorn
 from reference_server.app import build_app, wire
 from reference_server.errors import DATABASE_TROUBLE, StartRefused
 from reference_server.log import redacted
-from reference_server.parts import Parts
-from reference_server.realtime.router import uvicorn_options
+from reference_server.process_context import Parts
+from reference_server.realtime.sockets.router import uvicorn_options
 from reference_server.replication.stream import StreamLost
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool

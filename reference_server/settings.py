@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from toolkit.contract.prompts import PROMPT_TIMEOUT_MINUTES
 from toolkit.contract.requests import Transport
 

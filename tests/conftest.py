@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tests.support.databases import Databases
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,8 +22,8 @@ import orjson
 
 from toolkit.commands._output import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
-from toolkit.report.model import Check, Report, Verdict, tool_version
-from toolkit.targets.redact import redact
+from toolkit.redact import redact
+from toolkit.report.record import Check, Report, Verdict, tool_version
 
 # The order is that of `toolkit --help`: what a newcomer needs first comes first.
 COMMANDS: tuple[str, ...] = (

@@ -17,7 +17,7 @@ from reference_server.api.auth import Caller, CallerDep
 from reference_server.errors import Conflict, Forbidden, NotFound
 from reference_server.generation.errors import NotFound as GenerationNotFound
 from reference_server.generation.views import ArticleView
-from reference_server.parts import Parts, parts_of
+from reference_server.process_context import Parts, parts_of
 from reference_server.store import reads
 from reference_server.store.reads import Access
 

@@ -12,7 +12,7 @@ from reference_server.api import schemas
 from reference_server.api.access import Cursor, Limit, check_article
 from reference_server.api.auth import CallerDep
 from reference_server.api.documented import errors
-from reference_server.parts import parts_of
+from reference_server.process_context import parts_of
 
 router = APIRouter(prefix="/api/articles", tags=["articles"])
 

@@ -14,7 +14,7 @@ from reference_server.api.access import Owned, Readable
 from reference_server.api.documented import errors
 from reference_server.api.processes import subscription_info
 from reference_server.errors import Invalid
-from reference_server.parts import parts_of
+from reference_server.process_context import parts_of
 
 router = APIRouter(prefix="/api/articles/generation/{process_id}", tags=["events"])
 

@@ -9,10 +9,10 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from reference_server.api.gathered import gather
 from reference_server.api.responses import Json
+from reference_server.api.scrape import gather
 from reference_server.errors import DATABASE_TROUBLE
-from reference_server.parts import Parts, parts_of
+from reference_server.process_context import Parts, parts_of
 from reference_server.store import health as database
 
 log = structlog.get_logger(__name__)

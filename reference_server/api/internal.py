@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from reference_server.api import schemas
 from reference_server.api.auth import CallerDep, ServiceDep
 from reference_server.api.documented import errors
-from reference_server.parts import parts_of
+from reference_server.process_context import parts_of
 from toolkit.contract.requests import Transport
 
 router = APIRouter(prefix="/api/internal", tags=["internal"])

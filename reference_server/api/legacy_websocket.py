@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from reference_server.api import legacy_frames as frames
 from reference_server.api.access import check_organization
 from reference_server.api.auth import Caller, identify, identify_token
-from reference_server.api.legacy_run import LegacyRun
-from reference_server.api.legacy_runs import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
+from reference_server.api.legacy_generation import LegacyRun
+from reference_server.api.legacy_sockets import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
 from reference_server.api.schemas import StartBody
 from reference_server.errors import ServerError
 from reference_server.generation.context import ArticleContext, ContextUnreadable, to_json
-from reference_server.parts import Parts, parts_of
+from reference_server.process_context import Parts, parts_of
 from reference_server.store import legacy, processes, reads
 from reference_server.store.legacy import Saved
 from toolkit.contract.statuses import Status

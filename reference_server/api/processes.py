@@ -18,7 +18,7 @@ from reference_server.api.documented import errors
 from reference_server.api.state_view import state_of_row, state_of_view
 from reference_server.errors import Forbidden
 from reference_server.generation.errors import NotFound
-from reference_server.parts import parts_of
+from reference_server.process_context import parts_of
 from reference_server.store import legacy, reads
 from toolkit.contract.statuses import Status
 from toolkit.contract.tasks import realtime_channel

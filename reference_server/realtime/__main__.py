@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import uvicorn
 
 from reference_server.log import configure_logging, redacted
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.router import uvicorn_options
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.sockets.router import uvicorn_options
 from reference_server.realtime.standalone import create_app, create_service
 
 EXIT_USAGE = 2

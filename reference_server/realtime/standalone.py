@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 
-from reference_server.realtime.bindings import parse_bindings
-from reference_server.realtime.feed import ChangeFeed
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.policies import ChannelPolicies
-from reference_server.realtime.ports import Feed
-from reference_server.realtime.router import realtime_routes
-from reference_server.realtime.service import RealtimeService
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.protocol.ports import Feed
+from reference_server.realtime.sockets.policies import ChannelPolicies
+from reference_server.realtime.sockets.router import realtime_routes
+from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.tokens import TokenVerifier
 
 

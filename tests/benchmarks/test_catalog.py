@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
-from toolkit.migrate.schema_dump import dump_schema
+from toolkit.migrate.catalog.pg_dump import dump_schema
 
 TABLES = 500
 ROUNDS = 5

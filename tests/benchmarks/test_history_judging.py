@@ -9,11 +9,11 @@ from pathlib import Path
 import orjson
 
 from tests.unit.scenarios.histories import good
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios.facts import Facts, gather
 from toolkit.scenarios.history import dump, load
 from toolkit.scenarios.judges import ALL
-from toolkit.scenarios.judges.model import judge
+from toolkit.scenarios.judges.judge import judge
 
 PROCESSES = 200
 ROUNDS = 3

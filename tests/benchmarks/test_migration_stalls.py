@@ -11,18 +11,18 @@ import asyncpg
 import pytest
 
 from tests.support.databases import BOOTSTRAP
-from toolkit.migrate.files import read_folder
-from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.prove.claims import ProveOptions, Subject
 from toolkit.migrate.prove.locks.modes import READS
-from toolkit.migrate.prove.locks.runs import Ahead, UnderTraffic, inspect, under_traffic
+from toolkit.migrate.prove.locks.observed_runs import Ahead, UnderTraffic, inspect, under_traffic
 from toolkit.migrate.prove.locks.stalls import during, percentile, stalls
 from toolkit.migrate.prove.locks.traffic import Role, streams
-from toolkit.migrate.prove.model import ProveOptions, Subject
-from toolkit.migrate.prove.scratch import Scratch, scratch_on
 from toolkit.migrate.prove.states import States
-from toolkit.migrate.running import Options
+from toolkit.migrate.run.locks import LockPolicy
+from toolkit.migrate.run.run_model import Options
+from toolkit.migrate.scratch.databases import Scratch, scratch_on
+from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import PostgresCluster
 
 VERSION = "20250727000000"
 TABLE = "public.generated_articles_state"

@@ -12,15 +12,15 @@ import pytest
 
 from tests.support.big_folder import write_big_folder
 from toolkit.migrate import migrate_up
-from toolkit.migrate.files import read_folder
-from toolkit.migrate.prove.model import ProveOptions, Subject
+from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.prove.claims import ProveOptions, Subject
 from toolkit.migrate.prove.run import PROOFS, prove
-from toolkit.migrate.prove.scratch import embedded_scratch
-from toolkit.migrate.prove.start import empty_project
 from toolkit.migrate.prove.states import States
-from toolkit.report.model import Verdict
+from toolkit.migrate.scratch.databases import embedded_scratch
+from toolkit.migrate.scratch.start import empty_project
+from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import wheel_bin_dir
 
 
 async def measure(folder: Path, exports: Path) -> None:

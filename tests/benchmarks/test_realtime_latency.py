@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from realtime import AsyncRealtimeClient
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.standalone import create_app, create_service
 from tests.support.golden import OWNERS, SECRET, mint, serving
 from tests.support.waiting import until

@@ -21,7 +21,7 @@ import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.standalone import create_app, create_service
 from reference_server.replication import stream as wal
 from reference_server.replication.pgoutput import Commit, Message

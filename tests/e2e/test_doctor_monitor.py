@@ -19,10 +19,10 @@ import pytest
 from toolkit.client.session import ArticleGeneration
 from toolkit.monitor.doctor import doctor
 from toolkit.monitor.watch import RealtimeWatch, watching
-from toolkit.report.model import Check, Report, Verdict
+from toolkit.report.record import Check, Report, Verdict
 from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import mint_api_key
+from toolkit.tokens import mint_api_key
 
 # One system for the module: its tests belong on one worker.
 pytestmark = pytest.mark.xdist_group("doctor")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.test_up_down import CHECK, TOP
 from toolkit.cli import toolkit
-from toolkit.targets.postgres import free_port
+from toolkit.postgres.cluster import free_port
 
 # Each ends soon, with or without success; reports of whole runs are held against the same top where they are made.
 TABLE = {

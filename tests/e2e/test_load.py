@@ -20,7 +20,7 @@ from toolkit.errors import ExitCode
 from toolkit.load.figures import Thresholds
 from toolkit.load.run import LOCUSTFILE, Plan, environment, run_load
 from toolkit.report import as_json
-from toolkit.report.model import Report, Verdict
+from toolkit.report.record import Report, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
 from toolkit.targets.target import Target
 

@@ -14,12 +14,12 @@ import pytest
 
 from tests.support.processes import gone
 from toolkit.errors import EnvironmentError_, ExitCode
-from toolkit.rehearse.model import QUICK, Options
+from toolkit.rehearse.diary import QUICK, Options
 from toolkit.rehearse.order import PHASES
 from toolkit.rehearse.progress import PlainLines
 from toolkit.rehearse.run import rehearse
 from toolkit.report import as_json
-from toolkit.report.model import Report, Verdict
+from toolkit.report.record import Report, Verdict
 from toolkit.resources import migrations_dir
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.signoff.judge import Request, sign_off

@@ -19,8 +19,8 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.databases import BOOTSTRAP
 from tests.support.server_process import SECRET, RunningServer, bearer, launch, running_server, token
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
 
 API = "/api/articles/generation"
 

@@ -15,16 +15,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from reference_server.realtime import backlog, delivery
-from reference_server.realtime.access import Identity, Visibility
-from reference_server.realtime.bindings import parse_bindings
-from reference_server.realtime.feed import ChangeFeed, SubscribeRefused
-from reference_server.realtime.feed_facts import FeedState
+from reference_server.realtime.changes import backlog
+from reference_server.realtime.changes import decide as delivery
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import ChangeFeed, SubscribeRefused
+from reference_server.realtime.changes.feed_facts import FeedState
+from reference_server.realtime.changes.visibility import Identity, Visibility
 from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
 from tests.support.databases import BOOTSTRAP, Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, free_port
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
 TABLES = """
 create table public.notes (id int primary key, owner text not null, n int, note text);

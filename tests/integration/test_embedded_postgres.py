@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from toolkit.errors import EnvironmentError_
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

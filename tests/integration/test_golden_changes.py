@@ -21,8 +21,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from reference_server.realtime.bindings import BindingsRejected, parse_bindings
-from reference_server.realtime.feed import Change, ChangeFeed, SubscribeRefused, Subscription
+from reference_server.realtime.changes.bindings import BindingsRejected, parse_bindings
+from reference_server.realtime.changes.feed import Change, ChangeFeed, SubscribeRefused, Subscription
 from tests.support.databases import Databases
 
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"

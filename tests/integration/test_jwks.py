@@ -16,7 +16,7 @@ from starlette.routing import Route
 from reference_server.tokens import BadSignature, KeysUnavailable, TokenVerifier
 from tests.support.golden import serving
 from tests.support.waiting import Gate
-from toolkit.targets.postgres import free_port
+from toolkit.postgres.cluster import free_port
 
 KEYS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("first", "second")}
 

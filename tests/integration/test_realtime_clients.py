@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from realtime import AsyncRealtimeClient, RealtimeSubscribeStates
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.standalone import create_app, create_service
 from tests.support.golden import SECRET, mint, prepare, serving
 from tests.support.waiting import until

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.standalone import create_app, create_service
 from tests.support.databases import Databases
 from tests.support.golden import (

@@ -17,15 +17,15 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from reference_server.realtime.access import Identity
-from reference_server.realtime.bindings import parse_bindings
-from reference_server.realtime.feed import ChangeFeed
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.policies import ChannelPolicies, PoliciesUnavailable
-from reference_server.realtime.refusals import NOT_MIGRATED
-from reference_server.realtime.service import RealtimeService
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.changes.subscriptions import Subscription
+from reference_server.realtime.changes.visibility import Identity
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.protocol.refusals import NOT_MIGRATED
+from reference_server.realtime.sockets.policies import ChannelPolicies, PoliciesUnavailable
+from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.realtime.standalone import create_app, create_service
-from reference_server.realtime.subscriptions import Subscription
 from reference_server.tokens import TokenVerifier
 from tests.support.golden import SECRET, mint, prepare, serving
 from tests.support.waiting import Gate, until

@@ -15,13 +15,13 @@ from tests.support.feeds import running_feed, subscribe, user
 from tests.support.installed_postgres import major, shipped_postgres, system_postgres
 from toolkit.client.session import ArticleGeneration
 from toolkit.migrate import migrate_down, migrate_up, verify
-from toolkit.migrate.checks import CheckStatus
-from toolkit.migrate.execute import Options
-from toolkit.migrate.files import read_folder
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove import round_trip
-from toolkit.migrate.prove.model import Level, ProveOptions, Subject
-from toolkit.migrate.prove.scratch import scratch_on
+from toolkit.migrate.prove.claims import Level, ProveOptions, Subject
 from toolkit.migrate.prove.states import States
+from toolkit.migrate.run.execute import Options
+from toolkit.migrate.scratch.databases import scratch_on
+from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import EmbeddedTarget
 

@@ -6,17 +6,16 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Literal
 
 import asyncpg
 
 from toolkit.migrate import migrate_status, migrate_up
+from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import PostgresCluster
 
 Kind = Literal["bare", "legacy", "migrated"]
-BOOTSTRAP = Path(__file__).resolve().parents[2] / "toolkit" / "targets" / "bootstrap.sql"
 
 
 class Databases:

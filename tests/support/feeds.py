@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from reference_server.realtime.bindings import parse_bindings
-from reference_server.realtime.feed import Change, ChangeFeed, Subscription
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import Change, ChangeFeed, Subscription
 
 DEADLINE_S = 10.0
 OWNER_A = "a0000000-0000-4000-8000-00000000000a"

@@ -32,8 +32,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.router import uvicorn_options
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.sockets.router import uvicorn_options
 from tests.support.golden_match import Mismatch, Names, match_frame, match_http
 
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from toolkit.targets.postgres import PostgresCluster
+from toolkit.postgres.cluster import PostgresCluster
 
 
 @pytest.fixture

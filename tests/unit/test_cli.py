@@ -13,8 +13,8 @@ import pytest
 
 from toolkit import cli
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
-from toolkit.migrate.ledger import Runner
-from toolkit.report.model import Verdict
+from toolkit.migrate.run.history import Runner
+from toolkit.report.record import Verdict
 
 
 def run(monkeypatch: pytest.MonkeyPatch, raises: BaseException, *options: str) -> int:
@@ -117,5 +117,5 @@ def test_a_runner_without_a_user_name_has_a_number(monkeypatch: pytest.MonkeyPat
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 54321")
 
-    monkeypatch.setattr("toolkit.migrate.ledger.getpass.getuser", nobody)
+    monkeypatch.setattr("toolkit.migrate.run.history.getpass.getuser", nobody)
     assert Runner.of_this_process().who.startswith(f"{os.getuid()}@")

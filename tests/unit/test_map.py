@@ -19,12 +19,12 @@ SQL_ROOMS = (
     "toolkit/sql/",
     "reference_server/store/",
     "reference_server/replication/",
-    "reference_server/realtime/access.py",  # statements made from bindings, by the rules of the protocol
-    "reference_server/realtime/policies.py",  # the question is the statement: may this role insert, may it see
+    "reference_server/realtime/changes/visibility.py",  # statements made from bindings, by the rules of the protocol
+    "reference_server/realtime/sockets/policies.py",  # the question is the statement: may this role insert, may it see
     "toolkit/targets/embedded.py",  # makes the database that everything else asks
 )
 # Statements that people are told to run; nothing here is sent to a database. One with a <name> to fill in is always so.
-WORDS_FOR_PEOPLE = ("toolkit/checks/", "toolkit/migrate/report.py", "toolkit/migrate/split.py")
+WORDS_FOR_PEOPLE = ("toolkit/checks/", "toolkit/migrate/report.py", "toolkit/migrate/folder/statements.py")
 
 # In one case, as statements are written: "Select" and "Create" begin sentences.
 _KEYWORDS = r"""

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.access import Identity, in_progress
-from reference_server.realtime.bindings import Binding, BindingsRejected, binding_id, parse_bindings
-from reference_server.realtime.changes import Values
-from reference_server.realtime.filters import (
+from reference_server.realtime.changes.bindings import Binding, BindingsRejected, binding_id, parse_bindings
+from reference_server.realtime.changes.filters import (
     ASK,
     Condition,
     Decision,
@@ -22,8 +20,10 @@ from reference_server.realtime.filters import (
     decision_for,
     parse_filter,
 )
-from reference_server.realtime.inspect_text import inspect_tuples, inspect_value
-from reference_server.realtime.subscriptions import Registration, Subscription, SubscriptionIndex
+from reference_server.realtime.changes.row_change import Values
+from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import Identity, in_progress
+from reference_server.realtime.protocol.inspect_text import inspect_tuples, inspect_value
 from reference_server.replication.facts import ColumnFacts, PgType
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.pgtext import PgTextError, parse_array, parse_composite
-from reference_server.realtime.values import encoder, normalise_json, plain_number
+from reference_server.realtime.changes.pgtext import PgTextError, parse_array, parse_composite
+from reference_server.realtime.changes.values import encoder, normalise_json, plain_number
 from reference_server.replication.facts import PgType
 
 NAMES = ["bool", "int4", "int8", "numeric", "float8", "text", "bytea", "json", "jsonb", "timestamptz", "timestamp",

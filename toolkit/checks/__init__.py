@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from toolkit.checks import catalog, service, system, work
-from toolkit.checks.model import NamedCheck
+from toolkit.checks.named_check import NamedCheck
 
 ALL: tuple[NamedCheck, ...] = (
     system.settings_complete,

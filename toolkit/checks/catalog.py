@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.checks.facts import Facts, Schema
-from toolkit.checks.model import Finding, check, failed, known, none_of, passed, unknown
+from toolkit.checks.named_check import Finding, check, failed, known, none_of, passed, unknown
 
 SCHEMA = "Schema"
 STATE, EVENTS, TASKS = "generated_articles_state", "process_events", "background_tasks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.checks.facts import Fact, Facts, Found
-from toolkit.checks.model import Finding, check, failed, known, passed
+from toolkit.checks.named_check import Finding, check, failed, known, passed
 from toolkit.contract.steps import STEPS, Kind, Step
 
 EVENTS, TASKS, PROCESSES = "Events", "Background tasks", "Processes"

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from toolkit.client.errors import NotReached
-from toolkit.targets.redact import redact
-from toolkit.targets.tokens import lifetime
+from toolkit.redact import redact
+from toolkit.tokens import lifetime
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 

@@ -12,7 +12,7 @@ import httpx
 
 from toolkit.client.auth import TokenProvider, TokenSource
 from toolkit.client.errors import ApiError, NotReached
-from toolkit.targets.redact import redact
+from toolkit.redact import redact
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import click
 import orjson
 
 from toolkit.errors import UsageError
-from toolkit.report.model import Report
+from toolkit.report.record import Report
 
 
 def with_more(report: Report, more: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from toolkit.commands._output import conclude
 from toolkit.commands._run import run_async
 from toolkit.monitor.doctor import PROBE_DEADLINE_S, doctor
 from toolkit.report import as_json, as_terminal
-from toolkit.report.model import Report
+from toolkit.report.record import Report
 from toolkit.targets.target import Target, refuse_change
 
 

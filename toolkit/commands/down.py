@@ -17,9 +17,9 @@ import click
 from toolkit.commands._options import data_option
 from toolkit.commands._output import conclude, with_more
 from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
-from toolkit.report.model import Check, Report, Verdict, tool_version, worst
+from toolkit.postgres.cluster import PostgresCluster
+from toolkit.report.record import Check, Report, Verdict, tool_version, worst
 from toolkit.targets.data_dir import DataDir
-from toolkit.targets.postgres import PostgresCluster
 
 STOP_DEADLINE_S = 60.0
 

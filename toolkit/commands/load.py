@@ -15,8 +15,8 @@ from toolkit.commands._output import conclude
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_junit, as_terminal
-from toolkit.report.model import Report
-from toolkit.targets.tokens import parse_duration
+from toolkit.report.record import Report
+from toolkit.tokens import parse_duration
 
 if TYPE_CHECKING:
     from toolkit.load.run import LoadResult, Plan

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.commands._options import TargetChoice, target_options
 from toolkit.commands._run import run_async
 from toolkit.commands.doctor import may_probe
@@ -23,9 +23,9 @@ from toolkit.monitor.sample import GROUPS, take
 from toolkit.monitor.thresholds import Thresholds
 from toolkit.monitor.watch import OLDEST_S, RealtimeWatch, realtime_sample, watching
 from toolkit.report import as_json, as_terminal
-from toolkit.report.model import Report, Verdict, worst
+from toolkit.report.record import Report, Verdict, worst
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import parse_duration
+from toolkit.tokens import parse_duration
 
 _DEFAULT = Thresholds()
 _CLEAR = "\x1b[H\x1b[2J"

@@ -60,7 +60,7 @@ def command(  # noqa: PLR0917 - click passes them by name
             "A rehearsal migrates, kills, rolls back and migrates again: it runs on a system of its own only.",
             "Rehearse with --target embedded; then use `toolkit migrate` on the real one.",
         )
-    from toolkit.rehearse.model import QUICK, Options, Size
+    from toolkit.rehearse.diary import QUICK, Options, Size
     from toolkit.rehearse.progress import progress_on
     from toolkit.rehearse.run import rehearse
 

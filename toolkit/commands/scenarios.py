@@ -19,7 +19,7 @@ from toolkit.commands._output import conclude, with_more, write_file
 from toolkit.commands._run import run_async
 from toolkit.report import as_html, as_json, as_junit, as_terminal
 from toolkit.report.links import seen_from
-from toolkit.report.model import Check, Link, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import Check, Link, Report, Table, Verdict, tool_version, worst
 from toolkit.targets.target import Target
 
 
@@ -66,7 +66,7 @@ def list_(judges: bool, as_data: bool) -> None:
 @command.command("schema")
 def schema_() -> None:
     """The JSON Schema of a scenario file, for editors."""
-    from toolkit.scenarios.model import schema
+    from toolkit.scenarios.scenario_file import schema
 
     click.echo(json.dumps(schema(), ensure_ascii=False, indent=2))
 

@@ -11,9 +11,9 @@ import jwt
 from toolkit.commands._options import data_option
 from toolkit.commands._output import conclude, with_more
 from toolkit.errors import UsageError
-from toolkit.report.model import Check, Report, Verdict, tool_version
+from toolkit.report.record import Check, Report, Verdict, tool_version
 from toolkit.targets.data_dir import DataDir
-from toolkit.targets.tokens import ALGORITHM, API_KEY_TTL_S, mint, parse_duration
+from toolkit.tokens import ALGORITHM, API_KEY_TTL_S, mint, parse_duration
 
 
 @click.command("token")

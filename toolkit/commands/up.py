@@ -23,11 +23,11 @@ from toolkit.commands._output import with_more
 from toolkit.commands._run import run_async
 from toolkit.contract.requests import Transport
 from toolkit.errors import EnvironmentError_, ExitCode
-from toolkit.report.model import Check, Report, Verdict, tool_version
+from toolkit.redact import redact
+from toolkit.report.record import Check, Report, Verdict, tool_version
+from toolkit.server_process import ServerHandle
 from toolkit.targets.data_dir import DataDir, Running
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
-from toolkit.targets.redact import redact
-from toolkit.targets.servers import ServerHandle
 from toolkit.targets.target import Target
 
 DEMO_USER = "user_demo"

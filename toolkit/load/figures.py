@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from toolkit.report.model import Check, Verdict
 from toolkit.report.pictures import percentile
+from toolkit.report.record import Check, Verdict
 
 # Percentiles of more samples than this are those of an even sample of them.
 RESERVOIR = 50_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from toolkit.errors import ToolkitError
-from toolkit.load.conductor import Conductor
+from toolkit.load.master import Conductor
 from toolkit.load.settings import load_load_settings
 from toolkit.load.users import GenerationUser
 from toolkit.load.users import RealtimeUser as _Realtime

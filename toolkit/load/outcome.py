@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from toolkit.report.model import Check, worst
+from toolkit.report.record import Check, worst
 
 MAX_FAILURES_TOLD = 20
 

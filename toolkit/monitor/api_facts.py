@@ -11,10 +11,10 @@ import httpx
 import jwt
 
 from toolkit.checks.facts import Answer, Api, Clock, Fact, Key
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.monitor.questions import not_set
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import mint
+from toolkit.tokens import mint
 
 DEADLINE_S = 10.0
 _MOST_BODY = 300

@@ -28,11 +28,11 @@ from toolkit.checks.facts import (
     TableFacts,
     Tasks,
 )
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.checks.system import TRANSACTION_POOLER_PORT
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ToolkitError
-from toolkit.migrate.api import migrate_status
+from toolkit.migrate.run.api import migrate_status
 from toolkit.monitor.questions import Questions, questions, why
 from toolkit.resources import migrations_dir
 from toolkit.sql.diagnosis import CHANNEL, queries

@@ -12,13 +12,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
 from toolkit.checks.facts import Answer, Delivery, Fact, Overheard, Realtime, Subscription
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.errors import ToolkitError
 from toolkit.monitor.api_facts import answer, ask, http
 from toolkit.monitor.probe import Subscriber, probe_process
 from toolkit.monitor.questions import not_set, why
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import mint_api_key
+from toolkit.tokens import mint_api_key
 
 EVENTS = 3
 # How long a subscriber who must hear nothing is listened to after the owner has heard everything.

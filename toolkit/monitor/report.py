@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from toolkit.checks.facts import Fact
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.monitor.figures import Application, Database, Realtime, Rows, Sample, StepOutcome, StepTimes, TableSize
 from toolkit.monitor.thresholds import Thresholds, judge, percentile
-from toolkit.report.model import Check, Distribution, Measurement, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import Check, Distribution, Measurement, Report, Table, Verdict, tool_version, worst
 
 T = TypeVar("T")
 _MIB = 1024**2

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 
 from toolkit.checks.facts import Slot
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.monitor.figures import (
     Application,
     Database,

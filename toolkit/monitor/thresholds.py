@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from toolkit.checks.model import Absent, Finding, Undetermined, failed, known, passed
+from toolkit.checks.named_check import Absent, Finding, Undetermined, failed, known, passed
 from toolkit.monitor.figures import Application, Database, Realtime, Sample
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 
 _MIB = 1024**2
 _GROUP = "Thresholds"

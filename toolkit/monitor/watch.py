@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from prometheus_client.parser import text_string_to_metric_families
 
 from toolkit.checks.facts import Answer, Fact
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.client.connection import Frame
 from toolkit.client.errors import ClientError
 from toolkit.client.stream import ProcessEventStream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from toolkit.rehearse.model import Findings
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases import faults, legacy, migrate, realtime, rollback
 from toolkit.rehearse.stage import Stage
 

@@ -16,7 +16,7 @@ from toolkit.contract.prompts import BY_STEP
 from toolkit.contract.statuses import Status
 from toolkit.contract.steps import STEPS, Kind, Step
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.run.history import Connection
 
 USERS = ("user_aoi", "user_ben", "user_chika", "user_dana", "user_emi")
 # Text ids are what the identity provider says they are.

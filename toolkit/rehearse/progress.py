@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from toolkit.rehearse.model import PhaseResult
-from toolkit.report.model import Verdict
+from toolkit.rehearse.diary import PhaseResult
+from toolkit.report.record import Verdict
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
 

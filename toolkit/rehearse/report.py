@@ -10,11 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.rehearse.model import PhaseResult
+from toolkit.rehearse.diary import PhaseResult
 from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import peaks, rate
 from toolkit.report.files import write
-from toolkit.report.model import (
+from toolkit.report.record import (
     Band,
     Check,
     Curve,

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.migrate.catalog import reading
-from toolkit.migrate.digests import RowFingerprints, compare_rows, fingerprint_rows, user_tables
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.catalog.row_digests import RowFingerprints, compare_rows, fingerprint_rows, user_tables
+from toolkit.migrate.run.history import Connection
 
 SCHEMA = "public."
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
-from toolkit.migrate.files import read_folder
-from toolkit.rehearse.model import Clock, Diary, Findings, Options, PhaseResult
+from toolkit.migrate.folder.files import read_folder
+from toolkit.rehearse.diary import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.progress import Progress
 from toolkit.rehearse.rows import Rows
-from toolkit.rehearse.runs import Gate
 from toolkit.rehearse.traffic.crew import Crew
-from toolkit.report.model import Distribution, Verdict
+from toolkit.rehearse.user_generation import Gate
+from toolkit.report.record import Distribution, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem
+from toolkit.server_process import ServerHandle
 from toolkit.targets.embedded import EmbeddedTarget
-from toolkit.targets.servers import ServerHandle
 from toolkit.targets.target import Target
 
 LEASE_S = "2"

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from toolkit.report import pictures
 from toolkit.report.links import is_link
-from toolkit.report.model import Distribution, Report, Timeline, Verdict, files_of, groups
+from toolkit.report.record import Distribution, Report, Timeline, Verdict, files_of, groups
 
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
 

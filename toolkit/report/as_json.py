@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import UsageError
-from toolkit.report.model import Report
+from toolkit.report.record import Report
 
 _REPORT = TypeAdapter(Report)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from toolkit.report.model import Check, Report, Verdict, files_of, groups
+from toolkit.report.record import Check, Report, Verdict, files_of, groups
 
 # XML 1.0 has no way to write these at all.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from toolkit.report.model import Check, Measurement, Report, Verdict, groups
+from toolkit.report.record import Check, Measurement, Report, Verdict, groups
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_
 from toolkit.report import as_html, as_json, as_junit
-from toolkit.report.model import Report
+from toolkit.report.record import Report
 
 REPORT_FILE, PAGE, JUNIT = "report.json", "report.html", "junit.xml"
 

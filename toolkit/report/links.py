@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from toolkit.report.model import Check, Report
+from toolkit.report.record import Check, Report
 
 # Neither of another scheme nor of another host: a report is data, and data must not decide what a click does.
 _LOCAL = re.compile(r"(?![\w+.-]+:|[/\\])\S(?:.*\S)?")

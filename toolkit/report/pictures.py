@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from toolkit.report.model import Curve, Distribution, Lane, Timeline
+from toolkit.report.record import Curve, Distribution, Lane, Timeline
 
 WIDTH = 1000
 LEFT = 210

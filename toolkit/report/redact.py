@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.targets.redact import MASK, redact
+from toolkit.redact import MASK, redact
 
 _SECRET_KEYS = frozenset(
     {

@@ -9,11 +9,11 @@ from typing import Any
 
 from toolkit.contract.prompts import InputType
 from toolkit.errors import EnvironmentError_
-from toolkit.report.model import Verdict
-from toolkit.scenarios import model
+from toolkit.report.record import Verdict
+from toolkit.scenarios import scenario_file as model
 from toolkit.scenarios.caller import NoAnswer
 from toolkit.scenarios.expect import Answer, fill, mismatches, named
-from toolkit.scenarios.world import Running, World
+from toolkit.scenarios.running_scenario import Running, World
 
 POLL_S = 0.05
 # Events that tell of an end may still be on their way when the status is seen.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.report.model import Band, Distribution, Lane, Tick, Timeline, Tone
+from toolkit.report.record import Band, Distribution, Lane, Tick, Timeline, Tone
 from toolkit.scenarios.facts import Facts, ProcessFacts, committed_at, event_type, wall
 from toolkit.scenarios.history import Record
 

@@ -18,20 +18,20 @@ from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.stream import ProcessEventStream
 from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
 from toolkit.report import as_html, as_json
-from toolkit.report.model import Link, Report, Verdict
+from toolkit.report.record import Link, Report, Verdict
 from toolkit.scenarios import verdicts
 from toolkit.scenarios.actions import Stop, perform, title_of
 from toolkit.scenarios.caller import Caller, NoAnswer
+from toolkit.scenarios.conditions import Condition
 from toolkit.scenarios.facts import Facts, gather
 from toolkit.scenarios.faults.control import Control
 from toolkit.scenarios.faults.network import Links, open_links
 from toolkit.scenarios.faults.schedule import Schedule
 from toolkit.scenarios.history import History
-from toolkit.scenarios.model import Scenario, Until
+from toolkit.scenarios.running_scenario import Running, World
+from toolkit.scenarios.scenario_file import Scenario, Until
 from toolkit.scenarios.settle import settle
 from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
-from toolkit.scenarios.words import Condition
-from toolkit.scenarios.world import Running, World
 from toolkit.targets.target import Target
 
 OBSERVE_S = 0.05

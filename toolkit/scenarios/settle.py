@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from toolkit.scenarios.caller import NoAnswer
-from toolkit.scenarios.world import World
+from toolkit.scenarios.running_scenario import World
 
 SETTLE_S = 20.0
 POLL_S = 0.05

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.contract.events import EventType
 from toolkit.contract.statuses import ENDED
-from toolkit.scenarios.words import Condition
+from toolkit.scenarios.conditions import Condition
 
 _ENDED = {status.value for status in ENDED}
 

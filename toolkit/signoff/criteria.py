@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from toolkit.report.model import Check, Verdict, worst
-from toolkit.report.model import Evidence as Fact
+from toolkit.report.record import Check, Verdict, worst
+from toolkit.report.record import Evidence as Fact
 from toolkit.signoff.evidence import COMPARISON, Evidence, Item
 
 # Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.report import as_json
-from toolkit.report.model import Check, Measurement, Report, Table, Verdict, files_of, groups, worst
+from toolkit.report.record import Check, Measurement, Report, Table, Verdict, files_of, groups, worst
 
 MAX_AGE_DAYS = 7
 REPORT_FILE = "report.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.report.model import Link, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import Link, Report, Table, Verdict, tool_version, worst
 from toolkit.signoff.criteria import judge_all
 from toolkit.signoff.evidence import (
     COMPLETED_ON,

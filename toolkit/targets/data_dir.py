@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
-from toolkit.targets.tokens import mint_api_key
+from toolkit.tokens import mint_api_key
 
 DEFAULT_DATA_DIR = Path(".toolkit") / "embedded"
 _OURS = frozenset(

@@ -17,15 +17,15 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate import migrate_status, migrate_up
+from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.resources import migrations_dir
+from toolkit.server_process import READY_DEADLINE_S, ServerHandle, server_environment
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
-from toolkit.targets.lifetime import dismiss_guard, start_guard, uninterrupted
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
-from toolkit.targets.servers import READY_DEADLINE_S, ServerHandle, server_environment
 from toolkit.targets.target import Target
 
 DATABASE = "app"
-BOOTSTRAP = Path(__file__).with_name("bootstrap.sql")
 Schema = Literal["bare", "legacy", "realtime"]
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from toolkit.errors import UsageError
-from toolkit.targets.redact import redact
+from toolkit.redact import redact
 
 __all__ = ["CONFIG_FILE", "HOW_TO_GET", "TargetSettings", "load_settings", "redact", "require_values"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from toolkit.errors import UsageError
-from toolkit.targets.redact import redact
+from toolkit.redact import redact
 from toolkit.targets.settings import TargetSettings, require_values
-from toolkit.targets.tokens import mint
+from toolkit.tokens import mint
 
 Kind = Literal["embedded", "external"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from toolkit.contract.prompts import InputType
 from toolkit.report import as_json
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios.history import dump, load
 from toolkit.scenarios.reading import parse, shipped
 from toolkit.scenarios.run import run_scenario

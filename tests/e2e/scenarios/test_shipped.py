@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios import verdicts
 from toolkit.scenarios.history import load as load_history
 from toolkit.scenarios.reading import load, shipped

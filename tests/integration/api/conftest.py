@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from reference_server.app import build_app, wire
-from reference_server.parts import Parts
+from reference_server.process_context import Parts
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import read_schema

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from reference_server.app import build_app
-from reference_server.parts import Parts
+from reference_server.process_context import Parts
 from tests.integration.api.conftest import client_of, code_of, started
 from tests.support.server_process import token
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from reference_server.app import build_app
-from reference_server.parts import Parts
+from reference_server.process_context import Parts
 from tests.support.server_process import bearer
 
 ORIGIN = "https://app.example.com"

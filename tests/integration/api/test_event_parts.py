@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reference_server import event_parts
+from reference_server import migrated_schema as event_parts
 from reference_server.app import wire
-from reference_server.realtime.refusals import NOT_MIGRATED
+from reference_server.realtime.protocol.refusals import NOT_MIGRATED
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reference_server.app import build_app
-from reference_server.parts import Parts
+from reference_server.process_context import Parts
 from tests.integration.api.conftest import client_of, code_of, started
 
 JSON = st.recursive(

@@ -9,7 +9,7 @@ import httpx
 import psycopg2
 import pytest
 
-from reference_server.parts import Parts
+from reference_server.process_context import Parts
 from reference_server.store import reads
 from tests.integration.api.conftest import client_of, code_of, started
 

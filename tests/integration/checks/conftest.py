@@ -10,7 +10,7 @@ import pytest
 from toolkit.checks import ALL
 from toolkit.checks.facts import Facts
 from toolkit.monitor.database_facts import database_facts
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 from toolkit.targets.target import Target
 
 _HEALTHY = """

@@ -13,9 +13,9 @@ from toolkit.checks import ALL
 from toolkit.checks.facts import Facts
 from toolkit.monitor.api_facts import api_facts
 from toolkit.monitor.realtime_facts import realtime_facts
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import mint_api_key
+from toolkit.tokens import mint_api_key
 
 SECRET = "test-secret-that-is-at-least-32-bytes-long"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.checks.conftest import Patient, results
 from toolkit.monitor.database_facts import database_facts
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.targets.target import Target
 
 # What is planted: the statements, in which {asks}, {works} and {done} are processes; the checks that must fail.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.checks.conftest import Patient
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.monitor.figures import Application, Database, Growth, Queue, StepOutcome, StepTimes, TaskTimes
 from toolkit.monitor.sample import take
 from toolkit.targets.target import Target

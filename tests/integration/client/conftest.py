@@ -11,14 +11,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.standalone import create_app, create_service
 from tests.support.golden import SECRET, serving
 from toolkit.client.events import EventPage, event_from_row
 from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.stream import ProcessEventStream
 from toolkit.scenarios.faults.proxy import TcpProxy
-from toolkit.targets.tokens import mint, mint_api_key
+from toolkit.tokens import mint, mint_api_key
 
 OWNER = "user_stream"
 # Everything ten times as quick as for people, so that tests need not wait.

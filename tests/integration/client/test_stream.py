@@ -19,7 +19,7 @@ from toolkit.client.errors import ApiError, HistoryGap, HistoryRestart, StreamFa
 from toolkit.client.events import EventPage, ProcessEvent
 from toolkit.client.stream import ProcessEventStream
 from toolkit.scenarios.faults.proxy import TcpProxy
-from toolkit.targets.tokens import mint, mint_api_key
+from toolkit.tokens import mint, mint_api_key
 
 
 class Application:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from toolkit.migrate import Options
-from toolkit.migrate.locks import LockPolicy
+from toolkit.migrate.run.locks import LockPolicy
 
 Write = Callable[..., Path]
 

@@ -135,7 +135,7 @@ def test_where_pg_dump_fails_the_second_opinion_is_unknown(
     stub = tmp_path / "pg_dump"
     stub.write_text("#!/bin/sh\necho 'aborting because of server version mismatch' >&2\nexit 1\n")
     stub.chmod(0o755)
-    monkeypatch.setattr("toolkit.migrate.schema_dump._shipped", lambda major: stub)
+    monkeypatch.setattr("toolkit.migrate.catalog.pg_dump._shipped", lambda major: stub)
     ran = toolkit("diff", "env:DATABASE_URL", "env:DATABASE_URL")
     assert ran.code == 3
     assert "server version mismatch" in ran.out

@@ -20,11 +20,11 @@ from toolkit.migrate import migrate_up
 from toolkit.migrate.catalog import document as documents
 from toolkit.migrate.catalog.compare import Comparison, Dumps, compare, compare_dumps_of, document_of
 from toolkit.migrate.catalog.document import Document
+from toolkit.migrate.catalog.pg_dump import compare_dumps, dump_schema, dump_text
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
-from toolkit.migrate.schema_dump import compare_dumps, dump_schema, dump_text
-from toolkit.report.model import Verdict
-from toolkit.targets.lifetime import throwaway_cluster
-from toolkit.targets.postgres import wheel_bin_dir
+from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.lifetime import throwaway_cluster
+from toolkit.report.record import Verdict
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 # A subscription keeps its database from being dropped; and a language whose functions are the system's own is dumped

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.cli import main
-from toolkit.targets.postgres import free_port
+from toolkit.postgres.cluster import free_port
 
 TOP = {"name", "verdict", "started_at", "finished_at", "target", "checks", "measurements"}
 

@@ -14,7 +14,7 @@ import pytest
 from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import Options, Progress, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
-from toolkit.migrate.locks import RUNNER_KEY
+from toolkit.migrate.run.locks import RUNNER_KEY
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

@@ -11,14 +11,14 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
-from toolkit.migrate.digests import (
+from toolkit.migrate.catalog.pg_dump import dump_schema, normalise
+from toolkit.migrate.catalog.row_digests import (
     compare_digests,
     compare_rows,
     digest_tables,
     fingerprint_rows,
     user_tables,
 )
-from toolkit.migrate.schema_dump import dump_schema, normalise
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

@@ -12,11 +12,11 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
-from toolkit.migrate.digests import digest_tables, user_tables
+from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
 from toolkit.migrate.dry_run import dry_run
-from toolkit.migrate.locks import RUNNER_KEY, LockPolicy
-from toolkit.migrate.plan import Down, MigrationRefused, Up
-from toolkit.migrate.tracing import Lock
+from toolkit.migrate.run.locks import RUNNER_KEY, LockPolicy
+from toolkit.migrate.run.plan import Down, MigrationRefused, Up
+from toolkit.migrate.run.tracing import Lock
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 HEAD = "-- toolkit: transaction=false\n"

@@ -18,7 +18,7 @@ from tests.integration.migrate.conftest import Write
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.lint import Severity, lint, squawk
-from toolkit.migrate.lint.folder import read
+from toolkit.migrate.lint.reading.sources import read
 from toolkit.migrate.lint.squawk_rules import ASKED, GRADES, PREFIX, grade_of
 from toolkit.resources import migrations_dir
 

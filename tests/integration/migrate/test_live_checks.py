@@ -10,9 +10,9 @@ import pytest
 
 from tests.integration.migrate.conftest import Write
 from toolkit.migrate import Options, migrate_up, verify
-from toolkit.migrate.checks import CheckResult, CheckStatus
-from toolkit.migrate.files import read_folder
-from toolkit.migrate.live_checks import CHECKS, check_live
+from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.verify.live_checks import CHECKS, check_live
+from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

@@ -9,8 +9,8 @@ import asyncpg
 
 from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import Options, Progress, migrate_up
-from toolkit.migrate.locks import LockPolicy
-from toolkit.migrate.running import Moment
+from toolkit.migrate.run.locks import LockPolicy
+from toolkit.migrate.run.run_model import Moment
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

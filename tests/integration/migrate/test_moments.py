@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_status, migrate_up, snapshot
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.running import Interrupt, Moment
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.run_model import Interrupt, Moment
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 HEAD = "-- toolkit: transaction=false\n"

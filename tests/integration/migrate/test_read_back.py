@@ -12,9 +12,9 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up
-from toolkit.migrate.digests import TableDigest, compare_digests, digest_tables, user_tables
+from toolkit.migrate.catalog.row_digests import TableDigest, compare_digests, digest_tables, user_tables
+from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import EMBEDDED_VERSION, wheel_bin_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

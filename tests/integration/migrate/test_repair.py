@@ -14,7 +14,7 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import migrate_status, migrate_up
-from toolkit.migrate.repair import look, mend
+from toolkit.migrate.repair.mend import look, mend
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

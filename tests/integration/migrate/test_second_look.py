@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_up
-from toolkit.migrate.running import Moment
+from toolkit.migrate.run.run_model import Moment
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

@@ -15,14 +15,14 @@ import asyncpg
 import pytest
 
 from toolkit.migrate import MigrationRefused, Options, migrate_down, migrate_plan, migrate_status, migrate_up, verify
-from toolkit.migrate.plan import Up
-from toolkit.migrate.repair import look, mend
+from toolkit.migrate.repair.mend import look, mend
+from toolkit.migrate.run.plan import Up
+from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 CLI = ROOT / "tests" / "js" / "node_modules" / ".bin" / "supabase"
-BOOTSTRAP = ROOT / "toolkit" / "targets" / "bootstrap.sql"
 
 FILES = {
     "20250101000000_first.sql": "-- a comment; with a semicolon\ncreate table public.a (id integer); -- behind it\n\n"

@@ -11,9 +11,9 @@ import pytest
 from tests.integration.migrate.conftest import Write, until
 from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, snapshot, verify
-from toolkit.migrate.checks import CheckResult, CheckStatus
-from toolkit.migrate.digests import compare_digests, digest_tables, user_tables
-from toolkit.migrate.probes import PROBES
+from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
+from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
+from toolkit.probes import PROBES
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

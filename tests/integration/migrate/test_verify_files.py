@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.migrate.test_verify import MAX_PLUS_ONE
 from toolkit.migrate import verify
-from toolkit.migrate.checks import CheckStatus
+from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

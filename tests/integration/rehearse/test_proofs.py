@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.migrate.api import migrate_down, migrate_up, snapshot
-from toolkit.migrate.execute import Options as MigrateOptions
-from toolkit.rehearse.model import Findings
+from toolkit.migrate.run.api import migrate_down, migrate_up, snapshot
+from toolkit.migrate.run.execute import Options as MigrateOptions
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases.proofs import compare_catalog
 from toolkit.rehearse.populate import build, populate
 from toolkit.rehearse.rows import changes, read_rows
 from toolkit.rehearse.traffic.writer import Tickets, stored_tickets
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 
 LEGACY = "20250605000000"

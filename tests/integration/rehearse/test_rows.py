@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.contract.statuses import Status
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.api import migrate_up
+from toolkit.migrate.run.api import migrate_up
 from toolkit.rehearse.populate import USERS, build, populate
 from toolkit.rehearse.rows import changes, read_rows
 from toolkit.resources import migrations_dir

@@ -17,9 +17,9 @@ import pytest
 
 from tests.integration.targets.test_servers import STANDIN, wait_gone
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
+from toolkit.postgres.cluster import PostgresCluster, free_port
 from toolkit.targets.data_dir import DataDir
 from toolkit.targets.embedded import EmbeddedTarget, running_target
-from toolkit.targets.postgres import PostgresCluster, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 

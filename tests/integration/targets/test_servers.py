@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from toolkit.errors import EnvironmentError_
-from toolkit.targets.servers import ServerHandle, server_environment
+from toolkit.server_process import ServerHandle, server_environment
 
 STANDIN = (sys.executable, "-m", "tests.support.standin_server")
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,7 +99,7 @@ async def test_a_server_dies_with_us_even_when_we_are_killed(tmp_path: Path) -> 
     script = f"""
 import asyncio, sys
 from pathlib import Path
-from toolkit.targets.servers import ServerHandle, server_environment
+from toolkit.server_process import ServerHandle, server_environment
 async def main():
     server = ServerHandle("standin", {STANDIN!r}, server_environment(STANDIN="deaf"), Path({str(tmp_path)!r}) / "x.log")
     await server.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import EnvironmentError_
-from toolkit.targets.postgres import THROWAWAY_SETTINGS, PostgresCluster
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 
 
 @pytest.fixture

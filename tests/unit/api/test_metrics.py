@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from prometheus_client.parser import text_string_to_metric_families
 
 from reference_server.api.metrics import COUNTERS, Metrics, flatten
-from reference_server.realtime.feed_facts import FeedFacts
-from reference_server.realtime.service import RealtimeFacts
+from reference_server.realtime.changes.feed_facts import FeedFacts
+from reference_server.realtime.sockets.service import RealtimeFacts
 from reference_server.workers.loop import WorkerStatus
 
 FEED = FeedFacts("live", "0/0", None, 1, 2, 3, 4, 5, 6, 7.5, 8.5)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reference_server.realtime.limits import Limits
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.settings import Role, SettingsRefused, load_settings, parse_roles
 
 GOOD = {"database_url": "postgresql://u:p@h:1/d", "supabase_jwt_secret": "hunter2"}

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.checks.literals import BAD, GOOD, api, publication, realtime, tasks
 from toolkit.checks import ALL
 from toolkit.checks.facts import Answer, Clock, Delivery, Facts, Found, Key, Settings, Slot
-from toolkit.checks.model import Absent, NamedCheck, failed
+from toolkit.checks.named_check import Absent, NamedCheck, failed
 from toolkit.monitor.doctor import diagnose
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 
 BY_ID = {check.id: check for check in ALL}
 

@@ -14,7 +14,7 @@ from toolkit.client.auth import TokenSource
 from toolkit.client.errors import ApiError, NotReached
 from toolkit.client.generation import GenerationClient
 from toolkit.client.http import RetryPolicy
-from toolkit.targets.tokens import mint
+from toolkit.tokens import mint
 
 PID = "7b1d2c3e-0000-0000-0000-000000000000"
 QUICK = RetryPolicy(attempts=3, base_s=0.001, cap_s=0.002)

@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.load.figures import DELIVERY, FIRST_EVENT, START, Samples, Thresholds, judge_figures, p
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 
 FAST = {name: [1.0] * 20 for name in ("start", "first event", "answer", "event delivery", "generation")}
 

@@ -1,7 +1,7 @@
 """The old socket numbers nothing, so what it told is compared with the steps and prompts that were recorded."""
 
 from toolkit.load.judgement import frames_told, judge_history
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios.facts import gather
 from toolkit.scenarios.history import History
 

@@ -9,7 +9,7 @@ from toolkit.load.figures import Thresholds
 from toolkit.load.outcome import Outcome, from_plain, together
 from toolkit.load.report import COMPARISON, Planned, both, report
 from toolkit.report import as_json
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 
 BEGAN = datetime(2025, 7, 27, tzinfo=UTC)
 FIGURES = ("start", "first event", "answer", "reaction", "event delivery", "generation")

@@ -15,10 +15,10 @@ from toolkit.migrate.catalog.compare import Dumps, compare, why_no_dump
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import canonical, kind_of
 from toolkit.migrate.catalog.oracles import disagreements, in_dump
+from toolkit.migrate.catalog.pg_dump import DumpDifference, compare_dumps, diff_dumps, normalise
 from toolkit.migrate.catalog.report import lines_of
 from toolkit.migrate.catalog.versions import align
 from toolkit.migrate.drift import keep
-from toolkit.migrate.schema_dump import DumpDifference, compare_dumps, diff_dumps, normalise
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import RefusalError
-from toolkit.migrate.checks import read_verify_file
+from toolkit.migrate.verify.verify_file import read_verify_file
 from toolkit.resources import migrations_dir
 
 

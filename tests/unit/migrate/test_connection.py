@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.migrate.connection import connect, redact
+from toolkit.postgres.connection import connect, redact
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.files import Destroyed, merged, read_folder
+from toolkit.migrate.folder.files import Destroyed, merged, read_folder
 from toolkit.resources import migrations_dir
 
 Write = Callable[..., Path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.migrate.live_checks import left_unvalidated, named_members
+from toolkit.migrate.verify.live_checks import left_unvalidated, named_members
 
 
 @pytest.mark.parametrize(

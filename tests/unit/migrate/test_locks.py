@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from toolkit.migrate.locks import LockPolicy, is_lock_conflict, with_lock_retries
+from toolkit.migrate.run.locks import LockPolicy, is_lock_conflict, with_lock_retries
 
 QUICK = LockPolicy(first_pause_s=0.0001, longest_pause_s=0.0004, deadline_s=30)
 

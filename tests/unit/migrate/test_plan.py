@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.migrate.files import Folder, Migration, Script, read_script
-from toolkit.migrate.ledger import AppliedRow, Event, History, JournalEntry, same_text, statement_hash
-from toolkit.migrate.plan import Down, MigrationRefused, Plan, Up, make_plan, statuses
+from toolkit.migrate.folder.files import Folder, Migration, Script, read_script
+from toolkit.migrate.run.history import AppliedRow, Event, History, JournalEntry, same_text, statement_hash
+from toolkit.migrate.run.plan import Down, MigrationRefused, Plan, Up, make_plan, statuses
 
 TEXT = "create table t_{v} ();\ninsert into t_{v} default values;\n"
 

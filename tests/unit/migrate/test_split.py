@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.migrate.split import SplitError, split
+from toolkit.migrate.folder.statements import SplitError, split
 
 
 def texts(sql: str) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.migrate.files import Folder, read_folder
-from toolkit.migrate.ledger import AppliedRow, Event, History, JournalEntry
-from toolkit.migrate.triage import Named, Prefer, Triage, names_to_look_up, triage
+from toolkit.migrate.folder.files import Folder, read_folder
+from toolkit.migrate.repair.triage import Named, Prefer, Triage, names_to_look_up, triage
+from toolkit.migrate.run.history import AppliedRow, Event, History, JournalEntry
 
 A, B = "create table public.a (id integer);", "create table public.b (id integer);"
 Write = Callable[..., Folder]

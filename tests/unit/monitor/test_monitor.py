@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from toolkit.checks.facts import Answer, Slot
-from toolkit.checks.model import Absent
+from toolkit.checks.named_check import Absent
 from toolkit.monitor import report
 from toolkit.monitor.figures import (
     Application,
@@ -29,7 +29,7 @@ from toolkit.monitor.figures import (
 )
 from toolkit.monitor.thresholds import Thresholds, judge, percentile
 from toolkit.report import as_json
-from toolkit.report.model import Report, Verdict
+from toolkit.report.record import Report, Verdict
 
 GONE = Absent("DATABASE_URL is not set", "Set it.")
 DATABASE = Database(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime import codec
-from reference_server.realtime.messages import Malformed, Message, RawPush, UserBroadcast, Vsn
+from reference_server.realtime.protocol import codec
+from reference_server.realtime.protocol.messages import Malformed, Message, RawPush, UserBroadcast, Vsn
 
 JS_BROADCAST = bytes([3, 1, 1, 13, 2, 0, 1]) + b"67" + b"realtime:room" + b"hi" + b'{"a":1}'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from reference_server.realtime.lanes import Lanes, Work
+from reference_server.realtime.sockets.lanes import Lanes, Work
 
 
 class Gated:

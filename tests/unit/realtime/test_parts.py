@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.broadcast_api import read_batch
-from reference_server.realtime.channel import Channel
-from reference_server.realtime.hub import Hub
-from reference_server.realtime.limits import Limits, RateMeter
-from reference_server.realtime.member import ChangeFrames, ChannelMember
-from reference_server.realtime.messages import Message, UserBroadcast, Vsn
-from reference_server.realtime.outbox import Outbox
-from reference_server.realtime.presence import Presence
-from reference_server.realtime.subscriptions import Change
+from reference_server.realtime.changes.subscriptions import Change
+from reference_server.realtime.protocol.channel import Channel
+from reference_server.realtime.protocol.limits import Limits, RateMeter
+from reference_server.realtime.protocol.messages import Message, UserBroadcast, Vsn
+from reference_server.realtime.protocol.presence import Presence
+from reference_server.realtime.sockets.broadcast_api import read_batch
+from reference_server.realtime.sockets.hub import Hub
+from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
+from reference_server.realtime.sockets.outbox import Outbox
 from reference_server.tokens import VerifiedToken
 from tests.support.waiting import until
 

@@ -10,10 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.channel import Channel, JoinRequest, read_join
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.messages import Message, Vsn
-from reference_server.realtime.session import Close, Effect, Join, Leave, Publish, Refresh, Send, Session, Track
+from reference_server.realtime.protocol.channel import Channel, JoinRequest, read_join
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.protocol.messages import Message, Vsn
+from reference_server.realtime.protocol.session import (
+    Close,
+    Effect,
+    Join,
+    Leave,
+    Publish,
+    Refresh,
+    Send,
+    Session,
+    Track,
+)
 from reference_server.tokens import VerifiedToken
 
 NOW = 1_000.0

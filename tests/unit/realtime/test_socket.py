@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reference_server.realtime.limits import Limits
-from reference_server.realtime.socket import SocketEndpoint
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.sockets.socket import SocketEndpoint
 from reference_server.realtime.standalone import create_service
 from tests.support.golden import SECRET, mint
 

@@ -1,6 +1,6 @@
 """What counts as a change of a row, and what does not."""
 
-from toolkit.migrate.digests import RowFingerprints
+from toolkit.migrate.catalog.row_digests import RowFingerprints
 from toolkit.rehearse.rows import Rows, changes
 
 

@@ -7,9 +7,9 @@ import pytest
 from tests.unit.rehearse.test_phases import stage as make_stage
 from toolkit.contract.steps import Step
 from toolkit.rehearse import scenario_runs
-from toolkit.rehearse.model import Findings
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.scenario_runs import harder, plain, run_all
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.signoff.evidence import SCENARIOS
 
 # The first prompt was answered by then, over HTTP, by somebody who saw it come through the socket.

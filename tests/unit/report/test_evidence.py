@@ -8,7 +8,7 @@ import pytest
 from tests.unit.report.test_report import sample
 from toolkit.report import as_html, as_json, as_junit, as_terminal, pictures
 from toolkit.report.links import is_link, seen_from
-from toolkit.report.model import Check, Evidence, Link, Verdict, files_of
+from toolkit.report.record import Check, Evidence, Link, Verdict, files_of
 
 CRITERION = Check(
     "criterion-3", "Events are received", Verdict.PASS, "282 stored; 29 of 29 checks passed",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import ExitCode, UsageError
 from toolkit.report import as_html, as_json, as_junit, as_terminal, pictures
-from toolkit.report.model import (
+from toolkit.report.record import (
     Band,
     Check,
     Curve,

@@ -5,14 +5,14 @@ import pytest
 from tests.unit.scenarios.histories import article_events, good, uid
 from toolkit.contract.prompts import InputType
 from toolkit.report import as_html, as_json
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios import verdicts
+from toolkit.scenarios.conditions import Condition, condition
 from toolkit.scenarios.expect import Answer, fill, mismatches
-from toolkit.scenarios.model import EditAnswer, RawAnswer, SelectAnswer
 from toolkit.scenarios.reading import parse
+from toolkit.scenarios.running_scenario import request_of
+from toolkit.scenarios.scenario_file import EditAnswer, RawAnswer, SelectAnswer
 from toolkit.scenarios.tracker import Tracker, socket_kind
-from toolkit.scenarios.words import Condition, condition
-from toolkit.scenarios.world import request_of
 
 FACTS = Answer(409, {"error": {"code": "x_y", "details": [{"a": 1}]}, "n": 3}, {"x-last-sequence": "7"}).facts
 

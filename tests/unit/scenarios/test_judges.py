@@ -17,7 +17,7 @@ from tests.unit.scenarios.histories import (
 )
 from tests.unit.scenarios.planted_histories import PLANTED, delivery_lost, resolved, row_7_vanishes
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, next_resting
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.scenarios.judges import ALL, BY_ID, judge, sometimes
 
 

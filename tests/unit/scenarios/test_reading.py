@@ -8,7 +8,7 @@ import pytest
 
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ExitCode, UsageError
-from toolkit.scenarios import model
+from toolkit.scenarios import scenario_file as model
 from toolkit.scenarios.reading import ScenarioError, find, load, parse, shipped
 
 GOOD = """\

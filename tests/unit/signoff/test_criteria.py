@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 from toolkit.signoff.criteria import CRITERIA, LEAST_OPERATIONS, judge_all
 from toolkit.signoff.evidence import Evidence, Item
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from toolkit.commands.signoff import command as signoff
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_terminal
-from toolkit.report.model import Check, Measurement, Report, Table, Verdict, tool_version
+from toolkit.report.record import Check, Measurement, Report, Table, Verdict, tool_version
 from toolkit.signoff.evidence import COMPLETED_ON, SIGN_OFF, find_reports, from_report, weigh
 from toolkit.signoff.judge import Request, sign_off
 

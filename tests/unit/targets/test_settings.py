@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
 from toolkit.errors import UsageError
-from toolkit.targets.redact import redact
+from toolkit.redact import redact
 from toolkit.targets.settings import HOW_TO_GET, load_settings
 from toolkit.targets.target import Target
-from toolkit.targets.tokens import lifetime, mint, parse_duration
+from toolkit.tokens import lifetime, mint, parse_duration
 
 DSN = "postgresql://postgres:hunter22@db.example.org:5432/postgres"
 

@@ -21,11 +21,11 @@ from toolkit.commands._output import conclude, with_more
 from toolkit.errors import ExitCode
 from toolkit.migrate import report as reports
 from toolkit.migrate.dry_run import DEADLINE_S
-from toolkit.migrate.execute import OnProgress, Progress
-from toolkit.migrate.locks import LockPolicy
-from toolkit.migrate.plan import MigrationRefused
+from toolkit.migrate.run.execute import OnProgress, Progress
+from toolkit.migrate.run.locks import LockPolicy
+from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.report import as_terminal
-from toolkit.report.model import Report, Verdict, tool_version
+from toolkit.report.record import Report, Verdict, tool_version
 from toolkit.resources import migrations_dir
 from toolkit.targets.target import Target
 

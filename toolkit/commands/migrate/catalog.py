@@ -21,11 +21,11 @@ from toolkit.migrate.catalog import document
 from toolkit.migrate.catalog.compare import compare, compare_dumps_of, document_of, why_no_dump
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.report import as_dict, of_comparison, of_snapshot
-from toolkit.migrate.connection import redact
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
-from toolkit.migrate.execute import Progress
 from toolkit.migrate.report import Frame
-from toolkit.report.model import Link, Report, tool_version, worst
+from toolkit.migrate.run.execute import Progress
+from toolkit.postgres.connection import redact
+from toolkit.report.record import Link, Report, tool_version, worst
 
 _DIFFERENT = "Decide which side is right, and write a migration that makes the other like it."
 _DRIFTED = (

@@ -10,10 +10,10 @@ import click
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import finish
 from toolkit.migrate.lint import report as reports
-from toolkit.migrate.lint.model import LIMITS, severity_of
+from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
 from toolkit.migrate.lint.run import lint
 from toolkit.migrate.report import Frame
-from toolkit.report.model import tool_version
+from toolkit.report.record import tool_version
 from toolkit.resources import migrations_dir
 
 

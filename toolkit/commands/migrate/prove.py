@@ -19,15 +19,15 @@ from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import folder_option, progress, refusals
 from toolkit.errors import UsageError
 from toolkit.migrate import report as reports
+from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.report import as_terminal
-from toolkit.report.model import tool_version
-from toolkit.targets.postgres import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.report.record import tool_version
 
 if TYPE_CHECKING:
-    from toolkit.migrate.files import Folder
-    from toolkit.migrate.prove.model import ProveOptions
-    from toolkit.migrate.prove.scratch import Scratch
-    from toolkit.migrate.prove.start import Start
+    from toolkit.migrate.folder.files import Folder
+    from toolkit.migrate.prove.claims import ProveOptions
+    from toolkit.migrate.scratch.databases import Scratch
+    from toolkit.migrate.scratch.start import Start
 
 NAMES = ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
 
@@ -150,7 +150,7 @@ def prove_command(
         raise UsageError("--version and --last exclude each other.", "Give one of them.")
     if not set(only or NAMES) - set(skip):
         raise UsageError("Every proof is left out.", "Name fewer with --skip.")
-    from toolkit.migrate.prove.model import ProveOptions
+    from toolkit.migrate.prove.claims import ProveOptions
     from toolkit.report import files
 
     default = folder / "expectations.yaml"
@@ -177,11 +177,11 @@ def prove_command(
 
 
 async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, object]]]:
-    from toolkit.migrate.prove.model import Subject
+    from toolkit.migrate.prove.claims import Subject
     from toolkit.migrate.prove.report import claims_as_dicts, of_proof
     from toolkit.migrate.prove.run import prove
-    from toolkit.migrate.prove.start import read_sql
     from toolkit.migrate.prove.states import States
+    from toolkit.migrate.scratch.start import read_sql
 
     started = datetime.now(UTC)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
@@ -201,10 +201,10 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
 
 async def _versions(request: _Request, dsn: str) -> tuple[Folder, tuple[str, ...], tuple[str, ...]]:
     """The folder, the versions that the start state lacks, and those of them that were asked for."""
-    from toolkit.migrate import ledger
-    from toolkit.migrate.connection import connected
-    from toolkit.migrate.files import read_folder
-    from toolkit.migrate.plan import Up, make_plan
+    from toolkit.migrate.folder.files import read_folder
+    from toolkit.migrate.run import history as ledger
+    from toolkit.migrate.run.plan import Up, make_plan
+    from toolkit.postgres.connection import connected
 
     folder = await asyncio.to_thread(read_folder, request.folder)
     async with connected(dsn) as conn:
@@ -224,7 +224,7 @@ async def _versions(request: _Request, dsn: str) -> tuple[Folder, tuple[str, ...
 
 
 def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:
-    from toolkit.migrate.prove.scratch import embedded_scratch, scratch_on
+    from toolkit.migrate.scratch.databases import embedded_scratch, scratch_on
 
     if request.scratch_url is not None:
         return scratch_on(request.scratch_url)
@@ -240,7 +240,7 @@ def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:
 
 
 async def _start(request: _Request, scratch: Scratch) -> Start:
-    from toolkit.migrate.prove.start import empty_project, from_database, from_schema, read_sql
+    from toolkit.migrate.scratch.start import empty_project, from_database, from_schema, read_sql
 
     if request.schema is not None:
         return await from_schema(scratch, await asyncio.to_thread(read_sql, request.schema), request.schema.name)

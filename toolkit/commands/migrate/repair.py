@@ -14,7 +14,7 @@ from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
 from toolkit.errors import UsageError
 from toolkit.migrate import report as reports
-from toolkit.migrate.repair import look, mend
+from toolkit.migrate.repair.mend import look, mend
 
 
 @click.command("repair")

@@ -22,12 +22,12 @@ from toolkit.commands.migrate._shared import (
     rehearsable,
 )
 from toolkit.migrate import report as reports
-from toolkit.migrate.api import migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.dry_run import dry_run
-from toolkit.migrate.execute import OnProgress, Options
-from toolkit.migrate.locks import LockPolicy
-from toolkit.migrate.plan import Down, Up
-from toolkit.migrate.verify import verify
+from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, migrate_up
+from toolkit.migrate.run.execute import OnProgress, Options
+from toolkit.migrate.run.locks import LockPolicy
+from toolkit.migrate.run.plan import Down, Up
+from toolkit.migrate.verify.run import verify
 from toolkit.targets.target import Target
 
 

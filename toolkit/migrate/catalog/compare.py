@@ -14,12 +14,12 @@ from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import Difference, Snapshot, diff
 from toolkit.migrate.catalog.oracles import disagreements
+from toolkit.migrate.catalog.pg_dump import DumpDifference, compare_dumps, dump_schema
 from toolkit.migrate.catalog.take import take_snapshot
 from toolkit.migrate.catalog.versions import align
-from toolkit.migrate.connection import connected, redact
-from toolkit.migrate.schema_dump import DumpDifference, compare_dumps, dump_schema
-from toolkit.report.model import tool_version
-from toolkit.targets.redact import redact as mask
+from toolkit.postgres.connection import connected, redact
+from toolkit.redact import redact as mask
+from toolkit.report.record import tool_version
 
 LARGE_OBJECT = "large object"
 

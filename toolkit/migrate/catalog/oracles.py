@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from toolkit.migrate.catalog.facts import Difference
-from toolkit.migrate.schema_dump import DumpDifference
+from toolkit.migrate.catalog.pg_dump import DumpDifference
 
 # What `pg_dump --schema-only` does not write, as trying every mutation of the tests shows.
 _UNSEEN = (

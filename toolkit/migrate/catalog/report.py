@@ -12,7 +12,7 @@ from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import Difference, Snapshot, canonical
 from toolkit.migrate.catalog.take import NOT_MODELLED
 from toolkit.migrate.report import Frame
-from toolkit.report.model import Check, Report, Table, Verdict, worst
+from toolkit.report.record import Check, Report, Table, Verdict, worst
 
 _MOST_NAMES = 12
 _LONG = 300

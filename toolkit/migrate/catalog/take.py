@@ -11,12 +11,12 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.facts import Snapshot, Unmodelled, canonical
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.run.history import Connection
 from toolkit.sql import catalog as sql
 
 # What a snapshot does not see, said aloud so that "equal" is not read as more than it is.
 NOT_MODELLED: tuple[str, ...] = (
-    "rows of tables (compare them with toolkit.migrate.digests); positions of sequences are kept apart from the facts",
+    "rows of tables (compare them with toolkit.migrate.catalog.row_digests); positions of sequences are kept apart from the facts",
     "roles, their memberships and their settings outside this database: they belong to the cluster",
     "server settings, tablespaces, replication origins and slots, privileges on server parameters",
     "large objects, connection strings of subscriptions",

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from toolkit.migrate.lint.model import Finding, Severity
+from toolkit.migrate.lint.reading.findings import Finding, Severity
 from toolkit.migrate.lint.run import OURS, Linted
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX
 from toolkit.migrate.report import Frame
-from toolkit.report.model import Check, Report, Table, Verdict
+from toolkit.report.record import Check, Report, Table, Verdict
 
 _FOLDER = "the folder"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.migrate.lint import squawk
-from toolkit.migrate.lint.folder import Folder, read
-from toolkit.migrate.lint.model import Finding, Rule, Severity, finding_of, in_order
+from toolkit.migrate.lint.reading.findings import Finding, Rule, Severity, finding_of, in_order
+from toolkit.migrate.lint.reading.sources import Folder, read
 from toolkit.migrate.lint.rules import ALL, look
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX

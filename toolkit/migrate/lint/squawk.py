@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.lint.folder import Source
-from toolkit.migrate.lint.model import At, Finding, Severity
+from toolkit.migrate.lint.reading.findings import At, Finding, Severity
+from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.squawk_rules import ASKED, PREFIX, grade_of
 
 DEADLINE_S = 120.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.migrate.lint.model import Severity
+from toolkit.migrate.lint.reading.findings import Severity
 
 OFF, INFO, WARNING, ERROR = Severity.OFF, Severity.INFO, Severity.WARNING, Severity.ERROR
 PREFIX = "squawk/"

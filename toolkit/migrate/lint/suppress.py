@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import UsageError
-from toolkit.migrate.lint.folder import REFUSED, Folder, Source
-from toolkit.migrate.lint.model import At, Finding, Hit, Rule, Severity, finding_of, severity_of
+from toolkit.migrate.folder.statements import SplitError, split
+from toolkit.migrate.lint.reading.findings import At, Finding, Hit, Rule, Severity, finding_of, severity_of
+from toolkit.migrate.lint.reading.sources import REFUSED, Folder, Source
+from toolkit.migrate.lint.reading.tokens import line_comments
 from toolkit.migrate.lint.rules.context import EXPOSED
-from toolkit.migrate.lint.tokens import line_comments
-from toolkit.migrate.split import SplitError, split
 
 WITHOUT_REASON = Rule(
     "suppression-without-reason",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit.migrate.api import migrate_down, migrate_up
-from toolkit.migrate.failure import Failure
-from toolkit.migrate.prove.model import Subject
+from toolkit.migrate.prove.claims import Subject
 from toolkit.migrate.prove.states import CannotBuild
-from toolkit.migrate.running import Options, RunResult
+from toolkit.migrate.run.api import migrate_down, migrate_up
+from toolkit.migrate.run.failure import Failure
+from toolkit.migrate.run.run_model import Options, RunResult
 
 # Those belong to the whole server. The copy on which the state after the version was built made or holds them, so a
 # second copy fails where a second server would not.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolkit.migrate.catalog import diff, take_snapshot
-from toolkit.migrate.connection import connected
-from toolkit.migrate.failure import Failure
 from toolkit.migrate.prove.attempts import Rows, apply, stopped_by, with_rows
-from toolkit.migrate.prove.model import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.run.failure import Failure
+from toolkit.postgres.connection import connected
 
 _MOST_LINES = 20
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from toolkit.migrate.prove.model import Claim, Level, Subject
+from toolkit.migrate.prove.claims import Claim, Level, Subject
 from toolkit.migrate.prove.run import PROOFS, Proved
 from toolkit.migrate.report import Frame
-from toolkit.report.model import Measurement, Report, Table, Verdict, worst
+from toolkit.report.record import Measurement, Report, Table, Verdict, worst
 
 REFUTED, LEFT_OUT = "REFUTED", "left out"
 _MOST_COLUMNS = 3

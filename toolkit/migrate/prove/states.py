@@ -11,14 +11,14 @@ from pathlib import Path
 import asyncpg
 
 from toolkit.errors import ToolkitError
-from toolkit.migrate.api import migrate_up
-from toolkit.migrate.connection import connected
-from toolkit.migrate.execute import Options, RunResult
-from toolkit.migrate.files import Folder
-from toolkit.migrate.prove.rows.rows import Seeded, read_shapes, seed
-from toolkit.migrate.prove.scratch import Scratch
-from toolkit.migrate.split import Statement
-from toolkit.sql.ledger import RESET_ROLE
+from toolkit.migrate.folder.files import Folder
+from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.rows.plausible import Seeded, read_shapes, seed
+from toolkit.migrate.run.api import migrate_up
+from toolkit.migrate.run.execute import Options, RunResult
+from toolkit.migrate.scratch.databases import Scratch
+from toolkit.postgres.connection import connected
+from toolkit.sql.history import RESET_ROLE
 
 _SEED_DEADLINE_S = 300
 

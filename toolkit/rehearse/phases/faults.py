@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.rehearse.model import Findings
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.scenario_runs import run_all
 from toolkit.rehearse.stage import Stage
 

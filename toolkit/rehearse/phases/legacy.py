@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from toolkit.migrate.api import migrate_up
-from toolkit.migrate.connection import connected
-from toolkit.rehearse.model import Findings
+from toolkit.migrate.run.api import migrate_up
+from toolkit.postgres.connection import connected
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
-from toolkit.rehearse.runs import Gate, Run, legacy_run
 from toolkit.rehearse.stage import Stage
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.reader import Reading
-from toolkit.report.model import Table
+from toolkit.rehearse.user_generation import Gate, Run, legacy_run
+from toolkit.report.record import Table
 from toolkit.targets.target import Target
 
 START_DEADLINE_S = 60.0

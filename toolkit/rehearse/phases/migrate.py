@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from toolkit.errors import RefusalError
-from toolkit.migrate.api import migrate_plan, migrate_up
-from toolkit.migrate.api import snapshot as take_catalog
-from toolkit.migrate.checks import CheckStatus
-from toolkit.migrate.connection import connected
-from toolkit.migrate.execute import OnProgress, Progress, RunResult
-from toolkit.migrate.execute import Options as MigrateOptions
-from toolkit.migrate.plan import Up
-from toolkit.migrate.verify import verify
-from toolkit.rehearse.model import Findings
+from toolkit.migrate.run.api import migrate_plan, migrate_up
+from toolkit.migrate.run.api import snapshot as take_catalog
+from toolkit.migrate.run.execute import OnProgress, Progress, RunResult
+from toolkit.migrate.run.execute import Options as MigrateOptions
+from toolkit.migrate.run.plan import Up
+from toolkit.migrate.verify.run import verify
+from toolkit.migrate.verify.verify_file import CheckStatus
+from toolkit.postgres.connection import connected
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.rows import Rows, read_rows
-from toolkit.rehearse.runs import Run
 from toolkit.rehearse.stage import APPLIED, Stage
 from toolkit.rehearse.stalls import Sample, during, picture
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.writer import stored_tickets
-from toolkit.report.model import Band, Table, Tone, Verdict
+from toolkit.rehearse.user_generation import Run
+from toolkit.report.record import Band, Table, Tone, Verdict
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.sql import rehearsal as sql
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from toolkit.migrate.catalog import Snapshot, diff
-from toolkit.migrate.connection import connected
-from toolkit.rehearse.model import Findings
+from toolkit.postgres.connection import connected
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.rows import Rows, changes, read_rows
 from toolkit.rehearse.stage import Stage
-from toolkit.report.model import Verdict
+from toolkit.report.record import Verdict
 
 
 async def compare_rows(stage: Stage, found: Findings, id: str, title: str, before: Rows) -> None:

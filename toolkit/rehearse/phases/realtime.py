@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-from toolkit.migrate.connection import connected
+from toolkit.postgres.connection import connected
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.endpoints import ask_every_endpoint
-from toolkit.rehearse.model import Findings
 from toolkit.rehearse.phases.rollback import switch
 from toolkit.rehearse.populate import PAUSED_USER
-from toolkit.rehearse.runs import Run, legacy_run, realtime_run
 from toolkit.rehearse.scenario_runs import run_all, system_of
 from toolkit.rehearse.stage import Stage
-from toolkit.report.model import Band, Distribution, Table, Verdict
+from toolkit.rehearse.user_generation import Run, legacy_run, realtime_run
 from toolkit.report.pictures import percentile
+from toolkit.report.record import Band, Distribution, Table, Verdict
 from toolkit.sql import rehearsal as sql
 
 DRAIN_DEADLINE_S = 120.0

@@ -8,19 +8,19 @@ import httpx
 
 from toolkit.client.errors import ApiError
 from toolkit.client.generation import GenerationClient
-from toolkit.migrate.api import migrate_down
-from toolkit.migrate.api import snapshot as take_catalog
-from toolkit.migrate.connection import connected
-from toolkit.migrate.execute import Options as MigrateOptions
-from toolkit.rehearse.model import Findings
+from toolkit.migrate.run.api import migrate_down
+from toolkit.migrate.run.api import snapshot as take_catalog
+from toolkit.migrate.run.execute import Options as MigrateOptions
+from toolkit.postgres.connection import connected
+from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases import migrate
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.rows import read_rows
-from toolkit.rehearse.runs import BODY, Gate, Run, legacy_run, realtime_run
 from toolkit.rehearse.stage import Stage
-from toolkit.report.model import Band
+from toolkit.rehearse.user_generation import BODY, Gate, Run, legacy_run, realtime_run
+from toolkit.report.record import Band
+from toolkit.server_process import ServerHandle
 from toolkit.sql import rehearsal as sql
-from toolkit.targets.servers import ServerHandle
 
 RUNNING = 3
 GATE_DEADLINE_S = 60.0

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import asyncpg
 
-from toolkit.migrate.connection import connected
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import connected
 from toolkit.rehearse.traffic.meter import Meter, Wrong, every
 from toolkit.sql import rehearsal as sql
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.api import migrate_up
+from toolkit.migrate.run.api import migrate_up
 from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.target import Target

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 from toolkit.scenarios.facts import Facts
 from toolkit.scenarios.judges import answers, commands, delivery, lifecycle, recovery
 from toolkit.scenarios.judges.guards import sometimes
-from toolkit.scenarios.judges.model import BOTH, Broken, Finding, Held, Judge, Nothing, describe, judge
+from toolkit.scenarios.judges.judge import BOTH, Broken, Finding, Held, Judge, Nothing, describe, judge
 
 ALL: tuple[Judge, ...] = (
     Judge(

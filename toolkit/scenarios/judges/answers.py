@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.contract.events import EventType
 from toolkit.scenarios.facts import Facts, ProcessFacts, data
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from toolkit.contract.events import EventType
 from toolkit.contract.statuses import FINAL, Status
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
 
 # Which event proves that a command was carried out.
 EFFECTS: dict[str, tuple[str, ...]] = {

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, committed_at, data, event_type, sequences, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
 
 
 def no_gap(facts: Facts, process: ProcessFacts) -> Finding:

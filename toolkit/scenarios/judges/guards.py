@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from toolkit.contract.events import EventType
-from toolkit.report.model import Check, Verdict
+from toolkit.report.record import Check, Verdict
 from toolkit.scenarios.facts import Facts, ProcessFacts, committed_at, sequences, wall
 
 _EXPRESSION = re.compile(r"^\s*(?P<name>[\w-]+(?:\[\d+\])?)\.(?P<figure>\w+)\s*(?P<op>>=|>|==)\s*(?P<bound>\d+)\s*$")

@@ -10,7 +10,7 @@ from toolkit.contract.statuses import ENDED, Status, legal_status_changes
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, legal_step_changes, next_resting
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
 
 _TERMINAL = frozenset(str(kind) for kind in TERMINAL)
 # What the trigger may add for the row's own change when a process is cancelled.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.contract.statuses import ENDED, Status
 from toolkit.scenarios.facts import Facts, Fault, ProcessFacts, Watch, change, committed_at, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.model import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
 
 _RESTING = {Status.USER_INPUT_REQUIRED, Status.PAUSED, *ENDED}
 

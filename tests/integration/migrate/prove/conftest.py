@@ -12,12 +12,12 @@ import pytest
 
 from tests.support.databases import BOOTSTRAP
 from toolkit.migrate import Options
-from toolkit.migrate.files import read_folder
-from toolkit.migrate.locks import LockPolicy
-from toolkit.migrate.prove.model import Claim, Outcome, ProveOptions, Subject
-from toolkit.migrate.prove.scratch import Scratch, scratch_on
+from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.prove.claims import Claim, Outcome, ProveOptions, Subject
 from toolkit.migrate.prove.states import States
-from toolkit.targets.postgres import PostgresCluster
+from toolkit.migrate.run.locks import LockPolicy
+from toolkit.migrate.scratch.databases import Scratch, scratch_on
+from toolkit.postgres.cluster import PostgresCluster
 
 SubjectOf = Callable[..., Awaitable[Subject]]
 

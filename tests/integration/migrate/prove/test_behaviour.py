@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.checks import read_verify_file
-from toolkit.migrate.probes import PROBES
-from toolkit.migrate.prove.behaviour.proof import PROOF
-from toolkit.migrate.prove.model import Level, Outcome
+from toolkit.migrate.prove.behaviour.behaviour_proof import PROOF
+from toolkit.migrate.prove.claims import Level, Outcome
+from toolkit.migrate.verify.verify_file import read_verify_file
+from toolkit.probes import PROBES
 from toolkit.resources import migrations_dir
 
 START = (

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate import execute
-from toolkit.migrate.connection import connected
-from toolkit.migrate.prove.crash import proof as crash
-from toolkit.migrate.prove.model import Claim, Level, Outcome
-from toolkit.migrate.prove.scratch import Scratch
+from toolkit.migrate.prove.claims import Claim, Level, Outcome
+from toolkit.migrate.prove.crash import crash_proof as crash
 from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.run import execute
+from toolkit.migrate.scratch.databases import Scratch
+from toolkit.postgres.connection import connected
 from toolkit.resources import migrations_dir
 
 ALONE = "-- toolkit: transaction=false\n"

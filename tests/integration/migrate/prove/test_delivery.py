@@ -14,10 +14,10 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from tests.integration.migrate.prove.delivery_cases import BREAKS_OFF, HEALTHY, ORDERS, PLANTS, ROLLBACKS, WHOLE, Case
 from tests.support.installed_postgres import major
-from toolkit.migrate.prove.delivery.proof import PROOF
-from toolkit.migrate.prove.model import Claim, Level, Outcome
+from toolkit.migrate.prove.claims import Claim, Level, Outcome
+from toolkit.migrate.prove.delivery.delivery_proof import PROOF
+from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
-from toolkit.targets.postgres import PostgresCluster
 
 _cache: dict[str, Outcome] = {}
 
@@ -180,7 +180,7 @@ async def test_an_endpoint_that_does_not_start_is_said(subject_of: SubjectOf, mo
 async def test_more_tables_than_are_written_to_make_a_sample_that_begins_with_those_it_changes(
     subject_of: SubjectOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolkit.migrate.prove.delivery.proof.MOST_TABLES", 1)
+    monkeypatch.setattr("toolkit.migrate.prove.delivery.delivery_proof.MOST_TABLES", 1)
     start = ORDERS + ORDERS.replace("orders", "a_table")
 
     outcome = await prove(subject_of, start, "alter table public.orders add column tag text;")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.connection import connected
 from toolkit.migrate.prove import replay
-from toolkit.migrate.prove.model import Level
-from toolkit.migrate.prove.scratch import Scratch
+from toolkit.migrate.prove.claims import Level
 from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.scratch.databases import Scratch
+from toolkit.postgres.connection import connected
 from toolkit.resources import migrations_dir
 
 START = """

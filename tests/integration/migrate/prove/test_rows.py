@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.support.databases import Databases
-from toolkit.migrate.prove.rows.rows import (
+from toolkit.migrate.rows.plausible import (
     RowRefused,
     insert_row,
     insert_statement,

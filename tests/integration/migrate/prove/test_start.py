@@ -10,10 +10,10 @@ import pytest
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import migrate_plan, snapshot
 from toolkit.migrate.catalog import diff
-from toolkit.migrate.plan import Up
-from toolkit.migrate.prove.scratch import Scratch
-from toolkit.migrate.prove.start import from_database, from_schema, read_sql, read_statements
-from toolkit.migrate.schema_dump import dump_text
+from toolkit.migrate.catalog.pg_dump import dump_text
+from toolkit.migrate.run.plan import Up
+from toolkit.migrate.scratch.databases import Scratch
+from toolkit.migrate.scratch.start import from_database, from_schema, read_sql, read_statements
 from toolkit.resources import migrations_dir
 
 

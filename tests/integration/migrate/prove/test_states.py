@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf
-from toolkit.migrate.prove.start import read_statements
 from toolkit.migrate.prove.states import CannotBuild, States
+from toolkit.migrate.scratch.start import read_statements
 
 FILES = {
     "1_t.sql": "create table public.t (id integer primary key, note text not null);",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.migrate.lint.folder import read
-from toolkit.migrate.lint.model import Finding, Severity
+from toolkit.migrate.lint.reading.findings import Finding, Severity
+from toolkit.migrate.lint.reading.sources import read
 from toolkit.migrate.lint.run import IDS, judge
 from toolkit.migrate.lint.suppress import read_settings
 

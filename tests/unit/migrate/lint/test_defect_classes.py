@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.migrate.lint.conftest import Look, told
-from toolkit.migrate.lint.model import Finding, Severity
+from toolkit.migrate.lint.reading.findings import Finding, Severity
 
 # One word a line marks where a finding belongs; the markers are comments and so are never read.
 FOLDER = {

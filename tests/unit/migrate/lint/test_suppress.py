@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.migrate.lint.conftest import Look, told
 from toolkit.errors import UsageError
-from toolkit.migrate.lint.model import Finding, Severity
+from toolkit.migrate.lint.reading.findings import Finding, Severity
 from toolkit.migrate.lint.run import IDS
 from toolkit.migrate.lint.suppress import Settings, read_settings
 

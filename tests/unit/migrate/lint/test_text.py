@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.unit.migrate.lint.conftest import BASE, Look, bad, told
 from tests.unit.migrate.lint.test_planted import CASES
-from toolkit.migrate.lint.statements import facts_of
-from toolkit.migrate.lint.tokens import Kind, tokens
-from toolkit.migrate.split import SplitError, split
+from toolkit.migrate.folder.statements import SplitError, split
+from toolkit.migrate.lint.reading.statements import facts_of
+from toolkit.migrate.lint.reading.tokens import Kind, tokens
 
 # Every defect that one file can hold, as text. What a header says is read as a header wherever a file begins.
 DEFECTS = sorted(

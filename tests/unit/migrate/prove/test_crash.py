@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.migrate.catalog import Snapshot
-from toolkit.migrate.files import Script, read_script
-from toolkit.migrate.prove.crash.look import Look, common, differences
+from toolkit.migrate.folder.files import Script, read_script
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
+from toolkit.migrate.prove.crash.state_digest import Look, common, differences
 
 FACTS = Snapshot({"table public.t": "{}", "column public.t.a": '{"type":"text"}'})
 LOOK = Look(FACTS, FACTS.digest(), {"rows of public.t": "3:77", "number of rows of public.t": "3"}, {"public.s": 5}, 1)

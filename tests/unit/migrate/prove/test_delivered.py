@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.migrate.prove.delivery.delivered import OPERATIONS, Phase, Write, judge
-from toolkit.migrate.prove.delivery.heard import SERVICE, Ear, Message, hear, missing
+from toolkit.migrate.prove.delivery.endpoint_judge import SERVICE, Ear, Message, hear, missing
 from toolkit.migrate.prove.delivery.publications import Member, Publication, Published
 from toolkit.migrate.prove.delivery.wal import Arrival, Change, Transaction
+from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Phase, Write, judge
 
 P, T = "supabase_realtime", "public.orders"
 STATE = Published(

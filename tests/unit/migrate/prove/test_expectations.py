@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.migrate.prove.security.expectations import NOTHING, load, parse
+from toolkit.migrate.access.expectations import NOTHING, load, parse
 from toolkit.resources import migrations_dir
 
 GOOD = """\

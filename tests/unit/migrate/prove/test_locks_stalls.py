@@ -16,10 +16,10 @@ from toolkit.migrate.prove.locks.stalls import (
     stalls,
     who_waited,
 )
-from toolkit.migrate.prove.locks.taken import Lock, Taken
+from toolkit.migrate.prove.locks.statement_locks import Lock, Taken
 from toolkit.migrate.prove.locks.traffic import Request, Role
 from toolkit.migrate.prove.locks.waits import Wait, Watched
-from toolkit.migrate.running import Kind, Moment
+from toolkit.migrate.run.run_model import Kind, Moment
 
 READER, WRITER, MIGRATION, STRANGER = 11, 12, 99, 50
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from toolkit.migrate.folder.statements import Statement, split
 from toolkit.migrate.prove.locks.clients import Client, Refusal, Said, Verb, client_of, literal, newly_refused, quoted
-from toolkit.migrate.prove.locks.runs import Look, meets
-from toolkit.migrate.prove.locks.taken import Facts, Lock, Relation, Taken, Work, work_between, works_under_lock
+from toolkit.migrate.prove.locks.observed_runs import Look, meets
+from toolkit.migrate.prove.locks.statement_locks import (
+    Facts,
+    Lock,
+    Relation,
+    Taken,
+    Work,
+    work_between,
+    works_under_lock,
+)
 from toolkit.migrate.prove.locks.traffic import MOST_STREAMS, streams
-from toolkit.migrate.prove.rows.rows import Column, Row, Shape
-from toolkit.migrate.split import Statement, split
+from toolkit.migrate.rows.plausible import Column, Row, Shape
 
 OLD = {1: "public.t"}
 BEFORE = Facts({1: Relation("public.t", "r", 1, 100, 0), 2: Relation("public.t_pkey", "i", 1, 200, 0)})

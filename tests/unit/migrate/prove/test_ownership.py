@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.migrate.prove.security.catalogue import Catalogue, Column, Policy, Reference, Relation
-from toolkit.migrate.prove.security.ownership import Hints, held_in, merged, ownership_of, snake
+from toolkit.migrate.access.ownership import Hints, held_in, merged, ownership_of, snake
+from toolkit.migrate.access.privileges import Catalogue, Column, Policy, Reference, Relation
 
 TABLE = Relation(1, "", "", "r", False, True, False, "postgres", True, False, False, "", False, {})
 

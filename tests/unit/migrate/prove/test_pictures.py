@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolkit.migrate.files import Destroyed
-from toolkit.migrate.prove.data.pictures import Damage, Picture, TablePicture, compare, undeclared
+from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.prove.data.row_pictures import Damage, Picture, TablePicture, compare, undeclared
 
 
 def picture(

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from toolkit.migrate.prove.rows.patterns import like, matching
-from toolkit.migrate.prove.rows.values import Kind, alternatives, choices, constants, literal, natural, successor
+from toolkit.migrate.rows.patterns import like, matching
+from toolkit.migrate.rows.values import Kind, alternatives, choices, constants, literal, natural, successor
 
 TEXT = Kind("text", "S")
 

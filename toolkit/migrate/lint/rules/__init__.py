@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.folder import REFUSED
-from toolkit.migrate.lint.model import Hit, Rule
+from toolkit.migrate.lint.reading.findings import Hit, Rule
+from toolkit.migrate.lint.reading.sources import REFUSED
 from toolkit.migrate.lint.rules import (
     events,
     functions,

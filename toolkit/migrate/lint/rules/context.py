@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from toolkit.migrate.lint.facts import Fact
-from toolkit.migrate.lint.folder import Folder
-from toolkit.migrate.lint.reader import Name, relations
-from toolkit.migrate.lint.schema import Routine, Schema, after
-from toolkit.migrate.lint.tokens import Tokens
+from toolkit.migrate.lint.reading.facts import Fact
+from toolkit.migrate.lint.reading.reader import Name, relations
+from toolkit.migrate.lint.reading.schema import Routine, Schema, after
+from toolkit.migrate.lint.reading.sources import Folder
+from toolkit.migrate.lint.reading.tokens import Tokens
 
 REALTIME = "supabase_realtime"  # the publication that Supabase Realtime reads
 EXPOSED = frozenset({"public", "graphql_public"})

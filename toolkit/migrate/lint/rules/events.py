@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import Trigger, Write
-from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name, Reader, has
+from toolkit.migrate.lint.reading.facts import Trigger, Write
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name, Reader, has
+from toolkit.migrate.lint.reading.schema import Routine, references_to
+from toolkit.migrate.lint.reading.tokens import Tokens
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.schema import Routine, references_to
-from toolkit.migrate.lint.tokens import Tokens
 
 MAX_PLUS_ONE = Rule(
     "max-plus-one-numbering",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import AlterFunction, Create, Drop, Function
-from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.reading.facts import AlterFunction, Create, Drop, Function
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.schema import Routine
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.schema import Routine
 
 DEFINER_SEARCH_PATH = Rule(
     "definer-without-search-path",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.migrate.lint.facts import Policy
-from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name, calls, find, has
+from toolkit.migrate.lint.reading.facts import Policy
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name, calls, find, has
+from toolkit.migrate.lint.reading.tokens import Token, Tokens
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.tokens import Token, Tokens
 
 UID_TEXT_COLUMN = Rule(
     "auth-uid-text-column",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import AlterTable, CreateIndex, CreateTable, Drop, Fact, Policy, Rename, Trigger
-from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.reading.facts import AlterTable, CreateIndex, CreateTable, Drop, Fact, Policy, Rename, Trigger
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name
 from toolkit.migrate.lint.rules.context import Context
 
 TOO_EARLY = Rule(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import Policy
-from toolkit.migrate.lint.model import Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name, calls, has
+from toolkit.migrate.lint.reading.facts import Policy
+from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name, calls, has
+from toolkit.migrate.lint.reading.tokens import Tokens
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.tokens import Tokens
 
 WITHOUT_ROLE = Rule(
     "policy-without-role",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import DefaultPrivileges, Privileges
-from toolkit.migrate.lint.model import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.facts import DefaultPrivileges, Privileges
+from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
 from toolkit.migrate.lint.rules.context import Context
 
 WRITE_ANON = Rule(

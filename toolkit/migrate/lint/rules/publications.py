@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import AlterTable, Create, Fact, Publication
-from toolkit.migrate.lint.folder import Source
-from toolkit.migrate.lint.model import Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.reading.facts import AlterTable, Create, Fact, Publication
+from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.schema import Table
+from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.rules.context import REALTIME, Context
-from toolkit.migrate.lint.schema import Table
 
 RECREATED = Rule(
     "publication-recreated",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import (
+from toolkit.migrate.lint.reading.facts import (
     AlterTable,
     Create,
     CreateIndex,
@@ -21,9 +21,9 @@ from toolkit.migrate.lint.facts import (
     Trigger,
     View,
 )
-from toolkit.migrate.lint.folder import Source
-from toolkit.migrate.lint.model import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.rules.context import REALTIME, Context
 
 MISSING = Rule(

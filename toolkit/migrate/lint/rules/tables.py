@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.facts import CreateTable
-from toolkit.migrate.lint.model import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.facts import CreateTable
+from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.schema import Table
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.schema import Table
 
 WITHOUT_RLS = Rule(
     "table-without-rls",

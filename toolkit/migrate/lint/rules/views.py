@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.model import Hit, Rule, Severity
-from toolkit.migrate.lint.reader import Name
+from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.schema import API_ROLES, Relation
 from toolkit.migrate.lint.rules.context import Context
-from toolkit.migrate.lint.schema import API_ROLES, Relation
 
 WITHOUT_INVOKER = Rule(
     "view-without-security-invoker",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.migrate.prove.rows.rows import Row, Shape
-from toolkit.migrate.prove.rows.values import Kind, literal, natural
-from toolkit.migrate.read_back import quote_identifier
+from toolkit.migrate.rows.plausible import Row, Shape
+from toolkit.migrate.rows.values import Kind, literal, natural
+from toolkit.migrate.run.read_back import quote_identifier
 
 _PREFIX = re.compile(r"^(?:p|in|v|arg|param|i)?_+")
 _TEXTS = ("uuid", "42", "2024-01-05", '{"n": 1}', "true")  # what a text may have to be, for code that casts it

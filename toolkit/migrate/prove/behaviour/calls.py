@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
 from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
 from toolkit.migrate.prove.behaviour.arguments import Argument, Function, Known, argument_sets
-from toolkit.migrate.prove.rows.rows import Row, Shape
-from toolkit.migrate.prove.rows.shapes import kind_of
-from toolkit.migrate.read_back import quote_identifier
+from toolkit.migrate.rows.plausible import Row, Shape
+from toolkit.migrate.rows.shapes import kind_of
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
 from toolkit.sql import prove_behaviour as sql
 from toolkit.sql import prove_rows
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
 from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
-from toolkit.migrate.prove.rows.rows import (
+from toolkit.migrate.rows.plausible import (
     Row,
     RowRefused,
     Shape,
@@ -18,6 +17,7 @@ from toolkit.migrate.prove.rows.rows import (
     update_statements,
     where_key,
 )
+from toolkit.migrate.run.history import Connection
 from toolkit.sql import prove_behaviour as sql
 
 _DEADLINE_S = 20

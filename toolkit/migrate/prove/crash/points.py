@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from toolkit.migrate.files import Script
-from toolkit.migrate.running import Kind
-from toolkit.migrate.split import Statement
+from toolkit.migrate.folder.files import Script
+from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.run.run_model import Kind
 
 # The first point and both sides of the file's own commit are always tried.
 _ALWAYS = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from toolkit.migrate.files import Destroyed
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.rows.shapes import Shape
-from toolkit.migrate.read_back import quote_identifier, quote_name
+from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.rows.shapes import Shape
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier, quote_name
 from toolkit.sql import prove_data as sql
 
 _DEADLINE_S = 60

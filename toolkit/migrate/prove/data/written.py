@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.model import Level
-from toolkit.migrate.prove.rows.rows import Row, RowRefused, Shape, insert_row, update_statements, where_key
-from toolkit.migrate.read_back import quote_identifier
+from toolkit.migrate.prove.claims import Level
+from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, update_statements, where_key
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
 from toolkit.sql import prove_data as sql
 from toolkit.sql import prove_rows
 

@@ -17,15 +17,15 @@ from realtime import AsyncRealtimeClient
 from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
 from toolkit.errors import ToolkitError
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.delivery.delivered import Phase, Promise, Write
-from toolkit.migrate.prove.delivery.heard import PUBLICATION, SERVICE, Ear, Message, missing, owned
+from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, SERVICE, Ear, Message, missing, owned
 from toolkit.migrate.prove.delivery.publications import Published
-from toolkit.migrate.prove.rows.rows import Shape
-from toolkit.migrate.read_back import quote_identifier, quote_name
+from toolkit.migrate.prove.delivery.wal_judge import Phase, Promise, Write
+from toolkit.migrate.rows.plausible import Shape
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier, quote_name
+from toolkit.server_process import ServerHandle, server_environment
 from toolkit.sql import prove_delivery as sql
-from toolkit.targets.servers import ServerHandle, server_environment
-from toolkit.targets.tokens import mint, mint_api_key
+from toolkit.tokens import mint, mint_api_key
 
 _DEADLINE_S = 30
 _JOIN_S = 15

@@ -10,10 +10,9 @@ from functools import partial
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.delivery.delivered import NO_IDENTITY, Phase, Write
 from toolkit.migrate.prove.delivery.wal import Operation
-from toolkit.migrate.prove.rows.rows import (
+from toolkit.migrate.prove.delivery.wal_judge import NO_IDENTITY, Phase, Write
+from toolkit.migrate.rows.plausible import (
     Row,
     RowRefused,
     Shape,
@@ -22,6 +21,7 @@ from toolkit.migrate.prove.rows.rows import (
     update_statements,
     where_key,
 )
+from toolkit.migrate.run.history import Connection
 from toolkit.sql import prove_delivery as sql
 
 ADMINISTRATOR = "the administrator"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.run.history import Connection
 from toolkit.sql import prove_delivery as sql
 
 _DEADLINE_S = 60

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from toolkit.migrate.prove.delivery.delivered import NO_IDENTITY, OPERATIONS, Phase, Write
 from toolkit.migrate.prove.delivery.publications import Finding
 from toolkit.migrate.prove.delivery.wal import Operation
+from toolkit.migrate.prove.delivery.wal_judge import NO_IDENTITY, OPERATIONS, Phase, Write
 
 # What the database cannot do, as against what it will not: an error of a function's own, or of Postgres itself.
 _BROKEN = ("42", "0A", "54", "XX", "22")

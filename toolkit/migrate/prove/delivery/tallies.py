@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
-from toolkit.migrate.prove.delivery.delivered import Phase, Tally
-from toolkit.report.model import Measurement, Table
+from toolkit.migrate.prove.delivery.wal_judge import Phase, Tally
+from toolkit.report.record import Measurement, Table
 
 _COLUMNS = ("publication", "phase", "operation", "written", "arrived", "lost", "twice", "out of order", "p50", "worst")
 

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from toolkit.migrate.connection import connected
-from toolkit.migrate.ledger import Connection
 from toolkit.migrate.prove.delivery.wal import Arrival, WalText
+from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import connected
 from toolkit.sql import prove_delivery as sql
 
 POLL_S = 0.02

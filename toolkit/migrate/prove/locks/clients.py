@@ -8,8 +8,8 @@ from typing import Literal
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.rows.rows import Column, Row, RowRefused, Shape, insert_row, where_key
+from toolkit.migrate.rows.plausible import Column, Row, RowRefused, Shape, insert_row, where_key
+from toolkit.migrate.run.history import Connection
 from toolkit.sql import prove_locks as sql
 
 Verb = Literal["insert", "select", "update", "delete", "commit"]

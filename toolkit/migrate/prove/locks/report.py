@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from toolkit.migrate.ledger import Direction
 from toolkit.migrate.prove.locks.modes import in_words, stops, strongest
-from toolkit.migrate.prove.locks.runs import Inspection, UnderTraffic
+from toolkit.migrate.prove.locks.observed_runs import Inspection, UnderTraffic
 from toolkit.migrate.prove.locks.stalls import Passage, Stall, during, percentile, session_names, who_waited
-from toolkit.migrate.prove.locks.taken import Taken
+from toolkit.migrate.prove.locks.statement_locks import Taken
 from toolkit.migrate.prove.locks.traffic import Role
-from toolkit.report.model import Band, Curve, Lane, Measurement, Table, Tick, Timeline
+from toolkit.migrate.run.history import Direction
+from toolkit.report.record import Band, Curve, Lane, Measurement, Table, Tick, Timeline
 
 _ROLES: tuple[Role, ...] = ("reader", "writer")
 _MOST_TICKS, _BIN_S = 150, 0.02

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from toolkit.migrate.ledger import Direction
 from toolkit.migrate.prove.locks.modes import ROWS, WRITES, conflict, in_words
-from toolkit.migrate.prove.locks.taken import Taken
+from toolkit.migrate.prove.locks.statement_locks import Taken
 from toolkit.migrate.prove.locks.traffic import Request, Role
 from toolkit.migrate.prove.locks.waits import Wait, Watched
-from toolkit.migrate.running import Moment
+from toolkit.migrate.run.history import Direction
+from toolkit.migrate.run.run_model import Moment
 
 # Errors that no synthetic row can bring about by itself; rows that stand in the way are looked for without traffic.
 _OF_THE_CLIENT = ("08", "23")

@@ -11,9 +11,9 @@ from typing import Literal
 
 import asyncpg
 
-from toolkit.migrate.connection import connected
-from toolkit.migrate.ledger import Connection
 from toolkit.migrate.prove.locks.clients import Client, Said
+from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import connected
 
 Role = Literal["reader", "writer"]
 MOST_STREAMS = 24

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-from toolkit.migrate.connection import connected
-from toolkit.migrate.ledger import Connection
+from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import connected
 from toolkit.sql import prove_locks as sql
 
 _EVERY_S = 0.004

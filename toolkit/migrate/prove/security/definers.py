@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from toolkit.migrate.ledger import Connection
-from toolkit.migrate.prove.security.catalogue import Routine
-from toolkit.migrate.prove.security.looking import literal
-from toolkit.migrate.prove.security.matrix import Call, Cell, Key
-from toolkit.migrate.prove.security.ownership import USER_NAMES, snake
-from toolkit.migrate.prove.security.personas import (
+from toolkit.migrate.access.matrix import Call, Cell, Key
+from toolkit.migrate.access.ownership import USER_NAMES, snake
+from toolkit.migrate.access.personas import (
     KEY,
     NOBODY,
     PEOPLES,
@@ -26,8 +23,11 @@ from toolkit.migrate.prove.security.personas import (
     Session,
     World,
 )
-from toolkit.migrate.prove.security.worlds import Worlds
-from toolkit.migrate.read_back import quote_identifier
+from toolkit.migrate.access.privileges import Routine
+from toolkit.migrate.access.staging import Worlds
+from toolkit.migrate.access.try_cells import literal
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
 from toolkit.sql import prove_security as sql
 
 MOST_CALLS = 400

@@ -1,0 +1,59 @@
+"""Facts for /metrics that are not counted here: the database's, Realtime's, the worker's."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from reference_server.api.metrics import flatten, gauge
+from reference_server.errors import DATABASE_TROUBLE
+from reference_server.process_context import Parts
+from reference_server.store import metrics as database_metrics
+
+log = structlog.get_logger(__name__)
+DEADLINE_S = 5.0
+
+
+async def gather(parts: Parts) -> list[Metric]:
+    """Every fact that can be had; `database_up` says whether the database's are among them."""
+    found = gauge("legacy_generations_running", "Legacy generations this process drives.", parts.legacy.running)
+    found += gauge("process_draining", "1 while the process shuts down.", parts.draining)
+    if parts.events.realtime is not None:
+        found += flatten("realtime", "Realtime endpoint", asdict(parts.events.realtime.facts()))
+        found += gauge("realtime_ready", "1 while changes flow.", parts.events.realtime.facts().ready)
+        feed = getattr(parts.events.realtime.feed, "facts", None)
+        if feed is not None:
+            found += flatten("realtime_feed", "Change feed", asdict(feed))
+    if parts.events.worker is not None:
+        found += flatten("worker", "Background worker of this process", parts.events.worker.facts())
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            found += await _database(parts)
+        found += gauge("database_up", "1 while the database answers.", 1)
+    except DATABASE_TROUBLE as error:
+        log.warning("the database's metrics are missing", cause=repr(error))
+        found += gauge("database_up", "1 while the database answers.", 0)
+    return found
+
+
+async def _database(parts: Parts) -> list[Metric]:
+    found = gauge("processes", "Generation processes by status.", await database_metrics.processes(parts.pool))
+    if not parts.migrated:
+        return found
+    appended = CounterMetricFamily("process_events_appended", "Events ever appended, by all processes together.")
+    appended.add_metric((), await database_metrics.events_appended(parts.pool))
+    queue = await parts.service.queue_status()
+    found += [appended]
+    found += gauge("background_tasks", "Background tasks by status.", queue.queue)
+    found += gauge(
+        "background_tasks_oldest_pending_seconds", "Wait of the oldest due task.", queue.oldest_pending_seconds
+    )
+    found += gauge("background_tasks_expired_leases", "Running tasks whose worker is silent.", queue.expired_leases)
+    beats = {worker.worker_id: worker.last_heartbeat.timestamp() for worker in queue.workers if worker.last_heartbeat}
+    found += gauge(
+        "worker_last_heartbeat_timestamp_seconds", "Last heartbeat of workers with tasks.", beats, "worker_id"
+    )
+    return found

@@ -1,0 +1,260 @@
+"""From a batch of row changes to deliveries: which subscriber gets which data, in commit order.
+
+The decisions that need Postgres are collected for the whole batch and asked at once; nothing is
+handed out before the whole batch is decided, so a failure can be isolated without repeating rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reference_server.realtime.changes.filters import ASK, Condition, Unknown
+from reference_server.realtime.changes.row_change import NO_PRIMARY_KEY, UNAUTHORIZED, RowChange, Values
+from reference_server.realtime.changes.subscriptions import Change, Registration, Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import Access, AccessFailed, Visibility
+from reference_server.replication.facts import RoleAccess, TableFacts
+
+# Bounds the memory and the time of one round: many subscribers mean few changes at once.
+MATCHES_AT_ONCE = 5_000
+# What is delivered to one subscriber of one change.
+Delivery = tuple[Subscription, Change]
+
+
+# Subscriptions that cannot be served any longer, and why.
+Failures = dict[Subscription, str]
+
+
+@dataclass
+class _Match:
+    """A change and the registrations of one subscription that match it."""
+
+    change: RowChange
+    subscription: Subscription
+    registrations: list[Registration]
+    access: RoleAccess | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What follows from the first `taken` changes, in their order."""
+
+    taken: int
+    deliveries: list[Delivery]
+    failures: Failures
+
+
+async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, access: Access) -> Decided:
+    """Decide as many of the changes, at least one, as concern about MATCHES_AT_ONCE subscriptions.
+
+    Raises what `Access` raises when the database is gone.
+    """
+    failures: Failures = {}
+    await _fill_generated(changes, access)
+    taken, matches = await _matches(changes, index, access, failures)
+    allowed: dict[tuple[int, str], RoleAccess] = {}
+    for match in matches:
+        facts, role = match.change.plan.facts, match.subscription.identity.role
+        found = allowed.get((id(facts), role))
+        if found is None:
+            found = allowed[id(facts), role] = await access.catalog.access(facts, role)
+        match.access = found
+    visible = await _visible(matches, access, failures)
+    shared: dict[tuple[tuple[int, ...], int], Change] = {}
+    deliveries = []
+    for match in matches:
+        if match.subscription in failures or not _may_see(match, visible):
+            continue
+        for ids, data in _payloads(match):
+            key = ids, id(data)  # the same bytes object is the same content
+            change = shared.get(key)
+            if change is None:
+                change = shared[key] = Change(ids, data)
+            deliveries.append((match.subscription, change))
+    return Decided(taken, deliveries, failures)
+
+
+# -- filters ----------------------------------------------------------------------------------
+
+
+async def _matches(
+    changes: Sequence[RowChange], index: SubscriptionIndex, access: Access, failures: Failures
+) -> tuple[int, list[_Match]]:
+    questions: dict[Condition, dict[str, None]] = {}
+    open_cases: list[tuple[RowChange, list[Registration]]] = []
+    taken = found_so_far = 0
+    for change in changes:
+        if found_so_far > MATCHES_AT_ONCE:
+            break
+        taken += 1
+        known: dict[Condition, bool | Unknown] = {}
+        relation = change.plan.relation
+        candidates = []
+        for registration in index.candidates(relation.schema, relation.table, change.kind, change.tested):
+            results = [_test(condition, change.tested, known) for condition in registration.conditions]
+            if False in results:
+                continue
+            candidates.append(registration)
+            for condition, result in zip(registration.conditions, results, strict=True):
+                if result is ASK:
+                    questions.setdefault(condition, {})[_text(change.tested, condition)] = None
+        if candidates:
+            open_cases.append((change, candidates))
+            found_so_far += len(candidates)
+    answers = await access.passing({c: list(values) for c, values in questions.items()}) if questions else {}
+    matches = []
+    for change, candidates in open_cases:
+        by_subscription: dict[Subscription, list[Registration]] = {}
+        for registration in candidates:
+            if _passes(registration, change, answers, failures):
+                by_subscription.setdefault(registration.subscription, []).append(registration)
+        matches += [_Match(change, subscription, found) for subscription, found in by_subscription.items()]
+    return taken, matches
+
+
+def _test(condition: Condition, values: Values, known: dict[Condition, bool | Unknown]) -> bool | Unknown:
+    result = known.get(condition)
+    if result is None:
+        # A column that was not sent (a large value left alone, the non-key part of an old row) matches nothing.
+        result = known[condition] = condition.column in values and condition.test(values[condition.column])
+    return result
+
+
+def _passes(
+    registration: Registration,
+    change: RowChange,
+    answers: dict[Condition, set[str] | AccessFailed],
+    failures: Failures,
+) -> bool:
+    for condition in registration.conditions:
+        answer = answers.get(condition)
+        if answer is None or condition.test(change.tested[condition.column]) is not ASK:
+            continue
+        if isinstance(answer, AccessFailed):
+            failures.setdefault(registration.subscription, f"the filter on {condition.column} failed: {answer}")
+            return False
+        if _text(change.tested, condition) not in answer:
+            return False
+    return True
+
+
+def _text(values: Values, condition: Condition) -> str:
+    value = values[condition.column]
+    assert value is not None
+    return value.decode(errors="replace")
+
+
+# -- rows -------------------------------------------------------------------------------------
+
+_Seen = dict[tuple[int, object], set[tuple[str, ...]]]
+
+
+def _refusal(match: _Match) -> str | None:
+    """Why a subscriber gets no row at all: there is no key to ask by, or it may not read it."""
+    change = match.change
+    assert match.access is not None
+    if change.kind == "DELETE":
+        return None
+    if not change.plan.key or change.primary_key() is None:
+        return NO_PRIMARY_KEY
+    return None if change.plan.key <= match.access.columns else UNAUTHORIZED
+
+
+def _is_asked(match: _Match) -> bool:
+    assert match.access is not None
+    facts = match.change.plan.facts
+    return (
+        match.change.kind != "DELETE"
+        and facts.has_rls
+        and not match.access.bypasses_rls
+        and _refusal(match) is None
+    )  # fmt: skip
+
+
+async def _visible(matches: Sequence[_Match], access: Access, failures: Failures) -> _Seen:
+    questions: dict[int, Visibility] = {}
+    for match in matches:
+        if not _is_asked(match):
+            continue
+        facts: TableFacts = match.change.plan.facts
+        question = questions.setdefault(id(facts), Visibility(facts))
+        question.xids.add(match.change.xid)
+        key = match.change.primary_key()
+        assert key is not None
+        question.wanted.setdefault(match.subscription.identity, set()).add(key)
+    seen: _Seen = {}
+    if not questions:
+        return seen
+    results = await asyncio.gather(*map(access.visible, questions.values()), return_exceptions=True)
+    denied: dict[tuple[int, object], AccessFailed] = {}
+    for table, result in zip(questions, results, strict=True):
+        if isinstance(result, BaseException):
+            raise result
+        for identity, answer in result.items():
+            if isinstance(answer, AccessFailed):
+                denied[table, identity] = answer
+            else:
+                seen[table, identity] = answer
+    for match in matches:
+        failed = denied.get((id(match.change.plan.facts), match.subscription.identity))
+        if failed is not None and _is_asked(match):
+            name = match.change.plan.facts.quoted
+            failures.setdefault(match.subscription, f"the row policies of {name} failed: {failed}")
+    return seen
+
+
+def _may_see(match: _Match, visible: _Seen) -> bool:
+    if not _is_asked(match):
+        return True
+    seen = visible.get((id(match.change.plan.facts), match.subscription.identity), set())
+    return match.change.primary_key() in seen
+
+
+def _payloads(match: _Match) -> list[tuple[tuple[int, ...], bytes]]:
+    """One message per distinct `select`; a refusal is one message for all."""
+    assert match.access is not None
+    refusal = _refusal(match)
+    if refusal is not None:
+        return [(_ids(match.registrations), match.change.refused(refusal))]
+    groups: dict[frozenset[str] | None, list[Registration]] = {}
+    for registration in match.registrations:
+        select = registration.binding.select
+        groups.setdefault(None if select is None else frozenset(select), []).append(registration)
+    return [
+        (_ids(group), match.change.data(match.access.columns, group[0].binding.select)) for group in groups.values()
+    ]
+
+
+def _ids(registrations: Sequence[Registration]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(registration.binding.id for registration in registrations))
+
+
+# -- generated columns ------------------------------------------------------------------------
+
+
+async def _fill_generated(changes: Sequence[RowChange], access: Access) -> None:
+    """Add the stored generated columns that the stream leaves out, computed by Postgres."""
+    by_plan: dict[int, list[Values]] = {}
+    plans = {}
+    for change in changes:
+        if not change.plan.generated:
+            continue
+        plans[id(change.plan)] = change.plan
+        stored = {column.name for column in change.plan.relation.columns}
+        rows = by_plan.setdefault(id(change.plan), [])
+        # A row of which a part is unknown keeps its generated columns unknown as well.
+        rows += [values for values in (change.new, change.old) if stored and stored <= values.keys()]
+    for key, rows in by_plan.items():
+        plan = plans[key]
+        columns = [column.name for column in plan.relation.columns if column.name in plan.facts.columns]
+        texts = [[_decoded(values[name]) for name in columns] for values in rows]
+        made = await access.generated(plan.facts, columns, texts) if rows else []
+        for values, extra in zip(rows, made, strict=True):
+            for name, text in extra.items():
+                if name in plan.generated:
+                    values[name] = None if text is None else text.encode()
+
+
+def _decoded(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")

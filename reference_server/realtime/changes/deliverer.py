@@ -1,0 +1,167 @@
+"""From the backlog to sinks: decides what follows from each change, and hands it out.
+
+Commit order is kept per subscription: one task takes the changes in stream order, in batches, and hands a
+batch out only when all of it is decided. A change that cannot be judged ends the subscriptions it concerns;
+a database that does not answer ends the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import asyncpg
+import structlog
+
+from reference_server.realtime.changes.backlog import Backlog, Queued
+from reference_server.realtime.changes.decide import Delivery, decide
+from reference_server.realtime.changes.registrar import Registrar
+from reference_server.realtime.changes.row_change import RowChange, TablePlan, lag_s, plan_table, row_change
+from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import Access, AccessFailed
+from reference_server.replication.pgoutput import Relation
+from reference_server.replication.stream import StreamLost, WalStream
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+# Sinks called before others have their turn in the event loop.
+DELIVERIES_A_TURN = 500
+DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
+                 asyncpg.InternalClientError,
+                 asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
+
+
+class Deliverer:
+    """`turn` is held while a batch is served; `fail` ends a subscription and tells it why.
+
+    `epoch` counts the streams that were lost: what was read from an earlier one is not handed out.
+    """
+
+    def __init__(
+        self,
+        index: SubscriptionIndex,
+        stream: WalStream,
+        turn: asyncio.Lock,
+        fail: Callable[[Subscription, str], None],
+    ) -> None:
+        self.backlog = Backlog()
+        self.epoch = 0
+        self.delivered = 0
+        self.latency_s = 0.0
+        self._index = index
+        self._stream = stream
+        self._turn = turn
+        self._fail = fail
+        self._wake = asyncio.Event()
+        self._plans: dict[int, TablePlan] = {}
+
+    def add(self, queued: Queued) -> None:
+        """The latest change of the stream, which is held back when too many wait."""
+        self.backlog.append(queued)
+        self._wake.set()
+        if self.backlog.full:
+            self._stream.pause()
+
+    def forget(self) -> None:
+        """The stream is lost: nothing of it is handed out any more."""
+        self.epoch += 1
+        self.backlog.clear()
+        self._plans.clear()
+
+    async def run(self, access: Access, registrar: Registrar) -> None:
+        """Serve what is added, until cancelled."""
+        self._access, self._registrar, self._catalog = access, registrar, access.catalog
+        while True:
+            if not self.backlog:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = self.backlog.take(BATCH)
+            try:
+                async with self._turn:
+                    await self._serve(batch, self.epoch)
+            except Exception as error:  # changes are lost now, and everyone has to hear of it
+                log.exception("realtime_worker_failed")
+                self._stream.fail(StreamLost(brief(error)))
+            if self.backlog.low:
+                self._stream.resume()
+            await asyncio.sleep(0)
+
+    async def _serve(self, batch: Sequence[Queued], epoch: int) -> None:
+        """Decide and hand out a batch, in rounds; on an unforeseen error change by change, to spare the others."""
+        rest, at_once = list(batch), len(batch)
+        while rest and epoch == self.epoch:
+            try:
+                taken, deliveries = await self._decide(rest[:at_once])
+            except (*DATABASE_LOST, AccessFailed) as error:
+                self._stream.fail(StreamLost(f"the database did not answer a question about a change: {brief(error)}"))
+                return
+            except Exception as error:
+                log.exception("realtime_batch_failed", changes=len(rest))
+                if len(rest) == 1:
+                    self._give_up(rest[0], brief(error))
+                    return
+                for queued in rest:
+                    await self._serve([queued], epoch)
+                return
+            await self._hand_out(deliveries, epoch)
+            at_once = min(BATCH, taken * 2)
+            rest = rest[taken:]
+        self.latency_s = lag_s(batch[-1].begin.committed_us, time.time())
+
+    async def _decide(self, batch: Sequence[Queued]) -> tuple[int, list[Delivery]]:
+        """How many of the changes were decided, and what follows from them."""
+        changes: list[RowChange] = []
+        for queued in batch:
+            plan = await self._plan(queued.relation)
+            if plan is None:
+                if changes:  # first those before it
+                    break
+                self._give_up(queued, "the table was dropped before its last changes could be checked")
+                return 1, []
+            begin = queued.begin
+            changes.append(row_change(plan, queued.message, begin.xid, begin.committed_us, begin.commit_lsn))
+        decided = await decide(changes, self._index, self._access)
+        for subscription, reason in decided.failures.items():
+            self._fail(subscription, reason)
+        return decided.taken, decided.deliveries
+
+    async def _hand_out(self, deliveries: Sequence[Delivery], epoch: int) -> None:
+        for number, (subscription, change) in enumerate(deliveries, 1):
+            if number % DELIVERIES_A_TURN == 0:
+                await asyncio.sleep(0)
+            if subscription.ended or epoch != self.epoch:
+                continue
+            try:
+                subscription.sink(change)
+            except Exception as error:
+                log.exception("realtime_sink_failed")
+                self._fail(subscription, f"the change could not be handed over: {brief(error)}")
+                continue
+            self.delivered += 1
+
+    def _give_up(self, queued: Queued, reason: str) -> None:
+        """A change that cannot be judged: whoever subscribed to its table, or to any, is told."""
+        relation = queued.relation
+        log.error("realtime_change_failed", schema=relation.schema, table=relation.table, reason=reason)
+        for subscription in self._index.concerned(relation.schema, relation.table):
+            self._fail(subscription, f"a change of {relation.schema}.{relation.table} could not be delivered: {reason}")
+
+    async def _plan(self, relation: Relation) -> TablePlan | None:
+        """How rows of the relation are written; None when the table is gone."""
+        facts = await self._catalog.table(relation.oid)
+        if facts is None:
+            return None
+        plan = self._plans.get(relation.oid)
+        if plan is None or plan.relation is not relation or plan.facts is not facts:
+            await self._catalog.load_types(column.type_oid for column in relation.columns)
+            plan = self._plans[relation.oid] = plan_table(relation, facts, self._catalog.types)
+            for subscription, reason in (await self._registrar.recheck(facts)).items():
+                self._fail(subscription, reason)
+        return plan
+
+
+def brief(error: BaseException) -> str:
+    """The error's text on one line, its type when it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

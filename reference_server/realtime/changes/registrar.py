@@ -1,0 +1,103 @@
+"""From a subscription's bindings and claims to its places in the index, and back to them when tables change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from reference_server.realtime.changes.bindings import Binding
+from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import Access, Identity, InvalidBinding
+from reference_server.realtime.protocol.ports import SubscribeRefused
+from reference_server.replication.catalog import Catalog
+from reference_server.replication.facts import TableFacts
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Registrar:
+    """Checks bindings against the catalog as it is now."""
+
+    catalog: Catalog
+    access: Access
+    index: SubscriptionIndex
+
+    async def registrations(
+        self, subscription: Subscription, claims: Mapping[str, Any]
+    ) -> tuple[Identity, list[Registration]]:
+        """Who is asking, and for what. Raises SubscribeRefused; one bad binding refuses all of them."""
+        role = claims.get("role")
+        if not isinstance(role, str) or "\0" in role or not await self.catalog.is_api_role(role):
+            raise SubscribeRefused(
+                f"The token's role {json.dumps(role)} is not one that API clients may take on this database; "
+                "it must be anon, authenticated, service_role or a role granted to authenticator."
+            )
+        identity = Identity(role, json.dumps(dict(claims), separators=(",", ":"), default=str))
+        registrations: list[Registration] = []
+        for binding in subscription.bindings:
+            registrations += await self._register(subscription, binding, role)
+        return identity, registrations
+
+    async def recheck(self, facts: TableFacts) -> dict[Subscription, str]:
+        """The table was announced anew: filters were cast to its columns' types, which may have changed.
+
+        Returns the subscriptions that no longer fit it, with the reason.
+        """
+        failures: dict[Subscription, str] = {}
+        for registration in self.index.on_table(facts.schema, facts.name):
+            if not _is_stale(registration, facts):
+                continue
+            subscription = registration.subscription
+            try:
+                found = await self.access.check_binding(registration.binding, facts, subscription.identity.role)
+            except InvalidBinding as error:
+                failures[subscription] = str(error)
+                continue
+            if not subscription.ended:
+                self.index.replace(registration, found)
+        for subscription, binding in self.index.missing_on(facts.schema, facts.name):
+            # A filtered wildcard met a table that was published after it subscribed.
+            try:
+                found = await self.access.check_binding(binding, facts, subscription.identity.role)
+            except InvalidBinding as error:
+                log.info("realtime_wildcard_does_not_fit", table=facts.quoted, reason=str(error))
+                continue
+            if not subscription.ended:
+                self.index.add(subscription, [Registration(subscription, binding, facts.schema, facts.name, found)])
+        return failures
+
+    async def _register(self, subscription: Subscription, binding: Binding, role: str) -> list[Registration]:
+        if binding.problem is not None:
+            raise SubscribeRefused(binding.problem)
+        tables = await self.catalog.published(binding.schema, binding.table) if _can_be_a_name(binding) else []
+        if not tables:
+            raise SubscribeRefused(
+                "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given "
+                f"connect parameters: {binding.shown()}"
+            )
+        try:
+            conditions = [(facts, await self.access.check_binding(binding, facts, role)) for facts in tables]
+        except InvalidBinding as error:
+            raise SubscribeRefused(str(error)) from None
+        if not binding.predicates:
+            return [Registration(subscription, binding, binding.schema, binding.table)]
+        return [Registration(subscription, binding, facts.schema, facts.name, found) for facts, found in conditions]
+
+
+def _is_stale(registration: Registration, facts: TableFacts) -> bool:
+    return any(
+        (column := facts.columns.get(condition.column)) is None
+        or (column.type_oid, column.collation) != (condition.type_oid, condition.collation)
+        for condition in registration.conditions
+    )
+
+
+def _can_be_a_name(binding: Binding) -> bool:
+    """JSON may carry NUL and lone surrogates, which no name in a database can."""
+    names = binding.schema + binding.table
+    return "\0" not in names and names == names.encode(errors="replace").decode()

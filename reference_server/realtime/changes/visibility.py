@@ -1,0 +1,345 @@
+"""What only Postgres can decide: may this role see this row, does this value pass this filter.
+
+Everything is asked in batches. Row visibility is asked with the subscriber's role and claims in
+force, for as long as one statement: `set_config(…, true)` ends with the statement's transaction,
+so no connection returns to the pool with a client's role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import orjson
+
+from reference_server.realtime.changes.bindings import Binding
+from reference_server.realtime.changes.filters import (
+    MAX_IN_VALUES,
+    PATTERNS,
+    Condition,
+    Predicate,
+    base_name,
+    decision_for,
+)
+from reference_server.replication.catalog import Catalog, Pool
+from reference_server.replication.facts import ColumnFacts, TableFacts, quote_ident
+
+TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name", "citext"})
+IS_VALUES = frozenset({"null", "true", "false", "unknown"})
+# Identities asked about in one call; more calls run side by side on the pool.
+IDENTITIES_A_CALL = 50
+# A row can reach us before its transaction is visible to others: the WAL is flushed first.
+VISIBLE_WITHIN_S = 10.0
+VISIBLE_RETRY_S = 0.001
+
+# Created in each connection of the pool. One call asks for many identities; an error belongs to
+# the identity whose policies raised it and to no other.
+SESSION_FUNCTION = """
+create or replace function pg_temp.visible_rows(query text, roles text[], claims text[], keys jsonb[])
+returns table (who int, ordinals int[], snapshot text, failure text) language plpgsql as $$
+begin
+  for i in 1 .. cardinality(roles) loop
+    who := i; ordinals := null; failure := null; snapshot := null;
+    begin
+      perform pg_catalog.set_config('role', roles[i], true),
+              pg_catalog.set_config('request.jwt.claims', claims[i], true);
+      execute query into ordinals, snapshot using keys[i];
+    exception when others then
+      failure := sqlerrm;
+    end;
+    perform pg_catalog.set_config('role', 'none', true);
+    return next;
+  end loop;
+end $$
+"""
+
+
+class InvalidBinding(ValueError):
+    """A binding that Postgres refuses; the text is the whole message for the client."""
+
+
+class AccessFailed(RuntimeError):
+    """Postgres could not say whether a row may be seen, or a value passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """As whom rows are looked at: a role and the token's claims as JSON text."""
+
+    role: str
+    claims: str
+
+
+@dataclass
+class Visibility:
+    """Rows of one table to be looked at by several identities. Keys are primary keys, as text."""
+
+    facts: TableFacts
+    xids: set[int] = field(default_factory=set)
+    wanted: dict[Identity, set[tuple[str, ...]]] = field(default_factory=dict)
+
+
+@dataclass
+class Access:
+    """Questions to Postgres about rows and values."""
+
+    pool: Pool
+    catalog: Catalog
+    deadline_s: float = 10.0
+
+    async def answers(self) -> None:
+        """Raises what keeps the database from answering."""
+        await self.pool.fetchval("select true", timeout=self.deadline_s)
+
+    # -- subscribing --------------------------------------------------------------------------
+
+    async def check_binding(self, binding: Binding, facts: TableFacts, role: str) -> tuple[Condition, ...]:
+        """The binding's conditions on this table. Raises InvalidBinding."""
+        readable = (await self.catalog.access(facts, role)).columns
+        try:
+            for predicate in binding.predicates:
+                if predicate.column not in readable or predicate.column not in facts.columns:
+                    raise _raised(f"invalid column for filter {predicate.column}")
+            for name in binding.select or ():
+                if name not in readable or name not in facts.columns:
+                    raise _raised(f"invalid column for select {name}")
+            return tuple(
+                [await self.condition(predicate, facts.columns[predicate.column]) for predicate in binding.predicates]
+            )
+        except _Refused as refused:
+            raise InvalidBinding(
+                "Unable to subscribe to changes with given parameters. An exception happened so please check your "
+                f"connect parameters: {binding.shown()}. Exception: {refused}"
+            ) from None
+
+    async def condition(self, predicate: Predicate, column: ColumnFacts) -> Condition:
+        """The predicate with its operand cast to the column's type by Postgres."""
+        types = self.catalog.types
+        sql_type = column.type_sql
+        operator, value = predicate.operator, predicate.value
+        if operator in PATTERNS and base_name(column, types) not in TEXT_TYPES:
+            raise _raised(f"operator {operator} requires a text-compatible column type, got {column.type_name}")
+        if operator == "is":
+            if value not in IS_VALUES:
+                raise _raised("invalid value for is filter: must be null, true, false, or unknown")
+            if value != "null" and base_name(column, types) != "bool":
+                raise _raised(f"is {value} filter requires a boolean column, got {column.type_name}")
+        operands = await self._operands(operator, value, sql_type)
+        condition = Condition(
+            column.name, column.type_oid, sql_type, column.collation, decision_for(column, types), operator, operands,
+            predicate.negated,
+        )  # fmt: skip
+        if condition.decision == "ask" and operator != "is":
+            # The type may lack the operator; better said now than at the first change.
+            await self._ask(f"select {condition.sql('null::text', 'null::text' if operator != 'in' else '$1::text[]')}",
+                            *([list(operands)] if operator == "in" else []))  # fmt: skip
+        return condition
+
+    async def _operands(self, operator: str, value: str, sql_type: str) -> tuple[str | None, ...]:
+        if operator == "is":
+            return (value,)
+        if operator in PATTERNS:
+            if operator in ("match", "imatch"):
+                try:
+                    await self._ask("select '' ~ $1::text", value)
+                except _Refused as refused:
+                    raise _raised(f"invalid regular expression for {operator} filter: {refused.message}") from None
+            return (value,)
+        if operator == "in":
+            # Cast as one array, so that the literal is read by Postgres's own rules.
+            flat = tuple(await self._ask(_ELEMENTS.format(type=sql_type), value))
+            if len(flat) > MAX_IN_VALUES:
+                raise _raised(f"too many values for `in` filter. Maximum {MAX_IN_VALUES}")
+            return flat
+        # format() prints by the type's output function, as the stream does; a cast to text may not (bool).
+        return (await self._ask(f"select pg_catalog.format('%s', $1::text::{sql_type})", value),)
+
+    async def _ask(self, query: str, *args: object) -> Any:
+        try:
+            return await self.pool.fetchval(query, *args, timeout=self.deadline_s)
+        except (asyncpg.PostgresConnectionError, asyncpg.QueryCanceledError, asyncpg.InsufficientResourcesError):
+            raise
+        except asyncpg.PostgresError as error:
+            raise _Refused.from_postgres(error) from None
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    async def visible(self, question: Visibility) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+        """For each identity the keys it may see now, or why that could not be found out.
+
+        Waits until the transactions `question.xids` are visible to others. Raises AccessFailed when
+        they do not become so, asyncpg and OS errors when the database does not answer.
+        """
+        pending = {identity: sorted(keys) for identity, keys in question.wanted.items()}
+        answers: dict[Identity, set[tuple[str, ...]] | AccessFailed] = {}
+        query = _visibility_query(question.facts)
+        try:
+            async with asyncio.timeout(VISIBLE_WITHIN_S):
+                while pending:
+                    for identity, answer in (await self._visible_once(query, pending, question.xids)).items():
+                        answers[identity] = answer
+                        del pending[identity]
+                    if pending:
+                        await asyncio.sleep(VISIBLE_RETRY_S)
+        except TimeoutError:
+            raise AccessFailed(
+                f"rows of {question.facts.quoted} were in the WAL but not visible within {VISIBLE_WITHIN_S:g} s; "
+                "is a commit waiting for a synchronous standby?"
+            ) from None
+        return answers
+
+    async def _visible_once(
+        self, query: str, pending: Mapping[Identity, Sequence[tuple[str, ...]]], xids: Iterable[int]
+    ) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+        identities = list(pending)
+        chunks = [identities[at : at + IDENTITIES_A_CALL] for at in range(0, len(identities), IDENTITIES_A_CALL)]
+        results = await asyncio.gather(*(self._chunk(query, chunk, pending, xids) for chunk in chunks))
+        return {identity: answer for answers in results for identity, answer in answers.items()}
+
+    async def _chunk(
+        self,
+        query: str,
+        identities: list[Identity],
+        pending: Mapping[Identity, Sequence[tuple[str, ...]]],
+        xids: Iterable[int],
+    ) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+        rows = await self._call(query, identities, pending)
+        answers: dict[Identity, set[tuple[str, ...]] | AccessFailed] = {}
+        for row in rows:
+            identity = identities[row["who"] - 1]
+            if row["failure"] is not None:
+                answers[identity] = AccessFailed(row["failure"])
+            elif not any(in_progress(xid, row["snapshot"]) for xid in xids):
+                answers[identity] = {pending[identity][at - 1] for at in row["ordinals"]}
+        return answers
+
+    async def _call(
+        self, query: str, identities: list[Identity], pending: Mapping[Identity, Sequence[tuple[str, ...]]]
+    ) -> list[Any]:
+        try:
+            return await self.pool.fetch(
+                "select * from pg_temp.visible_rows($1, $2::text[], $3::text[], $4::jsonb[])",
+                query,
+                [identity.role for identity in identities],
+                [identity.claims for identity in identities],
+                [orjson.dumps(pending[identity]).decode() for identity in identities],
+                timeout=self.deadline_s,
+            )
+        except asyncpg.QueryCanceledError:
+            if len(identities) > 1:  # one slow policy must not cost the others their rows
+                return [
+                    {**dict(row), "who": at + 1}
+                    for at, identity in enumerate(identities)
+                    for row in await self._call(query, [identity], pending)
+                ]
+            return [{"who": 1, "ordinals": None, "snapshot": None, "failure": "the row policies took too long"}]
+
+    # -- values -------------------------------------------------------------------------------
+
+    async def passing(self, questions: Mapping[Condition, Sequence[str]]) -> dict[Condition, set[str] | AccessFailed]:
+        """For each condition those of the values that pass."""
+        conditions = list(questions)
+        try:
+            return await self._passing(conditions, questions)
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            raise
+        except asyncpg.PostgresError as error:
+            if len(conditions) == 1:
+                return {conditions[0]: AccessFailed(str(error))}
+        answers: dict[Condition, set[str] | AccessFailed] = {}
+        for condition in conditions:  # find the one that fails; the others keep their answers
+            answers |= await self.passing({condition: questions[condition]})
+        return answers
+
+    async def _passing(
+        self, conditions: Sequence[Condition], questions: Mapping[Condition, Sequence[str]]
+    ) -> dict[Condition, set[str] | AccessFailed]:
+        arms: list[str] = []
+        args: list[object] = []
+        for at, condition in enumerate(conditions):
+            args += [list(questions[condition]),
+                     list(condition.operands) if condition.operator == "in" else condition.operands[0]]  # fmt: skip
+            operand = f"${len(args)}::text" + ("[]" if condition.operator == "in" else "")
+            test = condition.sql("v.x", operand)
+            # Types and operators come from the catalog and from our table, operands are parameters.
+            arms.append(f"select {at} as who, v.x from unnest(${len(args) - 1}::text[]) as v (x) where {test}")  # noqa: S608
+        answers: dict[Condition, set[str] | AccessFailed] = {condition: set() for condition in conditions}
+        for row in await self.pool.fetch(" union all ".join(arms), *args, timeout=self.deadline_s):
+            passed = answers[conditions[row["who"]]]
+            assert isinstance(passed, set)
+            passed.add(row["x"])
+        return answers
+
+    async def generated(
+        self, facts: TableFacts, columns: Sequence[str], rows: Sequence[Sequence[str | None]]
+    ) -> list[dict[str, str | None]]:
+        """Values of the stored generated columns, which pgoutput leaves out, for rows of `columns`."""
+        wanted = [column for column in facts.columns.values() if column.generated]
+        inputs = ", ".join(
+            f"(k.v ->> {at})::{facts.columns[name].type_sql} as {quote_ident(name)}" for at, name in enumerate(columns)
+        )
+        outputs = ", ".join(f"({column.generated})::{column.type_sql}::text" for column in wanted)
+        found = await self.pool.fetch(
+            f"select x.__row, array[{outputs}] as made from (select k.__row, {inputs} "  # noqa: S608 - catalog names
+            f"from jsonb_array_elements($1::jsonb) with ordinality as k (v, __row)) as x order by x.__row",
+            orjson.dumps(rows).decode(),
+            timeout=self.deadline_s,
+        )
+        return [dict(zip((column.name for column in wanted), row["made"], strict=True)) for row in found]
+
+
+_ELEMENTS = """
+select array(select case when e is not null then pg_catalog.format('%s', e) end
+             from pg_catalog.unnest($1::text::{type}[]) with ordinality as u (e, n) order by n)
+"""
+
+
+def in_progress(xid: int, snapshot: str) -> bool:
+    """Whether the transaction with this 32-bit id was still running in the snapshot `xmin:xmax:running`."""
+    _, xmax_text, running = snapshot.split(":")
+    xmax = int(xmax_text)
+    full = xmax & ~0xFFFFFFFF | xid
+    if full - xmax > 1 << 31:
+        full -= 1 << 32
+    elif xmax - full > 1 << 31:
+        full += 1 << 32
+    return full >= xmax or str(full) in running.split(",")
+
+
+def _visibility_query(facts: TableFacts) -> str:
+    """Ordinals of the keys whose rows can be seen, and the snapshot that was looked at.
+
+    A scalar subquery with a limit cannot become a join: each key is one look-up in the primary key's
+    index, and the policies run for that row alone. An EXISTS here was planned as a scan of the table.
+    """
+    key = " and ".join(
+        f"t.{quote_ident(name)} = (k.v ->> {at})::{facts.columns[name].type_sql}" for at, name in enumerate(facts.key)
+    )
+    found = f"select true from {facts.quoted} as t where {key} limit 1"  # noqa: S608 - identifiers are quoted
+    return (
+        "select array(select k.ord::int from pg_catalog.jsonb_array_elements($1) with ordinality as k (v, ord) "  # noqa: S608
+        f"where ({found})), pg_catalog.pg_current_snapshot()::text"
+    )
+
+
+class _Refused(Exception):
+    """What Postgres, or a rule of ours worded like Postgres's, holds against a filter."""
+
+    def __init__(self, text: str, message: str) -> None:
+        super().__init__(text)
+        self.message = message
+
+    @classmethod
+    def from_postgres(cls, error: asyncpg.PostgresError) -> _Refused:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+        message = str(error.args[0]) if error.args else str(error)
+        detail = f"\n\n{error.detail}" if getattr(error, "detail", None) else ""
+        return cls(f"ERROR {error.sqlstate} ({name}) {message}{detail}", message)
+
+
+def _raised(message: str) -> _Refused:
+    return _Refused(f"ERROR P0001 (raise_exception) {message}", message)

@@ -1,0 +1,140 @@
+"""What a join asks for, and the channel it becomes. Lenient where the real server is."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from reference_server.realtime.protocol.messages import Message, Ref
+from reference_server.tokens import VerifiedToken
+
+TOPIC_PREFIX: Final = "realtime:"
+
+
+class Binding(Protocol):
+    """One postgres_changes binding of a join."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def raw(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """A phx_join, read. `token` is None where the token of the connection counts.
+
+    `legacy` marks the protocol without `config`: its topic encodes schema, table and filter.
+    """
+
+    topic: str
+    ref: Ref
+    join_ref: Ref
+    token: str | None
+    private: bool = False
+    self_broadcast: bool = False
+    ack: bool = False
+    replication_ready: bool = False
+    replay: bool = False
+    presence_key: str = ""
+    presence_enabled: bool = False
+    postgres_changes: Any = None
+    legacy: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.topic.removeprefix(TOPIC_PREFIX)
+
+    @property
+    def channel_ref(self) -> Ref:
+        """The join_ref of the channel's own messages: a join that sent none is known by its ref."""
+        return self.ref if self.join_ref is None else self.join_ref
+
+
+@dataclass(frozen=True, slots=True)
+class BadConfig:
+    what: str
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """A joined channel of one socket. `join_ref` is what the server puts into its own messages."""
+
+    topic: str
+    join_ref: Ref
+    raw_token: str | None
+    token: VerifiedToken
+    private: bool
+    self_broadcast: bool
+    ack: bool
+    presence_key: str
+    bindings: tuple[Binding, ...] = ()
+    legacy: bool = False
+    may_read_presence: bool = True
+    refreshing: bool = False  # a new token is being verified: the old one's end does not count
+    presence_calls: deque[float] = field(default_factory=deque)
+
+    @property
+    def name(self) -> str:
+        return self.topic.removeprefix(TOPIC_PREFIX)
+
+    @property
+    def key(self) -> tuple[str, bool]:
+        """A public and a private channel of the same name are two channels."""
+        return self.topic, self.private
+
+
+def read_join(message: Message) -> JoinRequest | BadConfig:
+    payload = message.payload if isinstance(message.payload, dict) else {}
+    token = _token(payload)
+    common: dict[str, Any] = {
+        "topic": message.topic,
+        "ref": message.ref,
+        "join_ref": message.join_ref,
+        "token": token,
+    }
+    if "config" not in payload:
+        return JoinRequest(**common, legacy=True, postgres_changes=legacy_bindings(message.topic))
+    config = payload["config"]
+    if not isinstance(config, dict):
+        return JoinRequest(**common)
+    broadcast, presence = config.get("broadcast") or {}, config.get("presence") or {}
+    for name, value in (("broadcast", broadcast), ("presence", presence)):
+        if not isinstance(value, dict):
+            return BadConfig(f"config.{name} must be an object")
+    key = presence.get("key")
+    return JoinRequest(
+        **common,
+        private=_flag(config.get("private")),
+        self_broadcast=_flag(broadcast.get("self")),
+        ack=_flag(broadcast.get("ack")),
+        replication_ready=_flag(broadcast.get("replication_ready")),
+        replay=isinstance(broadcast.get("replay"), dict),
+        presence_key=key if isinstance(key, str) and key else str(uuid.uuid4()),
+        presence_enabled=_flag(presence.get("enabled")),
+        postgres_changes=config.get("postgres_changes"),
+    )
+
+
+def legacy_bindings(topic: str) -> list[dict[str, str]]:
+    """`realtime:schema[:table[:filter]]` as a binding without `event`, as the real server echoes it."""
+    names = ("schema", "table", "filter")
+    return [dict(zip(names, topic.removeprefix(TOPIC_PREFIX).split(":", 2), strict=False))]
+
+
+def usable_token(value: object) -> str | None:
+    """A token to be verified, or None for what is ignored: null, no text, an `sb_` key."""
+    return value if isinstance(value, str) and not value.startswith("sb_") else None
+
+
+def _token(payload: dict[str, Any]) -> str | None:
+    for name in ("user_token", "access_token"):
+        if (token := usable_token(payload.get(name))) is not None:
+            return token
+    return None
+
+
+def _flag(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")

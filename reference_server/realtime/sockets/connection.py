@@ -1,0 +1,365 @@
+"""One client's socket: performs what its session decides, in order within each topic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import structlog
+
+from reference_server.realtime.changes.bindings import BindingsRejected
+from reference_server.realtime.protocol import refusals
+from reference_server.realtime.protocol.channel import Channel, JoinRequest
+from reference_server.realtime.protocol.messages import Incoming, UserBroadcast
+from reference_server.realtime.protocol.ports import FeedAway, SubscribeRefused
+from reference_server.realtime.protocol.session import (
+    Close,
+    Effect,
+    Join,
+    Leave,
+    Publish,
+    Refresh,
+    Send,
+    Session,
+    Track,
+)
+from reference_server.realtime.sockets.lanes import Lanes, Work
+from reference_server.realtime.sockets.member import ChannelMember
+from reference_server.realtime.sockets.outbox import AsgiSend, Outbox
+from reference_server.realtime.sockets.policies import Access, PoliciesUnavailable
+from reference_server.tokens import TokenError, VerifiedToken
+
+if TYPE_CHECKING:
+    from reference_server.realtime.sockets.service import RealtimeService
+
+AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+INTERNAL_ERROR: Final = 1011
+PUBLIC: Final = Access(True, True)  # a channel that is not private asks nobody
+log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """A message waits for earlier ones of its topic alone: no join keeps heartbeats or other channels."""
+
+    def __init__(self, service: RealtimeService, session: Session, send: AsgiSend) -> None:
+        self.session = session
+        self.closed = asyncio.Event()
+        self.outbox = Outbox(send, service.limits, self._farewell)
+        self._service = service
+        self._members: dict[Channel, ChannelMember] = {}
+        self._admitted = 0  # joins under way that were admitted
+        self._lanes = Lanes(
+            self._begin, most_items=service.limits.waiting_frames, most_bytes=service.limits.frame_bytes
+        )
+        self._tick_at = 0.0
+        self._earlier_tick = asyncio.Event()
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the socket holds a channel, or is about to."""
+        return bool(self._members or self._admitted)
+
+    async def run(self, receive: AsgiReceive) -> bool:
+        """Until either side closes; leaves nothing behind in hub or feed.
+
+        False when the client stopped taking bytes, so that only cutting the connection is left.
+        """
+        writer = asyncio.create_task(self.outbox.run(), name="realtime outbox")
+        reader = asyncio.create_task(self._read(receive), name="realtime reader")
+        ticker = asyncio.create_task(self._tick(), name="realtime clock")
+        tasks = (writer, reader, ticker)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not writer.done() and self.outbox.closing:
+                await asyncio.wait({writer}, timeout=self._service.limits.send_s)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._lanes.cancel()
+            for channel in list(self._members):
+                self._leave(channel)
+        for error in results:
+            if isinstance(error, Exception) and not isinstance(error, TimeoutError):
+                raise error
+        return not isinstance(results[0], TimeoutError)
+
+    def fail_changes(self) -> None:
+        """The stream of changes is lost: every channel that listens to it gets phx_error, so that it rejoins."""
+        for channel in [channel for channel in self._members if channel.bindings]:
+            self._perform(self.session.fail(channel, self._service.clock()))
+
+    async def _read(self, receive: AsgiReceive) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.disconnect" or self.outbox.closing:
+                return
+            text = event.get("text")
+            frame = text if text is not None else event["bytes"]
+            message = self.session.read(frame, self._service.clock())
+            if message is not None:
+                size = len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
+                await self._lanes.put(message.topic, (message, size), size)
+
+    async def _tick(self) -> None:
+        clock = self._service.clock
+        while not self.outbox.closing:
+            self._earlier_tick.clear()
+            self._tick_at = self.session.deadline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._tick_at - clock())):
+                    await self._earlier_tick.wait()
+            self._perform(self.session.tick(clock()))
+
+    def _begin(self, item: tuple[Incoming, int]) -> Work | None:
+        """Perform what a message causes; what has to be asked elsewhere is answered as a coroutine."""
+        effects = self.session.handle(*item, self._service.clock())
+        asking = self._asking(effects[-1]) if effects else None
+        self._perform(effects if asking is None else effects[:-1])
+        self._reschedule()
+        return None if asking is None else self._finish(asking)
+
+    def _asking(self, effect: Effect) -> Coroutine[Any, Any, list[Effect]] | None:
+        """The answer to an effect that cannot be performed without a question, else None."""
+        match effect:
+            case Join(request, superseded):
+                return self._join(request, superseded)
+            case Refresh(channel, raw_token):
+                return self._refresh(channel, self._members[channel], raw_token)
+            case Publish(channel) | Track(channel):
+                member = self._members[channel]
+                if channel.private and member.write_access is None:
+                    return self._with_write_access(effect, member)
+        return None
+
+    async def _finish(self, asking: Coroutine[Any, Any, list[Effect]]) -> None:
+        try:
+            self._perform(await asking)
+        except Exception:
+            log.exception("realtime_message_failed")
+            self.outbox.close(INTERNAL_ERROR, "internal error")
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        if self.session.deadline() < self._tick_at:
+            self._earlier_tick.set()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(frame):
+                    self.outbox.put(frame)
+                case Leave(channel):
+                    self._leave(channel)
+                case Close(code, reason):
+                    self.outbox.close(code, reason)
+                case Publish(channel):
+                    self._perform(self._publish(effect, self._members[channel]))
+                case Track(channel):
+                    self._perform(self._track(effect, self._members[channel]))
+                case _:
+                    raise AssertionError(f"{effect} needs the database")
+
+    def _leave(self, channel: Channel) -> None:
+        member = self._members.pop(channel, None)
+        if member is None:
+            return
+        self._service.hub.leave(member)
+        member.detach()
+        if member.subscription is not None:
+            self._service.unsubscribe_soon(member.subscription)
+
+    def _farewell(self) -> list[str]:
+        frames = []
+        for channel in self.session.channels.values():
+            frame = self.session.system(channel, "error", refusals.SLOW_CONSUMER).frame
+            assert isinstance(frame, str)
+            frames.append(frame)
+        return frames
+
+    def _subscription_failed(self, member: ChannelMember, why: str) -> None:
+        """The feed gave this subscription up. A channel that is still joining is answered when it is in place."""
+        if not member.attached:
+            member.failed = why
+            return
+        channel = member.channel
+        self._perform([self.session.system(channel, "error", why, "postgres_changes")])
+        self._perform(self.session.fail(channel, self._service.clock()))
+
+    # Joins
+
+    async def _join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
+        refusal = self._service.admit(self)
+        if refusal is not None:
+            too_fast = refusal == refusals.TOO_MANY_JOINS
+            return self.session.refused(request, refusal, superseded, self._service.clock(), then_close=too_fast)
+        self._admitted += 1
+        try:
+            return await self._admitted_join(request, superseded)
+        finally:
+            self._admitted -= 1
+
+    async def _admitted_join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
+        service, session, clock = self._service, self.session, self._service.clock
+        try:
+            raw_token, token = await self._token_for(request)
+            access = await self._read_access(request, token.claims)
+        except TokenError as error:
+            return session.refused(request, refusals.at_join(error), superseded, clock())
+        except PoliciesUnavailable as error:
+            log.warning("private channel could not be authorised", error=str(error))
+            return session.refused(request, refusals.NO_DATABASE, superseded, clock())
+        if isinstance(access, str):
+            return session.refused(request, access, superseded, clock())
+        try:
+            bindings = tuple(service.parse_bindings(request.postgres_changes))
+        except BindingsRejected as error:
+            return session.refused(request, error.reason, superseded, clock())
+        if bindings and service.no_changes is not None:
+            return session.refused(request, service.no_changes, superseded, clock())
+        member = ChannelMember(session.vsn, self.outbox.put, service.change_frames)
+        refused: str | None = None
+        if bindings:
+            try:
+                async with asyncio.timeout(service.limits.subscribe_s):
+                    member.subscription = await service.feed.subscribe(
+                        bindings,
+                        token.claims,
+                        member.change,
+                        on_error=lambda why: self._subscription_failed(member, why),
+                    )
+            except FeedAway as error:  # an error reply makes clients try again, a system message only some
+                return session.refused(request, f"{refusals.NO_DATABASE}: {error.message}", superseded, clock())
+            except SubscribeRefused as error:
+                refused = error.message
+            except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
+                member.detach()
+                log.warning("subscription failed", topic=request.topic, error=repr(error))
+                return session.refused(request, refusals.NO_DATABASE, superseded, clock())
+        # No await from here to the end: what commits now finds a channel that is entirely in place.
+        channel = Channel(
+            topic=request.topic,
+            join_ref=request.channel_ref,
+            raw_token=raw_token,
+            token=token,
+            private=request.private,
+            self_broadcast=request.self_broadcast,
+            ack=request.ack,
+            presence_key=request.presence_key,
+            bindings=bindings if refused is None else (),
+            legacy=request.legacy,
+            may_read_presence=access.presence,
+        )
+        if member.subscription is not None and service.feed.state != "live":
+            service.unsubscribe_soon(member.subscription)
+            member.detach()
+            return session.refused(request, refusals.NO_DATABASE, superseded, clock())
+        member.attach(channel)
+        self._members[channel] = member
+        self._perform(session.joined(request, channel, bindings, superseded))
+        service.hub.enter(member)
+        self._after_join(request, channel, refused, subscribed=member.subscription is not None)
+        member.release()
+        if member.failed is not None:
+            self._subscription_failed(member, member.failed)
+        return []
+
+    def _after_join(self, request: JoinRequest, channel: Channel, refused: str | None, *, subscribed: bool) -> None:
+        session, effects = self.session, list[Effect]()
+        if request.presence_enabled and channel.may_read_presence:
+            effects.append(session.push(channel, "presence_state", self._service.hub.presence_state(channel.key)))
+        if subscribed:
+            effects.append(session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes"))
+        if refused is not None:
+            effects.append(session.system(channel, "error", refused, "postgres_changes"))
+        self._perform(effects)
+
+    async def _token_for(self, request: JoinRequest) -> tuple[str, VerifiedToken]:
+        session = self.session
+        if request.token is not None and request.token != session.raw_token:
+            return request.token, await self._service.verifier.verify(request.token)
+        if (expired := session.token.expired(self._service.clock())) is not None:
+            raise expired
+        return session.raw_token, session.token
+
+    async def _read_access(self, request: JoinRequest, claims: Mapping[str, Any]) -> Access | str:
+        """What may be received, or the reason of the refusal."""
+        if not request.private:
+            return refusals.PRIVATE_ONLY if self._service.private_only else PUBLIC
+        access = await self._service.policies.may_read(request.name, claims)
+        return access if access.any else f"Unauthorized: {refusals.cannot_read(request.name)}"
+
+    # A joined channel
+
+    async def _refresh(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
+        effects = await self._refreshed(channel, member, raw_token)
+        # A channel that ended while others were asked has been told so: after phx_error a client comes
+        # back, and another word, such as phx_close, could keep it from doing so.
+        return effects if channel in self._members else []
+
+    async def _refreshed(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
+        service, session = self._service, self.session
+        try:
+            token = await service.verifier.verify(raw_token)
+            if channel.private:
+                access = await service.policies.may_read(channel.name, token.claims)
+                if not access.any:
+                    return session.expel(channel, refusals.cannot_read(channel.name), service.clock())
+                channel.may_read_presence = access.presence
+        except TokenError as error:
+            return session.expel(channel, error.message, service.clock())
+        except PoliciesUnavailable as error:
+            log.warning("private channel could not be re-authorised", error=str(error))
+            return session.fail(channel, service.clock())
+        member.write_access = None
+        if member.subscription is None:
+            session.refreshed(channel, raw_token, token)
+            return []
+        try:
+            async with asyncio.timeout(service.limits.subscribe_s):
+                await service.feed.update_claims(member.subscription, token.claims)
+        except SubscribeRefused as error:
+            # The subscription has ended. phx_error, because the JavaScript client only notes system messages.
+            why = session.system(channel, "error", error.message, "postgres_changes")
+            return [why, *session.fail(channel, service.clock())]
+        except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
+            log.warning("claims of a subscription could not be replaced", topic=channel.topic, error=repr(error))
+            return session.fail(channel, service.clock())
+        session.refreshed(channel, raw_token, token)
+        return [session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes")]
+
+    async def _with_write_access(self, effect: Publish | Track, member: ChannelMember) -> list[Effect]:
+        """Asked of the database once, at the first message, and again after a token refresh."""
+        channel = effect.channel
+        try:
+            member.write_access = await self._service.policies.may_write(channel.name, channel.token.claims)
+        except PoliciesUnavailable as error:
+            log.warning("a write could not be authorised", error=str(error))
+            return [self.session.reply(channel, effect.ref, "error", {"reason": refusals.NO_DATABASE})]
+        return [effect] if channel in self._members else []  # else it ended while the database was asked
+
+    def _publish(self, effect: Publish, member: ChannelMember) -> list[Effect]:
+        channel, message, service = effect.channel, effect.message, self._service
+        if not (member.write_access or PUBLIC).broadcast:
+            return []  # as the real server: no reply, even where an ack was asked for
+        if isinstance(message, UserBroadcast):
+            # A client's own metadata is not passed on; `meta` is the server's.
+            message = UserBroadcast(message.topic, message.event, message.payload, message.is_json)
+        service.hub.publish(channel.key, message, sender=member)
+        effects = self.session.published(channel, effect.ref)
+        if not service.count_event():
+            effects += self.session.expel(channel, refusals.TOO_MANY_MESSAGES, service.clock())
+        return effects
+
+    def _track(self, effect: Track, member: ChannelMember) -> list[Effect]:
+        channel, session, service = effect.channel, self.session, self._service
+        if not (member.write_access or PUBLIC).presence:
+            return [session.reply(channel, effect.ref, "error", {})]
+        self._perform([session.reply(channel, effect.ref, "ok", {})])
+        if effect.meta is None:
+            service.hub.untrack(member)
+        else:
+            service.hub.track(member, effect.meta)
+        return [] if service.count_event() else session.expel(channel, refusals.TOO_MANY_MESSAGES, service.clock())

@@ -1,0 +1,84 @@
+"""A channel at work: its place in a topic, its subscription, and its way to the socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from reference_server.realtime.protocol import codec
+from reference_server.realtime.protocol.channel import Channel
+from reference_server.realtime.protocol.messages import Message, Vsn
+from reference_server.realtime.protocol.ports import RowChange
+from reference_server.realtime.sockets.policies import Access
+
+
+class ChangeFrames:
+    """The frames of the latest change, so that subscribers of one topic share one encoding."""
+
+    def __init__(self) -> None:
+        self._data: bytes = b""
+        self._text = ""
+        self._frames: dict[tuple[Vsn, str, tuple[int, ...]], str] = {}
+
+    def frame(self, vsn: Vsn, topic: str, change: RowChange) -> str:
+        if change.data is not self._data:
+            self._data, self._text = change.data, change.data.decode()
+            self._frames = {}
+        key = (vsn, topic, change.ids)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._frames[key] = codec.change_frame(vsn, topic, change.ids, self._text)
+        return frame
+
+
+class ChannelMember:
+    """Holds changes back until the join has been answered: live before ok, delivered after it."""
+
+    def __init__(self, vsn: Vsn, deliver: Callable[[str | bytes], None], frames: ChangeFrames) -> None:
+        self.vsn = vsn
+        self.deliver = deliver
+        self.subscription: Any = None
+        self.write_access: Access | None = None
+        self.failed: str | None = None  # why the feed gave up before the join was answered
+        self._frames = frames
+        self._channel: Channel | None = None
+        self._held: list[RowChange] | None = []
+
+    @property
+    def channel(self) -> Channel:
+        assert self._channel is not None, "the member has no channel before its join succeeded"
+        return self._channel
+
+    @property
+    def attached(self) -> bool:
+        return self._channel is not None
+
+    def attach(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def change(self, change: RowChange) -> None:
+        """The feed's sink."""
+        if self._held is not None:
+            self._held.append(change)
+        elif self._channel is not None:
+            self._deliver_change(self._channel, change)
+
+    def release(self) -> None:
+        """The join is answered: deliver what was held, and from now on at once."""
+        held, self._held = self._held, None
+        for change in held or ():
+            self._deliver_change(self.channel, change)
+
+    def detach(self) -> None:
+        """Nothing more is delivered, even if the feed still calls."""
+        self._held, self._channel = None, None
+
+    def _deliver_change(self, channel: Channel, change: RowChange) -> None:
+        if not channel.legacy:
+            self.deliver(self._frames.frame(self.vsn, channel.topic, change))
+            return
+        data = orjson.loads(change.data)
+        message = Message(channel.topic, data["type"], orjson.Fragment(change.data))
+        self.deliver(codec.encode(self.vsn, message))

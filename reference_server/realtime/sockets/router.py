@@ -1,0 +1,63 @@
+"""The routes of the endpoint, for any Starlette or FastAPI application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.sockets.broadcast_api import BroadcastApi
+from reference_server.realtime.sockets.health import health
+from reference_server.realtime.sockets.service import RealtimeService
+from reference_server.realtime.sockets.socket import SocketEndpoint, plain_get
+
+# The platform's gateway serves /realtime/v1, the server behind it the bare paths; clients know both.
+PREFIXES = ("/realtime/v1", "")
+SOCKET_PATHS = ("/realtime/v1/websocket", "/socket/websocket")
+
+
+class DenyingProtocol(WebSocketsSansIOProtocol):
+    """Counts a complete HTTP answer to an upgrade as the end of the handshake. uvicorn does not, and logs an error
+    for every stranger who was refused."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
+
+def uvicorn_options(limits: Limits) -> dict[str, Any]:
+    """What uvicorn must be told for these routes: the fastest of its protocols, the largest frame, and
+    no compression, which would cost every receiver of a change its own deflate."""
+    return {"ws": DenyingProtocol, "ws_max_size": limits.frame_bytes, "ws_per_message_deflate": False}
+
+
+def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
+    """Socket, broadcast API and health; serve them with `uvicorn_options`."""
+    socket, api = SocketEndpoint(service), BroadcastApi(service)
+
+    async def report_health(_: Request) -> Response:
+        status, body = health(service.facts())
+        return JSONResponse(body, status)
+
+    async def ping(_: Request) -> Response:
+        return JSONResponse({"message": "Success"})
+
+    async def healthcheck(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    routes: list[BaseRoute] = [Route("/realtime/v1/health", report_health), Route("/healthcheck", healthcheck)]
+    for path in SOCKET_PATHS:
+        routes += [WebSocketRoute(path, socket), Route(path, plain_get)]
+    for prefix in PREFIXES:
+        routes += [
+            Route(f"{prefix}/api/ping", ping),
+            Route(f"{prefix}/api/broadcast", api.batch, methods=["POST", "OPTIONS"]),
+            Route(f"{prefix}/api/broadcast/{{topic}}/events/{{event}}", api.single, methods=["POST", "OPTIONS"]),
+        ]
+    return routes

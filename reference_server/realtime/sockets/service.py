@@ -1,0 +1,184 @@
+"""The Realtime endpoint as one part: verifier, feed of changes, topics, limits, open sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from reference_server.realtime.protocol import refusals
+from reference_server.realtime.protocol.limits import Limits, RateMeter
+from reference_server.realtime.protocol.messages import Vsn
+from reference_server.realtime.protocol.ports import Feed, ParseBindings
+from reference_server.realtime.protocol.session import Session
+from reference_server.realtime.sockets.connection import AsgiReceive, Connection
+from reference_server.realtime.sockets.hub import Hub
+from reference_server.realtime.sockets.member import ChangeFrames
+from reference_server.realtime.sockets.outbox import AsgiSend
+from reference_server.realtime.sockets.policies import ChannelPolicies
+from reference_server.tokens import TokenVerifier, VerifiedToken
+
+SERVICE_RESTART: Final = 1012
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeFacts:
+    """For health, readiness and metrics. The counters run since the start of the process."""
+
+    stream: str  # starting, live, lost, stopped
+    stream_lag_s: float | None
+    connections: int
+    users: int
+    topics: int
+    channels: int
+    frames_sent: int
+    frames_ignored: int
+    slow_consumers: int
+
+    @property
+    def ready(self) -> bool:
+        return self.stream == "live"
+
+
+class RealtimeService:
+    """`feed` and `policies` are started and closed with the service; the verifier is shared, so it is not."""
+
+    def __init__(
+        self,
+        *,
+        verifier: TokenVerifier,
+        feed: Feed,
+        parse_bindings: ParseBindings,
+        policies: ChannelPolicies,
+        limits: Limits | None = None,
+        private_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.verifier = verifier
+        self.feed = feed
+        self.parse_bindings = parse_bindings
+        self.policies = policies
+        self.limits = limits or Limits()
+        self.private_only = private_only
+        self.clock = clock
+        self.hub = Hub()
+        self.change_frames = ChangeFrames()
+        self.no_changes: str | None = None  # why joins that ask for changes are refused, if they are
+        self._connections: set[Connection] = set()
+        self._joins = RateMeter()
+        self._events = RateMeter()
+        self._background: set[asyncio.Task[None]] = set()
+        self._sent = self._ignored = self._slow = 0
+        feed.on_state(self._feed_state)
+
+    async def start(self, deadline_s: float = 30) -> None:
+        """Returns when the stream of changes is live; raises what the feed raises when it is not in time."""
+        await self.feed.start(deadline_s)
+
+    async def stop(self, deadline_s: float = 10) -> None:
+        """Close every socket with 1012, which makes clients come back, then the stream and the pool."""
+        for connection in list(self._connections):
+            connection.outbox.close(SERVICE_RESTART, "server is restarting")
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asyncio.gather(*(connection.closed.wait() for connection in self._connections))
+                await asyncio.gather(*self._background)
+        except TimeoutError:
+            log.warning("sockets were still open when the endpoint stopped", open=len(self._connections))
+        await self.feed.stop()
+        await self.policies.close()
+
+    # Sockets
+
+    def refuse_upgrade(self) -> str | None:
+        """The limit that forbids one more socket, if any."""
+        if self._users() >= self.limits.users:
+            return "Too many connected users"
+        if self._joins.mean(self.clock()) > self.limits.joins_per_second:
+            return "Too many joins per second"
+        return None
+
+    async def serve(self, vsn: Vsn, raw_token: str, token: VerifiedToken, receive: AsgiReceive, send: AsgiSend) -> bool:
+        """Serve an accepted socket until it closes; False when it must be cut."""
+        session = Session(vsn, raw_token, token, self.limits, self.clock())
+        connection = Connection(self, session, send)
+        self._connections.add(connection)
+        try:
+            return await connection.run(receive)
+        finally:
+            self._connections.discard(connection)
+            connection.closed.set()
+            self._sent += connection.outbox.sent
+            self._ignored += session.ignored_frames
+            self._slow += connection.outbox.overflowed
+
+    # For connections
+
+    def admit(self, connection: Connection) -> str | None:
+        """Count a join of this socket; the reason to refuse it, if a limit is passed."""
+        now = self.clock()
+        self._joins.add(now)
+        if self._joins.mean(now) > self.limits.joins_per_second:
+            return refusals.TOO_MANY_JOINS
+        if not connection.is_user and self._users() >= self.limits.users:
+            return refusals.TOO_MANY_USERS
+        return None
+
+    def count_event(self) -> bool:
+        """Count a message that was sent on; False when there are too many."""
+        now = self.clock()
+        self._events.add(now)
+        return self._events.mean(now) <= self.limits.events_per_second
+
+    def admit_events(self, count: int) -> bool:
+        """Count messages if there is room for all of them: refused ones must not cost other clients theirs."""
+        now = self.clock()
+        if self._events.mean(now, with_more=count) > self.limits.events_per_second:
+            return False
+        self._events.add(now, count)
+        return True
+
+    def unsubscribe_soon(self, subscription: Any) -> None:
+        """Cancel a subscription without making the caller wait; nothing of it is delivered meanwhile."""
+        task = asyncio.create_task(self._unsubscribe(subscription), name="realtime unsubscribe")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _unsubscribe(self, subscription: Any) -> None:
+        try:
+            async with asyncio.timeout(self.limits.subscribe_s):
+                await self.feed.unsubscribe(subscription)
+        except Exception as error:  # noqa: BLE001 the channel is gone; the feed's own state decides what follows
+            log.warning("a subscription could not be cancelled", error=repr(error))
+
+    # Facts
+
+    def facts(self) -> RealtimeFacts:
+        topics, channels = self.hub.counts()
+        open_now = list(self._connections)
+        lag = getattr(self.feed, "lag_s", None)
+        return RealtimeFacts(
+            stream=self.feed.state,
+            stream_lag_s=lag if isinstance(lag, int | float) else None,
+            connections=len(open_now),
+            users=self._users(),
+            topics=topics,
+            channels=channels,
+            frames_sent=self._sent + sum(connection.outbox.sent for connection in open_now),
+            frames_ignored=self._ignored + sum(connection.session.ignored_frames for connection in open_now),
+            slow_consumers=self._slow + sum(connection.outbox.overflowed for connection in open_now),
+        )
+
+    def _users(self) -> int:
+        return sum(connection.is_user for connection in self._connections)
+
+    def _feed_state(self, state: str) -> None:
+        log.info("stream of changes", state=state)
+        if state in {"lost", "stopped"}:
+            for connection in list(self._connections):
+                connection.fail_changes()

@@ -1,0 +1,86 @@
+"""One Locust worker's end of the run: the bridge and the crew behind it, from the test's start to its outcome."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gevent.event import Event
+
+from toolkit.load.bridge import Bridge
+from toolkit.load.generations import Crew
+from toolkit.load.outcome import Outcome
+from toolkit.load.settings import LoadSettings
+from toolkit.targets.target import Target
+
+OPEN_DEADLINE_S = 60.0
+SETTLE_DEADLINE_S = 300.0
+STUCK_S = 60.0
+USER_FINISHED = "load_user_finished"
+_log = logging.getLogger(__name__)
+
+
+class Station:
+    """Made in a worker (or the only process) when a test starts, never at import: `--processes` forks after that."""
+
+    _current: ClassVar[Station | None] = None
+
+    def __init__(self, environment: Any, settings: LoadSettings, target: Target, folder: Path, worker: str):
+        self.settings = settings
+        self.stopping = False
+        self._environment = environment
+        self._opened = Event()
+        self._outcome: Outcome | None = None
+        self.bridge = Bridge()
+        self.crew = Crew(target, settings.transport, folder, worker, measure=self._measure)
+        Station._current = self
+
+    @classmethod
+    def current(cls) -> Station:
+        """The station of the test that runs."""
+        assert cls._current is not None, "users run between test_start and test_stop"
+        return cls._current
+
+    def open(self) -> None:
+        """Reach the target; users wait for it."""
+        self.bridge.call(self.crew.open, OPEN_DEADLINE_S)
+        self._opened.set()
+
+    def generate(self, user: int, number: int, make_stream: Any) -> None:
+        """One generation of one user, to its end."""
+        if not self._opened.wait(OPEN_DEADLINE_S):
+            raise TimeoutError(f"the target was not ready within {OPEN_DEADLINE_S:g} s")
+        deadline_s = self.settings.generation_deadline_s
+        self.bridge.call(lambda: self.crew.generate(user, number, make_stream, deadline_s), deadline_s + STUCK_S)
+        if not self.crew.able:
+            self.stopping = True
+
+    def finished(self, user: int) -> None:
+        """This user has nothing more to do; the run ends when that is true of all."""
+        self.crew.finished(user)
+        self._environment.runner.send_message(USER_FINISHED, {"user": user})
+
+    def settle(self) -> Outcome:
+        """End everything and judge; the same outcome again when it is asked again."""
+        if self._outcome is None:
+            self.stopping = True
+            outcome = self.bridge.call(self.crew.settle, SETTLE_DEADLINE_S)
+            self.bridge.call(self.crew.close, OPEN_DEADLINE_S)
+            self.bridge.close()
+            self._outcome = outcome
+        return self._outcome
+
+    def _measure(self, figure: str, ms: float, error: str | None = None) -> None:
+        """On the loop: pass a figure on to Locust's own statistics."""
+        kind = self.settings.transport.upper()
+        self.bridge.post(
+            lambda: self._environment.events.request.fire(
+                request_type=kind, name=figure, response_time=ms, response_length=0, context={},
+                exception=None if error is None else GenerationError(error),
+            )
+        )  # fmt: skip
+
+
+class GenerationError(Exception):
+    """How Locust shows a failed generation."""

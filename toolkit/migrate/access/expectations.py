@@ -1,0 +1,236 @@
+"""`expectations.yaml`: what each role may do, kept by the user beside the migrations. YAML to frozen records; whatever
+is wrong is said as `file:line: expected X, got Y`. docs/security-matrix.md explains every word."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from toolkit.errors import UsageError
+from toolkit.migrate.access.ownership import Hints
+
+REMEDY = "Correct that line; docs/security-matrix.md explains each word."
+Allowance = Literal["allow", "deny", "own", "member"]
+Who = Literal["anon", "authenticated", "service_role"]
+ExpectedVerb = Literal["select", "insert", "update", "delete", "truncate", "execute"]
+VERBS: tuple[ExpectedVerb, ...] = ("select", "insert", "update", "delete", "truncate", "execute")
+_SHIPPED_NAME = "expectations.yaml"
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Member(_Strict):
+    table: str
+    user: str
+    organisation: str
+
+
+class _Rule(_Strict):
+    role: Annotated[list[Who], BeforeValidator(_listed), Field(min_length=1)]
+    objects: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    all: Allowance | None = None
+    select: Allowance | None = None
+    insert: Allowance | None = None
+    update: Allowance | None = None
+    delete: Allowance | None = None
+    truncate: Literal["allow", "deny"] | None = None
+    execute: Literal["allow", "deny"] | None = None
+    columns: list[str] | None = None
+
+
+class _File(_Strict):
+    ids: Literal["uuid", "text"] | None = None
+    owners: dict[str, Annotated[list[str], BeforeValidator(_listed)]] = {}
+    members: list[_Member] = []
+    expect: list[_Rule] = []
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One entry of `expect`. `verbs`: verb → what is allowed; `columns`: those that may be updated, no others (None:
+    not said); `line` in the file."""
+
+    roles: tuple[Who, ...]
+    objects: tuple[str, ...]
+    verbs: Mapping[ExpectedVerb, Allowance]
+    columns: frozenset[str] | None
+    line: int
+
+    def names(self, name: str) -> bool:
+        """Whether the entry is about this object; functions go by their name with or without arguments."""
+        return any(_matches(pattern, name) for pattern in self.objects)
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The whole file. `lines`: object as written → its line."""
+
+    file: str
+    rules: tuple[Rule, ...]
+    hints: Hints
+    lines: tuple[tuple[str, int], ...]
+
+    def allowance(self, role: str, name: str, verb: ExpectedVerb) -> tuple[Allowance, Rule] | None:
+        """What the last entry that speaks of it says, or None where none does."""
+        for rule in reversed(self.rules):
+            if role in rule.roles and verb in rule.verbs and rule.names(name):
+                return rule.verbs[verb], rule
+        return None
+
+    def columns(self, role: str, name: str) -> tuple[frozenset[str], Rule] | None:
+        """The columns that the role may update at most, or None where nothing is said."""
+        for rule in reversed(self.rules):
+            if role in rule.roles and rule.columns is not None and rule.names(name):
+                return rule.columns, rule
+        return None
+
+    def unknown(self, objects: Iterable[str]) -> Iterator[str]:
+        """A line for each name in the file that stands for nothing that exists."""
+        known = sorted(objects)
+        for written, line in self.lines:
+            if not any(_matches(written, name) for name in known):
+                near = difflib.get_close_matches(written, known, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                yield f"{self.file}:{line}: expected a table, view or function that exists{hint}, got {written}"
+
+
+NOTHING = Expectations("", (), Hints({}), ())
+
+
+def load(path: Path) -> Expectations:
+    """Read the file. Raises UsageError with every problem, `file:line` each, or when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Give an existing file of expectations."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}:1: expected text in UTF-8, got byte {error.object[error.start]:#x}.", REMEDY
+        ) from error
+    return parse(text, path.name)
+
+
+def parse(text: str, file: str = _SHIPPED_NAME) -> Expectations:
+    """The expectations in `text`. Raises UsageError."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        plain = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise UsageError(f"{file}:{line}: expected YAML, got {error.problem or 'something else'}", REMEDY) from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}:1: expected YAML, got {str(error).splitlines()[0]}", REMEDY) from error
+    if root is None:
+        raise UsageError(f"{file}:1: expected a list under `expect`, got an empty file", REMEDY)
+    _refuse_twice(root, file)
+    try:
+        read = _File.model_validate(plain)
+    except ValidationError as error:
+        said = dict.fromkeys(_problem(item, root, file) for item in error.errors())
+        raise UsageError("\n".join(said), REMEDY) from error
+    rules = tuple(_rule(entry, _line(root, ("expect", number)), file) for number, entry in enumerate(read.expect))
+    lines = [
+        (name, _line(root, ("expect", number, "objects", *((place,) if len(entry.objects) > 1 else ()))))
+        for number, entry in enumerate(read.expect)
+        for place, name in enumerate(entry.objects)
+    ]
+    lines += [(name, _line(root, ("owners", name))) for name in read.owners]
+    lines += [(entry.table, _line(root, ("members", number, "table"))) for number, entry in enumerate(read.members)]
+    owners = {
+        name: () if columns == ["nobody"] else tuple(columns) for name, columns in read.owners.items()
+    }  # fmt: skip
+    hints = Hints(
+        owners, tuple((one.table, one.user, one.organisation) for one in read.members),
+        None if read.ids is None else read.ids == "text",
+    )  # fmt: skip
+    return Expectations(file, rules, hints, tuple(lines))
+
+
+def _rule(entry: _Rule, line: int, file: str) -> Rule:
+    verbs: dict[ExpectedVerb, Allowance] = {}
+    if entry.all is not None:
+        verbs = dict.fromkeys(VERBS[:4], entry.all)
+        if entry.all in {"allow", "deny"}:
+            verbs |= {"truncate": entry.all, "execute": entry.all}
+    verbs |= {verb: said for verb in VERBS if (said := getattr(entry, verb)) is not None}
+    if not verbs and entry.columns is None:
+        raise UsageError(
+            f"{file}:{line}: expected one of {', '.join(VERBS)}, all or columns, got an entry that says nothing", REMEDY
+        )
+    return Rule(
+        tuple(entry.role),
+        tuple(entry.objects),
+        verbs,
+        None if entry.columns is None else frozenset(entry.columns),
+        line,
+    )
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """`public.*` and exact names; a function also without its arguments."""
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]")) or (
+        "(" in name and "(" not in pattern and fnmatch.fnmatchcase(name.partition("(")[0], pattern.replace("[", "[[]"))
+    )
+
+
+def _refuse_twice(node: yaml.Node, file: str) -> None:
+    """YAML lets the last of two equal keys win, in silence."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UsageError(f"{file}:{line}: expected `{key.value}` once, got it a second time", REMEDY)
+            seen.add(key.value)
+            _refuse_twice(value, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_twice(value, file)
+
+
+def _line(node: yaml.Node, place: tuple[str | int, ...]) -> int:
+    """The line of the deepest part of `place` that is in the file; a key's own line where there is one."""
+    line = node.start_mark.line
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1
+
+
+def _problem(error: Any, root: yaml.Node, file: str) -> str:
+    place = tuple(error["loc"])
+    line = _line(root, place)
+    name = str(place[-1]) if place else "the file"
+    if error["type"] == "missing":
+        return f"{file}:{line}: expected the key `{name}`, got nothing"
+    if error["type"] == "extra_forbidden":
+        known = [*_File.model_fields, *_Rule.model_fields, *_Member.model_fields]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean `{near[0]}`?)" if near else ""
+        return f"{file}:{line}: expected no key `{name}` here{hint}, got `{name}`"
+    expected = str(error["msg"]).removeprefix("Input should be ")
+    return f"{file}:{line}: expected {expected}, got {str(error['input'])[:60]!r}"

@@ -1,0 +1,188 @@
+"""The security matrix: what each session reached of each object, as records, and as a table to read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from toolkit.migrate.access.ownership import Ownership
+from toolkit.migrate.access.personas import (
+    EMPTY_SUB,
+    MALFORMED,
+    MINE,
+    MINE_TEXT,
+    NOBODY,
+    PERSONAS,
+    REST,
+    SHARED,
+    TEAM,
+    THEIRS,
+    Persona,
+    Session,
+    World,
+)
+from toolkit.migrate.access.privileges import Catalogue, Routine
+
+Verb = Literal["select", "insert", "update", "delete", "give away"]
+VERBS: tuple[Verb, ...] = ("select", "insert", "update", "delete", "give away")
+Kind = Literal["denied", "refused", "rows", "error"]
+
+_WORDS = {
+    MINE: "own",
+    MINE_TEXT: "own",
+    TEAM: "org",
+    THEIRS: "others'",
+    NOBODY: "nobody's",
+    SHARED: "shared",
+    REST: "rest",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of one verb of one session on one object.
+
+    `denied`: no privilege. `refused`: by row level security. `rows`: it ran; `reached` says of each world how many
+    rows of how many (none is what row level security leaves). `error`: `code` is the SQLSTATE. `lines` are digests of
+    what a view showed; `beyond` how many of them its definition does not give to the session itself.
+    """
+
+    kind: Kind
+    reached: Mapping[World, tuple[int, int]] = field(default_factory=dict)
+    code: str = ""
+    said: str = ""
+    lines: frozenset[str] = frozenset()
+    beyond: int = 0
+
+    @property
+    def worlds(self) -> frozenset[World]:
+        """Those of which any row was reached."""
+        return frozenset(world for world, (rows, _) in self.reached.items() if rows)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was reached at all."""
+        return bool(self.worlds or self.lines)
+
+    def __str__(self) -> str:
+        if self.kind == "error":
+            return f"error {self.code}: {self.said}"
+        if self.kind != "rows":
+            return "no privilege" if self.kind == "denied" else "refused by row level security"
+        if self.lines:
+            return f"{len(self.lines)} rows"
+        found = [
+            f"{rows} of {total} {_WORDS.get(world, world)}" for world, (rows, total) in self.reached.items() if rows
+        ]
+        return ", ".join(found) or f"0 of {sum(total for _, total in self.reached.values())} rows"
+
+
+Key = tuple[str, Session, Verb]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What came of calling a function as somebody. `leaks`: what it showed or changed of other people's."""
+
+    session: Session
+    code: str = ""
+    said: str = ""
+    leaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One state of a schema as everybody meets it. `calls`: function → its calls; `empty`: what could not be staged;
+    `sessions`: who looked."""
+
+    catalogue: Catalogue
+    ownership: Ownership
+    cells: Mapping[Key, Cell]
+    calls: Mapping[str, tuple[Call, ...]]
+    empty: Mapping[tuple[str, World], str]
+    sessions: tuple[Session, ...]
+
+    def of(self, name: str, session: Session, verb: Verb) -> Cell | None:
+        """The cell, or None where it was not looked at."""
+        return self.cells.get((name, session, verb))
+
+
+def same(before: Cell, after: Cell) -> bool:
+    """Whether two cells mean the same: the rows of the two states are different rows, so only worlds are compared,
+    and of these only those that have rows in both."""
+    if {before.kind, after.kind} <= {"rows", "refused"} and not before.any and not after.any:
+        return True
+    if before.kind != after.kind:
+        return False
+    if before.kind == "error":
+        return before.code == after.code
+    if before.kind != "rows":
+        return True
+    both = {w for w, (_, total) in before.reached.items() if total} & {w for w, (_, t) in after.reached.items() if t}
+    return (
+        before.worlds & both == after.worlds & both
+        and bool(before.lines) == bool(after.lines)
+        and bool(before.beyond) == bool(after.beyond)
+    )
+
+
+_ORDER = (MINE, MINE_TEXT, TEAM, THEIRS, NOBODY, SHARED, REST)
+_LETTERS: Mapping[Verb, str] = {"select": "S", "insert": "I", "update": "U", "delete": "D"}
+LEGEND = (
+    "S select, I insert, U update, D delete: own, org (the organisation's), others', shared (nobody's table), all; "
+    "– nothing (row level security), x no privilege, ! an error"
+)
+
+
+def compact(matrix: Matrix, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """A row an object: its name, and what each persona reaches at most, whatever the claims."""
+    rows = []
+    for name in names:
+        relation = matrix.catalogue.relations[name]
+        verbs: tuple[Verb, ...] = VERBS[:4] if relation.is_table else ("select",)
+        rows.append(
+            (name, *(" ".join(_brief(matrix, name, persona, verb) for verb in verbs) for persona in PERSONAS))
+        )  # fmt: skip
+    return rows
+
+
+def _brief(matrix: Matrix, name: str, persona: Persona, verb: Verb) -> str:
+    met = [
+        (session, cell)
+        for session in matrix.sessions
+        if session.persona == persona and (cell := matrix.of(name, session, verb)) is not None
+    ]
+    cells = [cell for _, cell in met]
+    # Malformed claims are refused by failing: that is no mark against a table.
+    failing = any(cell.kind == "error" and session.shape not in {MALFORMED, EMPTY_SUB} for session, cell in met)
+    if not cells:
+        return f"{_LETTERS[verb]}:?"
+    worlds = frozenset[World]().union(*(cell.worlds for cell in cells))
+    there = frozenset(world for cell in cells for world, (_, total) in cell.reached.items() if total)
+    error = "!" if failing else ""
+    if any(cell.lines for cell in cells):
+        what = f"{max(len(cell.lines) for cell in cells)} rows"
+    elif worlds:
+        words = dict.fromkeys(_WORDS[world] for world in _ORDER if world in worlds)
+        what = "all" if worlds == there and len(words) > 1 else "+".join(words)
+    else:
+        what = "x" if all(cell.kind == "denied" for cell in cells) else "–"
+    return f"{_LETTERS[verb]}:{what}{error}"
+
+
+def compact_calls(matrix: Matrix, routines: Iterable[Routine]) -> list[tuple[str, ...]]:
+    """A row a function: who may call it, whether with its owner's rights, and what the calls showed."""
+    rows = []
+    for routine in routines:
+        calls = matrix.calls.get(routine.name, ())
+        leaks = sum(bool(call.leaks) for call in calls)
+        told = f"{len(calls)} calls, {leaks} reached other people's rows" if calls else "not called"
+        rows.append(
+            (
+                routine.name, "owner's" if routine.definer else "caller's", "yes" if routine.pinned else "no",
+                *("x" if role in routine.executors else "–" for role in ("anon", "authenticated", "service_role")),
+                told if routine.callable else "fired by triggers",
+            )
+        )  # fmt: skip
+    return rows

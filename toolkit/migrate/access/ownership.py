@@ -1,0 +1,229 @@
+"""Whose rows are whose, read from a stranger's schema: owner columns, memberships, and what hangs on them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from toolkit.migrate.access.privileges import Catalogue, Column, Relation
+
+_TEXTS = {"text", "character varying", "character", "citext", "name"}
+# The surest names first: a table that has one of these is not searched for the others.
+USER_NAMES = (
+    re.compile(r"^(user|owner|owner_user|account_user)_?(id|uuid)?$|^clerk_(user_)?id$|^auth_(user_)?id$|^sub$"),
+    re.compile(r"^(author|creator|profile|member|customer|uploader|sender)_?(id|uuid)$|_user_id$|^owned_by$"),
+    re.compile(r"^created_by$|^author$|^creator$|^uid$"),
+)
+_ORGANISATION = re.compile(r"^(org|organi[sz]ation|team|tenant|workspace|company|group|account|project|club)s?(_|$)")
+_MEMBERSHIP = re.compile(r"(member|participant|collaborator|seat)|_users$|^user_(org|team|group|role|tenant|workspace)")
+_IDENTITY = r"(?:auth\.)?(?:uid\(\)|jwt\(\)\s*->>\s*'sub')|'sub'"
+_USERS_TABLE = re.compile(r"(^|\.)(users?|profiles?|accounts?|people|persons?)$")
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the user's expectations say of ownership. `owners`: table → its owner columns (none: rows are nobody's);
+    `memberships`: (table, user column, organisation column); `text_ids` None: not said."""
+
+    owners: Mapping[str, tuple[str, ...]]
+    memberships: tuple[tuple[str, str, str], ...] = ()
+    text_ids: bool | None = None
+
+
+NO_HINTS = Hints({})
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A table that says who belongs to which organisation."""
+
+    table: str
+    user: str
+    organisation: str
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """`owners`: table → columns that hold a user's id; `owned`: tables whose rows belong to somebody, by such a column
+    or through a foreign key; `text_ids`: users are known by texts that are no uuids."""
+
+    owners: Mapping[str, tuple[str, ...]]
+    memberships: tuple[Membership, ...]
+    owned: frozenset[str]
+    text_ids: bool
+
+
+def ownership_of(catalogue: Catalogue, hints: Hints = NO_HINTS) -> Ownership:
+    """Read from policies (a column compared with the claims), foreign keys to users, and names, in this order."""
+    tables = {name: one for name, one in catalogue.relations.items() if one.is_table}
+    owners: dict[str, tuple[str, ...]] = {}
+    for name, table in tables.items():
+        found = hints.owners.get(name)
+        if found is None:
+            found = () if table.platform else _owner_columns(table, tables)
+        if found:
+            owners[name] = found
+    _propagate(tables, owners)
+    memberships = tuple(Membership(*one) for one in hints.memberships if one[0] in tables) or tuple(
+        _memberships(tables, owners)
+    )
+    for membership in memberships:
+        mine = owners.get(membership.table, ())
+        if membership.user not in mine:
+            owners[membership.table] = (*mine, membership.user)
+    nobodys = {name for name, columns in hints.owners.items() if not columns}
+    owned = _owned(tables, owners, memberships, nobodys)
+    texts = any(
+        column is not None and column.type in _TEXTS
+        for name, columns in owners.items()
+        for column in (tables[name].column(one) for one in columns)
+    )
+    return Ownership(owners, memberships, frozenset(owned), texts if hints.text_ids is None else hints.text_ids)
+
+
+def merged(one: Ownership, other: Ownership) -> Ownership:
+    """What either of two states of a schema tells, so that both are looked at alike."""
+    owners = {
+        name: tuple(dict.fromkeys((*one.owners.get(name, ()), *other.owners.get(name, ()))))
+        for name in {*one.owners, *other.owners}
+    }
+    memberships = tuple(dict.fromkeys((*one.memberships, *other.memberships)))
+    return Ownership(owners, memberships, one.owned | other.owned, one.text_ids or other.text_ids)
+
+
+def held_in(ownership: Ownership, catalogue: Catalogue) -> Ownership:
+    """As far as this state of the schema has those tables and columns."""
+
+    def has(table: str, column: str) -> bool:
+        found = catalogue.relations.get(table)
+        return found is not None and found.column(column) is not None
+
+    owners = {
+        name: columns
+        for name, every in ownership.owners.items()
+        if (columns := tuple(column for column in every if has(name, column)))
+    }
+    memberships = tuple(
+        one for one in ownership.memberships if has(one.table, one.user) and has(one.table, one.organisation)
+    )
+    owned = frozenset(name for name in ownership.owned if name in catalogue.relations)
+    return Ownership(owners, memberships, owned, ownership.text_ids)
+
+
+def can_be_user(column: Column | None) -> bool:
+    """Of a type that holds user ids."""
+    return column is not None and not column.computed and (column.type == "uuid" or column.type in _TEXTS)
+
+
+def snake(name: str) -> str:
+    """userId and "User ID" as user_id."""
+    return re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).lower()
+
+
+def _owner_columns(table: Relation, tables: Mapping[str, Relation]) -> tuple[str, ...]:
+    eligible = [column for column in table.columns if can_be_user(column)]
+    compared = [column.name for column in eligible if _compared(column.name, table)]
+    if compared:
+        return tuple(compared)
+    to_users = [
+        reference.columns[0]
+        for reference in table.references
+        if len(reference.columns) == 1
+        and _USERS_TABLE.search(reference.parent)
+        and reference.parent != table.name
+        and can_be_user(table.column(reference.columns[0]))
+        and can_be_user(tables[reference.parent].column(reference.referenced[0]))
+    ]
+    if to_users:
+        return tuple(dict.fromkeys(to_users))
+    for names in USER_NAMES:
+        if named := [column.name for column in eligible if names.search(snake(column.name))]:
+            return (named[0],)
+    return ()
+
+
+def _compared(column: str, table: Relation) -> bool:
+    """Whether a policy compares the column with the session's subject."""
+    own = re.escape(table.name.partition(".")[2])
+    name = rf'(?<![\w."])(?:"?{own}"?\.)?"?{re.escape(column)}"?(?![\w"])'
+    gap = r"(?:(?!\b(?:AND|OR)\b)(?:->>?|[^=<>])){0,80}?"
+    either = re.compile(
+        rf"{name}\)*\s*(?:=|IS NOT DISTINCT FROM)\s*{gap}(?:{_IDENTITY})|(?:{_IDENTITY}){gap}=\s*\(*{name}",
+        re.IGNORECASE,
+    )
+    return any(either.search(_flat(text)) for policy in table.policies for text in (policy.using, policy.check))
+
+
+def _flat(expression: str) -> str:
+    """An expression without what Postgres adds when it prints one."""
+    text = re.sub(r"::(text|uuid|jsonb|character varying)", "", expression)
+    return re.sub(r"current_setting\([^)]*\)|NULLIF\(|COALESCE\(", "", text)
+
+
+def _propagate(tables: Mapping[str, Relation], owners: dict[str, tuple[str, ...]]) -> None:
+    """What an owner column refers to holds user ids as well."""
+    changed = True
+    while changed:
+        changed = False
+        for name, columns in list(owners.items()):
+            for reference in tables[name].references:
+                if len(reference.columns) != 1 or reference.columns[0] not in columns:
+                    continue
+                parent, column = reference.parent, reference.referenced[0]
+                if parent in tables and column not in owners.get(parent, ()) and can_be_user(
+                    tables[parent].column(column)
+                ):  # fmt: skip
+                    owners[parent] = (*owners.get(parent, ()), column)
+                    changed = True
+
+
+def _memberships(tables: Mapping[str, Relation], owners: Mapping[str, tuple[str, ...]]) -> Iterable[Membership]:
+    policies = {name: " ".join(p.using + p.check for p in table.policies) for name, table in tables.items()}
+    for name, columns in owners.items():
+        table = tables[name]
+        bare = name.partition(".")[2]
+        if table.platform:
+            continue
+        for column in table.columns:
+            if column.name in columns:
+                continue
+            parent = next((r.parent for r in table.references if r.columns == (column.name,)), None)
+            groups = bool(_ORGANISATION.search(snake(column.name)))
+            if parent is None and not groups:
+                continue
+            for user in columns:
+                paired = any(frozenset({user, column.name}) <= key for key in table.keys)
+                asked = any(
+                    re.search(rf"\b{re.escape(bare)}\b", text) for other, text in policies.items() if other != name
+                )
+                if _MEMBERSHIP.search(snake(bare)) or (paired and (groups or asked)):
+                    yield Membership(name, user, column.name)
+
+
+def _owned(
+    tables: Mapping[str, Relation],
+    owners: Mapping[str, tuple[str, ...]],
+    memberships: Iterable[Membership],
+    nobodys: Iterable[str],
+) -> set[str]:
+    """Tables with owner columns, organisations of memberships, and whatever refers to any of these."""
+    owned = set(owners)
+    for membership in memberships:
+        for reference in tables[membership.table].references:
+            if reference.columns == (membership.organisation,):
+                owned.add(reference.parent)
+    apart = set(nobodys)
+    changed = True
+    while changed:
+        changed = False
+        for name, table in tables.items():
+            if name in owned or name in apart:
+                continue
+            if table.partition or any(reference.parent in owned - {name} for reference in table.references):
+                # A partition's own foreign keys stand for its root's.
+                if table.partition and not any(r.parent in owned for r in table.references):
+                    continue
+                owned.add(name)
+                changed = True
+    return owned - apart

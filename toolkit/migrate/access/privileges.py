@@ -1,0 +1,216 @@
+"""The catalog as roles meet it: relations, columns, policies, functions and who may do what with them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from toolkit.migrate.access.personas import ROLES
+from toolkit.migrate.run.history import Connection
+from toolkit.sql import prove_security as sql
+
+_DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. `privileges`: role → SELECT, INSERT, UPDATE as far as the role has them on it."""
+
+    name: str
+    type: str
+    not_null: bool
+    default: str | None
+    computed: bool
+    privileges: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key: `columns` of the table refer to `referenced` of `parent`."""
+
+    columns: tuple[str, ...]
+    parent: str
+    referenced: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy; `command` r, a, w, d or * as the catalog writes it."""
+
+    name: str
+    command: str
+    permissive: bool
+    roles: tuple[str, ...]
+    using: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table, view or materialized view. `kind` as pg_class has it; `privileges`: role → those it holds and can
+    reach (USAGE on the schema included); `reads`: relations that a view reads, through others too."""
+
+    oid: int
+    name: str
+    quoted: str
+    kind: str
+    partition: bool
+    row_security: bool
+    forced: bool
+    owner: str
+    owner_bypasses: bool
+    platform: bool
+    invoker: bool
+    definition: str
+    published: bool
+    privileges: Mapping[str, frozenset[str]]
+    columns: tuple[Column, ...] = ()
+    references: tuple[Reference, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    keys: tuple[frozenset[str], ...] = ()
+    reads: tuple[str, ...] = ()
+
+    @property
+    def is_table(self) -> bool:
+        """Rows of its own, which policies may guard."""
+        return self.kind in {"r", "p"}
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def may(self, role: str, privilege: str) -> bool:
+        """Whether the role holds the privilege on the whole or, where columns carry it, on some column."""
+        return privilege in self.privileges.get(role, ()) or any(
+            privilege in column.privileges.get(role, ()) for column in self.columns
+        )
+
+    def writable(self, role: str) -> frozenset[str]:
+        """The columns that the role may update as far as privileges go."""
+        return frozenset(column.name for column in self.columns if "UPDATE" in column.privileges.get(role, ()))
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A function or procedure. `types` and `names` of its arguments in order; `executors`: roles that may call it;
+    `asks_caller`: its body mentions who calls."""
+
+    oid: int
+    name: str
+    bare: str
+    quoted: str
+    procedure: bool
+    definer: bool
+    returns: str
+    owner: str
+    pinned: bool
+    types: tuple[str, ...]
+    names: tuple[str, ...]
+    defaults: int
+    variadic: bool
+    executors: frozenset[str]
+    asks_caller: bool
+
+    @property
+    def callable(self) -> bool:
+        """Trigger functions can only be fired, not called."""
+        return self.returns not in {"trigger", "event_trigger"}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything by name. `defaults`: what objects made later are given to clients, a line each; `roles`: those of
+    anon, authenticated and service_role that the server has; `foreign_keys`: (quoted table, name)."""
+
+    relations: Mapping[str, Relation]
+    routines: Mapping[str, Routine]
+    defaults: frozenset[tuple[str, str, str, str]]
+    roles: frozenset[str]
+    foreign_keys: tuple[tuple[str, str], ...]
+
+    def judged(self) -> list[Relation]:
+        """What clients can reach: not the platform's, nothing foreign."""
+        return [one for one in self.relations.values() if not one.platform and one.kind != "f"]
+
+
+async def read_catalogue(conn: Connection) -> Catalogue:
+    """Read it all; ten queries whatever the number of tables."""
+    async with conn.transaction(readonly=True):
+        await conn.execute(sql.PIN, timeout=_DEADLINE_S)
+        return await _read(conn)
+
+
+async def _read(conn: Connection) -> Catalogue:
+    roles = [row["name"] for row in await conn.fetch(sql.ROLES, list(ROLES), timeout=_DEADLINE_S)]
+    rows = await conn.fetch(sql.RELATIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)
+    names = {row["oid"]: row["name"] for row in rows}
+    quoted = {row["oid"]: row["quoted"] for row in rows}
+    columns: dict[int, list[Column]] = defaultdict(list)
+    for row in await conn.fetch(sql.COLUMNS, roles, timeout=_DEADLINE_S):
+        columns[row["relation"]].append(
+            Column(row["name"], row["type"], row["not_null"], row["default"], row["generated"] or row["identity"],
+                   _privileges(row["privileges"]))
+        )  # fmt: skip
+    references: dict[int, list[Reference]] = defaultdict(list)
+    droppable: list[tuple[str, str]] = []
+    for row in await conn.fetch(sql.FOREIGN_KEYS, timeout=_DEADLINE_S):
+        if row["relation"] in names and row["parent"] in names:
+            references[row["relation"]].append(
+                Reference(tuple(row["columns"]), names[row["parent"]], tuple(row["referenced"]))
+            )
+            if row["outermost"]:
+                droppable.append((quoted[row["relation"]], row["name"]))
+    policies: dict[int, list[Policy]] = defaultdict(list)
+    for row in await conn.fetch(sql.POLICIES, timeout=_DEADLINE_S):
+        policies[row["relation"]].append(
+            Policy(row["name"], row["command"], row["permissive"], tuple(row["roles"]), row["using"], row["check"])
+        )
+    keys: dict[int, list[frozenset[str]]] = defaultdict(list)
+    for row in await conn.fetch(sql.UNIQUE_COLUMNS, timeout=_DEADLINE_S):
+        keys[row["relation"]].append(frozenset(row["columns"] or ()))
+    reads: dict[int, list[str]] = defaultdict(list)
+    for row in await conn.fetch(sql.VIEW_READS, timeout=_DEADLINE_S):
+        if row["relation"] in names:
+            reads[row["view"]].append(names[row["relation"]])
+    relations = {
+        row["name"]: Relation(
+            row["oid"], row["name"], row["quoted"], row["kind"], row["partition"], row["row_security"], row["forced"],
+            row["owner"], row["owner_bypasses"], row["platform"], row["invoker"], row["definition"] or "",
+            row["published"], _privileges(row["privileges"]), tuple(columns[row["oid"]]),
+            tuple(references[row["oid"]]), tuple(policies[row["oid"]]), tuple(keys[row["oid"]]),
+            tuple(sorted(reads[row["oid"]])),
+        )
+        for row in rows
+    }  # fmt: skip
+    return Catalogue(
+        relations,
+        {row["name"]: _routine(dict(row)) for row in await conn.fetch(
+            sql.FUNCTIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)},
+        frozenset(
+            (row["place"], row["objects"], row["role"], row["privilege"])
+            for row in await conn.fetch(sql.DEFAULT_PRIVILEGES, list(sql.PLATFORM), timeout=_DEADLINE_S)
+        ),
+        frozenset(roles),
+        tuple(droppable),
+    )  # fmt: skip
+
+
+def _privileges(text: str) -> Mapping[str, frozenset[str]]:
+    held: Mapping[str, Iterable[str]] = json.loads(text)
+    return {role: frozenset(privileges) for role, privileges in held.items()}
+
+
+def _routine(row: Mapping[str, object]) -> Routine:
+    def words(key: str) -> tuple[str, ...]:
+        value = row[key]
+        assert isinstance(value, list)
+        return tuple(value)
+
+    return Routine(
+        int(str(row["oid"])), str(row["name"]), str(row["bare"]), str(row["quoted"]), row["kind"] == "p",
+        bool(row["definer"]), str(row["returns"]), str(row["owner"]), bool(row["pinned"]), words("types"),
+        words("names"), int(str(row["defaults"])), bool(row["variadic"]), frozenset(words("executors")),
+        bool(row["asks_caller"]),
+    )  # fmt: skip

@@ -1,0 +1,306 @@
+"""What is wrong in a security matrix: by rules for any schema, and by comparison with the state before. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from toolkit.migrate.access.expectations import Expectations
+from toolkit.migrate.access.matrix import Cell, Matrix, Verb, same
+from toolkit.migrate.access.personas import (
+    CLIENT_ROLES,
+    EMPTY_SUB,
+    MALFORMED,
+    MEMBERS,
+    MINE,
+    MINE_TEXT,
+    NOBODY,
+    OTHERS,
+    PEOPLES,
+    SHARED,
+    TEXT_ID,
+    USERS,
+    Session,
+)
+from toolkit.migrate.access.privileges import Relation, Routine
+
+_BEYOND_RLS = ("TRUNCATE", "REFERENCES", "TRIGGER")
+_RECURSION = ("42P17", "54001")  # the second where a function recurses until its stack is full
+_TEXT_SUBJECTS = (*OTHERS, *MEMBERS, str(USERS[MINE_TEXT]))
+_DOING: Mapping[Verb, str] = {
+    "select": "sees", "insert": "can insert", "update": "can update", "delete": "can delete",
+    "give away": "can give away",
+}  # fmt: skip
+
+
+@dataclass
+class Findings:
+    """Violations by part (rows, claims, columns, views, functions, grants, expectations), and what is worth a note."""
+
+    violations: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    notes: list[str] = field(default_factory=list)
+
+
+def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Findings:
+    """New objects by the rules; those that existed by comparison. A cell that the expectations speak of is theirs."""
+    found = Findings()
+    _cells(before, after, expectations, found)
+    _guards(before, after, expectations, found)
+    _privileges(before, after, expectations, found)
+    _columns(before, after, expectations, found)
+    _routines(before, after, expectations, found)
+    return found
+
+
+# -- cells --------------------------------------------------------------------------------------------------------
+
+
+def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+    lines: dict[tuple[str, str, Verb, str], list[str]] = defaultdict(list)
+    older: set[str] = set()
+    for (name, session, verb), cell in after.cells.items():
+        relation = after.catalogue.relations[name]
+        error = claims_trouble(after, session, cell)
+        trouble = error or rows_trouble(after, relation, session, verb, cell)
+        part = "claims" if error else "rows" if relation.is_table else "views"
+        if not error and verb != "give away" and expectations.allowance(session.role, name, verb):
+            continue
+        old = before.of(name, session, verb)
+        if old is None:
+            if trouble and name not in before.catalogue.relations:
+                lines[part, name, verb, trouble].append(str(session))
+            continue
+        if same(old, cell):
+            older |= {name} if trouble else set()
+            continue
+        if session.shape in {MALFORMED, EMPTY_SUB} and not trouble and not cell.any:
+            continue  # refused by failing, or by finding nothing: it is all the same
+        previous = before.catalogue.relations[name]
+        healed = claims_trouble(before, session, old) or rows_trouble(before, previous, session, verb, old)
+        if (healed and not trouble) or (not old.any and not cell.any and cell.kind == "denied"):
+            note = f"{name}: {verb} is closed further for {session.persona}: was {old}, is {cell}"
+            found.notes += [note] if note not in found.notes else []
+            continue
+        changed = f"{trouble or verb}: it was {old}, it is {cell}"
+        lines[part, name, verb, changed].append(str(session))
+    for (part, name, _, what), who in lines.items():
+        found.violations[part].append(f"{name}: {_people(who)} {what}")
+    if older:
+        found.notes.append(f"wrong before this version already, and not changed by it: {', '.join(sorted(older))}")
+
+
+def _people(who: Iterable[str]) -> str:
+    shapes: dict[str, list[str]] = defaultdict(list)
+    for one in who:
+        persona, _, shape = one.partition(" (")
+        shapes[persona].append(shape.rstrip(")"))
+    return ", ".join(f"{persona} ({', '.join(every)})" for persona, every in shapes.items())
+
+
+def rows_trouble(matrix: Matrix, relation: Relation, session: Session, verb: Verb, cell: Cell) -> str:
+    """What is wrong with what a session reached, whatever was before; "" for nothing."""
+    if session.role == "service_role":
+        return ""
+    if not relation.is_table:
+        guarded = any(
+            matrix.catalogue.relations[name].row_security or name in matrix.ownership.owned for name in relation.reads
+        )
+        if verb == "select" and cell.beyond and guarded:
+            reason = (
+                "a materialized view keeps no policies" if relation.kind == "m"
+                else "it runs with its owner's rights (security_invoker is off)"
+            )  # fmt: skip
+            return f"sees {cell.beyond} rows that its tables would not show: {reason}"
+        foreign = cell.worlds & {*PEOPLES} - session.entitled
+        return f"{_DOING[verb]} rows of its tables that are {_named(foreign)}" if foreign and verb != "select" else ""
+    if relation.name not in matrix.ownership.owned:
+        if verb in {"update", "delete"} and session.role == "anon" and SHARED in cell.worlds:
+            return f"{_DOING[verb]} rows of everybody"
+        return ""
+    if verb == "give away":
+        given = cell.worlds & session.own
+        return "can give own rows away to somebody else: no WITH CHECK holds the owner" if given else ""
+    foreign = cell.worlds & {*PEOPLES} - session.entitled
+    if foreign:
+        what = "a row in the name of others" if verb == "insert" else f"rows that are {_named(foreign)}"
+        return f"{_DOING[verb]} {what}"
+    if NOBODY in cell.worlds and session.persona in {"anon", "signed-in"} and verb == "select":
+        strangers = [matrix.of(relation.name, one, verb) for one in matrix.sessions if one.persona == "other"]
+        if strangers and not any(NOBODY in one.worlds for one in strangers if one is not None):
+            return "sees rows without an owner, which who has an id does not: no id equals no owner"
+    return ""
+
+
+def _named(worlds: Iterable[str]) -> str:
+    return ", ".join(
+        sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds})
+    )  # fmt: skip
+
+
+def claims_trouble(matrix: Matrix, session: Session, cell: Cell) -> str:
+    """An error that no claims should cause; "" for none. That malformed claims fail is as it should be."""
+    if cell.kind != "error":
+        return ""
+    if cell.code in _RECURSION or cell.code.startswith("42"):
+        return f"fails with {cell.code}: {cell.said}"
+    if not cell.code.startswith("22") or session.shape in {MALFORMED, EMPTY_SUB}:
+        return ""
+    if session.shape == TEXT_ID:
+        # Where users are known by uuids, a text for a subject does not occur.
+        if matrix.ownership.text_ids and any(subject in cell.said for subject in _TEXT_SUBJECTS):
+            return f"fails with {cell.code}: {cell.said}; ids here are texts, which no cast to uuid takes"
+        return ""
+    if "uuid" in cell.said or "json" in cell.said:
+        return f"fails with {cell.code}: {cell.said}"
+    return ""
+
+
+# -- what stands around the rows ----------------------------------------------------------------------------------
+
+
+def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+    wrong = found.violations["grants"]
+    for relation in after.catalogue.judged():
+        if not relation.is_table:
+            continue
+        old = before.catalogue.relations.get(relation.name)
+        clients = [role for role in CLIENT_ROLES if any(relation.may(role, p) for p in
+                                                        ("SELECT", "INSERT", "UPDATE", "DELETE"))]  # fmt: skip
+        open_ = [role for role in clients if not expectations.allowance(role, relation.name, "select")]
+        if not relation.row_security and open_ and (old is None or old.row_security or _newly(old, open_)):
+            wrong.append(f"{relation.name}: row level security is off, and {' and '.join(open_)} hold privileges on it")
+        if old is not None:
+            if old.forced and not relation.forced:
+                wrong.append(
+                    f"{relation.name}: row level security is no longer forced: its owner bypasses the policies"
+                )
+            lost = _restrictions(old) - _restrictions(relation)
+            wrong += [f"{relation.name}: the RESTRICTIVE policy {name} is gone or says something else"
+                      for name in sorted(lost)]  # fmt: skip
+        _silence(before, after, relation, clients, found)
+
+
+def _newly(old: Relation, roles: Iterable[str]) -> bool:
+    return not any(old.may(role, p) for role in roles for p in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+
+
+def _restrictions(relation: Relation) -> set[str]:
+    return {
+        f"{p.name} ({p.command}, {' '.join(p.roles)}: {p.using} / {p.check})"
+        for p in relation.policies
+        if not p.permissive
+    }
+
+
+def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[str], found: Findings) -> None:
+    """Tables that nobody can read without being told so."""
+    if relation.name not in after.ownership.owned:
+        return
+    reads = [p for p in relation.policies if p.permissive and p.command in {"r", "*"}]
+    owners = [
+        cell
+        for session in after.sessions
+        if session.persona == "owner" and (cell := after.of(relation.name, session, "select")) is not None
+        and any(cell.reached.get(world, (0, 0))[1] for world in session.own)
+    ]  # fmt: skip
+    invisible = bool(owners) and not any(cell.any for cell in owners)
+    old = before.catalogue.relations.get(relation.name)
+    if relation.published and invisible and (old is None or not old.published):
+        found.violations["rows"].append(
+            f"{relation.name}: published in supabase_realtime, and its owner sees none of the rows: subscribers wait "
+            "for events that never come"
+        )
+    elif old is None and relation.row_security and not reads and "authenticated" in clients:
+        found.notes.append(f"{relation.name}: row level security without a policy: silently empty for everybody")
+
+
+def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+    wrong, by_default = found.violations["grants"], defaultdict[str, list[str]](list)
+    for relation in after.catalogue.judged():
+        if not relation.is_table or relation.partition:
+            continue
+        old = before.catalogue.relations.get(relation.name)
+        schema = relation.name.partition(".")[0]
+        for role in CLIENT_ROLES:
+            for privilege in _BEYOND_RLS:
+                if privilege not in relation.privileges.get(role, ()):
+                    continue
+                if privilege == "TRUNCATE" and expectations.allowance(role, relation.name, "truncate"):
+                    continue
+                if old is not None and privilege in old.privileges.get(role, ()):
+                    continue
+                places = (f"schema {schema}", "every schema")
+                if old is None and any((p, "tables", role, privilege) in before.catalogue.defaults for p in places):
+                    if privilege == "TRUNCATE":
+                        by_default[role].append(relation.name)
+                    continue
+                wrong.append(f"{relation.name}: {role} holds {privilege}, which no policy limits")
+    for role, names in by_default.items():
+        found.notes.append(
+            f"{role} holds TRUNCATE on {len(names)} new tables by the platform's default privileges; no policy limits "
+            f"it, and the API has no verb for it: revoke truncate on {names[0]} … from {role}"
+        )
+    for place, objects, role, privilege in sorted(after.catalogue.defaults - before.catalogue.defaults):
+        wrong.append(f"default privileges: {objects} made later in {place} will be given to {role} ({privilege})")
+
+
+def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+    for relation in after.catalogue.judged():
+        old = before.catalogue.relations.get(relation.name)
+        if old is None or not relation.is_table:
+            continue
+        there = {column.name for column in old.columns} & {column.name for column in relation.columns}
+        for role in (*CLIENT_ROLES, "service_role"):
+            if expectations.columns(role, relation.name):
+                continue
+            was, now = old.writable(role) & there, relation.writable(role) & there
+            if gained := now - was:
+                real = " (and an update of theirs goes through)" if effective(after, relation, role) else ""
+                found.violations["columns"].append(
+                    f"{relation.name}: {role} may now write {', '.join(sorted(gained))}{real}"
+                )
+            if (lost := was - now) and (now or role == "service_role"):
+                found.violations["columns"].append(
+                    f"{relation.name}: {role} may no longer write {', '.join(sorted(lost))}"
+                )
+
+
+def effective(matrix: Matrix, relation: Relation, role: str) -> frozenset[str]:
+    """The columns a role can really write: privileges, and an update of some session that reached a row."""
+    goes = any(
+        cell.any
+        for session in matrix.sessions
+        if session.role == role and (cell := matrix.of(relation.name, session, "update")) is not None
+    )
+    return relation.writable(role) if goes else frozenset()
+
+
+def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+    wrong = found.violations["functions"]
+    for routine in after.catalogue.routines.values():
+        old = before.catalogue.routines.get(routine.name)
+        clients = [role for role in CLIENT_ROLES if role in routine.executors]
+        silent = _unspoken(expectations, routine)
+        gained = [role for role in clients if old is not None and role not in old.executors and silent(role)]
+        if gained:
+            wrong.append(f"{routine.name}: {' and '.join(gained)} may now execute it")
+        lost = old is not None and "service_role" in old.executors and "service_role" not in routine.executors
+        if lost and silent("service_role"):
+            wrong.append(f"{routine.name}: service_role may no longer execute it")
+        if routine.definer and not routine.pinned and clients and (old is None or old.pinned or not old.definer):
+            wrong.append(
+                f"{routine.name}: runs with the rights of {routine.owner}, {' and '.join(clients)} may execute it, and "
+                "its search_path is not pinned: who can create objects decides what its names mean"
+            )
+        earlier = {leak for call in before.calls.get(routine.name, ()) for leak in call.leaks}
+        leaks: dict[str, list[str]] = defaultdict(list)
+        for call in after.calls.get(routine.name, ()):
+            for leak in call.leaks:
+                if leak not in earlier and not expectations.allowance(call.session.role, routine.name, "execute"):
+                    leaks[leak].append(str(call.session))
+        wrong += [f"{routine.name}: called by {_people(dict.fromkeys(who))} it {leak}" for leak, who in leaks.items()]
+
+
+def _unspoken(expectations: Expectations, routine: Routine) -> Callable[[str], bool]:
+    return lambda role: expectations.allowance(role, routine.name, "execute") is None

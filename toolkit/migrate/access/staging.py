@@ -1,0 +1,306 @@
+"""Rows for the security proof: the same few in every table for each person, and the list of which row is whose."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from toolkit.migrate.access.ownership import Ownership, can_be_user
+from toolkit.migrate.access.personas import (
+    MEMBERS,
+    MINE_TEXT,
+    NOBODY,
+    ORGANISATIONS,
+    OTHERS,
+    PEOPLES,
+    PERSONAL,
+    REST,
+    SHARED,
+    TEAM,
+    USERS,
+    WORLD_OF_USER,
+    World,
+)
+from toolkit.migrate.access.privileges import Catalogue, Column, Relation
+from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, read_shapes
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.sql import prove_security as sql
+
+MOST_ROWS = 2000
+_DEADLINE_S = 60
+_SERIAL = 31_000  # beyond any seeded row's, and dates made of it are still dates
+_NO: Mapping[str, str | None] = {}
+
+
+@dataclass
+class Worlds:
+    """The schema, and its rows by whom they belong to.
+
+    `places`: table → where each row lies → whose it is. `rows`: table → world → a row's values as text; `fresh`: the
+    same for a row that could be inserted; `empty`: (table, world) → why it has no row.
+    """
+
+    catalogue: Catalogue
+    ownership: Ownership
+    places: dict[str, dict[str, World]] = field(default_factory=dict)
+    rows: dict[str, dict[World, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
+    fresh: dict[str, dict[World, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
+    empty: dict[tuple[str, World], str] = field(default_factory=dict)
+
+    def total(self, table: str, world: World) -> int:
+        """How many rows of that world there are."""
+        return sum(whose == world for whose in self.places.get(table, {}).values())
+
+    def of(self, table: str) -> frozenset[World]:
+        """The worlds that have a row in the table."""
+        return frozenset(self.places.get(table, {}).values())
+
+
+async def stage(conn: Connection, catalogue: Catalogue, ownership: Ownership) -> Worlds:
+    """Insert the rows of each world, find every row's owner, and take the foreign keys away.
+
+    For a copy that is dropped afterwards. What a table refuses is in `Worlds.empty`.
+    """
+    staging = _Staging(conn, catalogue, ownership, await read_shapes(conn))
+    await staging.people()
+    for world in (SHARED, *PEOPLES, NOBODY):
+        await staging.world(world)
+    await staging.joined()
+    await conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
+    await staging.locate()
+    for world in (*PEOPLES, SHARED):
+        await staging.candidates(world)
+    for table, name in catalogue.foreign_keys:
+        await conn.execute(sql.DROP_FOREIGN_KEY.format(table=table, name=quote_identifier(name)), timeout=_DEADLINE_S)
+    for view in catalogue.relations.values():
+        if view.kind == "m" and not view.platform:
+            await conn.execute(sql.REFRESH.format(view=view.quoted), timeout=_DEADLINE_S)
+    # A trigger may have made the row that was then refused.
+    for table, world in [key for key in staging.worlds.empty if staging.worlds.total(*key)]:
+        del staging.worlds.empty[table, world]
+    return staging.worlds
+
+
+class _Staging:
+    def __init__(
+        self, conn: Connection, catalogue: Catalogue, ownership: Ownership, shapes: Mapping[str, Shape]
+    ) -> None:
+        self.conn, self.catalogue, self.ownership, self.shapes = conn, catalogue, ownership, shapes
+        self.worlds = Worlds(catalogue, ownership)
+        self._serial = _SERIAL
+        groups: dict[str, set[str]] = defaultdict(set)
+        for membership in ownership.memberships:
+            groups[membership.organisation].add(membership.table)
+        self._group_columns = frozenset(groups)
+
+    async def people(self) -> None:
+        """The members and the others need a row wherever users are kept."""
+        kept = {
+            reference.parent
+            for table, columns in self.ownership.owners.items()
+            for reference in self.catalogue.relations[table].references
+            if len(reference.columns) == 1 and reference.columns[0] in columns
+        }
+        for user in (*MEMBERS, *OTHERS):
+            await self._claims(user)
+            for table in self.shapes:
+                if table in kept and table in self.ownership.owners:
+                    given = self._owner_values(self.catalogue.relations[table], user)
+                    if given is not None:
+                        await self._insert(table, given, PERSONAL)
+
+    async def world(self, world: World) -> None:
+        """One row of this world in each table that can have one."""
+        await self._claims(USERS.get(world))
+        for table in self.shapes:
+            relation = self.catalogue.relations.get(table)
+            if relation is None or not relation.is_table or relation.partition:
+                continue
+            if relation.platform and table not in self.ownership.owners:
+                continue
+            if (table in self.ownership.owned) == (world == SHARED):
+                continue
+            given = self._given(relation, world)
+            if isinstance(given, str):
+                self.worlds.empty[table, world] = given
+                continue
+            row = await self._insert(table, given, world) or await self._insert_between(relation, given, world)
+            if row is not None:
+                self.worlds.rows[table][world] = row.values
+
+    async def joined(self) -> None:
+        """The members join the organisation of TEAM."""
+        for membership in self.ownership.memberships:
+            table = self.catalogue.relations[membership.table]
+            for user in MEMBERS:
+                base = self._given(table, TEAM)
+                if isinstance(base, str) or not _fits(table.column(membership.user), user):
+                    continue
+                await self._claims(user)
+                await self._insert(membership.table, {**base, membership.user: user}, PERSONAL)
+
+    async def locate(self) -> None:
+        """Whose each row is: by its owner column, else by what it refers to."""
+        known: dict[tuple[str, tuple[str, ...]], dict[tuple[str | None, ...], World]] = defaultdict(dict)
+        referenced: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        relations = self.catalogue.relations
+        for relation in relations.values():
+            for reference in relation.references:
+                referenced[reference.parent].add(reference.referenced)
+        partitions = [name for name, one in relations.items() if one.partition]
+        for table in [name for name in self.shapes if name in relations] + partitions:
+            relation = relations[table]
+            if not relation.is_table or (table in self.worlds.places):
+                continue
+            owners = self.ownership.owners.get(table, ())
+            used = dict.fromkeys((*owners, *(c for r in relation.references for c in r.columns),
+                                  *(c for key in referenced[table] for c in key)))  # fmt: skip
+            used |= dict.fromkeys(one.name for one in relation.columns if one.name in self._group_columns)
+            columns = "".join(f", {quote_identifier(name)}::text as {quote_identifier('c_' + name)}" for name in used)
+            query = sql.LOCATE.format(columns=columns, table=relation.quoted, most=MOST_ROWS)
+            places: dict[str, World] = {}
+            for row in await self.conn.fetch(query, timeout=_DEADLINE_S):
+                values = {name: row[f"c_{name}"] for name in used}
+                world = self._whose(relation, owners, values, known)
+                places[row["place"]] = world
+                for key in referenced[table]:
+                    known[table, key][tuple(values[name] for name in key)] = world
+            self.worlds.places[table] = places
+
+    async def candidates(self, world: World) -> None:
+        """A row that could be inserted for this world: what was taken, with another serial."""
+        await self._claims(USERS.get(world))
+        for table in self.shapes:
+            relation = self.catalogue.relations.get(table)
+            if (
+                relation is None
+                or relation.platform
+                or world not in self.worlds.of(table) | {*self.worlds.rows.get(table, ())}
+            ):
+                continue
+            given = self._given(relation, world)
+            found: Mapping[str, str | None] | None = None
+            if not isinstance(given, str):
+                transaction = self.conn.transaction()
+                await transaction.start()
+                try:
+                    self._serial += 1
+                    found = (await insert_row(self.conn, self.shapes, table, self._serial, given)).values
+                except (RowRefused, asyncpg.PostgresError):
+                    # A key that only one row can have: the row that is there will do, a unique index refuses it last.
+                    found = self.worlds.rows[table].get(world)
+                finally:
+                    await transaction.rollback()
+            if found is not None:
+                self.worlds.fresh[table][world] = found
+                self.worlds.rows[table].setdefault(world, found)
+        await self.conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
+
+    def _given(self, table: Relation, world: World) -> dict[str, str | None] | str:
+        """The values that make a row belong to a world, or why there can be none."""
+        owners = self._owner_values(table, USERS.get(world)) if world != SHARED else {}
+        if owners is None:
+            return "its owner column holds uuids" if world == MINE_TEXT else "its owner column is never empty"
+        given: dict[str, str | None] = {
+            column.name: "true" if (column.default or "").startswith("true") else "false"
+            for column in table.columns
+            if column.type == "boolean" and not column.computed
+        }
+        given |= owners
+        for reference in table.references:
+            if any(column in owners for column in reference.columns):
+                continue
+            whose = SHARED if reference.parent not in self.ownership.owned else world
+            parent = self.worlds.rows.get(reference.parent, {}).get(whose)
+            needed = any(c.not_null for c in map(table.column, reference.columns) if c is not None)
+            if reference.parent == table.name or (parent is None and not needed):
+                given |= dict.fromkeys(reference.columns) if not needed else {}
+            elif parent is None:
+                return f"{reference.parent} has no row of that kind"
+            else:
+                given |= {
+                    column: parent.get(key)
+                    for column, key in zip(reference.columns, reference.referenced, strict=True)
+                    if column not in given
+                }
+        referring = {column for reference in table.references for column in reference.columns}
+        for column in table.columns:
+            if column.name in self._group_columns and column.name not in referring and can_be_user(column):
+                given[column.name] = ORGANISATIONS.get(world)
+        return given
+
+    def _owner_values(self, table: Relation, user: str | None) -> dict[str, str | None] | None:
+        columns = [table.column(name) for name in self.ownership.owners.get(table.name, ())]
+        if any(not _fits(column, user) for column in columns):
+            return None
+        return {column.name: user for column in columns if column is not None}
+
+    def _whose(
+        self,
+        table: Relation,
+        owners: tuple[str, ...],
+        values: Mapping[str, str | None],
+        known: Mapping[tuple[str, tuple[str, ...]], Mapping[tuple[str | None, ...], World]],
+    ) -> World:
+        for column in owners:
+            if (world := WORLD_OF_USER.get(values[column] or "")) is not None:
+                return world
+        for world, organisation in ORGANISATIONS.items():
+            if organisation and organisation in values.values():
+                return world
+        for reference in table.references:
+            key = tuple(values[column] for column in reference.columns)
+            found = known.get((reference.parent, reference.referenced), {}).get(key)
+            if found in PEOPLES:
+                return found
+        if owners and all(values[column] is None for column in owners):
+            return NOBODY
+        return REST if table.name in self.ownership.owned else SHARED
+
+    async def _insert(self, table: str, given: Mapping[str, str | None], world: World) -> Row | None:
+        self._serial += 1
+        transaction = self.conn.transaction()
+        await transaction.start()
+        try:
+            row = await insert_row(self.conn, self.shapes, table, self._serial, given)
+            # A deferred constraint or trigger speaks at the commit, which would then be everybody's.
+            await self.conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
+        except (RowRefused, asyncpg.PostgresError) as error:
+            await transaction.rollback()
+            self.worlds.empty[table, world] = str(error).splitlines()[0]
+            return None
+        await transaction.commit()
+        return row
+
+    async def _insert_between(self, table: Relation, given: Mapping[str, str | None], world: World) -> Row | None:
+        """A row that joins two rows of one table may refuse to join a row to itself: a second one is made for it."""
+        seen: set[str] = set()
+        for reference in table.references:
+            twice = reference.parent in seen
+            seen.add(reference.parent)
+            if not twice or world == SHARED or reference.parent == table.name:
+                continue
+            parent = self._given(self.catalogue.relations[reference.parent], world)
+            second = None if isinstance(parent, str) else await self._insert(reference.parent, parent, world)
+            if second is not None:
+                others = dict(zip(reference.columns, map(second.values.get, reference.referenced), strict=True))
+                return await self._insert(table.name, {**given, **others}, world)
+        return None
+
+    async def _claims(self, user: str | None) -> None:
+        """Defaults and triggers that take the owner from the claims find whom they look for."""
+        claims = json.dumps({"role": "authenticated", "sub": user}) if user else ""
+        await self.conn.execute(sql.CLAIMS, claims, False, timeout=_DEADLINE_S)
+
+
+def _fits(column: Column | None, user: str | None) -> bool:
+    if column is None or not can_be_user(column):
+        return False
+    if user is None:
+        return not column.not_null
+    return column.type != "uuid" or user.count("-") == 4

@@ -1,0 +1,352 @@
+"""Looks at a staged database as every session: thousands of cells, each tried and taken back, a block a session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit.migrate.access.matrix import Cell, Key, Verb
+from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, Session, World
+from toolkit.migrate.access.privileges import Column, Relation
+from toolkit.migrate.access.staging import MOST_ROWS, Worlds
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.sql import prove_security as sql
+
+_DEADLINE_S = 300
+_CONSTRAINT = "23"
+_MOST_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said to one statement. `places`: SELECT: the rows seen; otherwise those still in their place."""
+
+    touched: int | None
+    places: frozenset[str] | None
+    code: str
+    said: str
+
+    @property
+    def privilege_lacks(self) -> bool:
+        """Refused before any row was looked at."""
+        return self.code == "42501" and "row-level security" not in self.said
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One statement of one cell. `world`: of an INSERT or a targeted write."""
+
+    name: str
+    verb: Verb
+    sql: str
+    present: str | None = None
+    lend: str = ""
+    world: World = ""
+
+    def as_json(self) -> dict[str, str]:
+        asked = {"sql": self.sql}
+        if self.present is not None:
+            asked["present"] = self.present
+        if self.lend:
+            asked["lend"] = self.lend
+        return asked
+
+
+async def look(
+    conn: Connection, worlds: Worlds, sessions: Sequence[Session], tell: Callable[[str], None]
+) -> dict[Key, Cell]:
+    """Every cell of every session whose role the server has. `conn` must never have carried claims."""
+    cells: dict[Key, Cell] = {}
+    for session in sessions:
+        if session.role not in worlds.catalogue.roles:
+            continue
+        tell(f"looking as {session}")
+        asking = _Asking(worlds, session)
+        questions = asking.questions()
+        first = await ask(conn, session, [question.as_json() for question in questions])
+        found = dict(asking.certain)
+        again: list[_Question] = []
+        answers: dict[tuple[str, Verb], list[tuple[_Question, Answer]]] = {}
+        for question, answer in zip(questions, first, strict=True):
+            answers.setdefault((question.name, question.verb), []).append((question, answer))
+        for (name, verb), pairs in answers.items():
+            again += asking.targeted(name, verb, pairs)
+        second = await ask(conn, session, [question.as_json() for question in again]) if again else []
+        for question, answer in zip(again, second, strict=True):
+            answers[question.name, question.verb].append((question, answer))
+        for (name, verb), pairs in answers.items():
+            found[name, verb] = asking.cell(name, verb, pairs)
+        cells |= {(name, session, verb): cell for (name, verb), cell in found.items()}
+    return cells
+
+
+async def ask(conn: Connection, session: Session, questions: Sequence[Mapping[str, str]]) -> list[Answer]:
+    """Run statements as the session, each taken back; answers in order."""
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        if session.claims is not None:
+            await conn.execute(sql.CLAIMS, session.claims, True, timeout=_DEADLINE_S)
+        await conn.execute(sql.ASK, json.dumps(list(questions)), session.role, timeout=_DEADLINE_S)
+        await conn.execute(sql.RUN_CELLS, timeout=_DEADLINE_S)
+        told = json.loads(await conn.fetchval(sql.ANSWERS, timeout=_DEADLINE_S))
+    finally:
+        await transaction.rollback()
+    return [
+        Answer(
+            one["touched"], None if one["places"] is None else frozenset(one["places"]), one["code"] or "",
+            (one["said"] or "").splitlines()[0] if one["said"] else "",
+        )
+        for one in told
+    ]  # fmt: skip
+
+
+class _Asking:
+    """The questions of one session, and what their answers mean."""
+
+    def __init__(self, worlds: Worlds, session: Session) -> None:
+        self.worlds, self.session = worlds, session
+        self.catalogue, self.ownership = worlds.catalogue, worlds.ownership
+        self.certain: dict[tuple[str, Verb], Cell] = {}
+
+    def questions(self) -> list[_Question]:
+        found: list[_Question] = []
+        for relation in self.catalogue.judged():
+            if relation.is_table:
+                found += self._of_table(relation)
+            else:
+                found += self._of_view(relation)
+        return found
+
+    def _of_table(self, table: Relation) -> list[_Question]:
+        role = self.session.role
+        verbs: tuple[tuple[Verb, str], ...] = (
+            ("select", "SELECT"), ("insert", "INSERT"), ("update", "UPDATE"), ("delete", "DELETE"),
+        )  # fmt: skip
+        found: list[_Question] = []
+        for verb, privilege in verbs:
+            if not table.may(role, privilege):
+                self.certain[table.name, verb] = Cell("denied")
+                continue
+            match verb:
+                case "select":
+                    seen = sql.SEEN.format(table=table.quoted, most=MOST_ROWS)
+                    found.append(_Question(table.name, verb, seen, lend=self._lend(table)))
+                case "insert":
+                    # Rows of a partition arrive through its root; alone it would refuse most of them.
+                    found += [] if table.partition else self._inserts(table)
+                case "update":
+                    found += self._updates(table)
+                case "delete":
+                    present = sql.PRESENT.format(table=table.quoted)
+                    found.append(_Question(table.name, verb, sql.DELETE.format(table=table.quoted), present))
+        return found
+
+    def _of_view(self, view: Relation) -> list[_Question]:
+        if not view.may(self.session.role, "SELECT"):
+            self.certain[view.name, "select"] = Cell("denied")
+            return []
+        definition = view.definition.rstrip().rstrip(";")
+        found = [
+            _Question(view.name, "select", sql.SEEN_IN_VIEW.format(view=view.quoted, most=MOST_ROWS)),
+            _Question(
+                view.name, "select", sql.SEEN_BY_DEFINITION.format(definition=definition, most=MOST_ROWS), world=SHARED
+            ),
+        ]
+        tables = [self.catalogue.relations[name] for name in view.reads if self.catalogue.relations[name].is_table]
+        if view.kind == "v" and tables and view.may(self.session.role, "DELETE"):
+            base = tables[0]
+            found.append(
+                _Question(
+                    view.name, "delete", sql.DELETE.format(table=view.quoted), sql.PRESENT.format(table=base.quoted)
+                )
+            )
+        return found
+
+    def _lend(self, table: Relation) -> str:
+        """Privileges on some columns show no row's place: for the look alone the rest is lent, policies stay."""
+        if "SELECT" in table.privileges.get(self.session.role, ()):
+            return ""
+        return sql.LEND_SELECT.format(table=table.quoted, role=quote_identifier(self.session.role))
+
+    def _inserts(self, table: Relation) -> list[_Question]:
+        fresh = self.worlds.fresh.get(table.name, {})
+        wanted: tuple[World, ...]
+        if SHARED in fresh:
+            wanted = (SHARED,)
+        else:
+            strangers = [world for world in (THEIRS, *PEOPLES) if world in fresh and world not in self.session.entitled]
+            wanted = (*(world for world in PEOPLES if world in self.session.entitled), *strangers[:1])
+        found = []
+        for world in wanted:
+            if (statement := self._insert(table, fresh.get(world))) is not None:
+                found.append(_Question(table.name, "insert", statement, "", world=world))
+        return found
+
+    def _insert(self, table: Relation, values: Mapping[str, str | None] | None) -> str | None:
+        """As few columns as will do; None when a column that is needed may not be given."""
+        if values is None:
+            return None
+        held = {c.name for c in table.columns if "INSERT" in c.privileges.get(self.session.role, ())}
+        telling = set(self.ownership.owners.get(table.name, ())) | {c for r in table.references for c in r.columns}
+        telling |= {membership.organisation for membership in self.ownership.memberships}
+        needed = [c for c in table.columns if not c.computed and (c.not_null and c.default is None)]
+        if any(column.name not in held for column in needed):
+            self.certain[table.name, "insert"] = Cell("denied")
+            return None
+        given = [
+            column.name
+            for column in table.columns
+            if not column.computed
+            and column.name in values
+            and column.name in held
+            and (column in needed or (column.name in telling and values[column.name] is not None))
+        ]
+        if not given:
+            return sql.INSERT_DEFAULTS.format(table=table.quoted)
+        return sql.INSERT.format(
+            table=table.quoted, columns=", ".join(map(quote_identifier, given)),
+            values=", ".join(literal(values[name]) for name in given),
+        )  # fmt: skip
+
+    def _updates(self, table: Relation) -> list[_Question]:
+        rows = self.worlds.rows.get(table.name, {})
+        sample = next((rows[world] for world in (THEIRS, *PEOPLES, SHARED) if world in rows), None)
+        columns = self._plainest(table)
+        if sample is None or not columns:
+            if not columns:
+                self.certain[table.name, "update"] = Cell("denied")
+            return []
+        present = sql.PRESENT.format(table=table.quoted)
+        found = [
+            _Question(
+                table.name, "update", sql.UPDATE.format(
+                    table=table.quoted, column=quote_identifier(name), value=literal(sample.get(name))), present)
+            for name in columns[:_MOST_COLUMNS]
+        ]  # fmt: skip
+        owner = self._givable(table)
+        if owner and self.session.own:
+            found.append(
+                _Question(
+                    table.name, "give away", sql.UPDATE.format(
+                        table=table.quoted, column=quote_identifier(owner), value=literal(USERS[THEIRS])), present)
+            )  # fmt: skip
+        return found
+
+    def _plainest(self, table: Relation) -> list[str]:
+        """Columns the role may write, those first whose change harms no key."""
+        special = {c for r in table.references for c in r.columns} | set(self.ownership.owners.get(table.name, ()))
+        special |= {membership.organisation for membership in self.ownership.memberships}
+        keyed = {name for key in table.keys for name in key}
+        writable = [c for c in table.columns if c.name in table.writable(self.session.role) and not c.computed]
+
+        def rank(column: Column) -> tuple[bool, bool]:
+            return column.name in special, column.name in keyed
+
+        return [column.name for column in sorted(writable, key=rank)]
+
+    def _givable(self, table: Relation) -> str | None:
+        writable = table.writable(self.session.role)
+        return next((name for name in self.ownership.owners.get(table.name, ()) if name in writable), None)
+
+    def targeted(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> list[_Question]:
+        """A write without a condition that failed as a whole says little: each world's rows alone, then, as the API
+        filters. That needs SELECT; who has none cannot choose rows either."""
+        table = self.catalogue.relations[name]
+        question, answer = pairs[0]
+        if verb in {"select", "insert"} or not table.is_table or not table.may(self.session.role, "SELECT"):
+            return []
+        if any(not one.code for _, one in pairs) or answer.privilege_lacks:
+            return []
+        found = []
+        column = self._givable(table) if verb == "give away" else next(iter(self._plainest(table)), None)
+        for world in sorted(self.worlds.of(name) & {*PEOPLES, NOBODY, SHARED}):
+            if verb == "give away" and world not in self.session.own:
+                continue
+            places = [place for place, whose in self.worlds.places[name].items() if whose == world]
+            chosen = f"array[{', '.join(map(literal, places))}]"
+            if verb == "delete":
+                statement = sql.DELETE_WHERE.format(table=table.quoted, places=chosen)
+            else:
+                assert column is not None
+                row = self.worlds.rows[name].get(world, {})
+                value = USERS[THEIRS] if verb == "give away" else row.get(column)
+                statement = sql.UPDATE_WHERE.format(
+                    table=table.quoted, column=quote_identifier(column), value=literal(value), places=chosen
+                )
+            found.append(_Question(name, verb, statement, question.present, self._lend(table), world))
+        return found
+
+    def cell(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> Cell:
+        """What the answers to one cell's questions mean together."""
+        relation = self.catalogue.relations[name]
+        if not relation.is_table:
+            return self._view_cell(relation, verb, pairs)
+        places = self.worlds.places.get(name, {})
+        totals = {world: self.worlds.total(name, world) for world in self.worlds.of(name)}
+        reached = dict.fromkeys(totals, 0)
+        troubles: list[Answer] = []
+        ran = False
+        for question, answer in pairs:
+            passed = not answer.code or answer.code.startswith(_CONSTRAINT)
+            ran = ran or not answer.code
+            if verb == "insert":
+                totals[question.world] = max(1, totals.get(question.world, 0))
+                reached[question.world] = max(reached.get(question.world, 0), int(passed))
+                ran = ran or passed
+            elif verb == "select":
+                seen = answer.places or frozenset()
+                reached = {w: sum(p in seen for p, whose in places.items() if whose == w) for w in totals}
+            elif answer.places is not None or (not answer.code and answer.touched):
+                left = answer.places or frozenset()
+                for world in totals:
+                    gone = sum(whose == world and place not in left for place, whose in places.items())
+                    reached[world] = max(reached[world], gone)
+            elif question.world and answer.code.startswith(_CONSTRAINT):
+                # A constraint is looked at after privileges and policies: they let it through.
+                reached[question.world] = totals[question.world]
+                ran = True
+            if answer.code:
+                troubles.append(answer)
+        found = {world: (rows, totals[world]) for world, rows in reached.items()}
+        if any(reached.values()):
+            return Cell("rows", found)
+        return _trouble(troubles, found, ran)
+
+    def _view_cell(self, view: Relation, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> Cell:
+        shown = pairs[0][1]
+        if verb == "delete":
+            base = next(name for name in view.reads if self.catalogue.relations[name].is_table)
+            places = self.worlds.places.get(base, {})
+            if shown.code or not shown.touched:
+                return _trouble([shown] if shown.code else [], {}, not shown.code)
+            left = shown.places or frozenset()
+            gone = {w: sum(whose == w and p not in left for p, whose in places.items()) for w in self.worlds.of(base)}
+            return Cell("rows", {world: (rows, self.worlds.total(base, world)) for world, rows in gone.items()})
+        if shown.code:
+            return _trouble([shown], {}, False)
+        direct = pairs[1][1].places or frozenset()
+        lines = shown.places or frozenset()
+        return Cell("rows", lines=lines, beyond=len(lines - direct))
+
+
+def _trouble(troubles: Sequence[Answer], reached: Mapping[World, tuple[int, int]], ran: bool) -> Cell:
+    """Nothing was reached: what that is called. A real error counts for more than a refusal."""
+    for answer in troubles:
+        if answer.code != "42501" and not answer.code.startswith(_CONSTRAINT):
+            return Cell("error", reached, answer.code, answer.said)
+    if ran or not troubles:
+        return Cell("rows", reached)
+    if all(answer.privilege_lacks for answer in troubles):
+        return Cell("denied", reached, "42501", troubles[0].said)
+    return Cell("refused", reached, troubles[0].code, troubles[0].said)
+
+
+def literal(value: str | None) -> str:
+    """A value as SQL, without a type: the column gives it one."""
+    if value is None:
+        return "null"
+    escaped = value.replace("'", "''")
+    return f" E'{escaped.replace(chr(92), chr(92) * 2)}'" if "\\" in value else f"'{escaped}'"

@@ -1,0 +1,188 @@
+"""A folder as the linter sees it: every file that can be read, in the order it applies, and what each statement states.
+
+The runner refuses a folder at its first mistake; here a mistake becomes a finding, and the other files are looked at
+all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import RefusalError, UsageError
+from toolkit.migrate.folder.files import FILE_NAME, Script, read_script
+from toolkit.migrate.folder.statements import SplitError, Statement, split
+from toolkit.migrate.lint.reading.facts import Fact
+from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.statements import facts_of
+from toolkit.migrate.lint.reading.tokens import line_comments, tokens
+
+REFUSED = Rule(
+    "refused-file",
+    Severity.ERROR,
+    "The runner refuses this file",
+    "`toolkit migrate up` stops before it touches a database, and with the Supabase CLI such a file is half applied, "
+    "or applied and not recorded.",
+    "Change it as the runner asks.",
+)
+_PLACE = re.compile(r"^[^\n:]+:(\d+): ")
+_NOT_TRANSACTIONAL = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*transaction\s*=\s*false\s*$", re.IGNORECASE)
+# Rows of an INSERT can be megabytes, and its first words say everything a rule asks.
+_MOST_OF_A_WRITE = 2_000
+_WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "SELECT", "WITH", "VALUES", "COPY")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file. `file` is its name in the folder (`rollbacks/…` for a rollback); `script` is None when it is
+    refused."""
+
+    file: str
+    text: str
+    rollback: bool
+    transactional: bool
+    statements: tuple[Statement, ...]
+    facts: tuple[Fact, ...]
+    script: Script | None
+
+    @property
+    def name(self) -> str:
+        """The file name, which a migration and its rollback share."""
+        return self.file.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """All files: `ups` in the order they apply, `rollbacks` by file name, what the runner refuses, and what it passes
+    over (`notices`)."""
+
+    path: Path
+    ups: tuple[Source, ...]
+    rollbacks: dict[str, Source]
+    refused: tuple[Hit, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every file."""
+        return (*self.ups, *self.rollbacks.values())
+
+
+def read(path: Path) -> Folder:
+    """Read a folder. Raises UsageError when it does not exist, cannot be read or holds no migration."""
+    if not path.is_dir():
+        raise UsageError(f"There is no migrations folder at {path}.", "Name the folder with --migrations DIR.")
+    try:
+        files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() == ".sql" and not entry.is_dir())
+        undo = path / "rollbacks"
+        rollbacks = sorted(undo.glob("*.sql")) if undo.is_dir() else []
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
+    entries = [file for file in files if FILE_NAME.match(file.name)]
+    notices = tuple(
+        f"{file.name} is passed over: its name is not <version>_<name>.sql, the version in digits."
+        for file in files if file not in entries
+    )  # fmt: skip
+    if not entries:
+        raise UsageError(
+            "\n".join((f"{path} holds no migration.", *notices)),
+            "Name the folder that holds them with --migrations DIR; files are called <version>_<name>.sql.",
+        )
+    hits = [*_misnamed(entries, rollbacks)]
+    ups = []
+    for entry in sorted(entries, key=lambda e: (_version(e), e.name)):
+        if not entry.name.endswith(".down.sql"):
+            source, refusals = _source(entry, entry.name, rollback=False)
+            ups.append(source)
+            hits += refusals
+    undone = {}
+    for entry in rollbacks:
+        source, refusals = _source(entry, f"rollbacks/{entry.name}", rollback=True)
+        undone[entry.name] = source
+        hits += refusals
+    return Folder(path, tuple(ups), undone, tuple(hits), notices)
+
+
+def _version(path: Path) -> str:
+    return path.name.partition("_")[0]
+
+
+def _misnamed(entries: list[Path], rollbacks: list[Path]) -> list[Hit]:
+    hits = []
+    seen: dict[str, str] = {}
+    for entry in entries:
+        at = At(entry.name, 1)
+        if entry.name.endswith(".down.sql"):
+            remedy = f"Move it to rollbacks/{entry.name.removesuffix('.down.sql')}.sql."
+            hits.append(Hit(REFUSED, at, "by its name it would be applied as a migration", remedy))
+        elif (version := _version(entry)) in seen:
+            what = f"{seen[version]} has the same version {version}"
+            hits.append(Hit(REFUSED, at, what, "Give one of them a version of its own; a version is applied once."))
+        seen.setdefault(_version(entry), entry.name)
+    names = {entry.name for entry in entries}
+    for entry in rollbacks:
+        if entry.name not in names:
+            what = f"it belongs to no migration: there is no {entry.name}"
+            hits.append(Hit(REFUSED, At(f"rollbacks/{entry.name}", 1), what, "Rename it to its migration's file name."))
+    return hits
+
+
+def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[Hit]]:
+    hits: list[Hit] = []
+    script, text = None, ""
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        script = read_script(path, rollback=rollback)
+    except RefusalError as refused:
+        hits.append(_refusal(file, refused))
+    except OSError as error:
+        hits.append(Hit(REFUSED, At(file, 1), f"it cannot be read: {error.strerror or error}", "Put the file there."))
+    statements = script.statements if script is not None else _statements(text)
+    header = line_comments(statements[0].leading) if statements else ()
+    transactional = not any(_NOT_TRANSACTIONAL.match(comment) for _, comment in header)
+    hits += _further(file, statements, transactional, {hit.at.line for hit in hits})
+    facts = tuple(fact for statement in statements for fact in _facts(statement, file))
+    return Source(file, text, rollback, transactional, statements, facts, script), hits
+
+
+def _statements(text: str) -> tuple[Statement, ...]:
+    """Those of a file that the runner refuses, none where it cannot even be cut; that is told with its line."""
+    try:
+        return tuple(statement for statement in split(text) if not statement.is_comment)
+    except SplitError:
+        return ()
+
+
+def _facts(statement: Statement, file: str) -> list[Fact]:
+    text = statement.text[len(statement.leading) :].lstrip()
+    if statement.words and statement.words[0] in _WRITES:
+        text = text[:_MOST_OF_A_WRITE]
+    return list(facts_of(tokens(text, statement.line), file))
+
+
+def _refusal(file: str, refused: RefusalError) -> Hit:
+    place = _PLACE.match(refused.what)
+    line = int(place.group(1)) if place else 1
+    what = refused.what[place.end() :] if place else refused.what
+    return Hit(REFUSED, At(file, line), what.rstrip("."), refused.remedy)
+
+
+def _further(file: str, statements: tuple[Statement, ...], transactional: bool, told: set[int]) -> list[Hit]:
+    """The runner names the first statement it refuses; these are the others of the same file."""
+    hits = []
+    for statement in statements:
+        if statement.line in told:
+            continue
+        at = At(file, statement.line)
+        if statement.is_transaction_control:
+            what = f"the file controls transactions itself ({' '.join(statement.words[:2])})"
+            hits.append(Hit(REFUSED, at, what, "Remove it: the runner wraps the file in one transaction."))
+        elif statement.is_copy_from_stdin:
+            what = "COPY … FROM STDIN needs psql to send the data"
+            hits.append(Hit(REFUSED, at, what, "Write the rows as INSERT statements."))
+        elif transactional and (construct := statement.refuses_transaction):
+            what = f"{construct} cannot run inside a transaction"
+            remedy = "Move it to a file of its own whose first line is `-- toolkit: transaction=false`."
+            hits.append(Hit(REFUSED, at, what, remedy))
+    return hits

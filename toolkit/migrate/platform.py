@@ -1,9 +1,0 @@
-"""What a Supabase project owns itself, beside what its users make."""
-
-from __future__ import annotations
-
-PLATFORM_SCHEMAS = (
-    "_analytics", "_realtime", "auth", "cron", "extensions", "graphql", "graphql_public", "net", "pgbouncer", "pgmq",
-    "pgmq_public", "pgsodium", "pgsodium_masks", "realtime", "repack", "storage", "supabase_functions", "tiger",
-    "topology", "vault",
-)  # fmt: skip

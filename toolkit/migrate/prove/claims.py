@@ -1,0 +1,123 @@
+"""What a proof says: claims, each proved, sampled or not checked, and what refutes it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from toolkit.migrate.folder.files import Folder, Migration
+from toolkit.migrate.prove.states import States
+from toolkit.migrate.run.execute import OnProgress
+from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict
+
+
+class Level(StrEnum):
+    """How far a claim was looked at. `proved`: every case there is; `sampled`: some of them, `Claim.basis` says which;
+    `not_checked`: none, and `Claim.basis` says why."""
+
+    PROVED = "proved"
+    SAMPLED = "sampled"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that is said of one version.
+
+    `id` is stable and unique within a report (`crash-20250727000000-up`). `violations` are what refutes it, a line
+    each, the plainest first; none: it holds as far as `level` goes. `basis` says what the level rests on ("each of 83
+    statements", "12 of 83 statements", "there is no rollback file"). `by_request` marks a claim that the user chose
+    to leave out: it is listed, and counts for nothing.
+    """
+
+    id: str
+    proof: str
+    title: str
+    level: Level
+    basis: str
+    violations: tuple[str, ...] = ()
+    remedy: str = ""
+    version: str = ""
+    by_request: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Refuted is a fail whatever the level; not checked is unknown."""
+        if self.violations:
+            return Verdict.FAIL
+        return Verdict.UNKNOWN if self.level is Level.NOT_CHECKED else Verdict.PASS
+
+    def as_check(self) -> Check:
+        """The claim as a report shows it, under the heading of its proof."""
+        return Check(
+            self.id, self.title, self.verdict, f"{self.level}: {self.basis}",
+            self.remedy if self.verdict is not Verdict.PASS else "", self.proof, self.violations,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one proof of one version gave: its claims, and what is worth showing beside them."""
+
+    claims: tuple[Claim, ...]
+    tables: tuple[Table, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """How thorough to be.
+
+    `rows_each`: rows seeded into each table. `crash_points`: at most this many points a file at which the backend is
+    terminated (0: every one). `stall_budget_ms`: the longest that a reader or writer may be held up. `traffic_s`: for
+    how long the synthetic traffic runs before and after the migration. `expectations`: what roles may do, kept by the
+    user. `export_dir` receives rows that rollbacks destroy on the scratch databases. `endpoint`: also read the probe
+    rows back through a Realtime endpoint, where one can be started.
+    """
+
+    rows_each: int = 20
+    crash_points: int = 12
+    stall_budget_ms: float = 500.0
+    traffic_s: float = 0.5
+    expectations: Path | None = None
+    export_dir: Path = Path(".toolkit/exports")
+    endpoint: bool = True
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is proved, and what with. `states` holds the scratch databases; `versions` are those to prove, in order."""
+
+    folder: Folder
+    versions: tuple[str, ...]
+    states: States
+    options: ProveOptions
+    tell: OnProgress = field(default=lambda _: None)
+
+    def migration(self, version: str) -> Migration:
+        """The files of a version that is proved."""
+        found = self.folder.get(version)
+        assert found is not None, version
+        return found
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One of the eight. `run` looks at one version; `Subject.states` builds what it needs, or raises CannotBuild,
+    which the caller turns into claims that are not checked."""
+
+    name: str
+    title: str
+    run: Callable[[Subject, str], Awaitable[Outcome]]
+
+
+def not_checked(proof: Proof, version: str, why: str, *, by_request: bool = False) -> Claim:
+    """The claim that stands for a proof which could not, or should not, look at a version."""
+    ending = f"-{version}" if version else ""
+    return Claim(
+        f"{proof.name}{ending}", proof.name, proof.title, Level.NOT_CHECKED, why, version=version, by_request=by_request
+    )

@@ -1,0 +1,270 @@
+"""Crash and idempotence: the backend is ended at every point of a file's run; what is left is the state before or the
+state after, and running again ends at the state after.
+
+A file in one transaction must leave A up to its commit and B from then on. A file without transaction may leave
+anything between its statements, but running again must end at B. B is known from two runs without a crash, the second
+at a later time and with every sequence one further on: what these two disagree about is not compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from toolkit.migrate.folder.files import Script
+from toolkit.migrate.prove.attempts import apply, stopped_by, take_back, with_rows
+from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.crash.kill_backend import Blow
+from toolkit.migrate.prove.crash.points import Point, chosen, points_of
+from toolkit.migrate.prove.crash.state_digest import Look, advance_sequences, common, differences, look
+from toolkit.migrate.run.failure import Failure
+from toolkit.migrate.run.history import Connection, Direction
+from toolkit.migrate.run.plan import MigrationRefused
+from toolkit.migrate.run.run_model import Options, Progress, RunResult
+from toolkit.postgres.connection import connected
+
+_MOST_LINES = 20
+_MOST_REFUTED = 3
+_LINES_A_POINT = 4
+_MOST_NAMED = 8
+_REMEDY = (
+    "Keep to what a rollback undoes (setval, replication slots and notifications outside are not), let no statement of "
+    "a transaction=false file rely on the session of an earlier one, and write those that refuse a transaction so that "
+    "they can run twice (IF [NOT] EXISTS, a name for every index)."
+)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One direction of a version: from `template` (looks like `before`) to `after` by `run(dsn, options)`."""
+
+    direction: Direction
+    script: Script
+    template: str
+    before: Look
+    after: Look
+    run: Callable[[str, Options | None], Awaitable[RunResult]]
+
+
+@dataclass
+class _Tally:
+    """How the points of one way went so far."""
+
+    tried: int = 0
+    refuted: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    def refute(self, point: Point, lines: list[str]) -> None:
+        self.refuted += 1
+        more = [f"… and {len(lines) - _LINES_A_POINT} more differences"] if len(lines) > _LINES_A_POINT else []
+        self.lines += [f"ended {point}: {line}" for line in (*lines[:_LINES_A_POINT], *more)]
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What every step of the proof of one version needs; `killer` is a connection to the scratch server."""
+
+    subject: Subject
+    version: str
+    killer: Connection
+    options: Options
+    rows: str
+
+    async def up(self, dsn: str, options: Options | None = None) -> RunResult:
+        return await apply(self.subject, dsn, self.version, options or self.options)
+
+    async def down(self, dsn: str, options: Options | None = None) -> RunResult:
+        return await take_back(self.subject, dsn, options or self.options)
+
+    def dsn(self, name: str) -> str:
+        return self.subject.states.scratch.dsn(name)
+
+
+async def run(subject: Subject, version: str) -> Outcome:
+    """Raises CannotBuild when the version or an earlier one does not apply."""
+    states, migration = subject.states, subject.migration(version)
+    rows = await with_rows(subject, version)
+    async with AsyncExitStack() as stack:
+        exports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-")))
+        killer = await stack.enter_async_context(connected(states.scratch.admin_dsn, "toolkit migrate prove: crash"))
+        options = replace(states.options, export_dir=exports)
+        start = rows.template or await states.before(version)
+        room = _Room(subject, version, killer, options, rows.basis if rows.template else "no rows: there is no table")
+        first, before, failure = await _first(room, stack, start)
+        if failure is not None and start == rows.template:
+            # With rows it does not apply, which the replay proof says; without them it may.
+            room = replace(room, rows="no rows, since it does not apply with them")
+            start = await states.before(version)
+            first, before, failure = await _first(room, stack, start)
+        if failure is not None:
+            await states.after(version)
+            return Outcome((_elsewhere(version, f"{failure}; on another copy of the same state it applied"),))
+        again, applied = await _once_more(room, first)
+        second = await _copy(room, stack, start)
+        await advance_sequences(room.dsn(second))
+        result = await room.up(room.dsn(second))
+        if failure := stopped_by(result):
+            return Outcome((_elsewhere(version, f"{failure}; with its sequences one less far it applied"), again))
+        after = await _agreed(room, first, applied, second, result)
+        up = await _crash(room, _Way("up", migration.up, start, before, after, room.up))
+        down = _claim(version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
+        if migration.rollback is not None:
+            third = await _copy(room, stack, first)
+            results = [await room.down(room.dsn(name)) for name in (third, second)]
+            if failure := next(filter(None, map(stopped_by, results)), None):
+                down = replace(down, basis=f"the rollback does not run: {failure}")
+            else:
+                taken_back = await look(room.dsn(third))
+                back = await _agreed(room, third, taken_back, second, results[1])
+                down = await _crash(room, _Way("down", migration.rollback, first, applied, back, room.down))
+    return Outcome((up, down, again), notes=_passed_over(version, after))
+
+
+async def _first(room: _Room, stack: AsyncExitStack, start: str) -> tuple[str, Look, Failure | None]:
+    """A copy of the start to which the version was applied, what the start looked like, and what went wrong."""
+    name = await _copy(room, stack, start)
+    before = await look(room.dsn(name))
+    return name, before, stopped_by(await room.up(room.dsn(name)))
+
+
+def _passed_over(version: str, after: Look) -> tuple[str, ...]:
+    names = after.passed_over
+    if not names:
+        return ()
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return (
+        f"{version}: these come out differently each time it is applied, so what a crash does to them is not "
+        f"compared: {', '.join(names[:_MOST_NAMED])}{more}.",
+    )
+
+
+_TITLES = {
+    "up": "Wherever it is interrupted, it leaves what was before or what comes after, and can be run again",
+    "down": "Wherever the rollback is interrupted, it leaves what was before or what comes after, and can be run again",
+}
+
+
+async def _copy(room: _Room, stack: AsyncExitStack, template: str) -> str:
+    """A copy that lives as long as the proof and may be a template itself."""
+    scratch = room.subject.states.scratch
+    name = await scratch.create(template)
+    stack.push_async_callback(lambda: asyncio.shield(scratch.drop(name)))
+    return name
+
+
+async def _agreed(room: _Room, one: str, first: Look, other: str, result: RunResult) -> Look:
+    """What two databases have in common after the same run, of which `first` is known and `result` that of the other;
+    where their rows differ, column by column."""
+    second = await look(room.dsn(other), first, result.catalog_after)
+    tables = common(first, second).uncertain_tables
+    if tables:
+        first = await look(room.dsn(one), first, first.digest, tables)
+        second = await look(room.dsn(other), second, second.digest, tables)
+    return common(first, second)
+
+
+async def _once_more(room: _Room, name: str) -> tuple[Claim, Look]:
+    """Up again where it was applied already must not leave a trace, not even in the ledger."""
+    dsn = room.dsn(name)
+    done = await look(dsn)
+    result = await room.up(dsn)
+    now = await look(dsn, done, result.catalog_after)
+    found = [f"it ran {step.name} again" for step in result.steps]
+    found += differences(done, now)
+    if now.ledger != done.ledger:
+        found.append(f"the ledger has {now.ledger} entries, before it had {done.ledger}")
+    if now.positions != done.positions:
+        found.append("a sequence was moved")
+    claim = _claim(
+        room.version, "again", "Running up again after success changes nothing, not even the ledger",
+        Level.PROVED, "one run more, on a database where it was applied",
+    )  # fmt: skip
+    return replace(claim, violations=tuple(found[:_MOST_LINES]), remedy="Report this: the runner should not."), done
+
+
+async def _crash(room: _Room, way: _Way) -> Claim:
+    points = points_of(way.script)
+    wanted = chosen(points, room.subject.options.crash_points)
+    tally = _Tally()
+    async with AsyncExitStack() as stack:
+        dsn = ""
+        for number, point in enumerate(wanted, start=1):
+            room.subject.tell(
+                Progress("statement", f"crash {room.version} {way.direction}", f"ended {point}", number, len(wanted))
+            )
+            dsn = dsn or await stack.enter_async_context(room.subject.states.clone(way.template))
+            lines = await _strike(room, way, dsn, point, tally)
+            if lines:
+                tally.refute(point, lines)
+            if tally.refuted == _MOST_REFUTED:
+                break
+            if lines or not way.script.transactional:
+                # What a crash left is no longer the state before: the next one gets a copy of its own.
+                await stack.aclose()
+                dsn = ""
+    everything = tally.tried == len(points)
+    counted = f"each of the {len(points)}" if everything else f"{tally.tried} of the {len(points)}"
+    claim = _claim(
+        room.version, way.direction, _TITLES[way.direction], Level.PROVED if everything else Level.SAMPLED,
+        f"the backend ended at {counted} points of {len(way.script.statements)} statements, with {room.rows}",
+    )  # fmt: skip
+    if not tally.tried and not tally.lines:
+        claim = replace(claim, level=Level.NOT_CHECKED, basis="no point was reached")
+    return replace(claim, violations=tuple(tally.lines[:_MOST_LINES]), remedy=_REMEDY)
+
+
+async def _strike(room: _Room, way: _Way, dsn: str, point: Point, tally: _Tally) -> list[str]:
+    """End the backend at one point, look, run again where needed; returns what is wrong."""
+    blow = Blow(room.killer, dsn, room.version, point)
+    try:
+        result = await way.run(dsn, replace(room.options, interrupt=blow))
+    finally:
+        await blow.close()
+    if not blow.struck:
+        failure = stopped_by(result)
+        return [f"running it after earlier crashes fails before that: {failure}"] if failure else []
+    tally.tried += 1
+    committed = (point.kind, point.index) == ("after_commit", 0)
+    lines: list[str] = []
+    if committed and not result.ok:
+        lines.append(f"it was committed, but the runner said otherwise: {stopped_by(result)}")
+    if way.script.transactional or committed:
+        expected = way.after if committed else way.before
+        lines += differences(expected, await _look_after(way, dsn, result, expected))
+    if committed or (way.script.transactional and not lines):
+        # A file in a transaction that left the state before is run again by the blow at the next point, the last of
+        # which comes after its commit.
+        return lines
+    try:
+        again = await way.run(dsn, None)
+    except MigrationRefused as refused:
+        return [f"running it again is refused: {refused.what}", *lines]
+    if failure := stopped_by(again):
+        return [f"running it again fails: {failure}", *lines]
+    return [
+        *lines,
+        *(f"run again: {line}" for line in differences(way.after, await _look_after(way, dsn, again, way.after))),
+    ]
+
+
+async def _look_after(way: _Way, dsn: str, result: RunResult, expected: Look) -> Look:
+    """As close a look as the one it is compared with; the catalog is read once more only where the runner, looking
+    after the crash, saw something unknown."""
+    known = way.before if result.catalog_after == way.before.digest else way.after
+    return await look(dsn, known, result.catalog_after, expected.uncertain_tables)
+
+
+def _elsewhere(version: str, line: str) -> Claim:
+    claim = _claim(version, "up", _TITLES["up"], Level.SAMPLED, "run on a second copy of the state before it")
+    return replace(claim, violations=(f"{line}: it changes what no rollback undoes",), remedy=_REMEDY)
+
+
+def _claim(version: str, part: str, title: str, level: Level, basis: str) -> Claim:
+    return Claim(f"{PROOF.name}-{version}-{part}", PROOF.name, title, level, basis, version=version)
+
+
+PROOF = Proof("crash", "Interrupted anywhere, nothing is left half done", run)

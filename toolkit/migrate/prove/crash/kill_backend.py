@@ -1,0 +1,78 @@
+"""The blow: ends the backend that runs a file, once, at a point of its run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from toolkit.errors import EnvironmentError_
+from toolkit.migrate.prove.crash.points import Point
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.run_model import Moment
+from toolkit.postgres.connection import connect
+from toolkit.sql import prove_crash as sql
+
+_GONE_WITHIN_MS = 10_000
+_LINGERS_WITHIN_S = 30
+_POLL_S = 0.01
+_HEARD_AFTER_S = 0.02
+
+
+class Blow:
+    """An Interrupt of the runner. `killer` is a connection to the same server; `struck` says whether it has struck.
+
+    For a point inside a statement it keeps a snapshot open that the statement waits for, and strikes while it waits;
+    a statement that does not wait is struck right after it ended.
+    """
+
+    def __init__(self, killer: Connection, dsn: str, version: str, point: Point) -> None:
+        self.struck = False
+        self._killer, self._dsn, self._version, self._point = killer, dsn, version, point
+        self._holder: Connection | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._problem: EnvironmentError_ | None = None
+
+    async def __call__(self, moment: Moment) -> None:
+        """Called by the runner at each of its moments."""
+        if self.struck or (moment.version, moment.index) != (self._version, self._point.index):
+            return
+        if self._point.kind != "inside":
+            if moment.kind == self._point.kind:
+                await self._strike(moment.pid)
+        elif moment.kind == "before_statement":
+            self._holder = await connect(self._dsn, "toolkit migrate prove: crash")
+            for statement in sql.HOLD_A_SNAPSHOT:
+                await self._holder.execute(statement, timeout=10)
+            self._watch = asyncio.create_task(self._strike_while_it_waits(moment.pid))
+        elif moment.kind == "after_statement":
+            await self._strike(moment.pid)
+
+    async def close(self) -> None:
+        """Let go of what the statement waited for. Raises EnvironmentError_ when the server did not end the backend."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        if self._holder is not None:
+            await self._holder.close(timeout=5)
+        if self._problem is not None:
+            raise self._problem
+
+    async def _strike_while_it_waits(self, pid: int) -> None:
+        async with asyncio.timeout(_LINGERS_WITHIN_S):
+            while not await self._killer.fetchval(sql.WAITS_FOR_SNAPSHOT, pid, timeout=10):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(_POLL_S)
+        await self._strike(pid)
+
+    async def _strike(self, pid: int) -> None:
+        self.struck = True
+        ended = await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30)
+        # The runner's connection must hear of it before the runner goes on, as it would in a crash between statements:
+        # a query sent between the server's last words and the end of the stream is an internal error of the driver.
+        await asyncio.sleep(_HEARD_AFTER_S)
+        if not ended:
+            # The runner takes an error of ours for one of its file: it is kept for who asked for the blow.
+            self._problem = EnvironmentError_(
+                f"The server did not end backend {pid} within {_GONE_WITHIN_MS // 1000} s, so no crash was seen.",
+                "Look at the server's log; the role of --scratch-url must be allowed to end its own sessions.",
+            )

@@ -1,0 +1,270 @@
+"""Rows survive: those that were there before a migration, and those written between it and its rollback.
+
+A dump of the schema cannot tell: drop a column, add it again, and it looks the same. So every value is looked at
+before, after, after the rollback and after applying again; then rows are inserted, updated and deleted, and it is
+rolled back once more. What headers declare (`-- changes:` in a migration, `-- destroys:` in a rollback) is no
+violation, but is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from toolkit.migrate.folder.files import Destroyed, Migration
+from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
+from toolkit.migrate.prove.data.row_pictures import Damage, Picture, compare, take_picture, undeclared
+from toolkit.migrate.prove.data.written import Written, write_rows
+from toolkit.migrate.rows.plausible import RowRefused, Seeded, insert_row, read_shapes
+from toolkit.migrate.run.api import migrate_down, migrate_up
+from toolkit.migrate.run.execute import Progress, RunResult
+from toolkit.postgres.connection import connected
+
+_MOST_LINES = 30
+_PURPOSE = "toolkit migrate prove: data"
+_TRIAL = 9001  # serial of the row that shows whether a table takes one
+
+_UP_REMEDY = (
+    "Leave what is there alone, or declare it in the migration's header: `-- changes: columns TABLE (A, B)` or "
+    "`-- changes: rows TABLE`."
+)
+_DOWN_REMEDY = (
+    "Have the rollback bring the values back, or declare the loss in its header: `-- destroys: columns TABLE (A)`, "
+    "`-- destroys: rows TABLE`."
+)
+_TITLES = {
+    "up": "Rows that exist keep their values when it is applied",
+    "down": "After the rollback every row has the values it had before",
+    "again": "Applied again, it leaves rows as the rollback left them",
+    "between": "Rows written between the migration and its rollback survive it",
+}
+
+
+@dataclass
+class _Findings:
+    """What is collected on the way: violations by part of the claim's id, and notes."""
+
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def add(self, part: str, lines: Iterable[str]) -> None:
+        self.violations.setdefault(part, []).extend(lines)
+
+    def judge(self, part: str, damages: Sequence[Damage], declared: Sequence[Destroyed]) -> None:
+        """What is not declared is a violation; what is, a note."""
+        found = undeclared(damages, declared)
+        self.add(part, (line for damage in found for line in damage.lines()))
+        admitted = {line for damage in damages for line in damage.lines()} - set(self.violations.get(part, ()))
+        self.notes += [f"{part}: declared: {line}" for line in sorted(admitted)]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The state before: its template, what rows hold, which counters are behind already."""
+
+    template: str
+    rows: Picture
+    behind: Mapping[str, str]
+
+
+async def run(subject: Subject, version: str) -> Outcome:
+    """Look at one version, on a copy of the state before it."""
+    migration = subject.migration(version)
+    template = await subject.states.seeded(version)
+    seeding = subject.states.seeding(version)
+    findings = _Findings()
+    written = Written()
+    async with subject.states.clone(template) as dsn:
+        before = await _look(dsn)
+        start = _Start(template, before, await _behind(dsn))
+        await _there_and_back(subject, migration, dsn, start, findings)
+        if migration.rollback is not None and not findings.stopped:
+            written = await _with_rows_between(subject, migration, dsn, start, findings)
+    if findings.stopped.keys() == {"again"}:
+        async with subject.states.clone(template) as dsn:
+            await _up(subject, migration, dsn)
+            written = await _with_rows_between(subject, migration, dsn, start, findings)
+    return Outcome(_claims(migration, before, seeding, written, findings), notes=tuple(findings.notes))
+
+
+async def _look(dsn: str, reference: Picture | None = None) -> Picture:
+    async with connected(dsn, _PURPOSE) as conn:
+        return await take_picture(conn, await read_shapes(conn), reference)
+
+
+async def _there_and_back(subject: Subject, migration: Migration, dsn: str, start: _Start, findings: _Findings) -> None:
+    """A → up → B → down → A′ → up → B′."""
+    tell = _teller(subject, migration)
+    before, behind = start.rows, start.behind
+    tell("applying")
+    result = await _up(subject, migration, dsn)
+    if not result.ok:
+        findings.add("up", [f"it does not apply to a database with rows: {_failure(result)}"])
+        findings.stopped |= dict.fromkeys(
+            ("up", "down", "again", "between"), "it does not apply to a database with rows"
+        )
+        return
+    changes = migration.up.changes
+    after = await _look(dsn, before)
+    findings.judge("up", compare(before, after, only_common=True), changes)
+    findings.add("up", await _counted(dsn, behind))
+    async with connected(dsn, _PURPOSE) as conn:
+        declared = {(entry.table, name) for entry in changes for name in entry.columns}
+        findings.add("up", await left_without_default(conn, before.shapes, declared))
+    if migration.rollback is None:
+        return
+    tell("rolling back")
+    result = await _down(subject, dsn)
+    if not result.ok:
+        findings.add("down", [f"the rollback fails on a database with rows: {_failure(result)}"])
+        findings.stopped |= dict.fromkeys(("down", "again", "between"), "the rollback fails on a database with rows")
+        return
+    back = await _look(dsn, before)
+    findings.judge("down", compare(before, back), (*changes, *migration.rollback.destroys))
+    findings.add("down", await _counted(dsn, behind))
+    tell("applying again")
+    result = await _up(subject, migration, dsn)
+    if not result.ok:
+        findings.add("again", [f"it does not apply again: {_failure(result)}"])
+        findings.stopped["again"] = "it does not apply again"
+        return
+    again = await _look(dsn, back)
+    findings.judge("again", compare(back, again, only_common=True), changes)
+    findings.add("again", await _counted(dsn, behind))
+
+
+async def _with_rows_between(
+    subject: Subject, migration: Migration, dsn: str, start: _Start, findings: _Findings
+) -> Written:
+    """Applied → rows are inserted, updated, deleted in every table → down: they must be as they were written."""
+    assert migration.rollback is not None
+    tell = _teller(subject, migration)
+    tell("writing rows before the rollback")
+    async with connected(dsn, _PURPOSE) as conn:
+        written = await write_rows(conn, await read_shapes(conn), start.rows.shapes)
+        wrote = await take_picture(conn, await read_shapes(conn), start.rows)
+        declared = await with_their_roots(conn, migration.rollback.destroys)
+    tell("rolling back with them")
+    result = await _down(subject, dsn)
+    if not result.ok:
+        findings.add("between", [f"the rollback fails once rows were written: {_failure(result)}"])
+        return written
+    findings.judge("between", compare(wrote, await _look(dsn, wrote)), declared)
+    findings.add("between", await _counted(dsn, start.behind))
+    if refused := await _refusals(dsn, start.rows.tables):
+        async with subject.states.clone(start.template) as untouched:
+            always = await _refusals(untouched, refused)
+        lines = (
+            f"after the rollback {table} takes no row: {why}" for table, why in refused.items() if table not in always
+        )
+        findings.add("between", lines)
+    return written
+
+
+async def _up(subject: Subject, migration: Migration, dsn: str) -> RunResult:
+    return await migrate_up(
+        dsn, subject.folder.path, to=migration.version, include_all=True, options=subject.states.options
+    )
+
+
+async def _down(subject: Subject, dsn: str) -> RunResult:
+    return await migrate_down(dsn, subject.folder.path, last=1, options=subject.states.options)
+
+
+def _failure(result: RunResult) -> str:
+    return str(next(step.failure for step in result.steps if step.failure))
+
+
+async def _behind(dsn: str) -> dict[str, str]:
+    async with connected(dsn, _PURPOSE) as conn:
+        return await counters_behind(conn)
+
+
+async def _counted(dsn: str, before: Mapping[str, str]) -> list[str]:
+    """Counters that will give out a number again, and would not have before."""
+    return [line for column, line in (await _behind(dsn)).items() if column not in before]
+
+
+async def _refusals(dsn: str, tables: Iterable[str]) -> dict[str, str]:
+    """Tables that take no row, and why; nothing stays."""
+    found = {}
+    async with connected(dsn, _PURPOSE) as conn:
+        shapes = await read_shapes(conn)
+        for table in tables:
+            if table not in shapes:
+                continue
+            transaction = conn.transaction()
+            await transaction.start()
+            try:
+                await insert_row(conn, shapes, table, _TRIAL)
+            except RowRefused as refused:
+                found[table] = refused.why
+            finally:
+                await transaction.rollback()
+    return found
+
+
+def _teller(subject: Subject, migration: Migration) -> Callable[[str], None]:
+    def tell(what: str) -> None:
+        subject.tell(Progress("statement", migration.label, f"data: {what}"))
+
+    return tell
+
+
+# -- claims -----------------------------------------------------------------------------------------------------------
+
+
+def _claims(
+    migration: Migration, before: Picture, seeding: Seeded, written: Written, findings: _Findings
+) -> tuple[Claim, ...]:
+    claims = []
+    for part, title in _TITLES.items():
+        level, basis = _basis(part, migration, findings) or (
+            written.basis() if part == "between" else _extent(before, seeding)
+        )
+        lines = findings.violations.get(part, [])
+        if len(lines) > _MOST_LINES:
+            lines = [*lines[:_MOST_LINES], f"… and {len(lines) - _MOST_LINES} more"]
+        claims.append(
+            Claim(
+                f"{PROOF.name}-{migration.version}-{part}", PROOF.name, title, level, basis, tuple(lines),
+                _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY, migration.version,
+            )
+        )  # fmt: skip
+    return tuple(claims)
+
+
+def _basis(part: str, migration: Migration, findings: _Findings) -> tuple[Level, str] | None:
+    """Why a part was not looked at; None when it was."""
+    if part != "up" and migration.rollback is None:
+        return Level.NOT_CHECKED, "there is no rollback file"
+    stopped = findings.stopped.get(part) or findings.stopped.get("up")
+    if stopped is not None and part not in findings.violations:
+        return Level.NOT_CHECKED, stopped
+    return None
+
+
+def _extent(before: Picture, seeding: Seeded) -> tuple[Level, str]:
+    tables = {name: table for name, table in before.tables.items() if table.rows}
+    if not before.tables:
+        return Level.NOT_CHECKED, "no table existed before it"
+    if not tables:
+        return Level.NOT_CHECKED, f"no table holds a row: {_reasons(seeding)}"
+    basis = f"every value of {before.rows} rows in {len(tables)} tables"
+    empty = sorted(before.tables.keys() - tables.keys())
+    partly = [f"{table.table} (one row in {table.one_in})" for table in tables.values() if table.one_in > 1]
+    if partly:
+        basis += f"; of large tables a part: {', '.join(partly)}"
+    if empty:
+        basis += f"; no row in {len(empty)} tables: {', '.join(empty[:5])}"
+        basis += f" ({_reasons(seeding)})" if seeding.refused else ""
+    return (Level.SAMPLED if empty or partly else Level.PROVED), basis
+
+
+def _reasons(seeding: Seeded) -> str:
+    return "; ".join(f"{table}: {why}" for table, why in list(seeding.refused.items())[:3]) or "none was seeded"
+
+
+PROOF = Proof("data", "Rows survive the migration and its rollback", run)

@@ -1,0 +1,356 @@
+"""The delivery proof: probe rows written before, during and after a migration and its rollback, and read back from the
+write-ahead log as Realtime reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+import asyncpg
+
+from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.delivery.endpoint import Endpoint, endpoint_on
+from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, hear
+from toolkit.migrate.prove.delivery.probe_writer import ADMINISTRATOR, Writer
+from toolkit.migrate.prove.delivery.publications import Compared, Finding, Published, compare, read_published
+from toolkit.migrate.prove.delivery.refusals import blamed, covered
+from toolkit.migrate.prove.delivery.tallies import measurements, table_of
+from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Judgement, Phase, Promise, Write, judge
+from toolkit.migrate.prove.delivery.wal_reader import WalReader, reading
+from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.rows.plausible import read_shapes
+from toolkit.migrate.run.api import migrate_down, migrate_up
+from toolkit.migrate.run.execute import Progress, RunResult
+from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import connected
+from toolkit.sql import prove_delivery as sql
+
+_DEADLINE_S = 60
+_ROUNDS = 2
+# So many tables are written to at most, those the migration changes first: 200 published tables take minutes else.
+MOST_TABLES = 40
+_SERIAL_SHIFT = 1001  # beyond what is seeded
+
+UP: tuple[Phase, ...] = ("before", "during the migration", "after it")
+DOWN: tuple[Phase, ...] = ("during the rollback", "after the rollback")
+
+
+@dataclass
+class _Seen:
+    """What a run gathers. `states` is what was published when a phase ended."""
+
+    states: dict[Phase, Published]
+    promised: dict[Phase, frozenset[Promise]]
+    broken: dict[Phase, list[str]]
+    left_out: tuple[str, ...] = ()
+
+
+async def run(subject: Subject, version: str) -> Outcome:
+    """Look at one version. Raises CannotBuild when it does not apply to the seeded rows under traffic."""
+    template = await subject.states.seeded(version)
+    async with subject.states.clone(template) as dsn:
+        return await _Delivery(subject, version, dsn).run()
+
+
+PROOF = Proof("delivery", "Changes are delivered before, during and after", run)
+
+
+class _Delivery:
+    """One version on one scratch database."""
+
+    def __init__(self, subject: Subject, version: str, dsn: str) -> None:
+        self.subject, self.version, self.dsn = subject, version, dsn
+        self.migration = subject.migration(version)
+        self.readers: dict[str, WalReader] = {}
+        self.ended: set[str] = set()
+        self.unreadable = ""
+        self.not_rolled_back = "there is no rollback file"
+        self.endpoint: Endpoint | None = None
+        self.seen = _Seen({}, {}, {})
+
+    async def run(self) -> Outcome:
+        async with AsyncExitStack() as stack:
+            look = await stack.enter_async_context(connected(self.dsn, "toolkit migrate prove: looking"))
+            conn = await stack.enter_async_context(connected(self.dsn, "toolkit migrate prove: probes"))
+            before = self.seen.states["before"] = await read_published(look)
+            writer = Writer(conn, self.subject.options.rows_each + _SERIAL_SHIFT)
+            await writer.prepare()
+            # The slots before any traffic: making one waits for every transaction that is open.
+            await self._follow(stack, look, before)
+            if self.subject.options.endpoint:
+                self.endpoint = await stack.enter_async_context(endpoint_on(self.dsn, look))
+                writer.given = await self.endpoint.owners(look, before, await read_shapes(look))
+                await self.endpoint.listen(before, writer.writes)
+            await self._phase(writer, look, "before", before.written)
+            after = await self._run_files(writer, look, "during the migration", "after it", self._up)
+            await self._follow(stack, look, after)
+            if self.endpoint is not None:
+                await self.endpoint.listen(after, writer.writes)
+            await self._phase(writer, look, "after it", (*before.written, *after.written))
+            finally_ = None
+            if self.migration.rollback is not None:
+                finally_ = await self._roll_back(writer, look, before)
+            await self._heard(writer, after)
+        return self._outcome(writer.writes, before, after, finally_)
+
+    # -- doing --------------------------------------------------------------------------------
+
+    async def _follow(self, stack: AsyncExitStack, look: Connection, state: Published) -> None:
+        """Open a reader for each publication that has none yet; without logical decoding there are none."""
+        level = await look.fetchval(sql.WAL_LEVEL, timeout=_DEADLINE_S)
+        if level != "logical":
+            self.unreadable = f"the scratch server has wal_level={level}; probe rows are read with wal_level=logical"
+            return
+        for name in state.publications:
+            if name not in self.readers and not self.unreadable:
+                try:
+                    self.readers[name] = await stack.enter_async_context(reading(self.dsn, name))
+                except (asyncpg.InsufficientPrivilegeError, asyncpg.ConfigurationLimitExceededError) as error:
+                    self.unreadable = f"the scratch server gives no replication slot: {error}"
+
+    async def _phase(self, writer: Writer, look: Connection, phase: Phase, tables: Iterable[str]) -> None:
+        """A few rounds in peace, through the tables that are there."""
+        state = self.seen.states[phase]
+        self._promise(phase, state)
+        if self.unreadable:
+            return
+        shapes = await read_shapes(look)
+        chosen = self._chosen(state, tables)
+        self._tell(f"{phase}: probe rows through {len(chosen)} tables")
+        for _ in range(_ROUNDS):
+            await writer.round(phase, shapes, chosen, lambda: self._heard(writer, state))
+        await self._read(phase)
+
+    async def _heard(self, writer: Writer, state: Published) -> None:
+        if self.endpoint is not None:
+            await self.endpoint.settle(writer.writes, self.seen.promised, state)
+
+    async def _run_files(
+        self, writer: Writer, look: Connection, during: Phase, then: Phase, files: Callable[[], Awaitable[RunResult]]
+    ) -> Published:
+        """Write while the runner works; returns what is published afterwards."""
+        start = self.seen.states["before" if during == "during the migration" else "after it"]
+        self.seen.states[during] = start
+        chosen = self._chosen(start, start.written)
+        enough = asyncio.Event()
+        traffic = None
+        if chosen and not self.unreadable:
+            shapes = await read_shapes(look)
+            writer.wrote.clear()
+            traffic = asyncio.create_task(writer.keep_on(during, shapes, chosen, enough), name="probe rows")
+        try:
+            if traffic is not None:
+                await _first_of(traffic, writer.wrote)
+            self._tell(f"{during}: {self.migration.label}")
+            result = await files()
+        finally:
+            enough.set()
+            if traffic is not None:
+                await asyncio.wait({traffic})
+        if traffic is not None:
+            traffic.result()
+        if not result.ok:
+            failure = next((step.failure for step in result.steps if step.failure), None)
+            raise CannotBuild(
+                f"it does not go through on seeded rows while they are written to: {failure}",
+                "Correct the file; delivery is looked at afterwards.",
+            )
+        state = self.seen.states[then] = await read_published(look)
+        # A part that is new is known by its table while the files run, too.
+        self.seen.states[during] = replace(start, roots={**state.roots, **start.roots})
+        self._promise(during, start, ending=state)
+        await self._read(during)
+        return state
+
+    async def _roll_back(self, writer: Writer, look: Connection, before: Published) -> Published | None:
+        """What is published afterwards; None when the rollback does not go through, which spoils nothing but itself."""
+        if self.endpoint is not None:
+            taken = self.seen.states["after it"].members.keys() - before.members.keys()
+            self.endpoint.taking_back = frozenset(table for _, table in taken)
+        try:
+            state = await self._run_files(writer, look, "during the rollback", "after the rollback", self._down)
+        except CannotBuild as failed:
+            self.not_rolled_back = failed.what
+            return None
+        await self._phase(writer, look, "after the rollback", (*before.written, *state.written))
+        return state
+
+    async def _up(self) -> RunResult:
+        return await migrate_up(
+            self.dsn, self.subject.states.path, to=self.version, include_all=True, options=self.subject.states.options
+        )
+
+    async def _down(self) -> RunResult:
+        return await migrate_down(self.dsn, self.subject.states.path, last=1, options=self.subject.states.options)
+
+    async def _read(self, phase: Phase) -> None:
+        for name, reader in self.readers.items():
+            await reader.read()
+            if reader.broken and name not in self.ended and name in self.seen.states["before"].publications:
+                self.ended.add(name)
+                self.seen.broken.setdefault(phase, []).append(
+                    f"the stream of {name} breaks off {phase}: {reader.broken}"
+                )
+
+    def _chosen(self, state: Published, tables: Iterable[str]) -> tuple[str, ...]:
+        text = self.migration.up.text + (self.migration.rollback.text if self.migration.rollback else "")
+        there = [table for table in dict.fromkeys(tables) if table in state.roots]
+        there.sort(key=lambda table: table.rpartition(".")[2] not in text)
+        self.seen.left_out = tuple(dict.fromkeys((*self.seen.left_out, *there[MOST_TABLES:])))
+        return tuple(there[:MOST_TABLES])
+
+    def _promise(self, phase: Phase, state: Published, ending: Published | None = None) -> None:
+        """What was published before must arrive in every phase, and what is published now.
+
+        While files run (`ending` is the state they lead to): what was published when they began, unless a rollback
+        takes back what the migration published.
+        """
+        before = self.seen.states["before"]
+        promised = _published(state) | {p for p in _published(before) if p[1] in state.roots}
+        if ending is not None and phase in DOWN:
+            kept = _published(before) | _published(ending)
+            promised = frozenset(
+                p for p in promised if p in kept or (p[0] in ending.publications and p[1] not in ending.roots)
+            )
+        self.seen.promised[phase] = frozenset(promised)
+
+    def _tell(self, message: str) -> None:
+        self.subject.tell(Progress("statement", self.migration.label, message))
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def _outcome(
+        self, writes: Sequence[Write], before: Published, after: Published, finally_: Published | None
+    ) -> Outcome:
+        judged = judge(
+            writes, {name: reader.arrivals for name, reader in self.readers.items()}, self.seen.promised,
+            self.seen.states,
+        )  # fmt: skip
+        up = compare(before, after)
+        claims = [self._published("published", before, after, up), *self._probed("up", UP, writes, judged)]
+        notes = list(up.notes)
+        if finally_ is None or self.migration.rollback is None:
+            claims.append(self._claim("rollback", _ROLLBACK, Level.NOT_CHECKED, self.not_rolled_back))
+        else:
+            declared = frozenset(entry.table for entry in self.migration.rollback.destroys if entry.whole_table)
+            down = compare(before, finally_, previous=after, dropped_by_design=declared)
+            claims.append(self._published("rollback-published", before, finally_, down))
+            claims += self._probed("rollback", DOWN, writes, judged)
+            notes += down.notes
+        notes += blamed(writes, (*UP, *DOWN))[1]
+        notes += self._circumstances(writes, before, after)
+        if self.seen.left_out:
+            notes.append(f"not written to, being more than {MOST_TABLES}: {', '.join(self.seen.left_out)}")
+        claims += self._endpoint(writes, after)
+        label = f"{self.version}: probe rows, written and delivered"
+        return Outcome(
+            tuple(claims), table_of(judged.tallies, label), measurements(judged.tallies, self.version),
+            notes=tuple(dict.fromkeys(f"{self.version}: {note}" for note in notes)),
+        )  # fmt: skip
+
+    def _circumstances(self, writes: Sequence[Write], before: Published, after: Published) -> Iterator[str]:
+        """Who wrote, and what could not be counted."""
+        alone = sorted({write.table for write in writes if write.committed and write.role == ADMINISTRATOR})
+        if alone:
+            yield f"written by the administrator, as no role of an application may: {', '.join(alone)}"
+        filtered = sorted({m.table for state in (before, after) for m in state.members.values() if m.row_filter})
+        if filtered:
+            yield f"published with a row filter, so that a row may rightly stay out: {', '.join(filtered)}"
+
+    def _published(self, part: str, before: Published, after: Published, compared: Compared) -> Claim:
+        what = "what was published stays published, under the same identity"
+        title = f"After the rollback, {what}" if part.startswith("rollback") else what[0].upper() + what[1:]
+        basis = (
+            f"the catalog's {_count(len(before.publications), 'publication')} with "
+            f"{_count(len(before.members), 'published table')} before, {len(after.members)} after"
+        )
+        return self._claim(part, title, Level.PROVED, basis, compared.violations)
+
+    def _probed(self, part: str, phases: tuple[Phase, ...], writes: Sequence[Write], judged: Judgement) -> list[Claim]:
+        title = _ROLLBACK if part == "rollback" else _UP
+        written = {table for phase in phases for table in self._tables(phase)}
+        if not written:
+            return []  # nothing is published: the claim above says so, and there is nothing to deliver
+        if self.unreadable:
+            return [self._claim(part, title, Level.NOT_CHECKED, self.unreadable)]
+        found, _ = blamed(writes, phases)
+        lines = [line for phase in phases for line in self.seen.broken.get(phase, [])] + list(judged.of(phases))
+        violations = (*(Finding(line, _LOOK) for line in lines), *found)
+        mine = [write for write in writes if write.phase in phases]
+        done = sum(write.committed for write in mine)
+        parts = []
+        complete = not self.seen.left_out
+        for phase in phases:
+            tables = self._tables(phase)
+            if not tables:
+                continue
+            reached, pairs = covered(writes, phase, tables)
+            parts.append(f"{reached} of {pairs} {phase}")
+            # While files run, how far the rounds come is a matter of their length.
+            complete &= reached > 0 if phase.startswith("during") else reached == pairs
+        basis = (
+            f"{_count(done, 'write')} of {_count(len(written), 'table')} decoded from the log; pairs of table and "
+            f"operation: {', '.join(parts)}"
+        )
+        if not done:
+            why = next((write.refused for write in mine if not write.committed), "no write came to pass")
+            return [self._claim(part, title, Level.NOT_CHECKED, f"no probe row could be written: {why}", violations)]
+        return [self._claim(part, title, Level.PROVED if complete else Level.SAMPLED, basis, violations)]
+
+    def _tables(self, phase: Phase) -> tuple[str, ...]:
+        """What is to be written to in a phase: tables that are there and from which something is promised."""
+        promised = self.seen.promised.get(phase, frozenset())
+        return tuple(sorted({table for _, table, _ in promised if table in self.seen.states[phase].roots}))
+
+    def _endpoint(self, writes: Sequence[Write], after: Published) -> list[Claim]:
+        if self.endpoint is None or not self.endpoint.wanted:
+            return []
+        title = "Probe rows reach subscribers of the Realtime endpoint once each, in order"
+        if self.endpoint.off:
+            return [self._claim("endpoint", title, Level.NOT_CHECKED, self.endpoint.off)]
+        reader = self.readers.get(PUBLICATION)
+        log = reader.arrivals if reader is not None else ()
+        result = hear(writes, self.endpoint.ears, self.seen.promised, after, log)
+        if not result.expected:
+            return [
+                self._claim("endpoint", title, Level.NOT_CHECKED, "no row that a subscriber could know was written")
+            ]
+        violations = tuple(Finding(line, _ENDPOINT) for line in result.violations)
+        return [self._claim("endpoint", title, Level.SAMPLED, result.basis, violations)]
+
+    def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Finding] = ()) -> Claim:
+        remedies = " ".join(dict.fromkeys(finding.remedy for finding in found))
+        return Claim(
+            f"delivery-{self.version}-{part}", "delivery", title, level, basis,
+            tuple(finding.text for finding in found), remedies, self.version,
+        )  # fmt: skip
+
+
+_UP = "Every probe row is delivered once and in order before, during and after the migration"
+_ROLLBACK = "Every probe row is delivered once and in order during and after the rollback"
+_LOOK = "Compare the publication before and after: the claim on what is published names what changed."
+_ENDPOINT = "Look at the policies of the table and at its publication: what the log holds, the endpoint must send."
+
+
+async def _first_of(traffic: asyncio.Task[None], wrote: asyncio.Event) -> None:
+    """Return when the traffic is under way, or has ended before it was."""
+    waiting = asyncio.create_task(wrote.wait())
+    await asyncio.wait({traffic, waiting}, timeout=_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+def _published(state: Published) -> frozenset[Promise]:
+    """What arrives in a state, row filters aside: what they keep back is nobody's loss unless they are new."""
+    return frozenset(
+        (publication, table, operation)
+        for publication in state.publications
+        for table in state.written
+        for operation in OPERATIONS
+        if state.publishes(publication, table, operation) and not state.filtered(publication, table)
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,171 @@
+"""Compares what was written with what subscribers of a Realtime endpoint heard. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolkit.migrate.prove.delivery.publications import Published
+from toolkit.migrate.prove.delivery.wal import Arrival, Operation
+from toolkit.migrate.prove.delivery.wal_judge import Phase, Promise, Write
+
+PUBLICATION = "supabase_realtime"
+SERVICE = "service_role"
+_Sign = tuple[str, str, tuple[str, ...]]  # written table, operation, key
+
+
+@dataclass(frozen=True)
+class Message:
+    """One change as a subscriber got it; `row` is the record, for a DELETE the old one."""
+
+    table: str
+    operation: Operation
+    row: Mapping[str, Any]
+
+
+@dataclass
+class Ear:
+    """A subscriber and what it heard, in order. `listens` maps each table to the number of writes when it was bound;
+    `owns` maps a table to the column that names the owner, for a subscriber who owns rows; `trouble` holds what the
+    endpoint complained of."""
+
+    name: str
+    listens: dict[str, int] = field(default_factory=dict)
+    owns: Mapping[str, str] = field(default_factory=dict)
+    heard: list[Message] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """`expected`: how many writes somebody had to hear."""
+
+    expected: int
+    basis: str
+    violations: tuple[str, ...]
+
+
+def hear(
+    writes: Sequence[Write],
+    ears: Sequence[Ear],
+    promised: Mapping[Phase, frozenset[Promise]],
+    state: Published,
+    log: Sequence[Arrival] = (),
+) -> Heard:
+    """The service's subscriber must hear every promised write once and in order; an owner must go on hearing what it
+    heard before the migration. `log` is what was decoded: a row that something else wrote again is heard again."""
+    total = 0
+    parts: list[str] = []
+    violations: list[str] = []
+    for ear in ears:
+        expected = expected_writes(writes, ear, promised)
+        if ear.name == SERVICE:
+            total += len(expected)
+            violations += _as_service(expected, ear, state, log)
+            parts.append(f"{len(expected)} writes, {_tables(expected)} listened to as {SERVICE}")
+        else:
+            violations += _as_owner(expected, ear, state)
+            mine = [message for message in ear.heard if message.operation != "DELETE"]
+            parts.append(f"{len(mine)} inserted or updated rows heard by the owner {ear.name}")
+        violations += [f"the endpoint tells {ear.name}: {line}" for line in dict.fromkeys(ear.trouble)]
+    return Heard(total, "; ".join(parts), tuple(dict.fromkeys(violations)))
+
+
+def expected_writes(writes: Sequence[Write], ear: Ear, promised: Mapping[Phase, frozenset[Promise]]) -> list[Write]:
+    """What a subscriber is to hear: committed after it had bound the table, promised, and known by a primary key."""
+    return [
+        write
+        for number, write in enumerate(writes)
+        if write.committed and write.key and number >= ear.listens.get(write.table, len(writes))
+        and (PUBLICATION, write.table, write.operation) in promised.get(write.phase, frozenset())
+    ]  # fmt: skip
+
+
+def owned(write: Write, ear: Ear) -> bool:
+    """Whether the row names the subscriber as its owner."""
+    return write.table in ear.owns and write.row.get(ear.owns[write.table]) == ear.name
+
+
+def missing(writes: Sequence[Write], ear: Ear, promised: Mapping[Phase, frozenset[Promise]], state: Published) -> int:
+    """How many expected writes were not heard yet."""
+    expected = expected_writes(writes, ear, promised)
+    known = Counter(_heard(ear, state, {write.table: write.key for write in expected}))
+    return sum((Counter(map(_sign, expected)) - known).values())
+
+
+def _as_service(expected: Sequence[Write], ear: Ear, state: Published, log: Sequence[Arrival]) -> Iterable[str]:
+    keys = {write.table: write.key for write in expected}
+    logged = Counter(_signs(_changes(log), state, keys))
+    signs = _heard(ear, state, keys)
+    times, place = Counter(signs), {sign: position for position, sign in reversed(list(enumerate(signs)))}
+    cases: dict[tuple[Phase, str, str], Counter[str]] = defaultdict(Counter)
+    latest: dict[str, int] = {}
+    for write in expected:
+        sign = _sign(write)
+        case = cases[write.phase, write.table, write.operation]
+        case["written"] += 1
+        case["lost"] += not times[sign]
+        case["duplicated"] += times[sign] > max(1, logged[sign])
+        if sign in place:
+            case["reordered"] += place[sign] < latest.get(write.table, -1)
+            latest[write.table] = max(latest.get(write.table, -1), place[sign])
+    for (phase, table, operation), case in cases.items():
+        for trouble in ("lost", "duplicated", "reordered"):
+            if case[trouble]:
+                counts = f"{case[trouble]} of {case['written']}"
+                yield f"{trouble} {phase}, at the endpoint: {counts} {operation}s of {table}"
+
+
+def _as_owner(expected: Sequence[Write], ear: Ear, state: Published) -> Iterable[str]:
+    known = Counter(_heard(ear, state, {write.table: write.key for write in expected}))
+    cases: dict[tuple[str, Operation], dict[Phase, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for write in expected:
+        # A DELETE tells its key to everybody who listens: no policy can be asked about a row that is gone.
+        if write.operation != "DELETE" and owned(write, ear):
+            cases[write.table, write.operation][write.phase].append(known[_sign(write)] > 0)
+    for (table, operation), phases in cases.items():
+        if not all(phases.get("before", [False])):
+            continue
+        for phase, heard in phases.items():
+            # While files run, a probe may be gone before the policy is asked about it.
+            if not phase.startswith("during") and not any(heard):
+                yield (f"{phase}, the owner {ear.name} hears no {operation} of {table} any more: a policy hides them")
+
+
+def _heard(ear: Ear, state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
+    return _signs(ear.heard, state, keys)
+
+
+def _signs(messages: Iterable[Message], state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
+    signs: list[_Sign] = []
+    for message in messages:
+        table = state.root(message.table)
+        key = keys.get(table, ())
+        signs.append((table, message.operation, tuple(_plain(message.row.get(name)) for name in key)))
+    return signs
+
+
+def _changes(log: Sequence[Arrival]) -> Iterator[Message]:
+    for arrival in log:
+        for change in arrival.transaction.changes:
+            yield Message(change.table, change.operation, change.new or change.old)
+
+
+def _sign(write: Write) -> _Sign:
+    return write.table, write.operation, tuple(_plain(write.row.get(name)) for name in write.key)
+
+
+def _plain(value: Any) -> str:
+    """A key's value the same whether it is JSON or Postgres' text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    # JSON writes a timestamp with a T, and Postgres' text a time zone without minutes.
+    return text.replace("T", " ").removesuffix(":00") if text[:4].isdigit() and "-" in text and ":" in text else text
+
+
+def _tables(writes: Sequence[Write]) -> str:
+    number = len({write.table for write in writes})
+    return f"{number} table{'' if number == 1 else 's'}"

@@ -1,0 +1,181 @@
+"""Mending a history that has come apart from its folder: look, propose, and only when told to, change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from toolkit.errors import EnvironmentError_, RefusalError
+from toolkit.migrate.folder.files import Folder, Migration, read_folder, read_script
+from toolkit.migrate.repair.triage import Finding, Named, Prefer, Proposal, Triage, file_name, names_to_look_up, triage
+from toolkit.migrate.run import history as ledger
+from toolkit.migrate.run.api import locked
+from toolkit.migrate.run.history import Connection, History, Runner
+from toolkit.migrate.run.run_model import OnProgress, Options
+from toolkit.postgres.connection import connected
+from toolkit.sql import history as ledger_sql
+from toolkit.sql import repair as sql
+
+_LOOK_UP = {"relation": sql.RELATION_EXISTS, "type": sql.TYPE_EXISTS, "function": sql.FUNCTION_EXISTS}
+_PARTS = ("", "rollbacks", "verify")
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What `mend` did, and what is left for people to decide."""
+
+    done: tuple[Finding, ...]
+    left: tuple[Finding, ...]
+
+
+async def look(dsn: str, folder: Path, prefer: Prefer = "files", accepted: Collection[str] = ()) -> Triage:
+    """Triage history and folder, as `triage` says; changes nothing."""
+    contents = read_folder(folder)
+    async with connected(dsn) as conn:
+        found, _ = await _triage(conn, contents, prefer, accepted)
+    return found
+
+
+async def mend(
+    dsn: str,
+    folder: Path,
+    agreed: Triage,
+    prefer: Prefer = "files",
+    accepted: Collection[str] = (),
+    *,
+    options: Options | None = None,
+    on_progress: OnProgress = lambda _: None,
+) -> Mended:
+    """Carry out the proposals of `agreed`: rows, our ledger's record of them, and files, or none of it.
+
+    Raises RefusalError when what is found now asks for other changes than what was agreed to, EnvironmentError_ when
+    the history may not be changed or a file cannot be.
+    """
+    options = options or Options()
+    async with locked(dsn, options, on_progress) as conn:
+        try:
+            async with conn.transaction():
+                await ledger.prepare(conn)
+                for statement in sql.CREATE_REPAIRS:
+                    await conn.execute(statement, timeout=30)
+                await conn.execute(ledger_sql.BOUND_WAITING, f"{int(options.locks.deadline_s * 1000)}ms", timeout=10)
+                await conn.execute(sql.LOCK_HISTORY, timeout=options.locks.deadline_s + 10)
+                contents = read_folder(folder)
+                found, history = await _triage(conn, contents, prefer, accepted)
+                if found.proposals != agreed.proposals:
+                    raise RefusalError(
+                        "History or folder changed since the proposals were shown; nothing was changed.",
+                        "Look at the new proposals: `toolkit migrate repair`.",
+                    )
+                runner = Runner.of_this_process()
+                await _carry_out(conn, contents, history, found, runner)
+                # Last, so that a file that cannot be written takes the rows back too.
+                for written in _change_files(contents, history, found.proposals):
+                    await ledger.record_known(conn, written.version, written, runner=runner, detail="file written")
+        except asyncpg.LockNotAvailableError as error:
+            raise EnvironmentError_(
+                "Somebody is writing to the migration history.", "Run it again when they are through."
+            ) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise EnvironmentError_(
+                f"The role may not change the history: {error}.", "Connect as its owner (on Supabase: postgres)."
+            ) from error
+    return Mended(
+        tuple(finding for finding in found.findings if finding.proposal is not None),
+        tuple(finding for finding in found.findings if finding.proposal is None),
+    )
+
+
+async def _triage(
+    conn: Connection, contents: Folder, prefer: Prefer, accepted: Collection[str]
+) -> tuple[Triage, History]:
+    history = await ledger.read_history(conn)
+    exists = await _look_up(conn, names_to_look_up(contents, history))
+    return triage(contents, history, exists, prefer, accepted), history
+
+
+async def _look_up(conn: Connection, names: Sequence[Named]) -> Mapping[Named, bool]:
+    return {name: bool(await conn.fetchval(_LOOK_UP[name.kind], name.name, timeout=30)) for name in names}
+
+
+async def _carry_out(conn: Connection, contents: Folder, history: History, found: Triage, runner: Runner) -> None:
+    for finding in found.findings:
+        if (proposal := finding.proposal) is None:
+            continue
+        before = await conn.fetchval(sql.ROW_BEFORE, proposal.row, timeout=30) if proposal.row else None
+        await conn.execute(
+            sql.INSERT_REPAIR, proposal.action, proposal.row or proposal.file, _becomes(proposal), before,
+            list(finding.evidence), list(proposal.changes), runner.who, runner.tool_version, runner.run_id, timeout=30,
+        )  # fmt: skip
+        await _change_row(conn, contents, history, proposal, runner)
+
+
+def _becomes(proposal: Proposal) -> str | None:
+    """The version under which the row is found afterwards; None: there is none."""
+    if proposal.action == "mark_reverted":
+        return None
+    return proposal.file if proposal.action in {"move_row", "mark_applied"} else proposal.row
+
+
+async def _change_row(conn: Connection, contents: Folder, history: History, proposal: Proposal, runner: Runner) -> None:
+    migration = contents.get(proposal.file) if proposal.file else None
+    if proposal.action == "mark_reverted":
+        deleted = await conn.fetchval(ledger_sql.DELETE_HISTORY, proposal.row, timeout=30)
+        assert deleted == proposal.row, "the history is locked, and the row was there a moment ago"
+    elif proposal.action == "mark_applied":
+        assert migration is not None
+        await ledger.record_applied(conn, migration, duration_ms=0, runner=runner)
+    elif proposal.action in {"move_row", "record_checksum", "rename_file"}:
+        assert migration is not None
+        assert proposal.row is not None
+        if proposal.action == "move_row":
+            moved = await conn.fetchval(sql.MOVE_ROW, proposal.row, migration.version, migration.name, timeout=30)
+            assert moved == migration.version, "the history is locked, and the row was there a moment ago"
+        version = proposal.row if proposal.action == "rename_file" else migration.version
+        await ledger.record_known(conn, version, migration, runner=runner, detail="; ".join(proposal.changes))
+
+
+def _change_files(contents: Folder, history: History, proposals: Sequence[Proposal]) -> list[Migration]:
+    """Rename and write; returns what was written. Raises EnvironmentError_ with every file as it was."""
+    written: list[Migration] = []
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for proposal in proposals:
+            if proposal.action == "rename_file":
+                _rename(contents, proposal, done)
+            elif proposal.action == "write_file":
+                row = history.row(proposal.row or "")
+                assert row is not None
+                path = contents.path / file_name(row)
+                with path.open("x", encoding="utf-8", newline="\n") as file:
+                    done.append((path, None))
+                    file.write(";\n".join(row.statements or ()) + ";\n")
+                written.append(Migration(row.version, row.name or "unnamed", read_script(path), None, None))
+    except (OSError, RefusalError) as error:
+        for new, old in reversed(done):
+            new.unlink() if old is None else new.rename(old)
+        if isinstance(error, RefusalError):
+            raise
+        raise EnvironmentError_(
+            f"{error.filename} cannot be written: {error.strerror}; nothing was changed.",
+            "Make the folder writable, or move what is in the way.",
+        ) from error
+    return written
+
+
+def _rename(contents: Folder, proposal: Proposal, done: list[tuple[Path, Path | None]]) -> None:
+    """Adds to `done` as it goes, so that half a rename can be taken back."""
+    assert proposal.file is not None
+    migration = contents.get(proposal.file)
+    assert migration is not None
+    for part in _PARTS:
+        old = contents.path / part / migration.up.path.name
+        new = old.with_name(f"{proposal.row}_{migration.name}.sql")
+        if old.is_file():
+            if new.exists():
+                raise FileExistsError(17, "another file has that name", str(new))
+            old.rename(new)
+            done.append((new, old))

@@ -1,0 +1,56 @@
+"""Whether what a transaction made still stands after its commit: a commit without error is not yet a success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.run.history import Connection
+from toolkit.sql import history as sql
+
+_DDL = frozenset({"CREATE", "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE"})
+_MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Made:
+    """One object, or column (`sub` is its number), that a transaction made or altered; `name` is fit for people."""
+
+    catalog: str
+    id: int
+    sub: int
+    name: str
+
+
+async def made_here(conn: Connection) -> tuple[Made, ...]:
+    """What the open transaction wrote into the catalog and has not dropped again.
+
+    Call it as the last thing before the commit. It takes no snapshot of the catalog, since the file's locks are held
+    meanwhile: one pass over a few small system tables.
+    """
+    rows = await conn.fetch(sql.MADE, timeout=60)
+    return tuple(Made(row["catalog"], row["id"], row["sub"], row["name"]) for row in rows)
+
+
+async def gone(conn: Connection, made: Sequence[Made]) -> str:
+    """Names of what is no longer there, or ''; by identity: another object under the same name does not count."""
+    if not made:
+        return ""
+    columns = zip(*((one.catalog, one.id, one.sub, one.name) for one in made), strict=True)
+    names = [row["name"] for row in await conn.fetch(sql.GONE, *map(list, columns), timeout=60)]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def changed_nothing(statements: Sequence[Statement]) -> str:
+    """The remark for a file that left the catalog as it was, or '' when it has no statement meant to change it."""
+    meant = sum(
+        1 for s in statements if s.words[:1] and s.words[0] in _DDL and not {"TEMP", "TEMPORARY"} & {*s.words[1:4]}
+    )
+    if not meant:
+        return ""
+    return (
+        f"changed nothing in the catalog, though {meant} of its statements {'is' if meant == 1 else 'are'} meant to: "
+        "did every object exist already (IF NOT EXISTS, OR REPLACE, IF EXISTS)?"
+    )

@@ -1,0 +1,89 @@
+"""What went wrong in a file, with the way out: SQLSTATE → remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from toolkit.migrate.folder.files import Script
+from toolkit.migrate.folder.statements import Statement
+
+_EXISTS = "It exists already, made outside the migrations: see `toolkit migrate status`, remove it or adopt it."
+_REMEDIES: dict[str, str] = {
+    "55P03": "Run again when the transactions named above have ended, or allow more with --lock-timeout.",
+    "40P01": "Run again; if it persists, have the file take its locks in the order the application takes them.",
+    "42501": "Connect as the owner of the objects (on Supabase: postgres).",
+    "25001": "Move the statement to a file of its own whose first line is `-- toolkit: transaction=false`.",
+    "55P04": "A new enum value cannot be used in the transaction that adds it: use it in the next migration.",
+    "42P07": _EXISTS,
+    "42710": _EXISTS,
+    "42701": _EXISTS,
+    "42723": _EXISTS,
+    "2BP01": "Something else depends on it: drop or change that first; CASCADE would drop it unseen.",
+    "57014": "The statement was cancelled: by somebody, or by a statement timeout. Run again.",
+    "57P01": "The server ended the connection. When it is back, run again.",
+    "53100": "Make room on the server's disk and run again.",
+}
+_CLASS_REMEDIES: dict[str, str] = {
+    "08": "Look whether the server is up, then run again.",
+    "22": "Rows hold values the statement cannot handle: correct them in a migration before this one.",
+    "23": "Existing rows break the new rule: correct them in a migration before this one.",
+    "42": "Correct the statement.",
+    "53": "The server lacks resources; see its log, then run again.",
+    "57": "The server was interrupted; run again when it is up.",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and why a file failed.
+
+    `statement` counts from 1 (0: outside any statement), `line` is that of the file; `sqlstate` is '' when the
+    server gave none.
+    """
+
+    file: str
+    statement: int
+    line: int
+    sqlstate: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" + (f", statement {self.statement}" if self.statement else "")
+        return f"{where}: {self.message}" + (f" [{self.sqlstate}]" if self.sqlstate else "")
+
+
+def failure_of(
+    script: Script, statement: Statement | None, error: BaseException, context: tuple[str, ...] = ()
+) -> Failure:
+    """Word a failure; `context` is what else is known, such as who held the lock."""
+    sqlstate = (getattr(error, "sqlstate", None) or "") if isinstance(error, asyncpg.PostgresError) else ""
+    message = str(error).strip() or type(error).__name__
+    for extra in ("detail", "hint"):
+        if isinstance(error, asyncpg.PostgresError) and getattr(error, extra, None):
+            # asyncpg appends DETAIL and HINT to the text on lines of their own; one line reads better.
+            message = message.split("\n")[0] + f" ({getattr(error, extra)})"
+    if isinstance(error, asyncpg.InternalClientError):
+        message = "the server ended the connection"
+    if isinstance(error, TimeoutError):
+        message = "the statement did not end within its deadline"
+    if context:
+        message += "; open transactions: " + " | ".join(context)
+    remedy = _REMEDIES.get(sqlstate) or _CLASS_REMEDIES.get(sqlstate[:2]) or "See the message, then run again."
+    return Failure(
+        file=script.path.name,
+        statement=statement.index if statement else 0,
+        line=_line(statement, error) if statement else 1,
+        sqlstate=sqlstate,
+        message=message,
+        remedy=remedy,
+    )
+
+
+def _line(statement: Statement, error: BaseException) -> int:
+    position = getattr(error, "position", None)
+    if not position:
+        return statement.line
+    return statement.start_line + statement.text.count("\n", 0, int(position) - 1)

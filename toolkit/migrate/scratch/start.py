@@ -1,0 +1,173 @@
+"""The state a proof starts from: a bare Supabase project, a schema file, or the schema of a database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from toolkit.errors import EnvironmentError_, RefusalError, UsageError
+from toolkit.migrate.catalog.pg_dump import dump_text
+from toolkit.migrate.folder.statements import SplitError, Statement, split
+from toolkit.migrate.run import history as ledger
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.migrate.scratch.databases import Scratch
+from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
+from toolkit.postgres.connection import connected, redact
+from toolkit.sql import scratch as sql
+
+# A scratch server may be unable to hold what the platform owns: extensions it lacks, and what is made of them.
+_TOLERATED = frozenset({*PLATFORM_SCHEMAS, "supabase_migrations"})
+# pg_dump writes this above every object.
+_TITLE = re.compile(r"^-- Name: (?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>[^;]*);", re.MULTILINE)
+_COPY = re.compile(r"^COPY\b.*\bFROM stdin;$", re.MULTILINE | re.IGNORECASE)
+_OF_EXTENSIONS = frozenset({"EXTENSION", "COMMENT"})
+# A schema, type, function, table, … that exists already: bootstrap.sql made the platform's.
+_EXISTS = ("42P06", "42710", "42723", "42P07", "42P16")
+_DEADLINE_S = 300
+_MOST_TOLD = 10
+
+
+@dataclass(frozen=True)
+class Start:
+    """`template` is the scratch database that stands for the start; `notes` say in what it is not the original."""
+
+    template: str
+    described: str
+    notes: tuple[str, ...] = ()
+
+
+async def empty_project(scratch: Scratch) -> Start:
+    """A database as a Supabase project looks on arrival."""
+    name = await scratch.create()
+    async with connected(scratch.dsn(name)) as conn:
+        await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
+    return Start(name, "an empty Supabase project")
+
+
+async def from_schema(scratch: Scratch, statements: Sequence[Statement], source: str) -> Start:
+    """A bare Supabase project plus the statements of a file, a dump by pg_dump or the Supabase CLI for example.
+
+    Raises EnvironmentError_ naming the lines that cannot be restored.
+    """
+    start = await empty_project(scratch)
+    async with connected(scratch.dsn(start.template)) as conn:
+        if any(statement.words[:3] == ("ALTER", "DEFAULT", "PRIVILEGES") for statement in statements):
+            for clearing in sql.CLEAR_DEFAULTS:
+                await conn.execute(clearing, timeout=10)
+        notes = await _restore(conn, statements, source, on_top=True)
+    return Start(start.template, f"the schema of {source}", notes)
+
+
+async def from_database(scratch: Scratch, dsn: str, pg_dump: Path | None = None) -> Start:
+    """The schema, roles and migration history of a database, which is only read; no rows are taken.
+
+    Raises EnvironmentError_ when the scratch server lacks an extension that objects of the user's own need.
+    """
+    async with connected(dsn, "toolkit migrate prove") as source:
+        major = await source.fetchval(sql.SERVER_MAJOR, timeout=10)
+        roles = await source.fetch(sql.ROLES, timeout=30)
+        memberships = await source.fetch(sql.MEMBERSHIPS, timeout=30)
+        extensions = [row["name"] for row in await source.fetch(sql.EXTENSIONS, timeout=30)]
+        history = await ledger.read_history(source)
+    text = await dump_text(dsn, pg_dump, server_major=major)
+    name = await scratch.create()
+    label = redact(dsn)
+    async with connected(scratch.dsn(name)) as conn:
+        await _make_roles(conn, roles, memberships)
+        available = {row["name"] for row in await conn.fetch(sql.AVAILABLE_EXTENSIONS, timeout=30)}
+        missing = [extension for extension in extensions if extension not in available]
+        notes = await _restore(conn, read_statements(text, label), label, on_top=False, missing=missing)
+        if history.rows:
+            await ledger.prepare(conn)
+            await conn.executemany(
+                sql.COPY_HISTORY, [(row.version, row.name, row.statements) for row in history.rows], timeout=60
+            )
+    return Start(name, f"the schema of {label}", notes)
+
+
+def read_sql(file: Path) -> tuple[Statement, ...]:
+    """The statements of a file of the user's. Raises UsageError when it cannot be read, RefusalError with the line for
+    what only psql understands."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}.", "Give a file of SQL statements.") from error
+    return read_statements(text, file.name)
+
+
+def read_statements(text: str, source: str) -> tuple[Statement, ...]:
+    """The statements of a dump, without psql's \\restrict lines. Raises RefusalError with the line."""
+    plain = re.sub(r"^\\(?:un)?restrict\b.*$", "", text, flags=re.MULTILINE)
+    try:
+        statements = tuple(statement for statement in split(plain) if not statement.is_comment)
+    except SplitError as error:
+        if copied := _COPY.search(plain):  # the rows after it are no SQL
+            raise _needs_psql(source, plain.count("\n", 0, copied.start()) + 1) from error
+        raise RefusalError(f"{source}:{error.line}: {error.what}.", error.remedy) from error
+    for statement in statements:
+        if statement.is_copy_from_stdin:
+            raise _needs_psql(source, statement.line)
+    return statements
+
+
+def _needs_psql(source: str, line: int) -> RefusalError:
+    return RefusalError(
+        f"{source}:{line}: COPY … FROM STDIN needs psql to send the data.",
+        "Dump with --schema-only (or --inserts), and give rows with --seed-data.",
+    )
+
+
+async def _make_roles(conn: Connection, roles: Sequence[asyncpg.Record], memberships: Sequence[asyncpg.Record]) -> None:
+    for role in roles:
+        if not await conn.fetchval(sql.ROLE_EXISTS, role["name"], timeout=10):
+            statement = sql.CREATE_ROLE.format(
+                name=quote_identifier(role["name"]),
+                inherits="inherit" if role["inherits"] else "noinherit",
+                bypasses="bypassrls" if role["bypasses"] else "nobypassrls",
+            )
+            await conn.execute(statement, timeout=10)
+    for row in memberships:
+        statement = sql.GRANT_ROLE.format(role=quote_identifier(row["role"]), member=quote_identifier(row["member"]))
+        await conn.execute(statement, timeout=10)
+
+
+async def _restore(
+    conn: Connection, statements: Iterable[Statement], source: str, *, on_top: bool, missing: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Run a dump statement by statement. What the platform owns may fail and is told; `on_top`: of a bare project,
+    which has some of it already."""
+    left_out: list[str] = []
+    broken: list[str] = []
+    for statement in statements:
+        try:
+            await conn.execute(statement.text, timeout=_DEADLINE_S)
+        except asyncpg.PostgresError as error:
+            told = f"{source}:{statement.line}: {error} [{error.sqlstate}]"
+            mine = not _of_the_platform(statement) and not (on_top and error.sqlstate in _EXISTS)
+            (broken if mine else left_out).append(told)
+    if broken:
+        more = f"\n… and {len(broken) - _MOST_TOLD} more" if len(broken) > _MOST_TOLD else ""
+        lacks = f" The scratch server lacks these extensions: {', '.join(missing)}." if missing else ""
+        raise EnvironmentError_(
+            f"The start state could not be rebuilt from {source}:\n" + "\n".join(broken[:_MOST_TOLD]) + more,
+            f"Prove on a server that can hold it: --scratch-url or --postgres.{lacks}",
+        )
+    notes = [f"Extension {name} is not on the scratch server; it was left out." for name in missing]
+    if left_out:
+        notes.append(f"{len(left_out)} statements of the platform's own were left out, the first: {left_out[0]}")
+    return tuple(notes)
+
+
+def _of_the_platform(statement: Statement) -> bool:
+    titles = list(_TITLE.finditer(statement.leading))
+    if not titles:
+        return False
+    title = titles[-1]
+    if title["type"] in _OF_EXTENSIONS and title["schema"] == "-":
+        return True
+    return title["schema"] in _TOLERATED or (title["schema"] == "-" and title["name"] in _TOLERATED)

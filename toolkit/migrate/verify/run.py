@@ -1,0 +1,182 @@
+"""Verify applied migrations: run their verify files in a transaction that is always rolled back, then the probes
+of what a single session cannot show, and the read-only checks that any folder and database allow."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from toolkit.migrate.folder.files import Folder, Migration, read_folder
+from toolkit.migrate.run import history as ledger
+from toolkit.migrate.run.execute import OnProgress, Progress
+from toolkit.migrate.run.history import Connection
+from toolkit.migrate.run.plan import MigrationRefused, Refusal
+from toolkit.migrate.verify.live_checks import check_live
+from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, read_verify_file
+from toolkit.postgres.connection import connected
+from toolkit.probes import PROBES
+from toolkit.sql.history import BOUND_A_CHECK
+
+_MOST_ROWS = 20
+# A lock that was not free, a cancelled statement, a server out of resources: the check itself was not decided.
+_UNDECIDED = ("08", "53", "55P03", "57", "40P01", "40001")
+_STATEMENT_DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Every check of every verified version, in order."""
+
+    versions: tuple[str, ...]
+    checks: tuple[CheckResult, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> CheckStatus:
+        """The worst of them; no checks at all is unknown."""
+        found = {check.status for check in self.checks}
+        if CheckStatus.FAIL in found:
+            return CheckStatus.FAIL
+        return CheckStatus.UNKNOWN if CheckStatus.UNKNOWN in found or not found else CheckStatus.PASS
+
+
+async def verify(
+    dsn: str,
+    folder: Path,
+    *,
+    to: str | None = None,
+    probes: bool = True,
+    generic: bool = True,
+    on_progress: OnProgress | None = None,
+) -> VerifyResult:
+    """Verify every applied version, up to version `to`.
+
+    Verify files change nothing. Probes (`probes=False` leaves them out) commit rows of their own under a
+    recognisable user and remove them again. The read-only checks (LIVE-1…, `generic=False` leaves them out) come
+    last; where a folder has no verify files at all, they alone speak, and a notice says so. Raises MigrationRefused
+    when nothing is applied or `to` is not.
+    """
+    contents = read_folder(folder)
+    async with connected(dsn) as conn:
+        history = await ledger.read_history(conn)
+        applied = {row.version for row in history.rows}
+    chosen = _chosen(contents, applied, to)
+    files = {m.version: read_verify_file(m.verify) for m in chosen if m.verify is not None}
+    results: list[CheckResult] = []
+    notices = contents.notices
+    if generic and not files:
+        told = f"{folder} has no verify files: the read-only checks say nothing of what its migrations are for"
+        notices = (*notices, told)
+    for migration in chosen:
+        if on_progress is not None:
+            on_progress(Progress("file", migration.label, f"verifying {migration.label}"))
+        file = files.get(migration.version)
+        if file is not None:
+            results += await _run_file(dsn, migration, file)
+        elif files or not generic:
+            results.append(
+                CheckResult(
+                    f"{migration.version}-verify", f"{migration.label} has a verify file", CheckStatus.UNKNOWN,
+                    ("nothing says how to see that it holds",),
+                    f"Write {folder / 'verify' / migration.up.path.name}.", migration.version,
+                )
+            )  # fmt: skip
+        for probe in PROBES.get(migration.version, ()) if probes else ():
+            if on_progress is not None:
+                on_progress(Progress("statement", migration.label, f"probing: {probe.title}"))
+            results.append(await probe.run(dsn, migration.version))
+    if generic:
+        if on_progress is not None:
+            on_progress(Progress("statement", "live", "checking the catalog, and reading as each role"))
+        results += await check_live(dsn, contents)
+    return VerifyResult(tuple(m.version for m in chosen), tuple(results), notices)
+
+
+def _chosen(folder: Folder, applied: set[str], to: str | None) -> tuple[Migration, ...]:
+    known = [m for m in folder.migrations if m.version in applied]
+    if to is not None and to not in {m.version for m in known}:
+        names = ", ".join(m.version for m in known) or "none"
+        code = "unknown-to" if folder.get(to) is None else "to-not-applied"
+        raise MigrationRefused(
+            (Refusal(code, f"Version {to} is not applied.", f"Applied, with a file here: {names}."),)
+        )
+    if not known:
+        raise MigrationRefused(
+            (
+                Refusal(
+                    "nothing-applied",
+                    f"Nothing of {folder.path} is applied to this database.",
+                    "Run `toolkit migrate up` first, or check the database's address.",
+                ),
+            )
+        )
+    return tuple(m for m in known if to is None or m.version <= to)
+
+
+async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[CheckResult]:
+    async with connected(dsn, "toolkit migrate verify") as conn:
+        outer = conn.transaction()
+        await outer.start()
+        try:
+            # A check must not wait behind the application's locks, nor hold it up.
+            await conn.execute(BOUND_A_CHECK, timeout=10)
+            error = await _preamble(conn, file)
+            return [
+                CheckResult(
+                    check.id, check.title, CheckStatus.UNKNOWN,
+                    (f"{file.path.name}: the statements before the first check failed: {error}",),
+                    "Correct them.", migration.version,
+                )
+                if error
+                else await _run_check(conn, migration, check, file)
+                for check in file.checks
+            ]  # fmt: skip
+        finally:
+            with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+                await outer.rollback()
+
+
+async def _preamble(conn: Connection, file: VerifyFile) -> str:
+    savepoint = conn.transaction()
+    await savepoint.start()
+    try:
+        for statement in file.preamble:
+            await conn.execute(statement.text, timeout=_STATEMENT_DEADLINE_S)
+    except (asyncpg.PostgresError, TimeoutError) as error:
+        await savepoint.rollback()
+        return str(error)
+    await savepoint.commit()
+    return ""
+
+
+async def _run_check(conn: Connection, migration: Migration, check: SqlCheck, file: VerifyFile) -> CheckResult:
+    def result(status: CheckStatus, evidence: tuple[str, ...] = ()) -> CheckResult:
+        return CheckResult(check.id, check.title, status, evidence, check.remedy, migration.version)
+
+    if conn.is_closed():
+        return result(CheckStatus.UNKNOWN, ("the connection was lost before this check",))
+    savepoint = conn.transaction()
+    await savepoint.start()
+    at = check.statements[0]
+    try:
+        for at in check.statements[:-1]:
+            await conn.execute(at.text, timeout=_STATEMENT_DEADLINE_S)
+        at = check.statements[-1]
+        rows = await conn.fetch(at.text, timeout=_STATEMENT_DEADLINE_S)
+    except asyncpg.PostgresError as error:
+        status = CheckStatus.UNKNOWN if (error.sqlstate or "").startswith(_UNDECIDED) else CheckStatus.FAIL
+        return result(status, (f"{file.path.name}:{at.line}: {error} [{error.sqlstate}]",))
+    except (asyncpg.InterfaceError, OSError) as error:
+        what = "no answer within its deadline" if isinstance(error, TimeoutError) else f"the connection broke: {error}"
+        return result(CheckStatus.UNKNOWN, (f"{file.path.name}:{at.line}: {what}",))
+    finally:
+        with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
+            await savepoint.rollback()
+    if not rows or not at.is_read:
+        return result(CheckStatus.PASS)
+    shown = [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows[:_MOST_ROWS]]
+    more = [f"… and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
+    return result(CheckStatus.FAIL, tuple(shown + more))

@@ -1,0 +1,87 @@
+"""Connections of the migration tools, and their addresses without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from toolkit.errors import EnvironmentError_, UsageError
+from toolkit.migrate.run.history import Connection
+from toolkit.redact import redact as mask
+
+_CONNECT_DEADLINE_S = 15
+_SECRET_PARAMETERS = {"password", "sslpassword", "passfile"}
+_TRANSACTION_POOLER_PORT = 6543
+
+
+def redact(dsn: str) -> str:
+    """The address without its password, fit for output; never raises."""
+    try:
+        parts = urlsplit(dsn)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "<unreadable address>"
+    if parts.scheme not in {"postgres", "postgresql"}:
+        return "<unreadable address>"
+    user = f"{quote(parts.username)}@" if parts.username else ""
+    host = f"[{host}]" if ":" in host else host
+    query = [(name, value) for name, value in parse_qsl(parts.query) if name not in _SECRET_PARAMETERS]
+    return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, urlencode(query, safe="/"), ""))
+
+
+async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
+    """Open a connection fit for DDL; `purpose` is what `pg_stat_activity` shows.
+
+    Raises UsageError for an address that cannot be read or leads to a transaction pooler, EnvironmentError_ when
+    nobody answers or entry is denied; neither names a password.
+    """
+    shown = redact(dsn)
+    if shown == "<unreadable address>":
+        raise UsageError("The database address cannot be read.", "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    if urlsplit(dsn).port == _TRANSACTION_POOLER_PORT:
+        raise UsageError(
+            f"{shown} is a transaction pooler: it gives each transaction another session, and the runner's lock "
+            "belongs to a session.",
+            "Use the direct connection or the session pooler (port 5432).",
+        )
+    try:
+        opened = await asyncpg.connect(
+            dsn,
+            timeout=_CONNECT_DEADLINE_S,
+            # Cached plans go stale under DDL and fail inside a transaction (InvalidCachedStatementError).
+            statement_cache_size=0,
+            server_settings={"application_name": purpose},
+        )
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise EnvironmentError_(
+            f"{shown} refuses the login ({error.sqlstate}).", "Check the user and the password of the address."
+        ) from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise EnvironmentError_(f"{shown}: there is no such database.", "Check the name, or create it.") from error
+    except asyncpg.ClientConfigurationError as error:
+        raise UsageError(f"{shown}: {mask(str(error))}.", "Correct the parameters of the database address.") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        reason = str(error) if isinstance(error, asyncpg.PostgresError | OSError) else type(error).__name__
+        raise EnvironmentError_(
+            f"No database answers at {shown}: {reason or type(error).__name__}.",
+            "Check that the server runs, the address is right and the network lets you through.",
+        ) from error
+    return opened
+
+
+@asynccontextmanager
+async def connected(dsn: str, purpose: str = "toolkit migrate") -> AsyncIterator[Connection]:
+    """A connection for the length of a block; see `connect`."""
+    conn = await connect(dsn, purpose)
+    try:
+        yield conn
+    finally:
+        # close() waits for the server; after a cancellation nobody should wait for a hung one.
+        try:
+            await conn.close(timeout=5)
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            conn.terminate()

@@ -1,0 +1,114 @@
+"""What a judge is: an id, a title, a remedy, and a pure function over the facts of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from toolkit.report.record import Check, Verdict
+from toolkit.scenarios.facts import DATABASE, Facts, ProcessFacts, event_type
+from toolkit.scenarios.history import Record
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rule held for everything that was looked at."""
+
+    looked_at: int
+    of: str = "events"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The rule was broken; `witness` is the shortest piece of history that shows it."""
+
+    detail: str
+    witness: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """There was nothing to look at, which proves nothing; `remedy`: what would give it something."""
+
+    reason: str
+    remedy: str = ""
+
+
+Finding = Held | Broken | Nothing
+
+
+@dataclass(frozen=True)
+class Judge:
+    """`find` looks at one process. `transports`: where the rule means something.
+
+    `needs_log`: it reads the event log, so before the migration, where there is none, it means nothing.
+    """
+
+    id: str
+    title: str
+    remedy: str
+    find: Callable[[Facts, ProcessFacts], Finding]
+    transports: frozenset[str] = frozenset({"realtime"})
+    needs_log: bool = False
+
+
+BOTH = frozenset({"realtime", "websocket"})
+
+
+def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: str = "") -> Check:
+    """The verdict of one judge over the processes in `scope`.
+
+    The first process that breaks the rule decides; a process with nothing to look at makes the verdict
+    unknown, however well the others did.
+    """
+    # A title says where the events were read, and without SQL that is not the database.
+    rule = replace(rule, title=rule.title.replace(DATABASE, facts.store))
+    if not scope:
+        reason, remedy = "the run never had such a process", "Look at the step that was to start it."
+        return _check(rule, Verdict.UNKNOWN, reason, group, remedy=remedy)
+    held = 0
+    nothing: tuple[str, str] | None = None
+    unit = "events"
+    for process in scope:
+        match rule.find(facts, process):
+            case Broken(detail, witness):
+                lines = tuple(describe(facts, record) for record in witness)
+                return _check(rule, Verdict.FAIL, f"{process.name}: {detail}", group, lines)
+            case Held(looked_at, of):
+                held += looked_at
+                unit = of
+            case Nothing(reason, remedy):
+                nothing = nothing or (f"{process.name}: {reason}", remedy)
+    if nothing is not None:
+        return _check(rule, Verdict.UNKNOWN, nothing[0], group, remedy=nothing[1])
+    over = f" over {len(scope)} processes" if len(scope) > 1 else ""
+    return _check(rule, Verdict.PASS, f"{held} {unit} looked at{over}", group)
+
+
+def _check(
+    rule: Judge, verdict: Verdict, detail: str, group: str, witness: tuple[str, ...] = (), *, remedy: str | None = None
+) -> Check:
+    return Check(rule.id, rule.title, verdict, detail, rule.remedy if remedy is None else remedy, group, witness)
+
+
+def describe(facts: Facts, record: Record) -> str:
+    """One line of evidence: when, who, what, which sequence."""
+    process = facts.owner(record.process)
+    parts = [f"#{record.i}", f"{facts.seconds(record):8.3f} s", record.actor, record.kind]
+    if record.op and record.op != "event":
+        parts.append(record.op)
+    if record.process is not None:
+        parts.append(process.name if process else f"process {record.process}")
+    if record.seq is not None:
+        parts.append(f"seq {record.seq}")
+    if event_type(record):
+        parts.append(event_type(record))
+    if record.via:
+        parts.append(f"via {record.via}")
+    if isinstance(record.value, dict):
+        parts += [f"{key}={record.value[key]}" for key in ("status", "code", "phase", "target") if key in record.value]
+        if record.kind == "db" and "created_at" in record.value:
+            parts.append(f"created {record.value['created_at']}")
+    if record.error:
+        parts.append(f"({record.error})")
+    return " ".join(parts)
