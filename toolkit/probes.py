@@ -18,9 +18,8 @@ from uuid import UUID
 import asyncpg
 
 from toolkit.errors import ToolkitError
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
-from toolkit.postgres.connection import connected, redact
+from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.sql import probes as sql
 
 WRITERS, WRITES_EACH = 8, 12
@@ -184,9 +183,10 @@ async def _concurrent_claims(dsn: str, user: str) -> list[str]:
                         return
                     continue
                 claimed.setdefault(task["id"], []).append(f"worker {number}")
-                if not await conn.fetchval(
-                    sql.COMPLETE, task["id"], task["claim_token"], timeout=_QUERY_DEADLINE_S
-                ) and len(claimed[task["id"]]) == 1:  # fmt: skip
+                if (
+                    not await conn.fetchval(sql.COMPLETE, task["id"], task["claim_token"], timeout=_QUERY_DEADLINE_S)
+                    and len(claimed[task["id"]]) == 1
+                ):
                     refused.append(f"worker {number} could not complete task {task['id']} with its own claim token")
 
         await asyncio.gather(*(work(number, conn) for number, conn in enumerate(workers)))

@@ -23,11 +23,22 @@ class ApiCors:
             app,
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "DELETE"),
-            allow_headers=("authorization", "apikey", "content-type", "idempotency-key", "x-client-info",
-                           "x-request-id"),
-            expose_headers=("x-request-id", "x-last-sequence", "x-oldest-sequence", "idempotent-replayed",
-                            "retry-after"),
-        )  # fmt: skip
+            allow_headers=(
+                "authorization",
+                "apikey",
+                "content-type",
+                "idempotency-key",
+                "x-client-info",
+                "x-request-id",
+            ),
+            expose_headers=(
+                "x-request-id",
+                "x-last-sequence",
+                "x-oldest-sequence",
+                "idempotent-replayed",
+                "retry-after",
+            ),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] == "http" and scope["path"].startswith(PREFIXES)

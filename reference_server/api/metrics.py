@@ -28,9 +28,11 @@ class Metrics:
             "legacy_websocket_connections", "Open legacy WebSocket generations.", registry=self.registry
         )
         self.legacy_runs = Counter(
-            "legacy_generations_total", "Legacy generations by how their socket's run ended.", ("outcome",),
+            "legacy_generations_total",
+            "Legacy generations by how their socket's run ended.",
+            ("outcome",),
             registry=self.registry,
-        )  # fmt: skip
+        )
         self.worker = WorkerMetrics(self.registry)
         self._facts = _Facts()
         self.registry.register(self._facts)

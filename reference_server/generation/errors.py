@@ -60,9 +60,10 @@ class NotWaiting(GenerationError):
     def __init__(self, status: Status, *, expired: bool = False) -> None:
         """`expired`: the prompt's time is over, and no worker has paused the process yet."""
         super().__init__(
-            "The prompt's time is over: nobody answered it." if expired
+            "The prompt's time is over: nobody answered it."
+            if expired
             else f"The process is {status} and has no open prompt."
-        )  # fmt: skip
+        )
         if expired:
             self.remedy = "Wait until the process is paused, in a moment, and resume it: it asks again."
         self.status = status

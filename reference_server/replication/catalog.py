@@ -89,9 +89,15 @@ class Catalog:
             for row in rows:
                 fields = tuple(zip(row["field_names"] or (), row["field_types"] or (), strict=True))
                 self.types[row["oid"]] = PgType(
-                    row["oid"], row["schema"], row["name"], row["kind"], row["base"], row["element"],
-                    row["delimiter"], fields,
-                )  # fmt: skip
+                    row["oid"],
+                    row["schema"],
+                    row["name"],
+                    row["kind"],
+                    row["base"],
+                    row["element"],
+                    row["delimiter"],
+                    fields,
+                )
             missing = wanted - {row["oid"] for row in rows}
             for oid in missing:  # dropped since the row was written: its values are plain text
                 self.types[oid] = PgType(oid, "pg_catalog", "text")
@@ -139,9 +145,14 @@ class Catalog:
                 TableFacts(row["oid"], row["schema"], row["table"], row["has_rls"], tuple(row["key"] or ()), {}),
             )
             facts.columns[row["name"]] = ColumnFacts(
-                row["name"], row["type_oid"], row["type_name"], row["type_sql"], row["collation"], row["deterministic"],
+                row["name"],
+                row["type_oid"],
+                row["type_name"],
+                row["type_sql"],
+                row["collation"],
+                row["deterministic"],
                 row["generated"],
-            )  # fmt: skip
+            )
         return list(found.values())
 
 

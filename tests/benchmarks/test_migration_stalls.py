@@ -10,7 +10,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.databases import BOOTSTRAP
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove.claims import ProveOptions, Subject
 from toolkit.migrate.prove.locks.modes import READS
@@ -21,6 +20,7 @@ from toolkit.migrate.prove.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
 

@@ -134,9 +134,15 @@ async def test_commit_to_sink(bare_db: str) -> None:
 
 
 async def measure(
-    dsn: str, conn: asyncpg.Connection, title: str, first_id: int, base_median: float, base_rate: float,
-    *, distinct: bool = False,
-) -> None:  # fmt: skip
+    dsn: str,
+    conn: asyncpg.Connection,
+    title: str,
+    first_id: int,
+    base_median: float,
+    base_rate: float,
+    *,
+    distinct: bool = False,
+) -> None:
     for number in (1, 100):
         async with running_feed(dsn) as feed:
             readers: list[Subscriber] = []
@@ -157,8 +163,12 @@ async def measure(
             await conn.execute(INSERT, first_id + 10_000, PROCESS, first_id + 10_000 + rows - 1)
             await last.until(lambda me, rows=rows: len(me.changes) == PACED + rows, 120)  # type: ignore[misc]
             rate = rows / (time.perf_counter() - begun)
-            report(f"{title}, {number} subscribers, burst", rows_per_s=round(rate),
-                   deliveries_per_s=round(rate * number), of_bare=f"{rate / base_rate:.2f}")  # fmt: skip
+            report(
+                f"{title}, {number} subscribers, burst",
+                rows_per_s=round(rate),
+                deliveries_per_s=round(rate * number),
+                of_bare=f"{rate / base_rate:.2f}",
+            )
             assert all(len(reader.changes) == PACED + rows for reader in readers)
         first_id += 500_000
 

@@ -54,18 +54,25 @@ class System:
         variables = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **environment}
         return subprocess.run(
             [sys.executable, "-m", "toolkit.cli", *arguments],
-            cwd=self.folder, env=variables, capture_output=True, text=True, timeout=110, check=False,
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def by_url(self) -> dict[str, str]:
         target = self.target
         return {
-            "DATABASE_URL": target.get("DATABASE_URL"), "API_URL": target.get("API_URL"),
-            "SUPABASE_URL": target.get("SUPABASE_URL"), "SUPABASE_ANON_KEY": target.get("SUPABASE_ANON_KEY"),
+            "DATABASE_URL": target.get("DATABASE_URL"),
+            "API_URL": target.get("API_URL"),
+            "SUPABASE_URL": target.get("SUPABASE_URL"),
+            "SUPABASE_ANON_KEY": target.get("SUPABASE_ANON_KEY"),
             "SUPABASE_SERVICE_ROLE_KEY": target.get("SUPABASE_SERVICE_ROLE_KEY"),
             "SUPABASE_JWT_SECRET": target.get("SUPABASE_JWT_SECRET"),
-        }  # fmt: skip
+        }
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +84,11 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
         embedded.announce("realtime")
         target = embedded.target
         async with ArticleGeneration(
-            target.get("API_URL"), target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"),
+            target.get("API_URL"),
+            target.get("SUPABASE_URL"),
+            target.get("SUPABASE_ANON_KEY"),
             target.user_token("user_1"),
-        ) as article:  # fmt: skip
+        ) as article:
             await article.start_article_generation(initial_keywords=["a"])
             assert (await article.run_to_end(60)).status == "completed"
         yield System(embedded, folder)
@@ -225,8 +234,17 @@ async def test_one_sample_holds_all_three_groups(system: System) -> None:
     assert values["events appended"] > 50
     assert values["generation_start p50"] > 0
     titles = {table["title"] for table in found["tables"]}
-    assert {"Active processes", "Recent events", "Task queue", "Tables", "Indexes", "Replication slots",
-            "Server metrics", "Health", "Steps"} <= titles  # fmt: skip
+    assert {
+        "Active processes",
+        "Recent events",
+        "Task queue",
+        "Tables",
+        "Indexes",
+        "Replication slots",
+        "Server metrics",
+        "Health",
+        "Steps",
+    } <= titles
 
 
 async def test_thresholds_decide_and_samples_repeat_as_plain_lines(system: System) -> None:
@@ -312,10 +330,19 @@ async def test_a_kept_subscription_counts_its_reconnections(system: System) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stopped_monitor_leaves_nothing_behind(system: System, number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "toolkit.cli", "monitor", "--data", "d", "--interval", "1h",
-        cwd=system.folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        sys.executable,
+        "-m",
+        "toolkit.cli",
+        "monitor",
+        "--data",
+        "d",
+        "--interval",
+        "1h",
+        cwd=system.folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    )
     probes = r"select count(*) from public.generated_articles_state where user_id like 'toolkit\_probe\_%'"
     try:
         assert process.stdout is not None

@@ -65,8 +65,13 @@ def test_the_top_is_the_same(name: str, tmp_path: Path) -> None:
     closed = f"postgresql://me@127.0.0.1:{free_port()}/app"
     done = subprocess.run(
         [sys.executable, "-m", "toolkit.cli", *name.split(), *(a.format(closed=closed) for a in arguments), "--json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     told = json.loads(done.stdout)
     assert told.keys() >= TOP, done
     assert (told["name"], done.returncode) == (name, code)

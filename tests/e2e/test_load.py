@@ -104,8 +104,12 @@ def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, *
     del given["LOAD_PARENT_PID"]
     done = subprocess.run(
         [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words],
-        env=given, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     saved = folder / "report.json"
     return done, as_json.load(saved.read_bytes()) if saved.exists() else None
 
@@ -115,12 +119,39 @@ def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, *
 
 def test_both_transports_as_a_person_runs_them(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "toolkit.cli", "load", "run", "--users", "6", "--transport", "both", "--step-latency",
-         "10", "--p95-start", "60000", "--p95-first-event", "60000", "--p95-answer", "60000", "--p95-delivery",
-         "60000", "--reports-dir", str(tmp_path / "runs"), "--html", str(tmp_path / "pages"),
-         "--junit", str(tmp_path / "junit.xml"), "--json"],
-        capture_output=True, text=True, timeout=220, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "toolkit.cli",
+            "load",
+            "run",
+            "--users",
+            "6",
+            "--transport",
+            "both",
+            "--step-latency",
+            "10",
+            "--p95-start",
+            "60000",
+            "--p95-first-event",
+            "60000",
+            "--p95-answer",
+            "60000",
+            "--p95-delivery",
+            "60000",
+            "--reports-dir",
+            str(tmp_path / "runs"),
+            "--html",
+            str(tmp_path / "pages"),
+            "--junit",
+            str(tmp_path / "junit.xml"),
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=220,
+        check=False,
+    )
     # Steps that cost nothing make a comparison of CPU time: how it ends is not this test's subject.
     assert done.returncode in (ExitCode.PASS, ExitCode.FAIL), done.stderr[-3000:]
     report = as_json.load(done.stdout)
@@ -211,13 +242,22 @@ async def test_generations_that_take_too_long_have_failed(system, tmp_path):
 
 
 def test_without_a_server_nothing_is_judged(tmp_path):
-    nowhere = Target(kind="external", api_url="http://127.0.0.1:1", supabase_url="http://127.0.0.1:1",
-                     anon_key="k", jwt_secret="s" * 40)  # fmt: skip
+    nowhere = Target(
+        kind="external",
+        api_url="http://127.0.0.1:1",
+        supabase_url="http://127.0.0.1:1",
+        anon_key="k",
+        jwt_secret="s" * 40,
+    )
     given = environment(Plan(), "realtime", nowhere, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "toolkit.cli", "load", "run", "--yes", "--users", "2", "--reports-dir", str(tmp_path)],
-        env=given, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
     assert "does not answer" in done.stderr
     assert "Traceback" not in done.stderr
@@ -250,9 +290,22 @@ def test_a_wrong_setting_ends_plain_locust_with_words(tmp_path):
 
 async def test_a_stopped_run_leaves_no_process(tmp_path):
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "toolkit.cli", "load", "run", "--users", "2", "--processes", "2", "--step-latency",
-        "30000", "--reports-dir", str(tmp_path), stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "toolkit.cli",
+        "load",
+        "run",
+        "--users",
+        "2",
+        "--processes",
+        "2",
+        "--step-latency",
+        "30000",
+        "--reports-dir",
+        str(tmp_path),
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
     assert process.stderr is not None
     async with asyncio.timeout(120):
         while line := await process.stderr.readline():

@@ -38,8 +38,13 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, "--report-dir", str(tmp_path / "reports"), *words],
-        capture_output=True, text=True, check=False, timeout=timeout, cwd=tmp_path, env=os.environ | (env or {}),
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        cwd=tmp_path,
+        env=os.environ | (env or {}),
+    )
 
 
 @pytest.mark.timeout(180)
@@ -51,8 +56,15 @@ def test_a_strangers_folder_is_proved_and_the_report_is_saved(tmp_path):
     assert done.returncode == 0, bad
     assert report["verdict"] == "pass"
     assert {claim["proof"] for claim in report["claims"]} == {
-        "replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery",
-    }  # fmt: skip
+        "replay",
+        "round-trip",
+        "data",
+        "crash",
+        "locks",
+        "security",
+        "behaviour",
+        "delivery",
+    }
     assert {claim["version"] for claim in report["claims"]} == {"1", "2"}
     (saved,) = (tmp_path / "reports").iterdir()
     assert sorted(path.name for path in saved.iterdir() if path.is_file()) == [
@@ -89,10 +101,16 @@ def test_a_rollback_that_loses_rows_is_refuted_by_name(tmp_path):
         (("--postgres", "7"), "no version 7"),
         (("--postgres", "here"), "no initdb"),
         (("--seed-data", "copy.sql"), "copy.sql:1"),
-        (tuple(word for name in ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
-               for word in ("--skip", name)), "left out"),
+        (
+            tuple(
+                word
+                for name in ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
+                for word in ("--skip", name)
+            ),
+            "left out",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused_in_words(tmp_path, words, told):
     migrations = folder(tmp_path / "migrations", GOOD)
     (tmp_path / "schema.sql").write_text("select 1;")
@@ -123,9 +141,12 @@ def test_a_proof_that_is_stopped_leaves_no_server_behind(tmp_path):
     temporary.mkdir(mode=0o755)
     running = subprocess.Popen(
         [*COMMAND, "--migrations", str(migrations), "--report-dir", str(tmp_path / "reports")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
         env=os.environ | {"TMPDIR": str(temporary)},
-    )  # fmt: skip
+    )
     try:
         assert running.stderr is not None
         for line in running.stderr:

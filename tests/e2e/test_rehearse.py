@@ -31,9 +31,17 @@ MIGRATION = "20250727000000_supabase_realtime_migration.sql"
 
 def command(tmp_path: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "toolkit.cli", "rehearse", "--quick", "--data", str(tmp_path / "data"),
-        "--report-dir", str(tmp_path / "runs"), *more,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "toolkit.cli",
+        "rehearse",
+        "--quick",
+        "--data",
+        str(tmp_path / "data"),
+        "--report-dir",
+        str(tmp_path / "runs"),
+        *more,
+    ]
 
 
 def saved(tmp_path: Path) -> Report:
@@ -52,8 +60,11 @@ def verdict(report: Report, id: str) -> Verdict:
 def test_the_whole_rehearsal(tmp_path):
     done = subprocess.run(
         command(tmp_path, "--json", "--signed-off-by", "Aoi Tanaka", "--html", str(tmp_path / "page.html")),
-        capture_output=True, text=True, timeout=560, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=560,
+        check=False,
+    )
     report = saved(tmp_path)
     assert done.returncode == ExitCode.PASS, f"{bad_checks(report)}\n{done.stderr[-3000:]}"
     assert as_json.load(done.stdout) == report, "stdout holds the report and nothing else"

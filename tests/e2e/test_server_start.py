@@ -17,8 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.support.databases import BOOTSTRAP
 from tests.support.server_process import SECRET, RunningServer, bearer, launch, running_server, token
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.resources import migrations_dir
 

@@ -23,8 +23,13 @@ CHECK = {"id", "title", "verdict", "detail", "remedy"}
 def toolkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "toolkit.cli", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=110, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def shell(command: str) -> dict[str, object]:
@@ -145,8 +150,11 @@ async def _columns(dsn: str) -> set[str]:
 def test_a_target_whose_server_dies_says_so_and_takes_the_rest_along(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "toolkit.cli", "up", "--foreground", "--json", "--data", "d"],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         data = DataDir(tmp_path / "d")
         deadline = time.monotonic() + 60

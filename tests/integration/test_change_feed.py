@@ -23,8 +23,9 @@ from reference_server.realtime.changes.feed_facts import FeedState
 from reference_server.realtime.changes.visibility import Identity, Visibility
 from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
-from tests.support.databases import BOOTSTRAP, Databases
+from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
 TABLES = """
@@ -66,9 +67,21 @@ async def db(bare_db: str) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize(
     "role",
-    ["postgres", "pg_read_all_data", "authenticator", "nobody_has_this", 'anon"; reset role; --', "", None, 5, "a\0b",
-     "none", "ANON", "public"],
-)  # fmt: skip
+    [
+        "postgres",
+        "pg_read_all_data",
+        "authenticator",
+        "nobody_has_this",
+        'anon"; reset role; --',
+        "",
+        None,
+        5,
+        "a\0b",
+        "none",
+        "ANON",
+        "public",
+    ],
+)
 async def test_a_role_that_clients_may_not_take_is_refused(db: Database, role: object) -> None:
     with pytest.raises(SubscribeRefused, match="not one that API clients may take"):
         await subscribe(db.feed, {"role": role}, {"table": "open"})
@@ -77,8 +90,9 @@ async def test_a_role_that_clients_may_not_take_is_refused(db: Database, role: o
 async def test_a_role_granted_to_authenticator_is_taken(db: Database) -> None:
     await db.run("create role feed_test_tenant nologin noinherit; grant feed_test_tenant to authenticator")
     try:
-        await db.run("grant usage on schema public to feed_test_tenant; grant select (id) on public.open "
-                     "to feed_test_tenant")  # fmt: skip
+        await db.run(
+            "grant usage on schema public to feed_test_tenant; grant select (id) on public.open to feed_test_tenant"
+        )
         tenant = await subscribe(db.feed, {"role": "feed_test_tenant"}, {"table": "open"})
         await db.run("insert into public.open values (1, 2, 'x')")
         await tenant.count(1)
@@ -246,12 +260,13 @@ async def test_values_that_only_postgres_can_compare(db: Database) -> None:
     await db.run("create table public.odd (id int primary key, code char(4), span interval, tags text[], word text)")
     await db.run("alter publication supabase_realtime add table public.odd")
     reader = await subscribe(
-        db.feed, user("me"),
+        db.feed,
+        user("me"),
         {"table": "odd", "filter": "code=eq.ab"},
         {"table": "odd", "filter": "span=in.(1 day,2 days)"},
         {"table": "odd", "filter": 'tags=eq."{a,\\"b\\"}"'},
         {"table": "odd", "filter": "word=gt.m,word=not.ilike.%Z"},
-    )  # fmt: skip
+    )
     await db.run("insert into public.odd values (1, 'ab'), (2, 'abc'), (3, 'b')")
     await db.run("insert into public.odd (id, span) values (4, '24:00:00'), (5, '25:00:00')")
     await db.run("insert into public.odd (id, tags) values (6, '{a,b}'), (7, '{a}')")

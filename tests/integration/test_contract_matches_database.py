@@ -102,9 +102,15 @@ async def test_what_the_database_writes_satisfies_the_specification(migrated_db:
     rows = await conn.fetch("select * from process_events where process_id = $1 order by event_sequence", process)
     seen = {row["event_type"] for row in rows}
     assert seen == {
-        EventType.PROCESS_CREATED, EventType.STATUS_CHANGED, EventType.INPUT_REQUIRED, EventType.USER_INPUT_REQUIRED,
-        EventType.INPUT_RESOLVED, EventType.USER_INPUT_RESOLVED, EventType.STEP_CHANGED, EventType.PROGRESS_UPDATED,
-    }  # fmt: skip
+        EventType.PROCESS_CREATED,
+        EventType.STATUS_CHANGED,
+        EventType.INPUT_REQUIRED,
+        EventType.USER_INPUT_REQUIRED,
+        EventType.INPUT_RESOLVED,
+        EventType.USER_INPUT_RESOLVED,
+        EventType.STEP_CHANGED,
+        EventType.PROGRESS_UPDATED,
+    }
     for row in rows:
         assert missing_keys(row["event_type"], json.loads(row["event_data"])) == frozenset(), row["event_type"]
         assert row["event_category"] in set(Category)

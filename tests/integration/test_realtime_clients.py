@@ -136,9 +136,13 @@ async def javascript_client(*arguments: str) -> AsyncIterator[Node]:
     assert node is not None, "node is missing: `make .venv/.ready` installs it from a wheel"
     assert (JS / "node_modules" / "@supabase").exists(), "run `make tests/js/node_modules/.ready`"
     process = await asyncio.create_subprocess_exec(
-        node, str(JS / "subscribe.mjs"), *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, "NODE_NO_WARNINGS": "1"},
-    )  # fmt: skip
+        node,
+        str(JS / "subscribe.mjs"),
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NODE_NO_WARNINGS": "1"},
+    )
     running = Node(process)
     reader = asyncio.create_task(running.read())
     try:

@@ -257,8 +257,10 @@ async def test_a_lost_stream_fails_the_channels_that_listen_and_only_those(db: s
         await one.next("system")
         await one.join("realtime:talk", {"broadcast": {"self": True}})
         conn = await asyncpg.connect(db, timeout=10)
-        await conn.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid > 0"
-                           " and database = current_database()")  # fmt: skip
+        await conn.execute(
+            "select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid > 0"
+            " and database = current_database()"
+        )
         failure = await one.next()
         assert failure[2:4] == ["realtime:changes", "phx_error"]
         await one.push("realtime:talk", "broadcast", {"event": "still here"})

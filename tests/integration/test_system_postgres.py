@@ -14,7 +14,7 @@ from tests.support.databases import Databases
 from tests.support.feeds import running_feed, subscribe, user
 from tests.support.installed_postgres import major, shipped_postgres, system_postgres
 from toolkit.client.session import ArticleGeneration
-from toolkit.migrate import migrate_down, migrate_up, verify
+from toolkit.migrate import migrate_down, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove import round_trip
 from toolkit.migrate.prove.claims import Level, ProveOptions, Subject
@@ -85,7 +85,7 @@ async def test_migrations_go_up_and_down_and_hold(databases: Databases, tmp_path
     options = Options(export_dir=tmp_path / "exports")
     async with databases.clone("bare") as dsn:
         assert (await migrate_up(dsn, migrations_dir(), options=options)).ok
-        found = await verify(dsn, migrations_dir())
+        found = await migrate_verify(dsn, migrations_dir())
         assert found.status is CheckStatus.PASS, [c for c in found.checks if c.status is not CheckStatus.PASS]
         assert {f"RT-5{number}" for number in range(5)} < {check.id for check in found.checks}  # the probes too
         down = await migrate_down(dsn, migrations_dir(), to="0", options=options)
@@ -134,11 +134,24 @@ async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -
     record = inserted["record"]
     assert [data["type"] for data in reader.data] == ["INSERT", "UPDATE", "DELETE"]
     assert record == {
-        "id": 9007199254740993, "yes": True, "small": -3, "exact": 1234.5, "approximate": 0.1, "words": 'a "b" 日本',
-        "short": "short", "at": "2026-01-02T03:04:05.678+00:00", "on_day": "2026-01-02", "lasting": "1 day 02:03:00",
-        "one": "a0000000-0000-4000-8000-00000000000a", "many": [1, None, 3], "nested": {"k": [1, None]},
-        "raw": "00ff", "feeling": "so so", "count": 5, "nothing": None,
-    }  # fmt: skip
+        "id": 9007199254740993,
+        "yes": True,
+        "small": -3,
+        "exact": 1234.5,
+        "approximate": 0.1,
+        "words": 'a "b" 日本',
+        "short": "short",
+        "at": "2026-01-02T03:04:05.678+00:00",
+        "on_day": "2026-01-02",
+        "lasting": "1 day 02:03:00",
+        "one": "a0000000-0000-4000-8000-00000000000a",
+        "many": [1, None, 3],
+        "nested": {"k": [1, None]},
+        "raw": "00ff",
+        "feeling": "so so",
+        "count": 5,
+        "nothing": None,
+    }
     assert {column["name"]: column["type"] for column in inserted["columns"]}["feeling"] == "mood"
     assert updated["record"]["words"] == "changed"
     assert deleted["old_record"] == {"id": 9007199254740993}

@@ -81,9 +81,17 @@ async def launch(dsn: str, *arguments: str, env: Mapping[str, str] | None, log: 
     variables = {"PATH": os.environ["PATH"], "DATABASE_URL": dsn, "SUPABASE_JWT_SECRET": SECRET, **(env or {})}
     with log.open("wb") as stderr:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "reference_server", "--port", "0", *arguments,
-            env=variables, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=stderr,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "reference_server",
+            "--port",
+            "0",
+            *arguments,
+            env=variables,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+        )
 
 
 async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:

@@ -71,8 +71,9 @@ def sources() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[str]]:
     """Statements by file, each with its line."""
-    everything = {path: [f"{path}:{line}: {text[:80]}" for line, text in statements(source)]
-                  for path, source in sources().items()}  # fmt: skip
+    everything = {
+        path: [f"{path}:{line}: {text[:80]}" for line, text in statements(source)] for path, source in sources().items()
+    }
     return {path: lines for path, lines in everything.items() if lines}
 
 

@@ -48,6 +48,7 @@ def test_every_command_that_is_named_exists():
 
 def test_a_command_that_does_not_exist_is_noticed():
     assert unknown("`toolkit juggle run`, `make coffee`, `toolkit migrate up --to 1`, `make rehearse`") == [
-        "`toolkit juggle run`", "`make coffee`",
-    ]  # fmt: skip
+        "`toolkit juggle run`",
+        "`make coffee`",
+    ]
     assert unknown("-- remedy: toolkit migrate sideways") == ["remedy: toolkit migrate sideways"]

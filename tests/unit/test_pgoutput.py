@@ -50,8 +50,14 @@ MESSAGES = [
     (b"C" + struct.pack(">BQQq", 0, 5, 6, 7), Commit(5, 6, 7)),
     (b"O" + struct.pack(">Q", 1 << 33) + b"node\0", Origin(1 << 33, "node")),
     (
-        b"R" + OID + b"public\0todos\0d" + struct.pack(">H", 2)
-        + b"\x01id\0" + struct.pack(">Ii", 23, -1) + b"\x00t\0" + struct.pack(">Ii", 1042, 12),
+        b"R"
+        + OID
+        + b"public\0todos\0d"
+        + struct.pack(">H", 2)
+        + b"\x01id\0"
+        + struct.pack(">Ii", 23, -1)
+        + b"\x00t\0"
+        + struct.pack(">Ii", 1042, 12),
         Relation(16384, "public", "todos", "d", (Column("id", 23, -1, True), Column("t", 1042, 12, False))),
     ),
     (b"R" + OID + b"\0pg_class\0n" + struct.pack(">H", 0), Relation(16384, "pg_catalog", "pg_class", "n", ())),
@@ -64,7 +70,7 @@ MESSAGES = [
     (b"D" + OID + b"O" + row_bytes(ROW), Delete(16384, None, ROW)),
     (b"T" + struct.pack(">IBII", 2, 3, 7, 8), Truncate((7, 8), True, True)),
     (b"M" + struct.pack(">BQ", 1, 4) + b"p\0" + struct.pack(">I", 2) + b"hi", LogicalMessage(True, 4, "p", b"hi")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("data", "expected"), MESSAGES, ids=lambda v: type(v).__name__)

@@ -149,8 +149,13 @@ def test_an_entry_that_is_no_object_refuses_the_join() -> None:
 Scalar = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 
 
-@given(st.dictionaries(st.sampled_from(["event", "schema", "table", "filter", "select", "x"]),
-                       Scalar | st.lists(Scalar, max_size=3), max_size=6))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["event", "schema", "table", "filter", "select", "x"]),
+        Scalar | st.lists(Scalar, max_size=3),
+        max_size=6,
+    )
+)
 def test_any_object_is_a_binding_or_carries_its_problem(raw: dict[str, Any]) -> None:
     (binding,) = parse_bindings([raw])
     assert 0 < binding.id < 1 << 27

@@ -15,13 +15,24 @@ from reference_server.realtime.changes.pgtext import PgTextError, parse_array, p
 from reference_server.realtime.changes.values import encoder, normalise_json, plain_number
 from reference_server.replication.facts import PgType
 
-NAMES = ["bool", "int4", "int8", "numeric", "float8", "text", "bytea", "json", "jsonb", "timestamptz", "timestamp",
-         "bpchar", "oid"]  # fmt: skip
+NAMES = [
+    "bool",
+    "int4",
+    "int8",
+    "numeric",
+    "float8",
+    "text",
+    "bytea",
+    "json",
+    "jsonb",
+    "timestamptz",
+    "timestamp",
+    "bpchar",
+    "oid",
+]
 TYPES: dict[int, PgType] = {oid: PgType(oid, "pg_catalog", name) for oid, name in enumerate(NAMES, 1)}
 OID = {pg.name: oid for oid, pg in TYPES.items()}
-TYPES |= {
-    oid + 100: PgType(oid + 100, "pg_catalog", "_" + pg.name, element=oid) for oid, pg in list(TYPES.items())
-} | {
+TYPES |= {oid + 100: PgType(oid + 100, "pg_catalog", "_" + pg.name, element=oid) for oid, pg in list(TYPES.items())} | {
     201: PgType(201, "public", "positive", "d", base=OID["int4"]),
     202: PgType(202, "public", "pair", "c", fields=(("second", OID["float8"]), ("a", OID["text"]), ("p", 201))),
     203: PgType(203, "public", "_pair", element=202),
@@ -29,7 +40,7 @@ TYPES |= {
     205: PgType(205, "pg_catalog", "_box", element=204),
     206: PgType(206, "pg_catalog", "int2vector", element=OID["int4"]),
     207: PgType(207, "public", "bool", "e"),
-}  # fmt: skip
+}
 
 
 def wire(type_name: str | int, text: str) -> str:

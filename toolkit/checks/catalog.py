@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from toolkit.checks.absent import known
 from toolkit.checks.facts import Facts, Schema
-from toolkit.checks.named_check import Finding, check, failed, known, none_of, passed, unknown
+from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
 
 SCHEMA = "Schema"
 STATE, EVENTS, TASKS = "generated_articles_state", "process_events", "background_tasks"

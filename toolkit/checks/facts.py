@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from toolkit.checks.named_check import Absent
+from toolkit.checks.absent import Absent
 
 T = TypeVar("T")
 Fact: TypeAlias = T | Absent

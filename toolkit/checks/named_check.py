@@ -4,31 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
+from toolkit.checks.absent import Absent, Undetermined
+from toolkit.checks.facts import Facts
 from toolkit.report.record import Check, Verdict
 
-if TYPE_CHECKING:
-    from toolkit.checks.facts import Facts
-
-T = TypeVar("T")
 _MOST_LINES = 10
-
-
-@dataclass(frozen=True)
-class Absent:
-    """A fact that could not be had: why, and how to get it."""
-
-    reason: str
-    remedy: str = ""
-
-
-class Undetermined(Exception):
-    """A check cannot decide, because this fact is absent."""
-
-    def __init__(self, absent: Absent) -> None:
-        super().__init__(absent.reason)
-        self.absent = absent
 
 
 @dataclass(frozen=True)
@@ -39,13 +20,6 @@ class Finding:
     detail: str = ""
     witness: tuple[str, ...] = ()
     warning: str = ""
-
-
-def known(fact: T | Absent) -> T:
-    """The fact itself. Raises Undetermined when it is absent."""
-    if isinstance(fact, Absent):
-        raise Undetermined(fact)
-    return fact
 
 
 def passed(detail: str = "", *, warning: str = "") -> Finding:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from toolkit.checks.absent import known
 from toolkit.checks.facts import Answer, Facts
-from toolkit.checks.named_check import Finding, check, failed, known, none_of, passed, unknown
+from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
 
 API, REALTIME = "API", "Realtime"
 _REFUSED = frozenset({401, 403})

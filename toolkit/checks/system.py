@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from toolkit.checks.absent import known
 from toolkit.checks.facts import Clock, Facts, Key
-from toolkit.checks.named_check import Finding, check, failed, known, none_of, passed, unknown
+from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
 
 SETTINGS, DATABASE = "Settings", "Database"
 OLDEST_VERSION = 150000  # the oldest Postgres that the migrations and the tests of this project know

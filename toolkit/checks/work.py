@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from toolkit.checks.absent import known
 from toolkit.checks.facts import Fact, Facts, Found
-from toolkit.checks.named_check import Finding, check, failed, known, passed
+from toolkit.checks.named_check import Finding, check, failed, passed
 from toolkit.contract.steps import STEPS, Kind, Step
 
 EVENTS, TASKS, PROCESSES = "Events", "Background tasks", "Processes"

@@ -58,11 +58,13 @@ class TokenSource:
             async with asyncio.timeout(PROVIDER_DEADLINE_S):
                 found = await provider()
         except TimeoutError:
-            raise NotReached(f"No token: the provider took longer than {PROVIDER_DEADLINE_S:g} s.",
-                             definite=True) from None  # fmt: skip
+            raise NotReached(
+                f"No token: the provider took longer than {PROVIDER_DEADLINE_S:g} s.", definite=True
+            ) from None
         except Exception as error:
-            raise NotReached(f"No token: the provider failed ({type(error).__name__}: {redact(str(error))}).",
-                             definite=True) from error  # fmt: skip
+            raise NotReached(
+                f"No token: the provider failed ({type(error).__name__}: {redact(str(error))}).", definite=True
+            ) from error
         if not isinstance(found, str) or not found:
             raise NotReached(f"No token: the provider returned {type(found).__name__}, not a text.", definite=True)
         return found

@@ -221,6 +221,8 @@ def _frame(text: str | bytes) -> LegacyFrame:
         return LegacyFrame(frame_kind(payload), payload, at)
     except (ValueError, KeyError, TypeError) as error:
         raise ApiError(
-            200, "bad_frame", f"The server sent a frame that is not agreed: {text[:200]!r}.",
+            200,
+            "bad_frame",
+            f"The server sent a frame that is not agreed: {text[:200]!r}.",
             "Check that the address is that of the legacy WebSocket.",
-        ) from error  # fmt: skip
+        ) from error

@@ -17,11 +17,20 @@ from toolkit.targets.target import Target, refuse_change
 
 @click.command("doctor")
 @target_options
-@click.option("--probe/--no-probe", "probe", default=None,
-              help="Write events to a process of its own, which is removed afterwards, and see who receives them. "
-                   "Default: yes on the embedded target; elsewhere when you say so or give --yes.")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(0.5, 120), default=PROBE_DEADLINE_S, show_default=True,
-              help="Seconds within which Realtime has to answer and to deliver.")  # fmt: skip
+@click.option(
+    "--probe/--no-probe",
+    "probe",
+    default=None,
+    help="Write events to a process of its own, which is removed afterwards, and see who receives them. "
+    "Default: yes on the embedded target; elsewhere when you say so or give --yes.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0.5, 120),
+    default=PROBE_DEADLINE_S,
+    show_default=True,
+    help="Seconds within which Realtime has to answer and to deliver.",
+)
 @click.option("--json", "as_data", is_flag=True, help="Print the report as JSON.")
 def command(choice: TargetChoice, probe: bool | None, deadline: float, as_data: bool) -> None:
     """Look for what is wrong: settings, database, schema, events, tasks, processes, API, Realtime.

@@ -78,9 +78,15 @@ def _tell(done: _Done, started: datetime, as_json: bool) -> NoReturn:
     if done.deleted:
         checks.append(Check("deleted", f"{path} is gone", Verdict.FAIL if path.exists() else Verdict.PASS))
     report = Report(
-        "down", "Stopped" if done.stopped else "Nothing was running", worst(check.verdict for check in checks),
-        started, datetime.now(UTC), f"embedded ({path})", tool_version(), tuple(checks),
-    )  # fmt: skip
+        "down",
+        "Stopped" if done.stopped else "Nothing was running",
+        worst(check.verdict for check in checks),
+        started,
+        datetime.now(UTC),
+        f"embedded ({path})",
+        tool_version(),
+        tuple(checks),
+    )
     facts = {"data": str(path), "stopped": done.stopped, "ended": done.ended, "deleted": done.deleted}
     conclude(with_more(report, facts), report.exit_code)
 

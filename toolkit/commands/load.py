@@ -43,28 +43,62 @@ def locustfile() -> None:
 @command.command("run")
 @target_options
 @click.option("--users", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Users at once.")
-@click.option("--transport", type=click.Choice(["realtime", "websocket", "both"]), default="realtime",
-              show_default=True, help="both: one after the other, and compared.")  # fmt: skip
-@click.option("--ramp", metavar="DURATION", default=None, help="Start the users over this time, 10s for example, "
-              "instead of all at once.")  # fmt: skip
-@click.option("--generations", type=click.IntRange(1, 10_000), default=1, show_default=True,
-              help="How many each user runs, one after the other.")  # fmt: skip
+@click.option(
+    "--transport",
+    type=click.Choice(["realtime", "websocket", "both"]),
+    default="realtime",
+    show_default=True,
+    help="both: one after the other, and compared.",
+)
+@click.option(
+    "--ramp",
+    metavar="DURATION",
+    default=None,
+    help="Start the users over this time, 10s for example, instead of all at once.",
+)
+@click.option(
+    "--generations",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="How many each user runs, one after the other.",
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust workers.")
-@click.option("--generation-deadline", metavar="DURATION", default="120s", show_default=True,
-              help="A generation that takes longer has failed.")  # fmt: skip
-@click.option("--step-latency", type=click.FloatRange(0, 60_000), default=1000.0, show_default=True,
-              help="Milliseconds the embedded target's writer takes for a step.")  # fmt: skip
-@click.option("--max-failures", type=click.IntRange(min=0), default=0, show_default=True,
-              help="So many generations may fail.")  # fmt: skip
+@click.option(
+    "--generation-deadline",
+    metavar="DURATION",
+    default="120s",
+    show_default=True,
+    help="A generation that takes longer has failed.",
+)
+@click.option(
+    "--step-latency",
+    type=click.FloatRange(0, 60_000),
+    default=1000.0,
+    show_default=True,
+    help="Milliseconds the embedded target's writer takes for a step.",
+)
+@click.option(
+    "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="So many generations may fail."
+)
 @click.option("--p95-start", type=_LIMIT, default=2000.0, show_default=True, help="Limits of a p95, in ms; 0: none.")
 @click.option("--p95-first-event", type=_LIMIT, default=3000.0, show_default=True)
 @click.option("--p95-answer", type=_LIMIT, default=2000.0, show_default=True)
 @click.option("--p95-delivery", type=_LIMIT, default=1000.0, show_default=True)
 @click.option("--p95-generation", type=_LIMIT, default=0.0, show_default=True)
-@click.option("--reports-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("reports"),
-              show_default=True, help="Each run makes a folder of its own here.")  # fmt: skip
-@click.option("--html", type=click.Path(path_type=Path), default=None,
-              help="Also write the page to this file, or with Locust's own into this folder.")  # fmt: skip
+@click.option(
+    "--reports-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports"),
+    show_default=True,
+    help="Each run makes a folder of its own here.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the page to this file, or with Locust's own into this folder.",
+)
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Also write JUnit XML.")
 @click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
 def run(choice: TargetChoice, **options: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from toolkit.checks.named_check import Absent
+from toolkit.checks.absent import Absent
 from toolkit.commands._options import TargetChoice, target_options
 from toolkit.commands._run import run_async
 from toolkit.commands.doctor import may_probe
@@ -38,26 +38,70 @@ _CLEAR = "\x1b[H\x1b[2J"
 @click.option("--interval", default="10s", show_default=True, help="Between samples: 10s, 5m.")
 @click.option("--window", default="1h", show_default=True, help="How far back events, tasks and steps are counted.")
 @click.option("--only", "only", type=click.Choice(GROUPS), multiple=True, help="Only this group; may be repeated.")
-@click.option("--probe/--no-probe", "probe", default=None,
-              help="Write events to a process of its own, which is removed afterwards, and time their delivery. "
-                   "Default: yes on the embedded target; elsewhere when you say so or give --yes.")  # fmt: skip
+@click.option(
+    "--probe/--no-probe",
+    "probe",
+    default=None,
+    help="Write events to a process of its own, which is removed afterwards, and time their delivery. "
+    "Default: yes on the embedded target; elsewhere when you say so or give --yes.",
+)
 @click.option("--probe-events", type=click.IntRange(1, 1000), default=20, show_default=True, help="Events a sample.")
-@click.option("--connections", type=click.IntRange(1, 100), default=3, show_default=True,
-              help="Fresh Realtime connections tried in each sample.")  # fmt: skip
-@click.option("--deadline", type=click.FloatRange(0.5, 120), default=10.0, show_default=True,
-              help="Seconds within which Realtime has to answer and to deliver.")  # fmt: skip
-@click.option("--max-pending-age", default=_DEFAULT.pending_age_s, show_default=True, type=click.FloatRange(0),
-              help="Seconds a due task may wait.")  # fmt: skip
-@click.option("--max-failed-rate", default=_DEFAULT.failed_rate, show_default=True, type=click.FloatRange(0, 1),
-              help="Share of the tasks of the window that may have failed.")  # fmt: skip
-@click.option("--max-delivery-p95", default=_DEFAULT.delivery_p95_ms, show_default=True, type=click.FloatRange(0),
-              help="Milliseconds from write to callback.")  # fmt: skip
-@click.option("--max-slot-retained", default=_DEFAULT.slot_retained_mib, show_default=True, type=click.FloatRange(0),
-              help="MiB of WAL that an inactive slot may keep.")  # fmt: skip
-@click.option("--max-connection-failures", default=_DEFAULT.connection_failures, show_default=True,
-              type=click.IntRange(0), help="Of the connections tried in a sample.")  # fmt: skip
-@click.option("--max-dead-rows", default=_DEFAULT.dead_rows_rate, show_default=True, type=click.FloatRange(0, 1),
-              help="Share of a table's rows that may be dead.")  # fmt: skip
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="Fresh Realtime connections tried in each sample.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0.5, 120),
+    default=10.0,
+    show_default=True,
+    help="Seconds within which Realtime has to answer and to deliver.",
+)
+@click.option(
+    "--max-pending-age",
+    default=_DEFAULT.pending_age_s,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds a due task may wait.",
+)
+@click.option(
+    "--max-failed-rate",
+    default=_DEFAULT.failed_rate,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of the tasks of the window that may have failed.",
+)
+@click.option(
+    "--max-delivery-p95",
+    default=_DEFAULT.delivery_p95_ms,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Milliseconds from write to callback.",
+)
+@click.option(
+    "--max-slot-retained",
+    default=_DEFAULT.slot_retained_mib,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="MiB of WAL that an inactive slot may keep.",
+)
+@click.option(
+    "--max-connection-failures",
+    default=_DEFAULT.connection_failures,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of the connections tried in a sample.",
+)
+@click.option(
+    "--max-dead-rows",
+    default=_DEFAULT.dead_rows_rate,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of a table's rows that may be dead.",
+)
 @click.option("--json", "as_data", is_flag=True, help="The report as JSON; one line a sample when repeated.")
 def command(choice: TargetChoice, once: bool, count: int | None, interval: str, window: str, **options: Any) -> None:
     """Show processes, events, queue, Realtime and step times, and judge them by thresholds.

@@ -22,26 +22,60 @@ LEAST_PROCESSES = 16
 
 
 @click.command("rehearse")
-@click.option("--target", type=click.Choice(["embedded", "external"]), default="embedded", show_default=True,
-              help="Where to rehearse: a system of our own, made for it.")  # fmt: skip
-@click.option("--data", "data_dir", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_DATA,
-              show_default=True, help="Folder for the embedded system; emptied at the beginning.")  # fmt: skip
-@click.option("--processes", type=click.IntRange(min=LEAST_PROCESSES), default=300, show_default=True,
-              help="Legacy processes in the database before the migration.")  # fmt: skip
+@click.option(
+    "--target",
+    type=click.Choice(["embedded", "external"]),
+    default="embedded",
+    show_default=True,
+    help="Where to rehearse: a system of our own, made for it.",
+)
+@click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DATA,
+    show_default=True,
+    help="Folder for the embedded system; emptied at the beginning.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=LEAST_PROCESSES),
+    default=300,
+    show_default=True,
+    help="Legacy processes in the database before the migration.",
+)
 @click.option("--signed-off-by", metavar="NAME", default=None, help="Who signs the report.")
 @click.option("--quick", is_flag=True, help="Less traffic and fewer runs; every phase and every proof all the same.")
 @click.option("--keep", is_flag=True, help="Keep the database afterwards, to look at it with `toolkit up`.")
-@click.option("--migrations", type=click.Path(path_type=Path, file_okay=False, exists=True), default=None,
-              help="Rehearse this folder instead of the one that ships with the toolkit.")  # fmt: skip
+@click.option(
+    "--migrations",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    help="Rehearse this folder instead of the one that ships with the toolkit.",
+)
 @click.option("--seed", type=int, default=4711, show_default=True, help="Of the rows and of what is written.")
-@click.option("--report-dir", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_RUNS,
-              show_default=True, help="Each run gets a folder here; `latest` leads to the last.")  # fmt: skip
+@click.option(
+    "--report-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_RUNS,
+    show_default=True,
+    help="Each run gets a folder here; `latest` leads to the last.",
+)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here, too.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
 def command(  # noqa: PLR0917 - click passes them by name
-    target: str, data_dir: Path, processes: int, signed_off_by: str | None, quick: bool, keep: bool, seed: int,
-    report_dir: Path, migrations: Path | None, html: Path | None, as_json_: bool,
-) -> None:  # fmt: skip
+    target: str,
+    data_dir: Path,
+    processes: int,
+    signed_off_by: str | None,
+    quick: bool,
+    keep: bool,
+    seed: int,
+    report_dir: Path,
+    migrations: Path | None,
+    html: Path | None,
+    as_json_: bool,
+) -> None:
     """Take a populated legacy system through the whole migration and back, under live traffic, and prove it.
 
     \b

@@ -54,9 +54,15 @@ def list_(judges: bool, as_data: bool) -> None:
         what = "judges" if judges else "scenarios"
         checks = tuple(Check(str(row["name"]), f"{row['title']}", Verdict.PASS, "can be read") for row in rows)
         report = Report(
-            "scenarios list", f"{len(rows)} {what}", worst(check.verdict for check in checks), begun,
-            datetime.now(UTC), "none", tool_version(), checks,
-        )  # fmt: skip
+            "scenarios list",
+            f"{len(rows)} {what}",
+            worst(check.verdict for check in checks),
+            begun,
+            datetime.now(UTC),
+            "none",
+            tool_version(),
+            checks,
+        )
         conclude(with_more(report, {what: rows}), report.exit_code)
     width = max(len(str(row["name"])) for row in rows)
     for row in rows:

@@ -19,8 +19,13 @@ DEFAULT_RUNS = Path("reports")
 @click.command("signoff")
 @click.argument("run", default="latest")
 @click.option("--signed-off-by", metavar="NAME", default=None, help="Who signs; without it the report says nobody did.")
-@click.option("--max-age-days", type=click.FloatRange(min=0, min_open=True), default=MAX_AGE_DAYS, show_default=True,
-              help="Older evidence passes nothing.")  # fmt: skip
+@click.option(
+    "--max-age-days",
+    type=click.FloatRange(min=0, min_open=True),
+    default=MAX_AGE_DAYS,
+    show_default=True,
+    help="Older evidence passes nothing.",
+)
 @click.option(
     "--html", "html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Also write a page."
 )

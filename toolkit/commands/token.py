@@ -19,8 +19,13 @@ from toolkit.tokens import ALGORITHM, API_KEY_TTL_S, mint, parse_duration
 @click.command("token")
 @data_option
 @click.option("--sub", default="user_demo", show_default=True, help="User id: the token's `sub`.")
-@click.option("--role", type=click.Choice(["authenticated", "anon", "service_role"]), default="authenticated",
-              show_default=True, help="Database role.")  # fmt: skip
+@click.option(
+    "--role",
+    type=click.Choice(["authenticated", "anon", "service_role"]),
+    default="authenticated",
+    show_default=True,
+    help="Database role.",
+)
 @click.option("--ttl", default="1h", show_default=True, help="How long it is valid: 90s, 15m, 1h, 7d.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with what it says.")
 def command(data_dir: Path, sub: str, role: str, ttl: str, as_json: bool) -> None:
@@ -49,8 +54,14 @@ def command(data_dir: Path, sub: str, role: str, ttl: str, as_json: bool) -> Non
     until = datetime.fromtimestamp(claims["exp"], UTC)
     check = Check("token", f"The token is signed with the keys in {data.path}", Verdict.PASS, f"valid until {until}")
     report = Report(
-        "token", f"Token for {claims['sub']}", Verdict.PASS, started, datetime.now(UTC), f"embedded ({data.path})",
-        tool_version(), (check,),
-    )  # fmt: skip
+        "token",
+        f"Token for {claims['sub']}",
+        Verdict.PASS,
+        started,
+        datetime.now(UTC),
+        f"embedded ({data.path})",
+        tool_version(),
+        (check,),
+    )
     facts = {"token": token, "sub": claims["sub"], "role": claims["role"], "expires_at": until}
     conclude(with_more(report, facts), report.exit_code)

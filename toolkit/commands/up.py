@@ -42,11 +42,19 @@ _ERROR = re.compile(r"^Error: (?P<what>.*)\n  → (?P<remedy>.*)\Z", re.DOTALL |
 @data_option
 @click.option("--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C.")
 @click.option("--legacy", is_flag=True, help="The state before the migration: legacy schema, WebSocket transport.")
-@click.option("--transport", type=click.Choice([t.value for t in Transport]), default=None,
-              help="GENERATION_TRANSPORT of the server. Default: realtime (websocket with --legacy).")  # fmt: skip
+@click.option(
+    "--transport",
+    type=click.Choice([t.value for t in Transport]),
+    default=None,
+    help="GENERATION_TRANSPORT of the server. Default: realtime (websocket with --legacy).",
+)
 @click.option("--workers", type=click.IntRange(0, 64), default=0, help="Worker processes beside the server's own.")
-@click.option("--postgres-port", type=click.IntRange(1024, 65535), default=None,
-              help="Also let Postgres listen on this loopback TCP port.")  # fmt: skip
+@click.option(
+    "--postgres-port",
+    type=click.IntRange(1024, 65535),
+    default=None,
+    help="Also let Postgres listen on this loopback TCP port.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server. Default: a free one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses, keys and a token as JSON.")
 def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, transport: str | None, **rest: Any) -> None:
@@ -182,9 +190,15 @@ def _show(data_dir: Path, as_json: bool, started: datetime, *, detached: bool) -
     token = target.user_token(DEMO_USER, ttl_s=TOKEN_TTL_S)
     if as_json:
         report = Report(
-            "up", "The target is running", check.verdict, started, datetime.now(UTC), target.describe(),
-            tool_version(), (check,),
-        )  # fmt: skip
+            "up",
+            "The target is running",
+            check.verdict,
+            started,
+            datetime.now(UTC),
+            target.describe(),
+            tool_version(),
+            (check,),
+        )
         click.echo(with_more(report, _facts(data, running, target, token)), nl=False)
     else:
         click.echo(_page(data, running, target, token, detached=detached))
@@ -221,8 +235,10 @@ def _facts(data: DataDir, running: Running, target: Target, token: str) -> dict[
 
 def _page(data: DataDir, running: Running, target: Target, token: str, *, detached: bool) -> str:
     stop = f"toolkit down --data {shlex.quote(str(data.path))}" if detached else "Ctrl-C"
-    body = json.dumps({"initial_keywords": ["test", "article"], "target_age_group": "30代", "persona_type": "主婦"},
-                      ensure_ascii=False)  # fmt: skip
+    body = json.dumps(
+        {"initial_keywords": ["test", "article"], "target_age_group": "30代", "persona_type": "主婦"},
+        ensure_ascii=False,
+    )
     if running.transport == Transport.WEBSOCKET:
         first = f"curl -s {target.api_url}/api/articles/generation -H 'Authorization: Bearer {token}'"
     else:

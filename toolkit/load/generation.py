@@ -150,9 +150,14 @@ async def realtime(session: Session) -> None:
         watch.lap(figures.START)
         session.named(started.process_id, "realtime")
         stream = session.make_stream(
-            session.target.get("SUPABASE_URL"), session.target.get("SUPABASE_ANON_KEY"), started.process_id,
-            token=token, fetch=client.events, end_on_error=True, tap=lambda frame: _tapped(session, frame),
-        )  # fmt: skip
+            session.target.get("SUPABASE_URL"),
+            session.target.get("SUPABASE_ANON_KEY"),
+            started.process_id,
+            token=token,
+            fetch=client.events,
+            end_on_error=True,
+            tap=lambda frame: _tapped(session, frame),
+        )
         try:
             await _listen(session, client, stream, watch)
         except (asyncio.CancelledError, GenerationFailed, ClientError):
@@ -192,9 +197,14 @@ def _delivered(session: Session, event: ProcessEvent) -> None:
     session.events += 1
     value = {"type": event.type, "data": dict(event.data), "category": event.category, "created_at": event.created_at}
     record = session.history.add(
-        "deliver", session.actor, process=event.process_id or session.process, seq=event.sequence,
-        event_id=event.id, via=event.via, value=value,
-    )  # fmt: skip
+        "deliver",
+        session.actor,
+        process=event.process_id or session.process,
+        seq=event.sequence,
+        event_id=event.id,
+        via=event.via,
+        value=value,
+    )
     if event.via == "live" and (at := committed_at(record)) is not None:
         session.measure(figures.DELIVERY, (time.time() + session.clock_offset_s - at) * 1000)
 
@@ -252,9 +262,12 @@ async def _http(session: Session) -> Any:
 
     async def asked(request: httpx.Request) -> None:
         session.history.add(
-            "invoke", actor, _op(request), process=session.process,
+            "invoke",
+            actor,
+            _op(request),
+            process=session.process,
             value={"request": f"{request.method} {request.url.path}"},
-        )  # fmt: skip
+        )
 
     async def answered(response: httpx.Response) -> None:
         op, process = _op(response.request), session.process

@@ -103,9 +103,14 @@ class Crew:
         if self.transport == "realtime":
             # A user of none of the processes who asks for everything: what reaches them is a leak.
             self._bystander = BareSubscription(
-                self._history, actor="watch:bystander", user="bystander", url=self.target.get("SUPABASE_URL"),
-                key=self.target.get("SUPABASE_ANON_KEY"), token=self._token("bystander"), process=None,
-            )  # fmt: skip
+                self._history,
+                actor="watch:bystander",
+                user="bystander",
+                url=self.target.get("SUPABASE_URL"),
+                key=self.target.get("SUPABASE_ANON_KEY"),
+                token=self._token("bystander"),
+                process=None,
+            )
             self._stack.push_async_callback(self._bystander.close)
             await self._bystander.open()
         self._cpu_at_begin_s = time.process_time()
@@ -146,9 +151,16 @@ class Crew:
         self.count["started"] += 1
         label = f"user-{user}"
         session = Session(
-            self.target, self._history, self._take, label, self._subject(label), number, self._verify, make_stream,
+            self.target,
+            self._history,
+            self._take,
+            label,
+            self._subject(label),
+            number,
+            self._verify,
+            make_stream,
             self._clock_offset_s or 0.0,
-        )  # fmt: skip
+        )
         begun = time.perf_counter()
         problem: str | None = None
         drive = generation.realtime if self.transport == "realtime" else generation.websocket
@@ -259,9 +271,14 @@ class Crew:
             async with gate:
                 for event in await witness.events(process):
                     history.add(
-                        "db", "database", "event", process=process, seq=event.sequence, event_id=event.id,
+                        "db",
+                        "database",
+                        "event",
+                        process=process,
+                        seq=event.sequence,
+                        event_id=event.id,
                         value=event.value,
-                    )  # fmt: skip
+                    )
                 rows = await witness.rows(process)
                 if rows.state is not None:
                     history.add("db", "database", "state", process=process, value=rows.state)

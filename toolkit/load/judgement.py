@@ -13,9 +13,19 @@ from toolkit.scenarios.judges import BY_ID, describe, judge
 
 # Of every process, however it ended.
 OF_ALL = (
-    "no-gap", "no-loss", "no-duplicate", "order", "database-equals-delivered", "isolation-processes",
-    "isolation-users", "legal-transitions", "progress", "event-data", "commands", "no-5xx",
-)  # fmt: skip
+    "no-gap",
+    "no-loss",
+    "no-duplicate",
+    "order",
+    "database-equals-delivered",
+    "isolation-processes",
+    "isolation-users",
+    "legal-transitions",
+    "progress",
+    "event-data",
+    "commands",
+    "no-5xx",
+)
 # Of those that came to their end; how many did not is counted against the failures that are allowed.
 OF_COMPLETED = ("whole-flow", "one-terminal", "consistent")
 
@@ -45,9 +55,15 @@ def judge_history(
         checks.append(frames_told(facts, completed))
     if facts.stopped is not None:
         checks.append(
-            Check("load.read", "What the database holds was read", Verdict.UNKNOWN, facts.stopped,
-                  "Run it again.", transport)
-        )  # fmt: skip
+            Check(
+                "load.read",
+                "What the database holds was read",
+                Verdict.UNKNOWN,
+                facts.stopped,
+                "Run it again.",
+                transport,
+            )
+        )
     if transport == "realtime" and not clock_known:
         notes.append(
             f"{DELIVERY} compares the database's clock with this machine's, and nobody knows how far they are apart: "

@@ -201,9 +201,16 @@ def compare(realtime: Report, websocket: Report) -> tuple[Check, Table, list[Mea
         new, old = _figure(realtime, f"{figure} p95"), _figure(websocket, f"{figure} p95")
         if new is not None:
             rows.append((f"{figure} p95, ms", "–" if old is None else f"{old:.1f}", f"{new:.1f}", "–"))
-    for name in ("generations completed", "generations failed", "events in the database", "delivered", "lost",
-                 "CPU of the servers", "CPU of the database",
-                 "CPU of the load generator"):  # fmt: skip
+    for name in (
+        "generations completed",
+        "generations failed",
+        "events in the database",
+        "delivered",
+        "lost",
+        "CPU of the servers",
+        "CPU of the database",
+        "CPU of the load generator",
+    ):
         new, old = _figure(realtime, name), _figure(websocket, name)
         if new is not None or old is not None:
             rows.append((name, *("–" if value is None else f"{value:g}" for value in (old, new)), "–"))

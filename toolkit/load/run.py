@@ -164,11 +164,26 @@ def _with_cpu(report: Report, group: str, before: Mapping[str, float], after: Ma
 def command_line(plan: Plan, place: Path) -> list[str]:
     """How Locust is started; nothing secret is in it."""
     argv = [
-        sys.executable, "-m", "locust", "-f", str(plan.locustfile), "--headless", "--users", str(plan.users),
-        "--spawn-rate", f"{plan.spawn_rate:g}", "--html", str(place / reports.LOCUST_PAGE), "--only-summary",
-        "--json-file", str(place / "locust-stats.json"),
-        "--logfile", str(place / "locust.log"), "--loglevel", "INFO",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        str(plan.locustfile),
+        "--headless",
+        "--users",
+        str(plan.users),
+        "--spawn-rate",
+        f"{plan.spawn_rate:g}",
+        "--html",
+        str(place / reports.LOCUST_PAGE),
+        "--only-summary",
+        "--json-file",
+        str(place / "locust-stats.json"),
+        "--logfile",
+        str(place / "locust.log"),
+        "--loglevel",
+        "INFO",
+    ]
     return [*argv, "--processes", str(plan.processes)] if plan.processes > 1 else argv
 
 
@@ -202,9 +217,13 @@ async def _locust(plan: Plan, transport: str, target: Target, place: Path, say: 
     tail: list[str] = []
     with (place / "locust-summary.txt").open("wb") as summary:
         process = await asyncio.create_subprocess_exec(
-            *command_line(plan, place), env=environment(plan, transport, target, place),
-            stdin=asyncio.subprocess.DEVNULL, stdout=summary, stderr=asyncio.subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            *command_line(plan, place),
+            env=environment(plan, transport, target, place),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=summary,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             async with asyncio.timeout(plan.limit_s):
                 await _relay(process, tail, target, say)

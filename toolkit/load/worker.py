@@ -76,10 +76,14 @@ class Station:
         kind = self.settings.transport.upper()
         self.bridge.post(
             lambda: self._environment.events.request.fire(
-                request_type=kind, name=figure, response_time=ms, response_length=0, context={},
+                request_type=kind,
+                name=figure,
+                response_time=ms,
+                response_length=0,
+                context={},
                 exception=None if error is None else GenerationError(error),
             )
-        )  # fmt: skip
+        )
 
 
 class GenerationError(Exception):

@@ -41,7 +41,10 @@ _EXTENSIONS = (
 _PLATFORM_FACTS = re.compile(
     "|".join(
         (
-            "database$", "(?:grant|comment) on (?:database|language)", "language ", "settings of ",
+            "database$",
+            "(?:grant|comment) on (?:database|language)",
+            "language ",
+            "settings of ",
             f"(?:comment on )?extension {_EXTENSIONS}",
             "(?:comment on )?event trigger (?:issue_|pgrst_)",
             r"publication supabase_realtime_messages_publication\b",
@@ -52,17 +55,22 @@ _PLATFORM_FACTS = re.compile(
             r"grant on column [^.(]+\.[^.(]+ to ",
         )
     )
-)  # fmt: skip
+)
 # The same in titles of pg_dump's entries.
 _PLATFORM_ENTRIES = re.compile(
     "|".join(
         (
-            f"EXTENSION: {_EXTENSIONS}", f"COMMENT: EXTENSION {_EXTENSIONS}", "PROCEDURAL LANGUAGE", "ACL: LANGUAGE",
-            "EVENT TRIGGER: (?:issue_|pgrst_)", "PUBLICATION: supabase_realtime_messages_publication",
-            f"DEFAULT ACL.* of {_ROLES}", "ACL (?:pg_catalog|information_schema):",
+            f"EXTENSION: {_EXTENSIONS}",
+            f"COMMENT: EXTENSION {_EXTENSIONS}",
+            "PROCEDURAL LANGUAGE",
+            "ACL: LANGUAGE",
+            "EVENT TRIGGER: (?:issue_|pgrst_)",
+            "PUBLICATION: supabase_realtime_messages_publication",
+            f"DEFAULT ACL.* of {_ROLES}",
+            "ACL (?:pg_catalog|information_schema):",
         )
     )
-)  # fmt: skip
+)
 _CREATE_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+(?:"([^"]+)"|(\w+))', re.IGNORECASE)
 _DATABASE = "replayed"
 _DEADLINE_S = 60
@@ -113,9 +121,12 @@ async def drift_from_folder(dsn: str, folder: Path, *, dump: bool = True) -> Dri
             why_not = why_no_dump(expected, live)
             if dump and not why_not:
                 dumps = await compare_dumps_of(
-                    replayed_dsn, dsn, major, left_out=PLATFORM_SCHEMAS,
+                    replayed_dsn,
+                    dsn,
+                    major,
+                    left_out=PLATFORM_SCHEMAS,
                     keep=lambda title: not _PLATFORM_ENTRIES.match(title),
-                )  # fmt: skip
+                )
     except _NotReplayed as failed:
         return Drift(None, (*checks, failed.check), notes)
     if dump and why_not:
@@ -132,10 +143,13 @@ class _NotReplayed(Exception):
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.check = Check(
-            "replay", "The applied migrations run on an empty database", Verdict.UNKNOWN, what,
+            "replay",
+            "The applied migrations run on an empty database",
+            Verdict.UNKNOWN,
+            what,
             "Make the folder replayable from empty, or compare with a saved state: `toolkit migrate snapshot -o FILE`, "
             "later `toolkit migrate drift --snapshot FILE`.",
-        )  # fmt: skip
+        )
 
 
 @asynccontextmanager
@@ -195,8 +209,10 @@ def _history_check(versions: tuple[VersionStatus, ...]) -> Check:
         if version.state in {"edited", "missing_locally", "interrupted"}
     ]
     return Check(
-        "history", "Every applied version has its file, as it ran", Verdict.FAIL if troubles else Verdict.PASS,
+        "history",
+        "Every applied version has its file, as it ran",
+        Verdict.FAIL if troubles else Verdict.PASS,
         "what these versions did to the database is not what was replayed" if troubles else "",
         "See `toolkit migrate status`; get the file as it ran, or repair the history.",
         witness=tuple(troubles),
-    )  # fmt: skip
+    )

@@ -23,16 +23,16 @@ from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
 from toolkit.migrate.run.failure import Failure, failure_of
-from toolkit.migrate.run.history import Connection, Runner
+from toolkit.migrate.run.history import Runner
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.plan import Down, Plan, Step, Up, make_plan
-from toolkit.migrate.run.read_back import quote_name
 from toolkit.migrate.run.run_model import OnProgress, Options, Progress, Session, StepResult
 from toolkit.migrate.run.tracing import Trace, Tracer
 from toolkit.migrate.scratch.clone import Copy, copied
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import dry_run as sql
 from toolkit.sql import history as ledger_sql
+from toolkit.sql.quoting import quote_name
 
 DEADLINE_S = 10.0
 _UNSAFE_ENUM_VALUE = "55P04"
@@ -198,9 +198,15 @@ class _OnTarget:
                 "All files ran in one transaction: a lock that an earlier file took does not show again at a later one."
             )
         return DryRun(
-            plan, "target", tuple(steps), tuple(tracer.traces), tuple(self.doomed), moved, tuple(notes),
+            plan,
+            "target",
+            tuple(steps),
+            tuple(tracer.traces),
+            tuple(self.doomed),
+            moved,
+            tuple(notes),
             after.digest() == before.digest(),
-        )  # fmt: skip
+        )
 
     async def _once(self, tracer: Tracer, before: Snapshot, deadline_s: float) -> None:
         """One attempt; whatever it ends with, nothing of it stays. Lock conflicts are raised, to be tried again."""
@@ -235,10 +241,16 @@ class _OnTarget:
         migration = trial.step.migration
         self.results.append(
             StepResult(
-                migration.version, migration.name, self.plan.direction, outcome, time.monotonic() - started, 1,
-                changes=changes, notes=trial.remarks(changes),
+                migration.version,
+                migration.name,
+                self.plan.direction,
+                outcome,
+                time.monotonic() - started,
+                1,
+                changes=changes,
+                notes=trial.remarks(changes),
             )
-        )  # fmt: skip
+        )
         return after
 
     def _worded(self, error: BaseException) -> Failure:
@@ -252,10 +264,13 @@ class _OnTarget:
         label = self.at.label if self.at is not None else self.plan.steps[0].script.path.name
         waited = f"; locks were not free; open transactions: {' | '.join(self.blockers)}" if self.blockers else ""
         return Failure(
-            label, where.index if where else 0, where.line if where else 1, "",
+            label,
+            where.index if where else 0,
+            where.line if where else 1,
+            "",
             f"the dry run did not end within {deadline_s:g} s; it was taken back, and its locks are free again{waited}",
             "Allow more with --dry-run-deadline where the locks may be held that long; it says nothing about the file.",
-        )  # fmt: skip
+        )
 
     def _fail(self, failure: Failure) -> None:
         step = self.plan.steps[len(self.results)]

@@ -49,10 +49,15 @@ def of_status(frame: Frame, status: Status) -> Report:
     """Troubled versions and invalid indexes fail; pending ones do not."""
     checks = [_version_check(version) for version in status.versions]
     checks += [
-        Check(f"invalid-index-{index}", f"Index {index} is valid", Verdict.FAIL, "an interrupted build left it INVALID",
-              f"drop index concurrently {index.split(' on ')[0]}; then build it again")
+        Check(
+            f"invalid-index-{index}",
+            f"Index {index} is valid",
+            Verdict.FAIL,
+            "an interrupted build left it INVALID",
+            f"drop index concurrently {index.split(' on ')[0]}; then build it again",
+        )
         for index in status.invalid_indexes
-    ]  # fmt: skip
+    ]
     rows = tuple(
         (v.version, v.name, v.state, "yes" if v.has_rollback else "no", "yes" if v.has_verify else "no", v.detail)
         for v in status.versions
@@ -238,28 +243,30 @@ def of_dry_run(frame: Frame, result: DryRun) -> Report:
     if result.same_after is not None:
         checks.append(
             Check(
-                "nothing-left", "The catalog is as it was before",
+                "nothing-left",
+                "The catalog is as it was before",
                 Verdict.PASS if result.same_after else Verdict.UNKNOWN,
                 "" if result.same_after else "it differs, though all was rolled back: another session changed it",
                 "" if result.same_after else "Look at `toolkit migrate status`, and run it again.",
             )
-        )  # fmt: skip
+        )
     if result.where == "schema copy" and result.steps:
         checks.append(
             Check(
-                "rows", "The files go through on the rows of the target", Verdict.UNKNOWN, "the copy has no rows",
+                "rows",
+                "The files go through on the rows of the target",
+                Verdict.UNKNOWN,
+                "the copy has no rows",
                 "Run the dry run on a restored backup that you may copy, or on a staging database.",
             )
-        )  # fmt: skip
+        )
     verb = "be applied" if result.plan.direction == "up" else "be rolled back"
     title = f"{len(result.steps)} would {verb}" if result.steps else "Nothing to do"
     if not result.ok:
         title = f"Would stop: not everything can {verb}"
     plan = of_plan(frame, result.plan)
     locks = tuple(_trace_row(trace) for trace in result.traces)
-    changes = tuple(
-        (step.version, str(change)) for step in result.steps for change in step.changes[:_MOST_CHANGES]
-    )  # fmt: skip
+    changes = tuple((step.version, str(change)) for step in result.steps for change in step.changes[:_MOST_CHANGES])
     tables = [*plan.tables]
     if locks:
         title_of_locks = (
@@ -328,9 +335,11 @@ def _finding_check(finding: Finding) -> Check:
 def _in_step(found: Triage) -> Check:
     pending = f"; pending: {', '.join(found.pending)}" if found.pending else ""
     return Check(
-        "in-step", f"{len(found.in_step)} versions agree in row and file", Verdict.PASS,
+        "in-step",
+        f"{len(found.in_step)} versions agree in row and file",
+        Verdict.PASS,
         f"{', '.join(found.in_step) or 'none'}{pending}",
-    )  # fmt: skip
+    )
 
 
 def of_mended(frame: Frame, found: Triage, mended: Mended) -> Report:

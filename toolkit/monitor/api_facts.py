@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import jwt
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Api, Clock, Fact, Key
-from toolkit.checks.named_check import Absent
 from toolkit.monitor.questions import not_set
 from toolkit.targets.target import Target
 from toolkit.tokens import mint

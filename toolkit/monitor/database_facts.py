@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from toolkit.checks import catalog
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import (
     Clock,
     EventLog,
@@ -28,7 +29,6 @@ from toolkit.checks.facts import (
     TableFacts,
     Tasks,
 )
-from toolkit.checks.named_check import Absent
 from toolkit.checks.system import TRANSACTION_POOLER_PORT
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ToolkitError

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from toolkit.checks import ALL
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Delivery, Facts, Settings
-from toolkit.checks.named_check import Absent
 from toolkit.errors import EnvironmentError_
 from toolkit.monitor.api_facts import api_facts, key_fact
 from toolkit.monitor.database_facts import database_facts

@@ -26,8 +26,7 @@ from toolkit.client.errors import NotReached
 from toolkit.client.events import EventPage, event_from_row
 from toolkit.client.generation import GenerationClient
 from toolkit.errors import ToolkitError
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import probes
 from toolkit.sql.diagnosis import queries
 from toolkit.targets.target import Target

@@ -9,10 +9,9 @@ from typing import TypeVar
 
 import asyncpg
 
-from toolkit.checks.named_check import Absent
+from toolkit.checks.absent import Absent
 from toolkit.errors import ToolkitError
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql.diagnosis import queries
 from toolkit.targets.settings import HOW_TO_GET
 from toolkit.targets.target import Target

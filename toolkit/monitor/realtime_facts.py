@@ -11,8 +11,8 @@ from dataclasses import replace
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Delivery, Fact, Overheard, Realtime, Subscription
-from toolkit.checks.named_check import Absent
 from toolkit.errors import ToolkitError
 from toolkit.monitor.api_facts import answer, ask, http
 from toolkit.monitor.probe import Subscriber, probe_process
@@ -120,18 +120,18 @@ async def _with_events(target: Target, facts: Realtime, deadline_s: float) -> Re
         sent = {event.id: event.sent_at for event in written}
         received = [(id, at) for id, at in owner.rows if id in sent]
         delivery = Delivery(
-            tuple(sent), tuple(id for id, _ in received),
-            tuple((at - sent[id]) * 1000 for id, at in received), deadline_s,
-        )  # fmt: skip
+            tuple(sent),
+            tuple(id for id, _ in received),
+            tuple((at - sent[id]) * 1000 for id, at in received),
+            deadline_s,
+        )
         if not arrived:
             # Silence of others proves nothing while the owner hears nothing either.
             absent = Absent("its owner did not receive the event either", "See RT-5.")
             leaks = [_overheard(target, other) if other.rows else absent for other in (anon, stranger)]
             return replace(facts, delivery=delivery, anon=leaks[0], stranger=leaks[1])
         await asyncio.sleep(max(SILENCE_S, 3 * max(delivery.latencies_ms, default=0) / 1000))
-        return replace(
-            facts, delivery=delivery, anon=_overheard(target, anon), stranger=_overheard(target, stranger)
-        )  # fmt: skip
+        return replace(facts, delivery=delivery, anon=_overheard(target, anon), stranger=_overheard(target, stranger))
 
 
 def _subscription(target: Target, seen: Subscriber) -> Subscription:

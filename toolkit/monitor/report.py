@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Fact
-from toolkit.checks.named_check import Absent
 from toolkit.monitor.figures import Application, Database, Realtime, Rows, Sample, StepOutcome, StepTimes, TableSize
 from toolkit.monitor.thresholds import Thresholds, judge, percentile
 from toolkit.report.record import Check, Distribution, Measurement, Report, Table, Verdict, tool_version, worst
@@ -324,10 +324,17 @@ def _durations(page: _Page, steps: tuple[StepTimes, ...]) -> None:
 
 def _steps(page: _Page, steps: tuple[StepOutcome, ...]) -> None:
     rows = tuple(
-        (s.step, str(s.began), str(s.completed), str(s.failed), str(s.running),
-         _share(s.completion_rate), _share(s.error_rate))
+        (
+            s.step,
+            str(s.began),
+            str(s.completed),
+            str(s.failed),
+            str(s.running),
+            _share(s.completion_rate),
+            _share(s.error_rate),
+        )
         for s in steps
-    )  # fmt: skip
+    )
     columns = ("step", "began", "completed", "failed", "at it", "completion rate", "error rate")
     page.table(APPLICATION, "Steps", columns, rows)
     for step in steps:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Slot
-from toolkit.checks.named_check import Absent
 from toolkit.monitor.figures import (
     Application,
     Database,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from toolkit.checks.named_check import Absent, Finding, Undetermined, failed, known, passed
+from toolkit.checks.absent import Absent, Undetermined, known
+from toolkit.checks.named_check import Finding, failed, passed
 from toolkit.monitor.figures import Application, Database, Realtime, Sample
 from toolkit.report.record import Check, Verdict
 
@@ -39,27 +40,49 @@ def judge(sample: Sample, limits: Thresholds) -> tuple[Check, ...]:
     found: list[Check] = []
     if (database := sample.database) is not None:
         found += [
-            _check("pending-age", "Tasks that are due are taken in time", "Start workers, or more of them.",
-                   lambda: _pending(database, limits)),
-            _check("slot-retained", "No idle replication slot keeps WAL",
-                   "select pg_drop_replication_slot('<name>') when nobody needs it.", lambda: _slots(database, limits)),
-            _check("dead-rows", "Tables are vacuumed",
-                   "vacuum (analyze) public.<table>; look for long transactions that hold it up (pg_stat_activity).",
-                   lambda: _dead(database, limits)),
-        ]  # fmt: skip
+            _check(
+                "pending-age",
+                "Tasks that are due are taken in time",
+                "Start workers, or more of them.",
+                lambda: _pending(database, limits),
+            ),
+            _check(
+                "slot-retained",
+                "No idle replication slot keeps WAL",
+                "select pg_drop_replication_slot('<name>') when nobody needs it.",
+                lambda: _slots(database, limits),
+            ),
+            _check(
+                "dead-rows",
+                "Tables are vacuumed",
+                "vacuum (analyze) public.<table>; look for long transactions that hold it up (pg_stat_activity).",
+                lambda: _dead(database, limits),
+            ),
+        ]
     if (realtime := sample.realtime) is not None:
         found += [
-            _check("connections", "Realtime connections succeed", "toolkit doctor shows how far they come.",
-                   lambda: _connections(realtime, limits)),
-            _check("delivery-p95", "Events arrive in time, and all of them",
-                   "Look at the lag of the replication slots, at the load of Realtime, and at RLS policies.",
-                   lambda: _delivery(realtime, limits)),
-        ]  # fmt: skip
+            _check(
+                "connections",
+                "Realtime connections succeed",
+                "toolkit doctor shows how far they come.",
+                lambda: _connections(realtime, limits),
+            ),
+            _check(
+                "delivery-p95",
+                "Events arrive in time, and all of them",
+                "Look at the lag of the replication slots, at the load of Realtime, and at RLS policies.",
+                lambda: _delivery(realtime, limits),
+            ),
+        ]
     if (application := sample.application) is not None:
         found.append(
-            _check("failed-rate", "Tasks succeed", "Read their errors: the table of failed processes, toolkit doctor.",
-                   lambda: _failed(application, limits))
-        )  # fmt: skip
+            _check(
+                "failed-rate",
+                "Tasks succeed",
+                "Read their errors: the table of failed processes, toolkit doctor.",
+                lambda: _failed(application, limits),
+            )
+        )
     return tuple(found)
 
 

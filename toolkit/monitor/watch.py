@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Fact
-from toolkit.checks.named_check import Absent
 from toolkit.client.connection import Frame
 from toolkit.client.errors import ClientError
 from toolkit.client.stream import ProcessEventStream
@@ -39,9 +39,15 @@ class RealtimeWatch:
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self.stream = ProcessEventStream(
-            target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), probe.process_id,
-            token=token, fetch=probe.page, since=since, tap=self._see, join_timeout_s=max(1, round(deadline_s)),
-        )  # fmt: skip
+            target.get("SUPABASE_URL"),
+            target.get("SUPABASE_ANON_KEY"),
+            probe.process_id,
+            token=token,
+            fetch=probe.page,
+            since=since,
+            tap=self._see,
+            join_timeout_s=max(1, round(deadline_s)),
+        )
 
     @property
     def age_s(self) -> float:

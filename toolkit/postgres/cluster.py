@@ -138,8 +138,19 @@ class PostgresCluster:
         options = f"-c listen_addresses='{listen}' -k {shlex.quote(str(self.socket_dir))} -p {self.port}"
         try:
             # pg_ctl would put both paths before a shell between double quotes, in which a $ has a meaning.
-            self._run("pg_ctl", "-w", "-t", str(START_DEADLINE_S), "-l", self._log.name, "-o", options, "start",
-                      cwd=self.data_dir, env=os.environ | {"PGDATA": str(self.data_dir)})  # fmt: skip
+            self._run(
+                "pg_ctl",
+                "-w",
+                "-t",
+                str(START_DEADLINE_S),
+                "-l",
+                self._log.name,
+                "-o",
+                options,
+                "start",
+                cwd=self.data_dir,
+                env=os.environ | {"PGDATA": str(self.data_dir)},
+            )
         except EnvironmentError_ as error:
             if self.tcp_port and _taken(self.tcp_port):
                 raise EnvironmentError_(
@@ -174,8 +185,12 @@ class PostgresCluster:
             return False
         done = subprocess.run(
             [str(self.bin_dir / "pg_ctl"), "-D", str(self.data_dir), "status"],
-            capture_output=True, check=False, timeout=30, cwd="/", user=postgres_user(),
-        )  # fmt: skip
+            capture_output=True,
+            check=False,
+            timeout=30,
+            cwd="/",
+            user=postgres_user(),
+        )
         return done.returncode == 0
 
     # -- addresses ----------------------------------------------------------------------------
@@ -270,9 +285,15 @@ class PostgresCluster:
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [str(self.bin_dir / program), *args],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=cwd, user=user,
-                env=env, timeout=START_DEADLINE_S + 30,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                cwd=cwd,
+                user=user,
+                env=env,
+                timeout=START_DEADLINE_S + 30,
+            )
             if done.returncode:
                 output.seek(0)
                 raise EnvironmentError_(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from toolkit.errors import EnvironmentError_, UsageError
-from toolkit.migrate.run.history import Connection
 from toolkit.redact import redact as mask
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:  # subscriptable for type checkers only
+    Connection = asyncpg.Connection
 
 _CONNECT_DEADLINE_S = 15
 _SECRET_PARAMETERS = {"password", "sslpassword", "passfile"}

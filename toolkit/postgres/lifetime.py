@@ -35,9 +35,13 @@ def start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
     script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, postmaster],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-        start_new_session=True, user=postgres_user(),
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+        user=postgres_user(),
+    )
 
 
 def dismiss_guard(guard: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,7 @@ from toolkit.contract.prompts import BY_STEP
 from toolkit.contract.statuses import Status
 from toolkit.contract.steps import STEPS, Kind, Step
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 
 USERS = ("user_aoi", "user_ben", "user_chika", "user_dana", "user_emi")
 # Text ids are what the identity provider says they are.
@@ -101,22 +101,39 @@ def build(processes: int, seed: int = 4711) -> Population:
             for user, role in MEMBERS
         ],
         "style_guide_templates": [
-            {"id": template, "user_id": "user_aoi", "organization_id": organization, "name": "ですます調",
-             "settings": _json({"tone": "polite", "emoji": False}), "created_at": _EPOCH}
+            {
+                "id": template,
+                "user_id": "user_aoi",
+                "organization_id": organization,
+                "name": "ですます調",
+                "settings": _json({"tone": "polite", "emoji": False}),
+                "created_at": _EPOCH,
+            }
         ],
         "article_generation_flows": [
-            {"id": flow, "organization_id": organization, "user_id": "user_ben", "name": "Short flow",
-             "is_template": False, "created_at": _EPOCH}
+            {
+                "id": flow,
+                "organization_id": organization,
+                "user_id": "user_ben",
+                "name": "Short flow",
+                "is_template": False,
+                "created_at": _EPOCH,
+            }
         ],
         "flow_steps": [
-            {"id": _id(seed, "step", number), "flow_id": flow, "step_order": number, "step_type": kind,
-             "is_interactive": kind == "theme_proposal"}
+            {
+                "id": _id(seed, "step", number),
+                "flow_id": flow,
+                "step_order": number,
+                "step_type": kind,
+                "is_interactive": kind == "theme_proposal",
+            }
             for number, kind in enumerate(("keyword_analysis", "theme_proposal", "section_writing"), 1)
         ],
         "generated_articles_state": [],
         "articles": [],
         "image_placeholders": [],
-    }  # fmt: skip
+    }
     state = rows["generated_articles_state"]
     statuses = list(Status)
     for number in range(processes):
@@ -145,9 +162,14 @@ def build(processes: int, seed: int = 4711) -> Population:
         step = Step.START
         state.append(
             row
-            | {"id": process_id, "user_id": PAUSED_USER, "current_step_name": step.value,
-               "progress_percentage": STEPS[step].progress, "resume_from_step": step.value}
-        )  # fmt: skip
+            | {
+                "id": process_id,
+                "user_id": PAUSED_USER,
+                "current_step_name": step.value,
+                "progress_percentage": STEPS[step].progress,
+                "resume_from_step": step.value,
+            }
+        )
     return Population(rows, owned, paused, abandoned, organization)
 
 

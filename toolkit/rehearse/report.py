@@ -102,10 +102,14 @@ def _checks(result: PhaseResult) -> Iterable[Check]:
 
 def _phases(results: Iterable[PhaseResult]) -> Table:
     rows = tuple(
-        (result.title, str(result.verdict), f"{result.end - result.start:.1f} s",
-         result.error or f"{sum(c.verdict is Verdict.PASS for c in result.checks)} of {len(result.checks)} checks")
+        (
+            result.title,
+            str(result.verdict),
+            f"{result.end - result.start:.1f} s",
+            result.error or f"{sum(c.verdict is Verdict.PASS for c in result.checks)} of {len(result.checks)} checks",
+        )
         for result in results
-    )  # fmt: skip
+    )
     return Table("Phases", ("phase", "verdict", "took", ""), rows)
 
 

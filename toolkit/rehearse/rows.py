@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.catalog.row_digests import RowFingerprints, compare_rows, fingerprint_rows, user_tables
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 
 SCHEMA = "public."
 

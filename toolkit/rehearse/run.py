@@ -75,8 +75,9 @@ async def _run_phases(stage: Stage, phases: tuple[Phase, ...]) -> None:
         now = stage.clock.now()
         stage.results += [
             PhaseResult(phase.id, phase.title, "not_run", now, now, error=STOPPED)
-            for phase in phases if phase.id not in known
-        ]  # fmt: skip
+            for phase in phases
+            if phase.id not in known
+        ]
         raise
 
 
@@ -86,9 +87,13 @@ async def _run_in_order(stage: Stage, phases: tuple[Phase, ...]) -> None:
         missing = [need for need in phase.needs if need not in done]
         if missing:
             result = PhaseResult(
-                phase.id, phase.title, "not_run", stage.clock.now(), stage.clock.now(),
+                phase.id,
+                phase.title,
+                "not_run",
+                stage.clock.now(),
+                stage.clock.now(),
                 error=f"it needs what the phase `{missing[0]}` would have left",
-            )  # fmt: skip
+            )
         else:
             stage.progress.phase(number, len(phases), phase.title)
             result = await _run_phase(stage, phase)
@@ -102,9 +107,18 @@ async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
 
     def result(error: str = "", environment: bool = False) -> PhaseResult:
         return PhaseResult(
-            phase.id, phase.title, "aborted" if error else "done", began, stage.clock.now(), tuple(found.checks),
-            tuple(found.measurements), tuple(found.tables), tuple(found.links), error, environment,
-        )  # fmt: skip
+            phase.id,
+            phase.title,
+            "aborted" if error else "done",
+            began,
+            stage.clock.now(),
+            tuple(found.checks),
+            tuple(found.measurements),
+            tuple(found.tables),
+            tuple(found.links),
+            error,
+            environment,
+        )
 
     try:
         await phase.run(stage, found)

@@ -145,8 +145,12 @@ def _check(id: str, scenario: Scenario, results: Sequence[ScenarioResult], group
     witness = [line for check in bad for line in (f"{check.title}: {check.detail}", *check.witness)]
     again = f" in run {len(results)} (the first was undecided)" if len(results) > 1 else ""
     return Check(
-        id, scenario.title, result.verdict,
+        id,
+        scenario.title,
+        result.verdict,
         f"{scenario.scenario}: {len(checks) - len(bad)} of {len(checks)} checks passed{again}",
-        bad[0].remedy if bad else "", group, tuple(witness[:12]),
+        bad[0].remedy if bad else "",
+        group,
+        tuple(witness[:12]),
         (Evidence("history", (f"{_href(result)}/history.jsonl",)),),
-    )  # fmt: skip
+    )

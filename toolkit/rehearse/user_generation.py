@@ -178,9 +178,13 @@ async def realtime_run(
                 await client.resume(resume)
             assert run.process_id is not None
             async with ProcessEventStream(
-                target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), run.process_id,
-                token=client.tokens, fetch=client.events, end_on_error=True,
-            ) as stream:  # fmt: skip
+                target.get("SUPABASE_URL"),
+                target.get("SUPABASE_ANON_KEY"),
+                run.process_id,
+                token=client.tokens,
+                fetch=client.events,
+                end_on_error=True,
+            ) as stream:
                 async for event in stream:
                     await _on_event(run, client, event, gate)
 

@@ -77,9 +77,9 @@ async def _start_socket(world: World, process: Running, step: model.Start) -> st
     wait_for_close = bool(step.expect) and any(path.startswith("closed") for path in step.expect)
 
     def decided() -> bool:
-        return session.closed is not None or session.failure is not None or (
-            process.id is not None and not wait_for_close
-        )  # fmt: skip
+        return (
+            session.closed is not None or session.failure is not None or (process.id is not None and not wait_for_close)
+        )
 
     try:
         await _until(world, SOCKET_START_S, decided)

@@ -27,9 +27,11 @@ async def settle(world: World) -> None:
         behind = [
             process
             for process in world.running.values()
-            if process.id is not None and process.session is not None and world.transport == "realtime"
+            if process.id is not None
+            and process.session is not None
+            and world.transport == "realtime"
             and process.tracker.last_sequence < await world.witness.last_sequence(process.id)
-        ]  # fmt: skip
+        ]
         if not behind:
             break
         await asyncio.sleep(POLL_S)

@@ -57,10 +57,15 @@ def _expectations(facts: Facts, group: str) -> list[Check]:
         witness = (describe(facts, record),) if verdict is Verdict.FAIL else ()
         found.append(
             Check(
-                str(value["id"]), str(value["title"]), verdict, str(value.get("detail", "")),
-                str(value.get("remedy", "")), group, witness,
+                str(value["id"]),
+                str(value["title"]),
+                verdict,
+                str(value.get("detail", "")),
+                str(value.get("remedy", "")),
+                group,
+                witness,
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -162,11 +162,15 @@ class ApiWitness:
             page = await self._get(process, since, PAGE)
             found += [
                 StoredEvent(
-                    row["event_sequence"], str(row["id"]), row["event_type"], row["event_data"],
-                    row.get("event_category", ""), row["created_at"],
+                    row["event_sequence"],
+                    str(row["id"]),
+                    row["event_type"],
+                    row["event_data"],
+                    row.get("event_category", ""),
+                    row["created_at"],
                 )
                 for row in page[0]
-            ]  # fmt: skip
+            ]
             if len(page[0]) < PAGE:
                 return found
             since = found[-1].sequence

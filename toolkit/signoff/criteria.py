@@ -50,10 +50,14 @@ def judge_all(evidence: Evidence) -> tuple[Check, ...]:
         finding = criterion.judge(evidence)
         found.append(
             Check(
-                criterion.id, criterion.title, finding.verdict, "; ".join(one.fact for one in finding.facts),
-                _remedy(criterion, finding, evidence), evidence=finding.facts,
+                criterion.id,
+                criterion.title,
+                finding.verdict,
+                "; ".join(one.fact for one in finding.facts),
+                _remedy(criterion, finding, evidence),
+                evidence=finding.facts,
             )
-        )  # fmt: skip
+        )
     return tuple(found)
 
 
@@ -135,64 +139,89 @@ def _experience(figures: list[float]) -> tuple[Verdict, str]:
 
 CRITERIA: tuple[Criterion, ...] = (
     Criterion(
-        "criterion-1", "All database migrations applied successfully",
+        "criterion-1",
+        "All database migrations applied successfully",
         "Read the failed statement in the phase's checks; `toolkit migrate status` shows where the database stands.",
         _needs("migrate.apply", "migrate.verify", "again.apply", "again.verify"),
     ),
     Criterion(
-        "criterion-2", "New HTTP endpoints are functional",
+        "criterion-2",
+        "New HTTP endpoints are functional",
         "Ask the endpoint that is named for its OpenAPI description at /docs and read the API's log.",
         _needs("realtime.endpoints"),
     ),
     Criterion(
-        "criterion-3", "Realtime events are received correctly",
+        "criterion-3",
+        "Realtime events are received correctly",
         "Open the scenario's history: it names the first event that was lost, doubled or out of order.",
         _needs("realtime.events", "scenario.1", "scenario.4"),
     ),
     Criterion(
-        "criterion-4", "Background tasks execute without errors",
+        "criterion-4",
+        "Background tasks execute without errors",
         "Look at background_tasks.error_message of the failed tasks, and at the workers' logs.",
         _needs("realtime.tasks"),
     ),
     Criterion(
-        "criterion-5", "End-to-end article generation works",
+        "criterion-5",
+        "End-to-end article generation works",
         "Open the history of the scenario that failed.",
         _needs("scenario.1", "scenario.3", "scenario.4"),
     ),
     Criterion(
-        "criterion-6", "Process recovery functions correctly",
+        "criterion-6",
+        "Process recovery functions correctly",
         "Open the history of the run under faults: it holds the fault, what was missed and what came back.",
         _needs("scenario.2", "faults.2", "faults.4", also=("faults.1", "faults.3")),
     ),
     Criterion(
-        "criterion-7", "Performance meets or exceeds WebSocket version",
+        "criterion-7",
+        "Performance meets or exceeds WebSocket version",
         "A rehearsal does not measure this: `toolkit load run --transport both` after it does.",
         _needs(COMPARISON),
     ),
     Criterion(
-        "criterion-8", "No data loss during transition",
+        "criterion-8",
+        "No data loss during transition",
         "The witness names table, row and column, or the write that is missing.",
-        _needs("migrate.rows", "migrate.writes", "migrate.inflight", "rollback.catalog", "rollback.rows",
-               "rollback.later-rows"),
+        _needs(
+            "migrate.rows",
+            "migrate.writes",
+            "migrate.inflight",
+            "rollback.catalog",
+            "rollback.rows",
+            "rollback.later-rows",
+        ),
     ),
     Criterion(
-        "criterion-9", "Error rates remain within acceptable limits",
+        "criterion-9",
+        "Error rates remain within acceptable limits",
         "The phase's witness lists the first failed operations with their answers.",
         _with_figures(
             (),
-            ("migrate: operations", "migrate: failed operations", "realtime: operations",
-             "realtime: failed operations"),
+            (
+                "migrate: operations",
+                "migrate: failed operations",
+                "realtime: operations",
+                "realtime: failed operations",
+            ),
             _error_rate,
         ),
     ),
     Criterion(
-        "criterion-10", "User experience is maintained or improved",
+        "criterion-10",
+        "User experience is maintained or improved",
         "Compare the first feedback of both transports and the stalls of the migration in the report's timeline.",
         _with_figures(
             ("scenario.1",),
-            ("legacy: first feedback p50", "realtime: first feedback p50", "realtime: prompts put",
-             "realtime: prompts answered", "migrate: worst request"),
+            (
+                "legacy: first feedback p50",
+                "realtime: first feedback p50",
+                "realtime: prompts put",
+                "realtime: prompts answered",
+                "migrate: worst request",
+            ),
             _experience,
         ),
     ),
-)  # fmt: skip
+)

@@ -139,9 +139,10 @@ def find_reports(place: Path) -> tuple[Path, ...]:
     if not rehearsals:
         raise UsageError(f"There is no saved rehearsal in {place}.", "Run `toolkit rehearse` first.")
     return tuple(
-        path for at, name, path in found
+        path
+        for at, name, path in found
         if (name == "rehearse" and at == rehearsals[-1]) or (name in ("scenarios", "load") and at > rehearsals[-1])
-    )  # fmt: skip
+    )
 
 
 def unreadable(place: Path) -> tuple[str, ...]:

@@ -5,9 +5,23 @@ from __future__ import annotations
 
 # The platform's own schemas: their tables are staged where ours refer to them, and not judged.
 PLATFORM = (
-    "auth", "storage", "realtime", "extensions", "graphql", "graphql_public", "vault", "pgsodium", "pgsodium_masks",
-    "cron", "net", "supabase_functions", "pgbouncer", "pgtle", "_realtime", "_analytics",
-)  # fmt: skip
+    "auth",
+    "storage",
+    "realtime",
+    "extensions",
+    "graphql",
+    "graphql_public",
+    "vault",
+    "pgsodium",
+    "pgsodium_masks",
+    "cron",
+    "net",
+    "supabase_functions",
+    "pgbouncer",
+    "pgtle",
+    "_realtime",
+    "_analytics",
+)
 
 
 def _scoped(query: str) -> str:

@@ -87,9 +87,15 @@ def _read(raw: dict[str, Any]) -> Binding:
     where = _where(raw)
     if where is None:
         shown = inspect_value(raw)
-        return Binding(raw, number, event, problem=(
-            f"No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: {shown}"
-        ))  # fmt: skip
+        return Binding(
+            raw,
+            number,
+            event,
+            problem=(
+                "No subscription params provided. Please provide at least a `schema` or `table` to subscribe to: "
+                f"{shown}"
+            ),
+        )
     schema, table = where
     try:
         select = _select(raw.get("select"))

@@ -164,12 +164,7 @@ def _refusal(match: _Match) -> str | None:
 def _is_asked(match: _Match) -> bool:
     assert match.access is not None
     facts = match.change.plan.facts
-    return (
-        match.change.kind != "DELETE"
-        and facts.has_rls
-        and not match.access.bypasses_rls
-        and _refusal(match) is None
-    )  # fmt: skip
+    return match.change.kind != "DELETE" and facts.has_rls and not match.access.bypasses_rls and _refusal(match) is None
 
 
 async def _visible(matches: Sequence[_Match], access: Access, failures: Failures) -> _Seen:

@@ -28,9 +28,15 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 # Sinks called before others have their turn in the event loop.
 DELIVERIES_A_TURN = 500
-DATABASE_LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
-                 asyncpg.InternalClientError,
-                 asyncpg.InsufficientResourcesError, asyncpg.OperatorInterventionError)  # fmt: skip
+DATABASE_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+)
 
 
 class Deliverer:

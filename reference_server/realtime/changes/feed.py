@@ -80,11 +80,19 @@ class ChangeFeed:
         """Return when changes flow. Raises StreamLost, OSError, TimeoutError or an asyncpg error."""
         async with asyncio.timeout(deadline_s):
             self._pool = await asyncpg.create_pool(
-                self.dsn, min_size=1, max_size=self.pool_size, init=_prepare_connection,
-                command_timeout=self.query_deadline_s, timeout=10, max_inactive_connection_lifetime=0,
-                server_settings={"application_name": "reference_server realtime access",
-                                 "statement_timeout": str(int(self.query_deadline_s * 500)), **SESSION_SETTINGS},
-            )  # fmt: skip
+                self.dsn,
+                min_size=1,
+                max_size=self.pool_size,
+                init=_prepare_connection,
+                command_timeout=self.query_deadline_s,
+                timeout=10,
+                max_inactive_connection_lifetime=0,
+                server_settings={
+                    "application_name": "reference_server realtime access",
+                    "statement_timeout": str(int(self.query_deadline_s * 500)),
+                    **SESSION_SETTINGS,
+                },
+            )
         self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
         self._access = Access(self._pool, self._catalog, self.query_deadline_s)
         self._registrar = Registrar(self._catalog, self._access, self._index)
@@ -132,9 +140,15 @@ class ChangeFeed:
             self.state,
             lsn_text(self._commit.commit_lsn) if self._commit else None,
             committed_at(self._commit.committed_us) if self._commit else None,
-            self._stream.reconnects, self._seen, self._deliverer.delivered, self._failures, len(self._index),
-            len(self._deliverer.backlog), self.lag_s, self._deliverer.latency_s,
-        )  # fmt: skip
+            self._stream.reconnects,
+            self._seen,
+            self._deliverer.delivered,
+            self._failures,
+            len(self._index),
+            len(self._deliverer.backlog),
+            self.lag_s,
+            self._deliverer.latency_s,
+        )
 
     # -- subscribers --------------------------------------------------------------------------
 

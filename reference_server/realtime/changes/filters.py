@@ -146,9 +146,18 @@ class Condition:
 
 
 _SQL = {
-    "eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "isdistinct": "is distinct from",
-    "like": "like", "ilike": "ilike", "match": "~", "imatch": "~*",
-}  # fmt: skip
+    "eq": "=",
+    "neq": "<>",
+    "lt": "<",
+    "lte": "<=",
+    "gt": ">",
+    "gte": ">=",
+    "isdistinct": "is distinct from",
+    "like": "like",
+    "ilike": "ilike",
+    "match": "~",
+    "imatch": "~*",
+}
 
 
 def comparison_key(decision: Decision, text: str) -> Hashable:

@@ -200,8 +200,9 @@ def row_change(
             elif message.key is not None:
                 old = _named(relation, message.key, key_only=True)
             else:  # the key did not change and was not sent
-                old = {column.name: new[column.name] for column in relation.columns
-                       if column.is_key and column.name in new}  # fmt: skip
+                old = {
+                    column.name: new[column.name] for column in relation.columns if column.is_key and column.name in new
+                }
         case Delete():
             kind, new = "DELETE", {}
             if message.old is not None:

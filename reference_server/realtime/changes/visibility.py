@@ -130,13 +130,21 @@ class Access:
                 raise _raised(f"is {value} filter requires a boolean column, got {column.type_name}")
         operands = await self._operands(operator, value, sql_type)
         condition = Condition(
-            column.name, column.type_oid, sql_type, column.collation, decision_for(column, types), operator, operands,
+            column.name,
+            column.type_oid,
+            sql_type,
+            column.collation,
+            decision_for(column, types),
+            operator,
+            operands,
             predicate.negated,
-        )  # fmt: skip
+        )
         if condition.decision == "ask" and operator != "is":
             # The type may lack the operator; better said now than at the first change.
-            await self._ask(f"select {condition.sql('null::text', 'null::text' if operator != 'in' else '$1::text[]')}",
-                            *([list(operands)] if operator == "in" else []))  # fmt: skip
+            await self._ask(
+                f"select {condition.sql('null::text', 'null::text' if operator != 'in' else '$1::text[]')}",
+                *([list(operands)] if operator == "in" else []),
+            )
         return condition
 
     async def _operands(self, operator: str, value: str, sql_type: str) -> tuple[str | None, ...]:
@@ -261,8 +269,10 @@ class Access:
         arms: list[str] = []
         args: list[object] = []
         for at, condition in enumerate(conditions):
-            args += [list(questions[condition]),
-                     list(condition.operands) if condition.operator == "in" else condition.operands[0]]  # fmt: skip
+            args += [
+                list(questions[condition]),
+                list(condition.operands) if condition.operator == "in" else condition.operands[0],
+            ]
             operand = f"${len(args)}::text" + ("[]" if condition.operator == "in" else "")
             test = condition.sql("v.x", operand)
             # Types and operators come from the catalog and from our table, operands are parameters.

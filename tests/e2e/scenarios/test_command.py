@@ -35,9 +35,16 @@ async def toolkit(*arguments, cwd, **env):
     """(exit code, stdout, stderr) of the command."""
     inherited = {key: value for key, value in os.environ.items() if not key.endswith("_URL")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "toolkit.cli", "scenarios", *arguments,
-        cwd=cwd, env=inherited | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "toolkit.cli",
+        "scenarios",
+        *arguments,
+        cwd=cwd,
+        env=inherited | env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     async with asyncio.timeout(100):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
@@ -58,9 +65,7 @@ async def test_a_whole_run_of_its_own(tmp_path):
     assert (cases.tests, cases.failures, cases.errors) == (len(report.checks), 0, 0)
     assert "<svg" in (tmp_path / "r.html").read_text()
     (folder,) = (tmp_path / "reports").iterdir()
-    assert {path.name for path in folder.iterdir()} == {
-        "history.jsonl", "scenario.yaml", "report.json", "report.html"
-    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {"history.jsonl", "scenario.yaml", "report.json", "report.html"}
     assert "1.1 Start new generation process" in err, "progress belongs to stderr"
 
     code, out, _ = await toolkit("check", str(folder), cwd=tmp_path)
@@ -128,7 +133,7 @@ async def test_without_sql_the_events_api_is_the_witness(system, tmp_path):
         (("check", "nowhere"), 2, "cannot be read"),
         (("run", "process-recovery", "--target", "external", "--api-url", "http://127.0.0.1:1"), 2, "are not set"),
     ],
-)  # fmt: skip
+)
 async def test_wrong_requests_are_answered_in_words(tmp_path, arguments, code, says):
     (tmp_path / "bad.yaml").write_text("scenario: bad\ntitel: Bad\n")
     got, _, err = await toolkit(*arguments, cwd=tmp_path)
@@ -138,10 +143,15 @@ async def test_wrong_requests_are_answered_in_words(tmp_path, arguments, code, s
 
 async def test_a_server_that_is_not_there_is_the_environment(tmp_path):
     code, _, err = await toolkit(
-        "run", "process-recovery", "--yes", cwd=tmp_path,
-        API_URL="http://127.0.0.1:1", SUPABASE_URL="http://127.0.0.1:1", SUPABASE_ANON_KEY="k",
+        "run",
+        "process-recovery",
+        "--yes",
+        cwd=tmp_path,
+        API_URL="http://127.0.0.1:1",
+        SUPABASE_URL="http://127.0.0.1:1",
+        SUPABASE_ANON_KEY="k",
         SUPABASE_JWT_SECRET="s" * 40,
-    )  # fmt: skip
+    )
     assert code == 4, err
     assert "does not answer" in err
 

@@ -38,8 +38,9 @@ async def test_the_guides_four_by_url(migrated_db, tmp_path):
     assert groups == {"error-handling"}, "only the workers of an embedded system can be made to fail"
     (reason,) = (c for c in report.checks if c.title.startswith("reconfigure") and "not reached" not in c.detail)
     assert (reason.detail, reason.remedy) == (
-        "this target's workers cannot be restarted from here", "Run it on --target embedded."
-    )  # fmt: skip
+        "this target's workers cannot be restarted from here",
+        "Run it on --target embedded.",
+    )
     passed = {check.title for check in report.checks if check.verdict is Verdict.PASS}
     assert {"3.3 Pause (pause paused)", "3.4 Test process cancellation (cancel cancelled)"} <= passed
 
@@ -47,9 +48,14 @@ async def test_the_guides_four_by_url(migrated_db, tmp_path):
 async def test_without_the_database_only_its_rows_are_unknown(migrated_db, tmp_path):
     async with running_server(migrated_db) as server:
         code, out, err = await toolkit(
-            "run", "complete-generation-flow", "process-survives-restarts", "--json", "--yes",
-            cwd=tmp_path, **settings(server),
-        )  # fmt: skip
+            "run",
+            "complete-generation-flow",
+            "process-survives-restarts",
+            "--json",
+            "--yes",
+            cwd=tmp_path,
+            **settings(server),
+        )
     report = as_json.load(out)
     assert (code, failed(report)) == (3, []), err
     assert unknown(report) == {"step-12", "consistent:article", "completed"}

@@ -137,8 +137,9 @@ async def test_a_process_that_no_answer_named_is_found(system, tmp_path):
     def start_another(*arguments, token, **options):
         begun = httpx.post(
             f"{system.target.api_url}/api/articles/generation/start",
-            json={"initial_keywords": ["stray"]}, headers={"Authorization": f"Bearer {token}"},
-        )  # fmt: skip
+            json={"initial_keywords": ["stray"]},
+            headers={"Authorization": f"Bearer {token}"},
+        )
         assert begun.status_code == 201
         return ProcessEventStream(*arguments, token=token, **options)
 

@@ -180,8 +180,12 @@ async def test_a_role_that_rows_are_hidden_from(patient: Patient) -> None:
 async def test_a_legacy_database_is_unknown_where_the_tables_are_missing(legacy_db: str) -> None:
     found = {check.id: check for check in await results(legacy_db)}
     assert {id for id, c in found.items() if c.verdict is Verdict.FAIL} == {
-        "MIG-1", "SCH-1", "PUB-2", "TRG-1", "FUN-1",
-    }  # fmt: skip
+        "MIG-1",
+        "SCH-1",
+        "PUB-2",
+        "TRG-1",
+        "FUN-1",
+    }
     assert (found["EVT-1"].verdict, "toolkit migrate" in found["EVT-1"].remedy) == (Verdict.UNKNOWN, True)
     # What is not there is not fine.
     vacuous = ("PUB-3", "RLS-1", "RLS-2", "GRT-1", "GRT-2", "FUN-2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.checks.conftest import Patient
-from toolkit.checks.named_check import Absent
+from toolkit.checks.absent import Absent
 from toolkit.monitor.figures import Application, Database, Growth, Queue, StepOutcome, StepTimes, TaskTimes
 from toolkit.monitor.sample import take
 from toolkit.targets.target import Target
@@ -38,8 +38,10 @@ async def test_the_guides_queries(patient: Patient) -> None:
     assert database.growth.events == sum(map(int, counts.values()))
     assert isinstance(database.tables, tuple)
     assert [table.name for table in database.tables] == [
-        "background_tasks", "generated_articles_state", "process_events",
-    ]  # fmt: skip
+        "background_tasks",
+        "generated_articles_state",
+        "process_events",
+    ]
 
 
 async def test_what_is_due_and_what_only_waits(patient: Patient) -> None:
@@ -70,9 +72,13 @@ async def test_times_and_rates_of_tasks_and_steps(patient: Patient) -> None:
         "update public.generated_articles_state set step_durations = '{\"editing\": 3.5}' where id = "
         f"'{patient.done}'"
     )
-    begun = [(patient.asks, "step_started"), (patient.asks, "generation_error"),
-             (patient.done, "step_started"), (patient.done, "step_completed"),
-             (patient.works, "step_started")]  # fmt: skip
+    begun = [
+        (patient.asks, "step_started"),
+        (patient.asks, "generation_error"),
+        (patient.done, "step_started"),
+        (patient.done, "step_completed"),
+        (patient.works, "step_started"),
+    ]
     for process, kind in begun:
         await patient.conn.execute(
             'select public.create_process_event($1, $2, \'{"step_name": "editing"}\')', process, kind

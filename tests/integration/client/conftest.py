@@ -23,9 +23,16 @@ from toolkit.tokens import mint, mint_api_key
 OWNER = "user_stream"
 # Everything ten times as quick as for people, so that tests need not wait.
 QUICK = RecoveryLimits(
-    silence_s=0.6, live_grace_s=0.2, connect_deadline_s=2, stable_s=1, connect_base_s=0.05, connect_cap_s=0.3,
-    fetch_base_s=0.02, fetch_cap_s=0.2, stalled_s=3,
-)  # fmt: skip
+    silence_s=0.6,
+    live_grace_s=0.2,
+    connect_deadline_s=2,
+    stable_s=1,
+    connect_base_s=0.05,
+    connect_cap_s=0.3,
+    fetch_base_s=0.02,
+    fetch_cap_s=0.2,
+    stalled_s=3,
+)
 
 
 @dataclass
@@ -58,12 +65,16 @@ class Process:
                 "select id, process_id, event_type, event_data, event_sequence, event_category, event_source, "
                 "created_at from process_events where process_id = $1 and event_sequence > $2 "
                 "order by event_sequence limit 5",
-                process_id, since_sequence, timeout=10,
-            )  # fmt: skip
+                process_id,
+                since_sequence,
+                timeout=10,
+            )
             last, oldest = await conn.fetchrow(
                 "select coalesce(max(event_sequence), 0), coalesce(min(event_sequence), 0) from process_events "
-                "where process_id = $1", process_id, timeout=10,
-            )  # fmt: skip
+                "where process_id = $1",
+                process_id,
+                timeout=10,
+            )
         finally:
             await conn.close(timeout=5)
         found = [{**row, "event_data": json.loads(row["event_data"])} for row in rows]

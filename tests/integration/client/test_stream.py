@@ -105,8 +105,10 @@ async def test_an_outage_at_which_the_official_client_gives_up_heals(process: Pr
     channel = bare.channel(f"bare:{process.id}").on_postgres_changes(
         RealtimePostgresChangesListenEvent.Insert,
         lambda payload: bare_seen.append(payload["data"]["record"]["event_sequence"]),
-        table="process_events", schema="public", filter=f"process_id=eq.{process.id}",
-    )  # fmt: skip
+        table="process_events",
+        schema="public",
+        filter=f"process_id=eq.{process.id}",
+    )
     try:
         await channel.subscribe()
         async with stream_of(process, proxy.url) as stream:

@@ -124,8 +124,7 @@ MUTATIONS: dict[str, tuple[str, str]] = {
         "foreign key trigger app.tree.tree_up_fkey",
     ),
     "event trigger disabled": ("alter event trigger watch disable", "event trigger watch"),
-    "event trigger owner": ("alter role anon superuser;"
-    "alter event trigger watch owner to anon", "event trigger watch"),
+    "event trigger owner": ("alter role anon superuser;alter event trigger watch owner to anon", "event trigger watch"),
     "rule": ("alter table app.parent disable rule quiet", "rule app.parent.quiet"),
     "rule's action": (
         "create or replace rule quiet as on delete to app.parent do also notify gone",
@@ -376,4 +375,4 @@ MUTATIONS: dict[str, tuple[str, str]] = {
         "alter user mapping for postgres server elsewhere options (set password 'hunter2-new')",
         "user mapping for postgres on server elsewhere",
     ),
-}  # fmt: skip
+}

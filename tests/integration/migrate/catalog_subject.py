@@ -139,10 +139,12 @@ HEALTHY: dict[str, str] = {
     "create policy p on supabase_migrations.x to anon using (true);"
     "comment on policy p on supabase_migrations.x is 'p';"
     "alter publication supabase_realtime add table supabase_migrations.x",
-}  # fmt: skip
+}
 
 # What refuses a transaction.
 HEALTHY_OUTSIDE = (
-    "vacuum app.child", "vacuum full analyze app.parent", "reindex index concurrently app.child_note",
+    "vacuum app.child",
+    "vacuum full analyze app.parent",
+    "reindex index concurrently app.child_note",
     "checkpoint",
-)  # fmt: skip
+)

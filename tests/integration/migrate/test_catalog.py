@@ -88,9 +88,11 @@ async def test_objects_of_an_extension_are_the_extensions(subject: asyncpg.Conne
     await subject.execute("create schema extensions; create extension vector schema extensions")
     found = diff(before, await take_snapshot(subject))
     assert {difference.key for difference in found} == {
-        "extension vector", "comment on extension vector", "schema extensions",
+        "extension vector",
+        "comment on extension vector",
+        "schema extensions",
         "grant on schema extensions to postgres",
-    }  # fmt: skip
+    }
     # A part that somebody takes privileges from is no longer as the extension made it.
     await subject.execute("revoke execute on function extensions.vector_dims(extensions.vector) from public")
     found = diff(before, await take_snapshot(subject))
@@ -208,8 +210,10 @@ async def test_what_no_query_knows_is_counted_too(subject: asyncpg.Connection, m
         "create function app.cmp(integer, text) returns integer language sql immutable as $$ select 0 $$;"
         "alter operator family pg_catalog.integer_ops using btree add function 1 (integer, text) app.cmp(integer, text)"
     )
-    await subject.execute("create table app.member (id integer); alter extension plpgsql add table app.member;"
-                          "create index on app.member (id)")  # fmt: skip
+    await subject.execute(
+        "create table app.member (id integer); alter extension plpgsql add table app.member;"
+        "create index on app.member (id)"
+    )
     found = counted(await take_snapshot(subject, complete=True))
     assert found["large object"] == ("4242",)
     assert found["index"] == ("app.member_id_idx",), "an index that somebody put on a table of an extension"
@@ -274,7 +278,8 @@ async def test_any_name_is_taken_as_it_is(bare_db: str, connect: Connect) -> Non
     await conn.execute('alter policy "may; read" on "We""ird. s"."Tä ble" using (false)')
     after = await take_snapshot(conn, complete=True)
     assert [one.key for one in diff(before, after, positions=True)] == [
-        'policy "We""ird. s"."Tä ble"."may; read"', 'position of sequence "We""ird. s"."Tä ble_a b_seq"',
-    ]  # fmt: skip
+        'policy "We""ird. s"."Tä ble"."may; read"',
+        'position of sequence "We""ird. s"."Tä ble_a b_seq"',
+    ]
     hidden = await take_snapshot(conn, complete=True, left_out=['We"ird. s'])
     assert diff(empty, hidden, positions=True) == ()

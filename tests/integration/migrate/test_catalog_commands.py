@@ -105,9 +105,12 @@ def test_a_snapshot_is_written_compared_and_tells_drift(
     drifted = toolkit("drift", "--snapshot", "states/now.json", "--positions")
     assert drifted.code == 1
     for line in (
-        "added: column public.t.extra", "changed: column public.t.note", "default: 'a'::text → 'b'::text",
-        "changed: position of sequence public.t_id_seq", "called: false → true",
-    ):  # fmt: skip
+        "added: column public.t.extra",
+        "changed: column public.t.note",
+        "default: 'a'::text → 'b'::text",
+        "changed: position of sequence public.t_id_seq",
+        "called: false → true",
+    ):
         assert line in drifted.out
 
 

@@ -42,9 +42,17 @@ async def both(before: str, after: str) -> Comparison:
 
 async def psql(dsn: str, text: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        str(PSQL), "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", dsn,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        str(PSQL),
+        "--no-psqlrc",
+        "--quiet",
+        "--set",
+        "ON_ERROR_STOP=1",
+        "--dbname",
+        dsn,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
     async with asyncio.timeout(60):
         _, errors = await process.communicate(text.encode())
     assert process.returncode == 0, errors.decode()
@@ -82,9 +90,17 @@ async def test_both_oracles_see_a_change_and_agree_and_a_blind_one_is_found_out(
     document, text = await look()
     seen = {}
     for name in (
-        "column default", "policy roles", "clustered index", "user mapping", "identity kind", "default privileges",
-        "role setting in this database", "publication row filter", "function body", "enum value",
-    ):  # fmt: skip
+        "column default",
+        "policy roles",
+        "clustered index",
+        "user mapping",
+        "identity kind",
+        "default privileges",
+        "role setting in this database",
+        "publication row filter",
+        "function body",
+        "enum value",
+    ):
         mutation, key = MUTATIONS[name]
         await conn.execute(mutation)
         now, written = await look()
@@ -140,8 +156,9 @@ async def test_the_same_schema_on_two_versions_is_equal(bin_dir: Path | None, ba
         keys = [one.key for one in compare(here, await document_of(dsn), None).differences]
         # Between two servers of 18 the constraint that NOT NULL has there is compared too.
         assert [key for key in keys if not key.startswith("not-null constraint ")] == [
-            "column app.child.note", "grant on table app.parent to postgres",
-        ]  # fmt: skip
+            "column app.child.note",
+            "grant on table app.parent to postgres",
+        ]
 
 
 # -- drift --------------------------------------------------------------------------------------------------------
@@ -166,14 +183,20 @@ async def test_drift_from_a_snapshot_file(bare_db: str, connect: Connect, tmp_pa
     moved = await drift_from_file(bare_db, file, positions=True)
     assert moved.comparison is not None
     assert [one.key for one in moved.comparison.differences] == [
-        "index public.by_hand", "position of sequence public.t_id_seq",
-    ]  # fmt: skip
+        "index public.by_hand",
+        "position of sequence public.t_id_seq",
+    ]
 
 
 async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, connect: Connect, write: Write) -> None:
     conn = await connect(bare_db)
-    folder = write(PAIR | {"1_first.sql": PAIR["1_first.sql"] + "\ncreate role toolkit_drift_role;\n"
-                           "grant select on public.first to toolkit_drift_role, toolkit_drift_other;"})  # fmt: skip
+    folder = write(
+        PAIR
+        | {
+            "1_first.sql": PAIR["1_first.sql"] + "\ncreate role toolkit_drift_role;\n"
+            "grant select on public.first to toolkit_drift_role, toolkit_drift_other;"
+        }
+    )
     try:
         # One role that the file makes, one that is in no file.
         await conn.execute("create role toolkit_drift_other")
@@ -189,8 +212,9 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
         assert "1 applied versions" in drifted.notes[1]
         assert drifted.comparison is not None
         assert [str(one) for one in drifted.comparison.differences] == [
-            "added: column public.first.by_hand", "added: policy public.first.p",
-        ]  # fmt: skip
+            "added: column public.first.by_hand",
+            "added: policy public.first.p",
+        ]
         if conn.get_server_version().major in wheel.POSTGRES_VERSIONS:
             assert drifted.comparison.dumps is not None
             titles = {one.title for one in drifted.comparison.dumps.differences}
@@ -200,8 +224,10 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
         assert drifted.comparison.disagreements == ()
     finally:
         for role in ("toolkit_drift_role", "toolkit_drift_other"):
-            await conn.execute(f"do $$ begin if to_regrole('{role}') is not null then execute 'drop owned by {role}';"
-                               f" execute 'drop role {role}'; end if; end $$")  # fmt: skip
+            await conn.execute(
+                f"do $$ begin if to_regrole('{role}') is not null then execute 'drop owned by {role}';"
+                f" execute 'drop role {role}'; end if; end $$"
+            )
 
 
 @pytest.mark.usefixtures("replay_here")

@@ -172,9 +172,13 @@ def test_requests_that_make_no_sense_are_usage(toolkit: Toolkit, write: Write) -
     assert toolkit("verify", "--migrations", folder, "--yes").code == 1  # nothing is applied
     assert toolkit("up", "--migrations", folder, "--to", "1", "--yes").code == 0
     for command in (
-        ("up", "--to", "7"), ("plan", "--to", "7"), ("down", "--last", "99"), ("down", "--to", "7"),
-        ("down", "--to", "1", "--last", "1"), ("verify", "--to", "abc"),
-    ):  # fmt: skip
+        ("up", "--to", "7"),
+        ("plan", "--to", "7"),
+        ("down", "--last", "99"),
+        ("down", "--to", "7"),
+        ("down", "--to", "1", "--last", "1"),
+        ("verify", "--to", "abc"),
+    ):
         ran = toolkit(*command, "--migrations", folder, "--yes", "--json")
         assert (ran.code, ran.json["verdict"]) == (2, "unknown"), ran
         assert ran.json.keys() >= TOP

@@ -229,16 +229,28 @@ async def test_a_stopped_command_leaves_nothing_behind(
     before = await snapshot(bare_db)
     write({"2_x.sql": "create table public.x1 (); select pg_sleep(60);"})
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "toolkit.cli", "migrate", "up", "--yes", "--migrations", str(folder),
+        sys.executable,
+        "-m",
+        "toolkit.cli",
+        "migrate",
+        "up",
+        "--yes",
+        "--migrations",
+        str(folder),
         env=os.environ | {"DATABASE_URL": bare_db},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         watcher = await connect(bare_db)
-        await until(watcher, """
+        await until(
+            watcher,
+            """
             select exists (select from pg_stat_activity where datname = current_database()
               and pid <> pg_backend_pid() and query like '%pg_sleep(60)%' and state = 'active')
-        """)  # fmt: skip
+        """,
+        )
         process.send_signal(number)
         _, errors = await asyncio.wait_for(process.communicate(), 30)
     finally:

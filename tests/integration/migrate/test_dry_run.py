@@ -35,11 +35,16 @@ async def everything(conn: asyncpg.Connection, dsn: str) -> tuple[object, ...]:
 async def test_up_shows_locks_rewrites_and_changes_and_leaves_nothing(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(PAIR | {
-        "2_second.sql": "alter table public.first add column extra text default 'x';\n"
-        "alter table public.first alter column note type integer using 1;\ncreate table public.second (id integer);\n"
-        "create index first_note on public.first (note); update public.first set note = 2; drop table public.zeroth;",
-    })  # fmt: skip
+    folder = write(
+        PAIR
+        | {
+            "2_second.sql": "alter table public.first add column extra text default 'x';\n"
+            "alter table public.first alter column note type integer using 1;\n"
+            "create table public.second (id integer);\n"
+            "create index first_note on public.first (note); update public.first set note = 2; "
+            "drop table public.zeroth;",
+        }
+    )
     await migrate_up(bare_db, folder, to="1")
     conn = await connect(bare_db)
     await conn.execute("create table public.zeroth ()")
@@ -84,13 +89,15 @@ async def test_a_database_without_history_gets_none(bare_db: str, write: Write, 
 async def test_a_failure_is_the_one_of_the_real_run_and_leaves_nothing(
     bare_db: str, write: Write, connect: Connect, text: str, says: str
 ) -> None:
-    folder = write({
-        "1_first.sql": PAIR["1_first.sql"] + "create table public.child (id integer references public.first"
-        " deferrable initially deferred);",
-        "2_good.sql": "create table public.good ();",
-        "3_bad.sql": text,
-        "4_never.sql": "select 1;",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_first.sql": PAIR["1_first.sql"] + "create table public.child (id integer references public.first"
+            " deferrable initially deferred);",
+            "2_good.sql": "create table public.good ();",
+            "3_bad.sql": text,
+            "4_never.sql": "select 1;",
+        }
+    )
     await migrate_up(bare_db, folder, to="1")
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
@@ -107,13 +114,15 @@ async def test_a_failure_is_the_one_of_the_real_run_and_leaves_nothing(
 
 async def test_files_see_what_a_commit_between_them_would_have_done(bare_db: str, write: Write) -> None:
     """Pending deferred checks would refuse the ALTER TABLE; the modes of constraints are as a new transaction's."""
-    folder = write({
-        "1_a.sql": "create table public.a (id integer primary key, b integer);"
-        "alter table public.a add foreign key (b) references public.a deferrable initially deferred;"
-        "set search_path = nowhere; set local lock_timeout = '7s';",
-        "2_b.sql": "insert into public.a values (1, 2), (2, 1);",
-        "3_c.sql": "alter table a add c text; insert into a values (3, 4); insert into a values (4, 3);",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_a.sql": "create table public.a (id integer primary key, b integer);"
+            "alter table public.a add foreign key (b) references public.a deferrable initially deferred;"
+            "set search_path = nowhere; set local lock_timeout = '7s';",
+            "2_b.sql": "insert into public.a values (1, 2), (2, 1);",
+            "3_c.sql": "alter table a add c text; insert into a values (3, 4); insert into a values (4, 3);",
+        }
+    )
     result = await dry_run(bare_db, folder, Up())
     assert result.ok, [step.failure for step in result.steps]
 
@@ -153,8 +162,10 @@ async def test_what_the_header_does_not_declare_is_found_by_a_dry_run(
 
 async def test_a_sequence_that_moved_is_told(bare_db: str, write: Write, connect: Connect) -> None:
     conn = await connect(bare_db)
-    await conn.execute("create table public.counted (id bigint generated always as identity, n integer);"
-                       "create table public.calm (id bigint generated always as identity)")  # fmt: skip
+    await conn.execute(
+        "create table public.counted (id bigint generated always as identity, n integer);"
+        "create table public.calm (id bigint generated always as identity)"
+    )
     result = await dry_run(bare_db, write({"1_a.sql": "insert into public.counted (n) values (1), (2);"}), Up())
     assert result.ok
     assert result.moved == ("public.counted_id_seq: unused → 2",)
@@ -227,10 +238,12 @@ async def test_requests_that_a_run_refuses_are_refused(bare_db: str, write: Writ
 async def test_an_index_built_concurrently_runs_on_a_copy_with_its_rows(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write({
-        "1_t.sql": "create table public.t (a integer); insert into t select 1 from generate_series(1, 2);",
-        "2_i.sql": HEAD + "create table public.u ();\ncreate unique index concurrently i on t (a);",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_t.sql": "create table public.t (a integer); insert into t select 1 from generate_series(1, 2);",
+            "2_i.sql": HEAD + "create table public.u ();\ncreate unique index concurrently i on t (a);",
+        }
+    )
     await migrate_up(bare_db, folder, to="1")
     before = await snapshot(bare_db)
     conn = await connect(bare_db)
@@ -252,10 +265,12 @@ async def test_an_index_built_concurrently_runs_on_a_copy_with_its_rows(
 async def test_of_a_target_that_is_not_ours_the_schema_alone_is_copied(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
-    folder = write({
-        "1_t.sql": "create table public.t (a integer); insert into t select 1 from generate_series(1, 2);",
-        "2_i.sql": HEAD + "create table public.u ();\nselect 1 / 0;\ncreate index concurrently i on t (a);",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_t.sql": "create table public.t (a integer); insert into t select 1 from generate_series(1, 2);",
+            "2_i.sql": HEAD + "create table public.u ();\nselect 1 / 0;\ncreate index concurrently i on t (a);",
+        }
+    )
     await migrate_up(bare_db, folder)  # u is there and journaled: the copy must go on after it
     write({"2_i.sql": HEAD + "create table public.u ();\nselect 1;\ncreate index concurrently i on t (a);"})
     conn = await connect(bare_db)
@@ -272,11 +287,13 @@ async def test_of_a_target_that_is_not_ours_the_schema_alone_is_copied(
 
 
 async def test_an_enum_value_that_a_later_file_uses_needs_the_commit_between(bare_db: str, write: Write) -> None:
-    folder = write({
-        "1_e.sql": "create type public.mood as enum ('good'); create table public.m (mood public.mood);",
-        "2_e.sql": "alter type public.mood add value 'bad';",
-        "3_e.sql": "insert into public.m values ('bad');",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_e.sql": "create type public.mood as enum ('good'); create table public.m (mood public.mood);",
+            "2_e.sql": "alter type public.mood add value 'bad';",
+            "3_e.sql": "insert into public.m values ('bad');",
+        }
+    )
     await migrate_up(bare_db, folder, to="1")
     result = await dry_run(bare_db, folder, Up(), may_copy_rows=True)
     assert (result.where, result.ok) == ("copy", True)

@@ -47,15 +47,35 @@ alter sequence q restart;
 drop trigger t on public.u;
 """
 EXPECTED = {
-    "require-concurrent-index-creation": 2, "require-concurrent-index-deletion": 3, "constraint-missing-not-valid": 4,
-    "adding-field-with-default": 5, "adding-foreign-key-constraint": 6, "changing-column-type": 7,
-    "adding-not-nullable-field": 8, "adding-serial-primary-key-field": 9, "renaming-column": 10, "renaming-table": 11,
-    "disallowed-unique-constraint": 12, "ban-drop-column": 13, "ban-drop-table": 14, "adding-required-field": 15,
-    "ban-truncate-cascade": 16, "require-enum-value-ordering": 17, "require-concurrent-reindex": 18,
-    "ban-disable-trigger": 19, "ban-alter-system-options": 20, "ban-alter-sequence-values": 21, "ban-drop-trigger": 22,
-    "prefer-bigint-over-int": 1, "prefer-bigint-over-smallint": 1, "ban-char-field": 1, "prefer-text-field": 1,
-    "prefer-timestamp-tz": 1, "prefer-identity": 1, "require-lock-timeout": 2,
-}  # fmt: skip
+    "require-concurrent-index-creation": 2,
+    "require-concurrent-index-deletion": 3,
+    "constraint-missing-not-valid": 4,
+    "adding-field-with-default": 5,
+    "adding-foreign-key-constraint": 6,
+    "changing-column-type": 7,
+    "adding-not-nullable-field": 8,
+    "adding-serial-primary-key-field": 9,
+    "renaming-column": 10,
+    "renaming-table": 11,
+    "disallowed-unique-constraint": 12,
+    "ban-drop-column": 13,
+    "ban-drop-table": 14,
+    "adding-required-field": 15,
+    "ban-truncate-cascade": 16,
+    "require-enum-value-ordering": 17,
+    "require-concurrent-reindex": 18,
+    "ban-disable-trigger": 19,
+    "ban-alter-system-options": 20,
+    "ban-alter-sequence-values": 21,
+    "ban-drop-trigger": 22,
+    "prefer-bigint-over-int": 1,
+    "prefer-bigint-over-smallint": 1,
+    "ban-char-field": 1,
+    "prefer-text-field": 1,
+    "prefer-timestamp-tz": 1,
+    "prefer-identity": 1,
+    "require-lock-timeout": 2,
+}
 HEALTHY = {
     "1_a.sql": "create table public.t (id bigint primary key, at timestamptz);\n"
     "alter table public.t enable row level security;\n"
@@ -111,8 +131,9 @@ async def test_squawks_rules_are_found_at_their_lines_with_our_severities(write:
         assert finding.why
         assert finding.remedy
     assert {f.rule for f in found if f.severity is Severity.ERROR} >= {
-        "squawk/adding-required-field", "squawk/ban-truncate-cascade",
-    }  # fmt: skip
+        "squawk/adding-required-field",
+        "squawk/ban-truncate-cascade",
+    }
 
 
 async def test_a_rule_that_is_off_or_about_taking_away_in_a_rollback_is_not_told(write: Write) -> None:
@@ -154,7 +175,7 @@ async def test_nothing_that_squawk_finds_is_without_a_grade(write: Write) -> Non
 
 async def test_copies_that_cannot_be_made_are_told(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     with pytest.raises(EnvironmentError_, match="no room"):
         await lint(write(HEALTHY))
@@ -212,9 +233,7 @@ def test_files_that_are_no_migrations_by_their_names_are_told(toolkit: Toolkit, 
     assert (none.code, "notes.sql is passed over" in none.err) == (2, True)
 
 
-def test_its_exit_codes(
-    toolkit: Toolkit, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_its_exit_codes(toolkit: Toolkit, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write(HEALTHY)
     clean = toolkit("--migrations", folder, "--json", "--severity", "warning")
     assert (clean.code, clean.json["verdict"], clean.json["name"]) == (0, "pass", "migrate lint")
@@ -243,22 +262,39 @@ def test_one_broken_file_hides_nothing_of_the_others(toolkit: Toolkit, write: Wr
         OPEN
         | {
             "3_c.sql": "begin;\nselect 1;\ncreate index concurrently i on x.t (c);\ncommit;",
-            "4_d.sql": "select 'never ends;", "5_e.sql": "\\i other.sql", "6_f.down.sql": "select 1;",
-            "2_twice.sql": "select 1;", "rollbacks/9_orphan.sql": "select 1;",
+            "4_d.sql": "select 'never ends;",
+            "5_e.sql": "\\i other.sql",
+            "6_f.down.sql": "select 1;",
+            "2_twice.sql": "select 1;",
+            "rollbacks/9_orphan.sql": "select 1;",
         }
-    )  # fmt: skip
+    )
     (folder / "7_g.sql").write_bytes(b"select '\xff';")
     found = toolkit("--migrations", folder, "--json").json["findings"]
     places = {(f["rule"], f["at"]["file"], f["at"]["line"]) for f in found if f["severity"] == "error"}
-    assert {("refused-file", "3_c.sql", 1), ("refused-file", "3_c.sql", 3), ("refused-file", "3_c.sql", 4),
-            ("refused-file", "4_d.sql", 1), ("refused-file", "5_e.sql", 1), ("refused-file", "6_f.down.sql", 1),
-            ("refused-file", "2_twice.sql", 1), ("refused-file", "rollbacks/9_orphan.sql", 1),
-            ("refused-file", "7_g.sql", 1), ("table-without-rls", "2_b.sql", 1)} <= places  # fmt: skip
+    assert {
+        ("refused-file", "3_c.sql", 1),
+        ("refused-file", "3_c.sql", 3),
+        ("refused-file", "3_c.sql", 4),
+        ("refused-file", "4_d.sql", 1),
+        ("refused-file", "5_e.sql", 1),
+        ("refused-file", "6_f.down.sql", 1),
+        ("refused-file", "2_twice.sql", 1),
+        ("refused-file", "rollbacks/9_orphan.sql", 1),
+        ("refused-file", "7_g.sql", 1),
+        ("table-without-rls", "2_b.sql", 1),
+    } <= places
 
 
 def test_named_files_are_judged_by_the_whole_folder(toolkit: Toolkit, write: Write) -> None:
-    folder = write(OPEN | {"3_c.sql": "alter table public.open enable row level security;", **HEALTHY,
-                           "4_d.sql": "create table public.shut (id bigint primary key);"})  # fmt: skip
+    folder = write(
+        OPEN
+        | {
+            "3_c.sql": "alter table public.open enable row level security;",
+            **HEALTHY,
+            "4_d.sql": "create table public.shut (id bigint primary key);",
+        }
+    )
     for named in (folder / "2_b.sql", "2_b.sql"):
         ran = toolkit(named, "--migrations", folder, "--json")
         assert (ran.code, {f["at"]["file"] for f in ran.json["findings"]}) == (0, {"2_b.sql"})

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write
-from toolkit.migrate import Options, migrate_up, verify
+from toolkit.migrate import Options, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.live_checks import CHECKS, check_live
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
@@ -41,51 +41,99 @@ insert into public.contacts (message) values ('hello');
 
 PLANTED = {
     "an edited file": (
-        "LIVE-1", "update supabase_migrations.toolkit_events set sha256 = repeat('0', 64)", "1 it: edited"),
+        "LIVE-1",
+        "update supabase_migrations.toolkit_events set sha256 = repeat('0', 64)",
+        "1 it: edited",
+    ),
     "an invalid index": (
-        "LIVE-2", "update pg_index set indisvalid = false where indexrelid = 'public.files_user'::regclass",
-        "public.files_user on"),
+        "LIVE-2",
+        "update pg_index set indisvalid = false where indexrelid = 'public.files_user'::regclass",
+        "public.files_user on",
+    ),
     "a constraint that is not validated": (
-        "LIVE-3", "alter table public.files add constraint short check (length(name) < 10) not valid", "files: short"),
-    "a disabled trigger": (
-        "LIVE-4", "alter table public.files disable trigger stamp", "files: stamp is disabled"),
+        "LIVE-3",
+        "alter table public.files add constraint short check (length(name) < 10) not valid",
+        "files: short",
+    ),
+    "a disabled trigger": ("LIVE-4", "alter table public.files disable trigger stamp", "files: stamp is disabled"),
     "a published table without a key": (
-        "LIVE-5", "alter table public.files drop constraint files_pkey", "files (supabase_realtime): no primary key"),
+        "LIVE-5",
+        "alter table public.files drop constraint files_pkey",
+        "files (supabase_realtime): no primary key",
+    ),
     "a published table of replica identity nothing": (
-        "LIVE-5", "alter table public.contacts replica identity nothing", "contacts (supabase_realtime): replica"),
+        "LIVE-5",
+        "alter table public.contacts replica identity nothing",
+        "contacts (supabase_realtime): replica",
+    ),
     "a publication made anew": (
-        "LIVE-6", "drop publication supabase_realtime; create publication supabase_realtime for table public.files",
-        "public.contacts is not in supabase_realtime any more"),
+        "LIVE-6",
+        "drop publication supabase_realtime; create publication supabase_realtime for table public.files",
+        "public.contacts is not in supabase_realtime any more",
+    ),
     "row security off": (
-        "LIVE-7", "alter table public.files disable row level security", "public.files: row level security is off"),
+        "LIVE-7",
+        "alter table public.files disable row level security",
+        "public.files: row level security is off",
+    ),
     "a write for everybody": (
-        "LIVE-8", "create policy w on public.files for insert with check (true)", "anon may insert any row by"),
+        "LIVE-8",
+        "create policy w on public.files for insert with check (true)",
+        "anon may insert any row by",
+    ),
     "a delete for anon": (
-        "LIVE-8", "create policy d on public.contacts for delete to anon using (true)", "anon may delete any row"),
+        "LIVE-8",
+        "create policy d on public.contacts for delete to anon using (true)",
+        "anon may delete any row",
+    ),
     "a view with its owner's rights": (
-        "LIVE-9", "alter view public.names reset (security_invoker)", "public.names (without security_invoker)"),
+        "LIVE-9",
+        "alter view public.names reset (security_invoker)",
+        "public.names (without security_invoker)",
+    ),
     "a materialized view": (
-        "LIVE-9", "create materialized view public.kept as select * from public.files", "public.kept (materialized)"),
+        "LIVE-9",
+        "create materialized view public.kept as select * from public.files",
+        "public.kept (materialized)",
+    ),
     "a function without search_path": (
-        "LIVE-10", "alter function public.mine() reset search_path", "public.mine(): anon and authenticated may"),
+        "LIVE-10",
+        "alter function public.mine() reset search_path",
+        "public.mine(): anon and authenticated may",
+    ),
     "a function for anybody": (
-        "LIVE-11", "create function public.wipe() returns void language sql security definer set search_path = '' as "
-        "$$ delete from public.files $$", "public.wipe(): anon may execute it"),
+        "LIVE-11",
+        "create function public.wipe() returns void language sql security definer set search_path = '' as "
+        "$$ delete from public.files $$",
+        "public.wipe(): anon may execute it",
+    ),
     "a policy that recurses": (
-        "LIVE-12", "create policy r on public.files for select to authenticated "
-        "using (id in (select f.id from public.files f))", "42P17"),
+        "LIVE-12",
+        "create policy r on public.files for select to authenticated using (id in (select f.id from public.files f))",
+        "42P17",
+    ),
     "a policy that casts to uuid": (
-        "LIVE-12", "create policy r on public.files for select to authenticated using (auth.uid()::text = user_id)",
-        "(text sub) fails with 22P02"),
+        "LIVE-12",
+        "create policy r on public.files for select to authenticated using (auth.uid()::text = user_id)",
+        "(text sub) fails with 22P02",
+    ),
     "a policy that empty claims break": (
-        "LIVE-12", "create policy r on public.files for select to authenticated "
-        "using (user_id = (current_setting('request.jwt.claims', true)::json ->> 'sub'))", "claims empty"),
+        "LIVE-12",
+        "create policy r on public.files for select to authenticated "
+        "using (user_id = (current_setting('request.jwt.claims', true)::json ->> 'sub'))",
+        "claims empty",
+    ),
     "a sequence near its end": (
-        "LIVE-13", "select setval('public.files_id_seq', 2000000000)", "2000000000 of 2147483647 numbers"),
+        "LIVE-13",
+        "select setval('public.files_id_seq', 2000000000)",
+        "2000000000 of 2147483647 numbers",
+    ),
     "a sequence behind its rows": (
-        "LIVE-14", "insert into public.contacts (id, message) values (50, 'moved')",
-        "the next number is 2, 50 is taken"),
-}  # fmt: skip
+        "LIVE-14",
+        "insert into public.contacts (id, message) values (50, 'moved')",
+        "the next number is 2, 50 is taken",
+    ),
+}
 
 NEIGHBOURS = {
     "validated": "alter table public.files add constraint short check (length(name) < 10) not valid;"
@@ -148,8 +196,9 @@ async def test_healthy_neighbours_are_left_alone(live: tuple[str, Path], connect
 async def test_nothing_needs_to_be_written(live: tuple[str, Path], connect: Connect) -> None:
     dsn, folder = live
     conn = await connect(dsn)
-    await conn.execute(f'alter database "{await conn.fetchval("select current_database()")}" '
-                       "set default_transaction_read_only = on")  # fmt: skip
+    await conn.execute(
+        f'alter database "{await conn.fetchval("select current_database()")}" set default_transaction_read_only = on'
+    )
     assert await _failing(dsn, folder) == {}
 
 
@@ -172,11 +221,11 @@ async def test_a_login_that_may_not_become_a_client_is_told(live: tuple[str, Pat
 
 async def test_a_folder_without_verify_files_is_verified_by_these(live: tuple[str, Path]) -> None:
     dsn, folder = live
-    result = await verify(dsn, folder)
+    result = await migrate_verify(dsn, folder)
     assert result.status is CheckStatus.PASS
     assert len(result.checks) == len(CHECKS)
     assert any("has no verify files" in notice for notice in result.notices)
-    without = await verify(dsn, folder, generic=False)
+    without = await migrate_verify(dsn, folder, generic=False)
     assert without.status is CheckStatus.UNKNOWN
 
 

@@ -16,12 +16,14 @@ Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
 
 async def test_the_victim_of_a_deadlock_is_tried_again(bare_db: str, write: Write, connect: Connect) -> None:
-    folder = write({
-        "1_two.sql": "create table public.one (id integer); create table public.two (id integer);",
-        # The file notices the deadlock long before the application does, so that it is the victim.
-        "2_both.sql": "set local deadlock_timeout = '10ms';\nlock table public.one in access exclusive mode;\n"
-        "lock table public.two in access exclusive mode;\ncreate table public.three ();",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_two.sql": "create table public.one (id integer); create table public.two (id integer);",
+            # The file notices the deadlock long before the application does, so that it is the victim.
+            "2_both.sql": "set local deadlock_timeout = '10ms';\nlock table public.one in access exclusive mode;\n"
+            "lock table public.two in access exclusive mode;\ncreate table public.three ();",
+        }
+    )
     await migrate_up(bare_db, folder, to="1")
     application, watcher = await connect(bare_db), await connect(bare_db)
     transaction = application.transaction()

@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_status, migrate_up, snapshot
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.run_model import Interrupt, Moment
+from toolkit.postgres.connection import Connection
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 HEAD = "-- toolkit: transaction=false\n"
@@ -40,9 +40,13 @@ async def test_a_file_in_a_transaction_has_its_moments_in_order(bare_db: str, wr
     seen: list[tuple[str, int]] = []
     assert (await migrate_up(bare_db, write(PAIR), to="1", options=Options(interrupt=recorder(seen)))).ok
     assert seen == [
-        ("before_statement", 1), ("after_statement", 1), ("before_statement", 2), ("after_statement", 2),
-        ("before_commit", 0), ("after_commit", 0),
-    ]  # fmt: skip
+        ("before_statement", 1),
+        ("after_statement", 1),
+        ("before_statement", 2),
+        ("after_statement", 2),
+        ("before_commit", 0),
+        ("after_commit", 0),
+    ]
 
 
 async def test_a_file_without_transaction_has_moments_for_each_journal_entry(bare_db: str, write: Write) -> None:

@@ -23,10 +23,13 @@ TABLE = {
 async def test_each_statement_runs_by_itself_and_the_journal_is_emptied(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(TABLE | {
-        "2_i.sql": HEAD + "create index concurrently i on t (a);\nvacuum t;\ncreate table public.u ();",
-        "rollbacks/2_i.sql": HEAD + "drop index concurrently i;",
-    })  # fmt: skip
+    folder = write(
+        TABLE
+        | {
+            "2_i.sql": HEAD + "create index concurrently i on t (a);\nvacuum t;\ncreate table public.u ();",
+            "rollbacks/2_i.sql": HEAD + "drop index concurrently i;",
+        }
+    )
     result = await migrate_up(bare_db, folder)
     assert result.ok, [s.failure for s in result.steps]
     conn = await connect(bare_db)
@@ -38,10 +41,13 @@ async def test_each_statement_runs_by_itself_and_the_journal_is_emptied(
 async def test_a_rollback_outside_a_transaction_may_not_drop_a_table(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(TABLE | {
-        "2_i.sql": HEAD + "create index concurrently i on t (a);\ncreate table public.u ();",
-        "rollbacks/2_i.sql": HEAD + "drop index concurrently i;\ndrop table public.u;",
-    })  # fmt: skip
+    folder = write(
+        TABLE
+        | {
+            "2_i.sql": HEAD + "create index concurrently i on t (a);\ncreate table public.u ();",
+            "rollbacks/2_i.sql": HEAD + "drop index concurrently i;\ndrop table public.u;",
+        }
+    )
     await migrate_up(bare_db, folder)
     result = await migrate_down(bare_db, folder)
     assert result.steps[0].failure is not None
@@ -103,11 +109,14 @@ async def test_an_index_build_of_ours_that_was_killed_is_cleared_and_built_again
     await transaction.start()
     await writer.execute("insert into t values (9, 9)")
     running = asyncio.create_task(migrate_up(bare_db, folder))
-    await until(watcher, f"""
+    await until(
+        watcher,
+        f"""
         select exists (select from pg_stat_progress_create_index p join pg_stat_activity a using (pid)
           where a.wait_event_type = 'Lock' and p.relid = 't'::regclass and a.application_name = 'toolkit migrate')
           and not {VALID}
-    """)  # fmt: skip
+    """,
+    )
     await watcher.fetchval(
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'toolkit migrate'"
         " and datname = current_database()"
@@ -217,11 +226,14 @@ async def test_an_index_build_waits_for_old_transactions_longer_than_the_lock_ti
     seen: list[Progress] = []
     running = asyncio.create_task(migrate_up(bare_db, folder, options=options, on_progress=seen.append))
     # Ten times the lock timeout of `options`: the build waits for our transaction all the while.
-    await until(watcher, """
+    await until(
+        watcher,
+        """
         select exists (select from pg_stat_activity where query like '%create index concurrently%'
           and pid <> pg_backend_pid() and datname = current_database() and wait_event_type = 'Lock'
           and clock_timestamp() - query_start > '500 ms')
-    """)  # fmt: skip
+    """,
+    )
     await transaction.commit()
     result = await asyncio.wait_for(running, 30)
     assert result.ok, [s.failure for s in result.steps]
@@ -231,8 +243,13 @@ async def test_a_runner_that_waits_does_not_deadlock_with_an_index_build(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     """Blocked in pg_advisory_lock it would hold a snapshot that CREATE INDEX CONCURRENTLY waits for; it polls."""
-    folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect pg_sleep(0.3);\n"
-                            "create index concurrently j on t (b);"})  # fmt: skip
+    folder = write(
+        TABLE
+        | {
+            "2_i.sql": HEAD + "create index concurrently i on t (a);\nselect pg_sleep(0.3);\n"
+            "create index concurrently j on t (b);"
+        }
+    )
     results = await asyncio.gather(*(migrate_up(bare_db, folder) for _ in range(3)))
     assert all(result.ok for result in results)
     assert sorted(len(result.steps) for result in results) == [0, 0, 2]

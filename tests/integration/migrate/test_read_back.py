@@ -25,9 +25,14 @@ LOG = ("public.process_events", "public.process_event_counters", "public.backgro
 async def run(program: str, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
     """The output of a client program; AssertionError with its words when it fails."""
     process = await asyncio.create_subprocess_exec(
-        str(wheel_bin_dir(EMBEDDED_VERSION) / program), *arguments, cwd=cwd, env={**os.environ, **(env or {})},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+        str(wheel_bin_dir(EMBEDDED_VERSION) / program),
+        *arguments,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     try:
         async with asyncio.timeout(60):
             output, _ = await process.communicate()
@@ -54,9 +59,10 @@ async def worked_on(conn: asyncpg.Connection) -> str:
     await conn.execute("select * from claim_background_task('w')")
     await conn.execute(
         f"update {STATE} set background_task_id = $2, step_durations = '{{\"a\": 1.5}}', executing_step = 'b',"
-        " step_execution_start = now(), article_context = '{\"text\": \"日本語\"}' where id = $1",
-        process, parent,
-    )  # fmt: skip
+        ' step_execution_start = now(), article_context = \'{"text": "日本語"}\' where id = $1',
+        process,
+        parent,
+    )
     event = await conn.fetchval("select id from process_events where process_id = $1 limit 1", process)
     await conn.execute("select acknowledge_process_event($1, $2, 'u''s')", process, event)
     return process
@@ -83,8 +89,9 @@ async def test_d27_down_up_and_read_back_is_as_before(migrated_db: str, connect:
     folder = await exported(migrated_db, options)
     assert (await migrate_up(migrated_db, migrations_dir(), options=options)).ok
     assert compare_digests(before, await everything(conn)) != ()
-    await conn.execute("alter database " + str(await conn.fetchval("select current_database()"))
-                       + " set timezone = 'Asia/Tokyo'")  # fmt: skip
+    await conn.execute(
+        "alter database " + str(await conn.fetchval("select current_database()")) + " set timezone = 'Asia/Tokyo'"
+    )
     said = await read_back(migrated_db, folder)
     assert "public.process_events" in said
     assert compare_digests(before, await everything(conn)) == ()

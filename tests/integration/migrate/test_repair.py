@@ -80,8 +80,13 @@ async def test_or_the_file_and_its_companions_are_renamed(bare_db: str, write: W
 async def test_a_row_without_file_is_written_into_one_that_then_agrees(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(PAIR | {"3_third.sql": "-- a comment; with a semicolon\ncreate function public.f() returns integer"
-                           " language sql as $$ select 1; $$;\n\ncreate table public.third ();\n"})  # fmt: skip
+    folder = write(
+        PAIR
+        | {
+            "3_third.sql": "-- a comment; with a semicolon\ncreate function public.f() returns integer"
+            " language sql as $$ select 1; $$;\n\ncreate table public.third ();\n"
+        }
+    )
     await migrate_up(bare_db, folder)
     (folder / "3_third.sql").unlink()
     found = await look(bare_db, folder)
@@ -94,8 +99,13 @@ async def test_a_row_without_file_is_written_into_one_that_then_agrees(
 async def test_a_row_whose_objects_are_gone_is_removed_and_kept_in_the_ledger(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(PAIR | {"3_third.sql": "create table public.third (); create type public.t as enum ('a');"
-                           "create function public.f() returns integer language sql as $$ select 1 $$;"})  # fmt: skip
+    folder = write(
+        PAIR
+        | {
+            "3_third.sql": "create table public.third (); create type public.t as enum ('a');"
+            "create function public.f() returns integer language sql as $$ select 1 $$;"
+        }
+    )
     await migrate_up(bare_db, folder)
     conn = await connect(bare_db)
     assert (await look(bare_db, folder)).findings == ()
@@ -154,8 +164,11 @@ async def test_a_file_in_the_way_takes_the_rows_back_too(bare_db: str, write: Wr
         await mend(bare_db, folder, found, "history")
     assert await rows(conn) == before
     assert sorted(path.name for path in folder.rglob("*.sql") if path.is_file()) == [
-        "1_first.sql", "1_first.sql", "2_second.sql", "2_second.sql",
-    ]  # fmt: skip
+        "1_first.sql",
+        "1_first.sql",
+        "2_second.sql",
+        "2_second.sql",
+    ]
     assert len(found.proposals) == 2
     assert await conn.fetchval("select to_regclass('supabase_migrations.toolkit_repairs') is null")
 

@@ -84,10 +84,14 @@ async def test_the_rollback_column_of_hosted_projects_is_filled(bare_db: str, wr
 async def test_a_failing_file_leaves_nothing_and_says_where_and_what_next(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    folder = write(PAIR | {
-        "3_bad.sql": "-- a comment\ncreate table public.third ();\n\ninsert into public.third\n  (nope) values (1);",
-        "4_never.sql": "create table public.fourth ();",
-    })  # fmt: skip
+    folder = write(
+        PAIR
+        | {
+            "3_bad.sql": "-- a comment\ncreate table public.third ();\n\n"
+            "insert into public.third\n  (nope) values (1);",
+            "4_never.sql": "create table public.fourth ();",
+        }
+    )
     await migrate_up(bare_db, folder, to="2")
     before = await snapshot(bare_db)
     result = await migrate_up(bare_db, folder)
@@ -117,11 +121,13 @@ async def test_a_failing_file_leaves_nothing_and_says_where_and_what_next(
     ],
 )
 async def test_settings_of_one_file_do_not_reach_the_next_or_the_history(bare_db: str, write: Write, text: str) -> None:
-    folder = write({
-        "1_a.sql": f"create table public.a (); {text}",
-        "2_b.sql": "do $$ begin assert current_user = 'postgres'; assert current_setting('search_path') ~ 'public';"
-        " assert current_setting('statement_timeout') = '0'; end $$; create table b ();",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_a.sql": f"create table public.a (); {text}",
+            "2_b.sql": "do $$ begin assert current_user = 'postgres'; assert current_setting('search_path') ~ 'public';"
+            " assert current_setting('statement_timeout') = '0'; end $$; create table b ();",
+        }
+    )
     result = await migrate_up(bare_db, folder)
     assert result.ok, [s.failure for s in result.steps]
 
@@ -140,10 +146,13 @@ async def test_a_role_that_may_not_keep_a_history_is_told_so(bare_db: str, write
 
 
 async def test_a_transaction_ended_inside_a_procedure_cannot_split_a_file(bare_db: str, write: Write) -> None:
-    folder = write({
-        "1_a.sql": "create table public.a (); create procedure public.p() language plpgsql as $$ begin commit; end $$;",
-        "2_b.sql": "create table public.b (); call public.p(); create table public.c ();",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_a.sql": "create table public.a (); "
+            "create procedure public.p() language plpgsql as $$ begin commit; end $$;",
+            "2_b.sql": "create table public.b (); call public.p(); create table public.c ();",
+        }
+    )
     before_second = await migrate_up(bare_db, folder, to="1")
     result = await migrate_up(bare_db, folder)
     assert result.steps[0].failure is not None
@@ -155,8 +164,9 @@ async def test_the_roles_own_statement_timeout_is_not_the_runners(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     conn = await connect(bare_db)
-    await conn.execute(f"alter database \"{await conn.fetchval('select current_database()')}\" "
-                       "set statement_timeout = '300ms'")  # fmt: skip
+    await conn.execute(
+        f"alter database \"{await conn.fetchval('select current_database()')}\" set statement_timeout = '300ms'"
+    )
     slow = "public.slow() returns integer language sql immutable as 'select 1 from pg_catalog.pg_sleep(0.4)'"
     folder = write(
         {

@@ -14,7 +14,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from toolkit.migrate import MigrationRefused, Options, migrate_down, migrate_plan, migrate_status, migrate_up, verify
+from toolkit.migrate import (
+    MigrationRefused,
+    Options,
+    migrate_down,
+    migrate_plan,
+    migrate_status,
+    migrate_up,
+    migrate_verify,
+)
 from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.scratch.platform import BOOTSTRAP
@@ -102,9 +110,15 @@ async def supabase(project: Path, dsn: str | None, *args: str) -> str:
         "HOME": str(project),
     }
     process = await asyncio.create_subprocess_exec(
-        str(CLI), *args, *([f"--remote={dsn}"] if dsn else []), cwd=project, env=environment,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+        str(CLI),
+        *args,
+        *([f"--remote={dsn}"] if dsn else []),
+        cwd=project,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     try:
         output, errors = await asyncio.wait_for(process.communicate(), 90)
     except BaseException:
@@ -173,9 +187,7 @@ async def test_the_clis_and_our_runs_can_alternate(dsn: str, project: Path) -> N
     (folder / "20250103000000_third.sql").write_text("create table public.c ();")
     result = await migrate_up(dsn, folder)
     assert [step.version for step in result.steps] == ["20250103000000"]
-    assert await listed(project, dsn) == [
-        (v, v) for v in ("20250101000000", "20250102000000", "20250103000000")
-    ]  # fmt: skip
+    assert await listed(project, dsn) == [(v, v) for v in ("20250101000000", "20250102000000", "20250103000000")]
 
 
 async def test_the_cli_agrees_about_the_projects_own_migrations(dsn: str, project: Path) -> None:
@@ -208,7 +220,7 @@ async def test_what_the_cli_applied_we_verify_and_roll_back_and_it_sees_that(
         (folder / part).mkdir()
         (folder / part / second).write_text(text)
     await supabase(project, dsn, "migration", "up")
-    verified = await verify(dsn, folder, probes=False)
+    verified = await migrate_verify(dsn, folder, probes=False)
     assert ("V1", "pass") in [(check.id, check.status.value) for check in verified.checks]
     result = await migrate_down(dsn, folder, options=Options(export_dir=tmp_path / "exports"))
     assert result.ok, result.steps

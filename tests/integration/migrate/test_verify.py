@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.migrate.conftest import Write, until
 from tests.support.generation import bench
-from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, snapshot, verify
+from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_verify, snapshot
 from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
 from toolkit.probes import PROBES
@@ -43,7 +43,7 @@ async def probe(dsn: str, identifier: str) -> CheckResult:
 async def test_a_good_database_passes_and_verifying_changes_nothing(applied: str, connect: Connect) -> None:
     conn = await connect(applied)
     catalog, rows = await snapshot(applied), await digest_tables(conn, await user_tables(conn))
-    result = await verify(applied, migrations_dir())
+    result = await migrate_verify(applied, migrations_dir())
     assert [check for check in result.checks if check.status is not CheckStatus.PASS] == []
     assert result.status is CheckStatus.PASS
     assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54"} <= by_id(result).keys()
@@ -105,54 +105,69 @@ DEFECTS: dict[str, tuple[str, str, str]] = {
     "anon reads events": (
         "grant select on public.process_events to anon; create policy leak on public.process_events for select to anon"
         " using (true)",
-        "RT-52", "anon without claims sees",
+        "RT-52",
+        "anon without claims sees",
     ),
     "everybody reads events": (
         "create policy leak on public.process_events for select to authenticated using (true)",
-        "RT-52", "somebody else sees",
+        "RT-52",
+        "somebody else sees",
     ),
     "members see the process and not its events": (
         f"{OWN_POLICY} (exists (select from public.generated_articles_state s where s.id = process_id"
         " and s.user_id = (select auth.jwt() ->> 'sub')))",
-        "RT-52", "a member of the organisation sees 0",
+        "RT-52",
+        "a member of the organisation sees 0",
     ),
     "a text sub cast to uuid": (
         f"{OWN_POLICY} (auth.uid() is not null)",
-        "RT-52", "[22P02]",
+        "RT-52",
+        "[22P02]",
     ),
     "empty claims raise": (
         "create or replace function auth.jwt() returns jsonb language sql stable as"
         " $$ select current_setting('request.jwt.claims', true)::jsonb $$",
-        "RT-52", "authenticated with empty claims reading",
+        "RT-52",
+        "authenticated with empty claims reading",
     ),
     "a policy that queries itself": (
         "create policy loop on public.process_events for select to authenticated using"
         " (exists (select from public.process_events))",
-        "RT-52", "recursion",
+        "RT-52",
+        "recursion",
     ),
     "row security off": (
-        "alter table public.process_events disable row level security", "RT-52", "somebody else sees",
+        "alter table public.process_events disable row level security",
+        "RT-52",
+        "somebody else sees",
     ),
     "clients forge events": (
         "grant insert on public.process_events to authenticated; create policy forge on public.process_events"
         " for insert to authenticated with check (true)",
-        "RT-53", "could insert an event",
+        "RT-53",
+        "could insert an event",
     ),
     "clients call the function": (
         "grant execute on function public.create_process_event(uuid, text, jsonb, text, text) to anon",
-        "RT-53", "anon without claims could call create_process_event",
+        "RT-53",
+        "anon without claims could call create_process_event",
     ),
     "the server cannot call the function": (
         "revoke execute on function public.create_process_event(uuid, text, jsonb, text, text) from service_role",
-        "RT-54", "[42501]",
+        "RT-54",
+        "[42501]",
     ),
     "the trigger runs with the writer's rights": (
-        "alter function public.publish_process_event() security invoker", "RT-54", "[42501]",
+        "alter function public.publish_process_event() security invoker",
+        "RT-54",
+        "[42501]",
     ),
     "the trigger is off": (
-        "alter table public.generated_articles_state disable trigger trigger_publish_process_event", "RT-54", "found",
+        "alter table public.generated_articles_state disable trigger trigger_publish_process_event",
+        "RT-54",
+        "found",
     ),
-}  # fmt: skip
+}
 
 
 async def test_each_planted_defect_is_found_by_its_probe_and_no_probe_leaves_rows(
@@ -184,20 +199,25 @@ async def _definitions(conn: asyncpg.Connection) -> str:
         "select polname, pg_get_expr(polqual, polrelid) as condition from pg_policy"
         " where polrelid = 'public.process_events'::regclass"
     )
-    return "\n".join([
-        *(f"{row['text']};" for row in functions),
-        "drop sequence if exists public.event_numbers;",
-        "do $$ declare p name; begin for p in select polname from pg_policy where polrelid ="
-        " 'public.process_events'::regclass loop execute format('drop policy %I on public.process_events', p);"
-        " end loop; end $$;",
-        *(f"create policy {p['polname']} on public.process_events for select to authenticated using ({p['condition']});"
-          for p in policies),
-        "revoke all on public.process_events from anon; revoke insert on public.process_events from authenticated;"
-        "revoke execute on function public.create_process_event(uuid, text, jsonb, text, text) from anon;"
-        "grant execute on function public.create_process_event(uuid, text, jsonb, text, text) to service_role;"
-        "alter table public.process_events enable row level security;"
-        "alter table public.generated_articles_state enable trigger trigger_publish_process_event;",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            *(f"{row['text']};" for row in functions),
+            "drop sequence if exists public.event_numbers;",
+            "do $$ declare p name; begin for p in select polname from pg_policy where polrelid ="
+            " 'public.process_events'::regclass loop execute format('drop policy %I on public.process_events', p);"
+            " end loop; end $$;",
+            *(
+                f"create policy {p['polname']} on public.process_events for select to authenticated "
+                f"using ({p['condition']});"
+                for p in policies
+            ),
+            "revoke all on public.process_events from anon; revoke insert on public.process_events from authenticated;"
+            "revoke execute on function public.create_process_event(uuid, text, jsonb, text, text) from anon;"
+            "grant execute on function public.create_process_event(uuid, text, jsonb, text, text) to service_role;"
+            "alter table public.process_events enable row level security;"
+            "alter table public.generated_articles_state enable trigger trigger_publish_process_event;",
+        ]
+    )
 
 
 async def test_the_servers_own_workers_leave_probe_tasks_alone(applied: str) -> None:
@@ -250,9 +270,11 @@ async def test_a_probe_that_is_cancelled_removes_its_rows(applied: str, connect:
 
 
 async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: Write, connect: Connect) -> None:
-    folder = write({
-        "1_a.sql": "create table public.a (id integer primary key); insert into public.a select generate_series(1, 30)",
-        "verify/1_a.sql": """
+    folder = write(
+        {
+            "1_a.sql": "create table public.a (id integer primary key); "
+            "insert into public.a select generate_series(1, 30)",
+            "verify/1_a.sql": """
             -- check: OK nothing wrong
             select id from public.a where id > 99;
             -- check: ROWS too many
@@ -271,14 +293,21 @@ async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: W
             -- check: LAST still runs
             select 1 where false;
         """,
-        "2_b.sql": "create table public.b ()",
-    })  # fmt: skip
+            "2_b.sql": "create table public.b ()",
+        }
+    )
     await migrate_up(bare_db, folder)
-    found = by_id(await verify(bare_db, folder, generic=False))
+    found = by_id(await migrate_verify(bare_db, folder, generic=False))
     assert {name: check.status.value for name, check in found.items()} == {
-        "OK": "pass", "ROWS": "fail", "RAISES": "fail", "AFTER": "fail", "CLEAN": "pass", "TIMEOUT": "unknown",
-        "LAST": "pass", "2-verify": "unknown",
-    }  # fmt: skip
+        "OK": "pass",
+        "ROWS": "fail",
+        "RAISES": "fail",
+        "AFTER": "fail",
+        "CLEAN": "pass",
+        "TIMEOUT": "unknown",
+        "LAST": "pass",
+        "2-verify": "unknown",
+    }
     assert found["ROWS"].evidence[0] == "id=1, why=x"
     assert found["ROWS"].evidence[-1] == "… and 10 more"
     assert found["ROWS"].remedy == "delete some"
@@ -288,15 +317,17 @@ async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: W
 
 
 async def test_a_broken_preamble_and_a_lost_connection_are_unknown(bare_db: str, write: Write) -> None:
-    folder = write({
-        "1_a.sql": "select 1",
-        "verify/1_a.sql": "select 1 / 0;\n-- check: A one\nselect 1 where false;",
-        "2_b.sql": "select 1",
-        "verify/2_b.sql": "-- check: B one\nselect pg_terminate_backend(pg_backend_pid());\n"
-        "-- check: C two\nselect 1 where false;",
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_a.sql": "select 1",
+            "verify/1_a.sql": "select 1 / 0;\n-- check: A one\nselect 1 where false;",
+            "2_b.sql": "select 1",
+            "verify/2_b.sql": "-- check: B one\nselect pg_terminate_backend(pg_backend_pid());\n"
+            "-- check: C two\nselect 1 where false;",
+        }
+    )
     await migrate_up(bare_db, folder)
-    found = by_id(await verify(bare_db, folder, generic=False))
+    found = by_id(await migrate_verify(bare_db, folder, generic=False))
     assert {name: check.status.value for name, check in found.items()} == {
         "A": "unknown",
         "B": "unknown",
@@ -307,15 +338,19 @@ async def test_a_broken_preamble_and_a_lost_connection_are_unknown(bare_db: str,
 
 async def test_only_applied_versions_are_verified_and_to_limits_them(bare_db: str, write: Write) -> None:
     check = "-- check: X{} holds\nselect 1 where false;"
-    folder = write({
-        "1_a.sql": "select 1", "verify/1_a.sql": check.format(1),
-        "2_b.sql": "select 1", "verify/2_b.sql": check.format(2),
-    })  # fmt: skip
+    folder = write(
+        {
+            "1_a.sql": "select 1",
+            "verify/1_a.sql": check.format(1),
+            "2_b.sql": "select 1",
+            "verify/2_b.sql": check.format(2),
+        }
+    )
     with pytest.raises(MigrationRefused, match="Nothing of"):
-        await verify(bare_db, folder)
+        await migrate_verify(bare_db, folder)
     await migrate_up(bare_db, folder, to="1")
-    assert (await verify(bare_db, folder)).versions == ("1",)
+    assert (await migrate_verify(bare_db, folder)).versions == ("1",)
     with pytest.raises(MigrationRefused, match="Version 2 is not applied"):
-        await verify(bare_db, folder, to="2")
+        await migrate_verify(bare_db, folder, to="2")
     await migrate_up(bare_db, folder)
-    assert (await verify(bare_db, folder, to="1")).versions == ("1",)
+    assert (await migrate_verify(bare_db, folder, to="1")).versions == ("1",)

@@ -37,16 +37,22 @@ async def test_a_population_is_the_same_for_a_seed_and_does_not_fit_other_schema
 @pytest.mark.parametrize(
     ("defect", "seen"),
     [
-        ("update public.articles set title = title || ' ' where id = (select min(id::text)::uuid from public.articles)",
-         "public.articles.title"),
-        ("update public.generated_articles_state set generated_content = null where generated_content = 'null'::jsonb",
-         "generated_content"),
+        (
+            "update public.articles set title = title || ' ' "
+            "where id = (select min(id::text)::uuid from public.articles)",
+            "public.articles.title",
+        ),
+        (
+            "update public.generated_articles_state set generated_content = null "
+            "where generated_content = 'null'::jsonb",
+            "generated_content",
+        ),
         ("delete from public.image_placeholders where placeholder_id = 'img_2'", "is gone"),
         ("alter table public.articles drop column target_audience", "public.articles.target_audience is gone"),
         ("drop table public.image_placeholders", "public.image_placeholders is gone"),
         ("alter table public.articles alter column keywords type text using keywords::text", ""),
     ],
-)  # fmt: skip
+)
 async def test_planted_damage_is_found(legacy_db, connect, defect, seen):
     conn = await connect(legacy_db)
     await populate(conn, build(40))

@@ -184,8 +184,12 @@ async def test_a_database_that_was_restarted_does_not_outlive_its_owner_either(t
     folder = tmp_path / "e"
     holder = subprocess.Popen(
         [sys.executable, "-c", RESTARTED, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        text=True,
+    )
     second = None
     try:
         assert holder.stdout is not None
@@ -214,8 +218,9 @@ async def test_what_a_crash_left_behind_is_found_and_ended(tmp_path: Path) -> No
     # As if the machine had lost our process and its guard together: Postgres and a server still run.
     orphan = PostgresCluster(folder / "postgres")
     orphan.start()
-    server = subprocess.Popen([*STANDIN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
-                              start_new_session=True)  # fmt: skip
+    server = subprocess.Popen(
+        [*STANDIN], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+    )
     try:
         data = DataDir(folder)
         data.record_servers({"api": server.pid})

@@ -8,8 +8,9 @@ import pytest
 
 from tests.unit.checks.literals import BAD, GOOD, api, publication, realtime, tasks
 from toolkit.checks import ALL
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Clock, Delivery, Facts, Found, Key, Settings, Slot
-from toolkit.checks.named_check import Absent, NamedCheck, failed
+from toolkit.checks.named_check import NamedCheck, failed
 from toolkit.monitor.doctor import diagnose
 from toolkit.report.record import Check, Verdict
 
@@ -61,8 +62,10 @@ def test_what_passes_can_still_warn() -> None:
     assert "FOR ALL TABLES" in BY_ID["PUB-2"].run(publication(all_tables=True, tables=frozenset()))[1]
     result, warning = BY_ID["DB-4"].run(GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)))
     assert (result.verdict, "idle" in warning) == (Verdict.PASS, True)
-    assert any("idle" in n for n in diagnose(
-        GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)), "x", datetime.now(UTC)).notes)  # fmt: skip
+    assert any(
+        "idle" in n
+        for n in diagnose(GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)), "x", datetime.now(UTC)).notes
+    )
 
 
 def test_an_expired_key_and_a_slot_that_lost_its_wal_fail() -> None:

@@ -224,9 +224,12 @@ class World(RuleBasedStateMachine):
 
 # Generous in steps, modest in number: the whole file must stay quick.
 QUICK = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, derandomize=True,
+    max_examples=80,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)  # fmt: skip
+)
 
 
 def test_every_event_once_and_in_order() -> None:

@@ -46,16 +46,27 @@ def test_a_run_from_start_to_end() -> None:
             (
                 EventType.SECTION_COMPLETED,
                 {
-                    "section_index": 1, "section_heading": "b", "section_content": "B", "total_sections": 2,
+                    "section_index": 1,
+                    "section_heading": "b",
+                    "section_content": "B",
+                    "total_sections": 2,
                     "image_placeholders": [{"placeholder_id": "i1"}],
                 },
             ),
-            (EventType.SECTION_COMPLETED, {"section_index": 0, "section_heading": "a", "section_content": "A",
-                                           "total_sections": 2, "image_placeholders": []}),
+            (
+                EventType.SECTION_COMPLETED,
+                {
+                    "section_index": 0,
+                    "section_heading": "a",
+                    "section_content": "A",
+                    "total_sections": 2,
+                    "image_placeholders": [],
+                },
+            ),
             (EventType.IMAGE_PLACEHOLDERS_GENERATED, {"placeholders": [{"placeholder_id": "i1"}]}),
             (EventType.GENERATION_COMPLETED, {"title": "T", "article_id": "a1", "message": "m"}),
         )
-    )  # fmt: skip
+    )
     assert state.personas == ({"id": 0}, {"id": 1})
     assert state.research_plan == {"topic": "x"}
     assert state.research_progress == (2, 3)

@@ -14,11 +14,33 @@ from reference_server.generation.openai_answers import EditedArticle, WrittenSec
 
 PLACE = "<!-- IMAGE_PLACEHOLDER: section_1_garden -->"
 PIECES = [
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg>", "</svg>", "<style>", "</style>", "<!--",
-    "-->", "--!>", '<a href="javascript:alert(1)">', '<p title="', '">', "<p onclick=x>", "<math>", "<template>",
-    "<iframe srcdoc=", "<noscript>", "</noscript>", "<h2>見出し</h2>", PLACE, "\ue000a\ue001", "<table><td>", "]]>",
-    "<![CDATA[", "\0", "&lt;",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg>",
+    "</svg>",
+    "<style>",
+    "</style>",
+    "<!--",
+    "-->",
+    "--!>",
+    '<a href="javascript:alert(1)">',
+    '<p title="',
+    '">',
+    "<p onclick=x>",
+    "<math>",
+    "<template>",
+    "<iframe srcdoc=",
+    "<noscript>",
+    "</noscript>",
+    "<h2>見出し</h2>",
+    PLACE,
+    "\ue000a\ue001",
+    "<table><td>",
+    "]]>",
+    "<![CDATA[",
+    "\0",
+    "&lt;",
+]
 
 
 class Reader(HTMLParser):

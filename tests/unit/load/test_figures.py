@@ -48,8 +48,12 @@ def test_the_old_socket_is_not_asked_for_what_it_cannot_tell():
 
 
 def test_no_limit_is_no_check():
-    assert judge_figures({}, Thresholds(p95_start=None, p95_first_event=None, p95_answer=None, p95_delivery=None),
-                         "realtime") == []  # fmt: skip
+    assert (
+        judge_figures(
+            {}, Thresholds(p95_start=None, p95_first_event=None, p95_answer=None, p95_delivery=None), "realtime"
+        )
+        == []
+    )
     assert DELIVERY in Thresholds().limits()
 
 

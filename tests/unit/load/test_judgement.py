@@ -12,8 +12,13 @@ STEPS = ["keyword_analyzing", "persona_generating"]
 def socket_history(*, told=STEPS, prompt=True):
     history = History()
     history.add("note", "run", "scenario", value={"name": "load", "transport": "websocket"})
-    history.add("note", "run", "process", process=PROCESS, value={"name": "user-1/1", "user": "user-1",
-                                                                 "transport": "websocket"})  # fmt: skip
+    history.add(
+        "note",
+        "run",
+        "process",
+        process=PROCESS,
+        value={"name": "user-1/1", "user": "user-1", "transport": "websocket"},
+    )
     history.add("note", "watch:user-1/1", "watch", process=PROCESS, value={"user": "user-1"})
     frames = [{"type": "status", "data": {"step": step}} for step in told]
     frames += [{"type": "prompt", "data": {"request_type": "select_persona"}}] if prompt else []

@@ -17,11 +17,16 @@ FIGURES = ("start", "first event", "answer", "reaction", "event delivery", "gene
 
 def outcome(worker="0", users=10, ms=10.0, **changes):
     good = Outcome(
-        worker=worker, users=users, finished_users=users, started=users, completed=users,
-        samples={name: [ms] * users for name in FIGURES}, counts={"lost": 0, "delivered": 100},
+        worker=worker,
+        users=users,
+        finished_users=users,
+        started=users,
+        completed=users,
+        samples={name: [ms] * users for name in FIGURES},
+        counts={"lost": 0, "delivered": 100},
         checks=(Check("load.no-loss", "Every event arrived", Verdict.PASS, "100 events", "", "realtime"),),
         histories=(f"history-{worker}.jsonl",),
-    )  # fmt: skip
+    )
     return replace(good, **changes)
 
 
@@ -79,8 +84,9 @@ def test_allowed_failures_pass_if_something_completed():
 
 
 def test_two_workers_are_one_run_and_one_broken_rule_breaks_it():
-    broken = Check("load.no-loss", "Every event reached the application", Verdict.FAIL, "event 7", "look", "realtime",
-                   ("#7",))  # fmt: skip
+    broken = Check(
+        "load.no-loss", "Every event reached the application", Verdict.FAIL, "event 7", "look", "realtime", ("#7",)
+    )
     whole = together([outcome("0"), outcome("1", users=5, checks=(broken,))])
     assert (whole.users, whole.completed, whole.counts["delivered"]) == (15, 15, 200)
     assert len(whole.samples["start"]) == 15

@@ -9,8 +9,10 @@ from toolkit.load.settings import load_load_settings
 from toolkit.targets.target import Target
 
 SECRETS = {
-    "database_url": "postgresql://u:hunter2@db/x", "anon_key": "anon-hunter2", "jwt_secret": "jwt-hunter2" * 3,
-}  # fmt: skip
+    "database_url": "postgresql://u:hunter2@db/x",
+    "anon_key": "anon-hunter2",
+    "jwt_secret": "jwt-hunter2" * 3,
+}
 TARGET = Target(kind="external", api_url="http://api", supabase_url="http://sb", **SECRETS)
 
 

@@ -69,11 +69,13 @@ def test_positions_are_compared_on_request_only() -> None:
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("column public.t.c", "column"), ("foreign key trigger t.k f", "foreign key trigger"),
-        ("text search parser a.b", "text search parser"), ("database", "database"),
+        ("column public.t.c", "column"),
+        ("foreign key trigger t.k f", "foreign key trigger"),
+        ("text search parser a.b", "text search parser"),
+        ("database", "database"),
         ("not-null constraint t.n", "not-null constraint"),
     ],
-)  # fmt: skip
+)
 def test_kinds_of_keys(key: str, kind: str) -> None:
     assert kind_of(key) == kind
 
@@ -181,8 +183,13 @@ CREATE USER MAPPING FOR o SERVER s OPTIONS (
 \\unrestrict {token}
 
 """
-PARTS = {"token": "abc", "body": "select 1", "method": "heap", "password": "hunter2",
-         "grants": "GRANT SELECT ON TABLE app.t TO a;\nGRANT SELECT ON TABLE app.t TO b;"}  # fmt: skip
+PARTS = {
+    "token": "abc",
+    "body": "select 1",
+    "method": "heap",
+    "password": "hunter2",
+    "grants": "GRANT SELECT ON TABLE app.t TO a;\nGRANT SELECT ON TABLE app.t TO b;",
+}
 
 
 def dump(**parts: str) -> str:
@@ -350,12 +357,19 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes, says: str) -> N
 @pytest.mark.parametrize(
     "key",
     [
-        "database", "settings of anon in this database", 'extension "uuid-ossp"', "comment on extension plpgsql",
-        "event trigger pgrst_ddl_watch", "grant on function pg_ls_dir(text) to anon", "grant on table pg_stats to anon",
-        "grant on column pg_subscription.subname to public", "default privileges of supabase_admin in public on tables",
-        "grant on schema public to supabase_admin", "publication supabase_realtime_messages_publication table x",
+        "database",
+        "settings of anon in this database",
+        'extension "uuid-ossp"',
+        "comment on extension plpgsql",
+        "event trigger pgrst_ddl_watch",
+        "grant on function pg_ls_dir(text) to anon",
+        "grant on table pg_stats to anon",
+        "grant on column pg_subscription.subname to public",
+        "default privileges of supabase_admin in public on tables",
+        "grant on schema public to supabase_admin",
+        "publication supabase_realtime_messages_publication table x",
     ],
-)  # fmt: skip
+)
 def test_facts_of_the_platform_are_left_out(key: str) -> None:
     assert not keep(key)
 
@@ -363,11 +377,18 @@ def test_facts_of_the_platform_are_left_out(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "extension vector", "event trigger mine", "grant on function public.f(text) to anon", "schema public",
-        "grant on table public.t to anon", "grant on column public.t.c to anon", "grant on schema public to anon",
-        "default privileges of postgres in public on tables", "publication supabase_realtime table public.t",
-        "table public.database", "column public.settings.of",
+        "extension vector",
+        "event trigger mine",
+        "grant on function public.f(text) to anon",
+        "schema public",
+        "grant on table public.t to anon",
+        "grant on column public.t.c to anon",
+        "grant on schema public to anon",
+        "default privileges of postgres in public on tables",
+        "publication supabase_realtime table public.t",
+        "table public.database",
+        "column public.settings.of",
     ],
-)  # fmt: skip
+)
 def test_facts_of_migrations_are_kept(key: str) -> None:
     assert keep(key)

@@ -11,14 +11,16 @@ from toolkit.postgres.connection import connect, redact
 @pytest.mark.parametrize(
     ("dsn", "shown"),
     [
-        ("postgresql://me:s3cret@db.example.org:5432/app?sslmode=require",
-         "postgresql://me@db.example.org:5432/app?sslmode=require"),
+        (
+            "postgresql://me:s3cret@db.example.org:5432/app?sslmode=require",
+            "postgresql://me@db.example.org:5432/app?sslmode=require",
+        ),
         ("postgres://me:s3%40cret@[::1]:5432/app", "postgres://me@[::1]:5432/app"),
         ("postgresql://me@/app?host=/run/pg&password=s3cret", "postgresql://me@/app?host=/run/pg"),
         ("postgresql://me:s3cret@db:notaport/app", "<unreadable address>"),
         ("host=db password=s3cret", "<unreadable address>"),
     ],
-)  # fmt: skip
+)
 def test_redact(dsn: str, shown: str) -> None:
     assert redact(dsn) == shown
 

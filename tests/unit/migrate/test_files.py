@@ -32,8 +32,10 @@ def write(tmp_path: Path) -> Write:
 def test_versions_are_ordered_as_text_like_the_supabase_cli(write: Write) -> None:
     folder = read_folder(write("20260107000000_b.sql", "select 1", "20260107_a.sql", "select 1", "9_.sql", "select 1"))
     assert [(m.version, m.name) for m in folder.migrations] == [
-        ("20260107", "a"), ("20260107000000", "b"), ("9", ""),
-    ]  # fmt: skip
+        ("20260107", "a"),
+        ("20260107000000", "b"),
+        ("9", ""),
+    ]
 
 
 def test_a_migration_knows_its_bytes_statements_rollback_and_verify_file(write: Write) -> None:

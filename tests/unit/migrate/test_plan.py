@@ -184,8 +184,11 @@ def test_an_interrupted_file_goes_on_and_an_edit_of_what_ran_is_refused(folder: 
 def test_statuses_name_every_state(folder: Folder) -> None:
     past = history(folder, "1", "3", "9", v1="f" * 64)
     assert [(s.version, s.state) for s in statuses(folder, past)] == [
-        ("1", "edited"), ("2", "gap"), ("3", "applied"), ("9", "missing_locally"),
-    ]  # fmt: skip
+        ("1", "edited"),
+        ("2", "gap"),
+        ("3", "applied"),
+        ("9", "missing_locally"),
+    ]
     assert [s.state for s in statuses(folder, History())] == ["pending"] * 3
 
 

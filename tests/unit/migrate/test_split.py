@@ -81,13 +81,24 @@ def test_what_cannot_be_cut_is_refused_with_its_line(sql: str, line: int, what: 
 @pytest.mark.parametrize(
     ("sql", "control"),
     [
-        ("begin", True), ("BEGIN transaction", True), ("start transaction", True), ("commit", True), ("end", True),
-        ("rollback to savepoint a", True), ("savepoint a", True), ("release a", True), ("abort", True),
-        ("prepare transaction 'x'", True), ("/* x */ commit and chain", True),
-        ("prepare p as select 1", False), ("do $$ begin commit; end $$", False), ("select 'commit'", False),
-        ('create table "begin" ()', False), ("set transaction read only", False),
+        ("begin", True),
+        ("BEGIN transaction", True),
+        ("start transaction", True),
+        ("commit", True),
+        ("end", True),
+        ("rollback to savepoint a", True),
+        ("savepoint a", True),
+        ("release a", True),
+        ("abort", True),
+        ("prepare transaction 'x'", True),
+        ("/* x */ commit and chain", True),
+        ("prepare p as select 1", False),
+        ("do $$ begin commit; end $$", False),
+        ("select 'commit'", False),
+        ('create table "begin" ()', False),
+        ("set transaction read only", False),
     ],
-)  # fmt: skip
+)
 def test_transaction_control_is_recognised(sql: str, control: bool) -> None:
     assert split(sql)[0].is_transaction_control is control
 

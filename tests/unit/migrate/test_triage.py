@@ -77,8 +77,9 @@ def test_or_the_file_is_renamed_with_its_companions(folder: Write, tmp_path: Pat
     found = look(folder(v20_b=B), row("21", "b", B), prefer="history")
     assert proposed(found) == [("rename_file", "21", "20")]
     assert found.proposals[0].changes == (
-        "file 20_b.sql → 21_b.sql", "file rollbacks/20_b.sql → rollbacks/21_b.sql",
-    )  # fmt: skip
+        "file 20_b.sql → 21_b.sql",
+        "file rollbacks/20_b.sql → rollbacks/21_b.sql",
+    )
 
 
 def test_a_row_whose_text_is_that_of_a_file_of_another_name(folder: Write) -> None:
@@ -152,8 +153,9 @@ def test_applied_says_the_history_and_the_catalog_says_no(folder: Write) -> None
     assert later.findings == ()
     assert "3_c.sql may have dropped or renamed it" in later.unknown[0]
     more = A + "create table public.a2 (); insert into public.a values (1);"
-    part = look(folder(v1_a=more), row("1", "a", more), *rows[1:], row("3", "c", "drop table public.b;"),
-                absent=("public.a2",))  # fmt: skip
+    part = look(
+        folder(v1_a=more), row("1", "a", more), *rows[1:], row("3", "c", "drop table public.b;"), absent=("public.a2",)
+    )
     assert ids(part) == ["partly-gone-1"]
     assert part.proposals == ()
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Slot
-from toolkit.checks.named_check import Absent
 from toolkit.monitor import report
 from toolkit.monitor.figures import (
     Application,
@@ -68,14 +68,17 @@ def figures(found: Report) -> dict[str, float]:
 
 BEYOND = {
     "pending-age": replace(GOOD, database=replace(DATABASE, queue=Queue(9, 0, 61.0))),
-    "slot-retained": replace(GOOD, database=replace(
-        DATABASE, slots=(LaggingSlot(Slot("left", False, False, 2 * 1024**3, "extended"), None),))),
-    "dead-rows": replace(GOOD, database=replace(
-        DATABASE, tables=(TableSize("process_events", 9, 10_000, 20_000, 9, 0, 0, 0, None),))),
+    "slot-retained": replace(
+        GOOD,
+        database=replace(DATABASE, slots=(LaggingSlot(Slot("left", False, False, 2 * 1024**3, "extended"), None),)),
+    ),
+    "dead-rows": replace(
+        GOOD, database=replace(DATABASE, tables=(TableSize("process_events", 9, 10_000, 20_000, 9, 0, 0, 0, None),))
+    ),
     "connections": replace(GOOD, realtime=replace(REALTIME, connections=Connections(3, 2, (1.0, 1.0), "refused"))),
     "delivery-p95": replace(GOOD, realtime=replace(REALTIME, delivered=Delivered(2, (5.0, 1001.0)))),
     "failed-rate": replace(GOOD, application=replace(APPLICATION, tasks=(TaskTimes("t", 9, 1, 0.1, 0.2),))),
-}  # fmt: skip
+}
 
 
 def test_a_good_sample_is_within_and_every_limit_can_be_crossed() -> None:
@@ -105,9 +108,11 @@ def test_an_event_that_did_not_arrive_is_no_fast_event() -> None:
 
 def test_what_cannot_be_had_is_unknown_and_never_a_figure() -> None:
     nothing = replace(
-        GOOD, database=Database(*([GONE] * 9)), application=Application(GONE, GONE, GONE),
+        GOOD,
+        database=Database(*([GONE] * 9)),
+        application=Application(GONE, GONE, GONE),
         realtime=Realtime(GONE, GONE, GONE, GONE, GONE),
-    )  # fmt: skip
+    )
     found = of(nothing)
     assert (found.verdict, found.exit_code, found.measurements) == (Verdict.UNKNOWN, 3, ())
     (unknown,) = [table for table in found.tables if table.title == "Unknown"]

@@ -17,11 +17,14 @@ JS_BROADCAST = bytes([3, 1, 1, 13, 2, 0, 1]) + b"67" + b"realtime:room" + b"hi" 
 refs = st.one_of(st.none(), st.text(max_size=5), st.integers(0, 10**6))
 names = st.text(max_size=40)
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def test_reads_the_binary_broadcast_of_the_javascript_client() -> None:

@@ -63,14 +63,22 @@ async def test_a_broken_phase_keeps_what_it_found_and_hides_no_other(tmp_path):
         ),
     )
     assert [(result.id, result.outcome) for result in here.results] == [
-        ("a", "done"), ("b", "aborted"), ("c", "not_run"), ("d", "aborted"), ("e", "done"),
-    ]  # fmt: skip
+        ("a", "done"),
+        ("b", "aborted"),
+        ("c", "not_run"),
+        ("d", "aborted"),
+        ("e", "done"),
+    ]
     report = make_report(here, START)
     verdicts = {check.id: check.verdict for check in report.checks}
     assert verdicts == {
-        "a.seen": Verdict.PASS, "b.seen": Verdict.PASS, "b.phase": Verdict.FAIL, "c.phase": Verdict.UNKNOWN,
-        "d.phase": Verdict.FAIL, "e.seen": Verdict.PASS,
-    }  # fmt: skip
+        "a.seen": Verdict.PASS,
+        "b.seen": Verdict.PASS,
+        "b.phase": Verdict.FAIL,
+        "c.phase": Verdict.UNKNOWN,
+        "d.phase": Verdict.FAIL,
+        "e.seen": Verdict.PASS,
+    }
     details = {check.id: check.detail for check in report.checks}
     assert "Read its log" in details["b.phase"]
     assert "`b`" in details["c.phase"]

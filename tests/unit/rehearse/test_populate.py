@@ -43,5 +43,6 @@ def test_rows_with_an_owner_of_their_own():
     assert {*USERS, OTHER_APPLICATION, PAUSED_USER} <= set(POPULATION.users)
     paused = [row for row in STATE if row["user_id"] == PAUSED_USER]
     assert {(row["status"], row["current_step_name"]) for row in paused} == {
-        ("paused", Step.START), ("in_progress", Step.START),
-    }  # fmt: skip
+        ("paused", Step.START),
+        ("in_progress", Step.START),
+    }

@@ -31,8 +31,10 @@ async def test_a_failed_operation_is_a_sample_and_a_defect_is_not():
     assert not await meter.measure(refused, (OSError,))
     assert not await meter.measure(broken, (OSError,))
     assert [sample.error for sample in meter.samples] == [
-        "", "500 internal_error", "ConnectionResetError: reset by peer",
-    ]  # fmt: skip
+        "",
+        "500 internal_error",
+        "ConnectionResetError: reset by peer",
+    ]
     assert len(meter.failed) == 2
     with pytest.raises(KeyError):
         await meter.measure(defective, (OSError,))

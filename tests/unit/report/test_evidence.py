@@ -11,12 +11,15 @@ from toolkit.report.links import is_link, seen_from
 from toolkit.report.record import Check, Evidence, Link, Verdict, files_of
 
 CRITERION = Check(
-    "criterion-3", "Events are received", Verdict.PASS, "282 stored; 29 of 29 checks passed",
+    "criterion-3",
+    "Events are received",
+    Verdict.PASS,
+    "282 stored; 29 of 29 checks passed",
     evidence=(
         Evidence("realtime.events: 282 stored; limit 3", ("report.json",)),
         Evidence("scenario.1: 29 of 29 checks passed", ("report.json", "scenarios/a/history.jsonl")),
     ),
-)  # fmt: skip
+)
 
 
 def test_each_file_is_named_once_and_in_order():
@@ -25,10 +28,17 @@ def test_each_file_is_named_once_and_in_order():
 
 @pytest.mark.parametrize(
     ("file", "link"),
-    [("report.json", True), ("../runs/a b/report.json", True), ("https://elsewhere/x.json", False),
-     ("//elsewhere/x", False), ("/etc/x.json", False), ("javascript:x.json", False),
-     ("\\\\elsewhere\\x", False), ("", False)],
-)  # fmt: skip
+    [
+        ("report.json", True),
+        ("../runs/a b/report.json", True),
+        ("https://elsewhere/x.json", False),
+        ("//elsewhere/x", False),
+        ("/etc/x.json", False),
+        ("javascript:x.json", False),
+        ("\\\\elsewhere\\x", False),
+        ("", False),
+    ],
+)
 def test_only_relative_paths_are_links(file, link):
     assert is_link(file) is link
     check = replace(CRITERION, evidence=(Evidence("fact", (file,)),))

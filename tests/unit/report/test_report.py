@@ -76,10 +76,13 @@ def sample() -> Report:
 
 @pytest.mark.parametrize(
     ("name", "render"),
-    [("report.txt", lambda report: as_terminal.render(report, width=100)),
-     ("report.json", as_json.render), ("report.html", as_html.render),
-     ("report.xml", as_junit.render)],
-)  # fmt: skip
+    [
+        ("report.txt", lambda report: as_terminal.render(report, width=100)),
+        ("report.json", as_json.render),
+        ("report.html", as_html.render),
+        ("report.xml", as_junit.render),
+    ],
+)
 def test_golden(name, render):
     path = GOLDEN / name
     got = render(sample())
@@ -95,11 +98,17 @@ def test_json_reloads_equal():
 
 @given(
     st.builds(
-        Check, st.text(), st.text(), st.sampled_from(Verdict), st.text(), st.text(), st.text(),
+        Check,
+        st.text(),
+        st.text(),
+        st.sampled_from(Verdict),
+        st.text(),
+        st.text(),
+        st.text(),
         st.lists(st.text()).map(tuple),
     ),
     st.floats(allow_nan=False, allow_infinity=False),
-)  # fmt: skip
+)
 def test_every_renderer_takes_any_text(check, value):
     report = Report("n", "t", Verdict.PASS, START, START, "x", "1", (check,), (Measurement("m", value, "u"),))
     assert as_json.load(as_json.render(report)) == report

@@ -150,8 +150,16 @@ def see(tape: Tape, name: str, row: dict[str, Any], *, cut: bool = False) -> Non
 
 
 def store(tape: Tape, name: str, row: dict[str, Any]) -> None:
-    tape.add(20.0, "db", "database", "event", process=uid(name), seq=row["seq"],
-             event_id=uid(f"{name}{row['seq']}"), value=body(row))  # fmt: skip
+    tape.add(
+        20.0,
+        "db",
+        "database",
+        "event",
+        process=uid(name),
+        seq=row["seq"],
+        event_id=uid(f"{name}{row['seq']}"),
+        value=body(row),
+    )
 
 
 def body(row: dict[str, Any]) -> dict[str, Any]:

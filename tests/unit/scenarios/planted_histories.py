@@ -56,9 +56,10 @@ def _tail_lost(tape):
 @plants("no-loss", "event 9 was given to no session")
 def _second_session_starts_too_late(tape):
     tape.records = [
-        record for record in tape.records
+        record
+        for record in tape.records
         if not (record.kind == "deliver" and record.actor == "watch:a" and (record.seq or 0) > 8)
-    ]  # fmt: skip
+    ]
     tape.add(9.0, "note", "watch:a", "unwatch", process=uid("a"))
     tape.add(9.1, "note", "watch:a#2", "watch", process=uid("a"), value={"user": "alice", "since": 9})
     for row in article_events(uid("a"))[9:]:

@@ -65,9 +65,13 @@ def test_conditions_follow_the_events():
     tracker = Tracker()
     seen = {}
     sentences = (
-        "a waits for select_theme", "a enters researching", "a event image_placeholders_generated", "a event 20",
-        "a is completed", "a event user_input_resolved x 4",
-    )  # fmt: skip
+        "a waits for select_theme",
+        "a enters researching",
+        "a event image_placeholders_generated",
+        "a event 20",
+        "a is completed",
+        "a event user_input_resolved x 4",
+    )
     for row in article_events(uid("a")):
         tracker.event(row["seq"], row["type"], row["data"])
         if row["type"] == "user_input_required":
@@ -122,7 +126,7 @@ def test_frames_of_the_old_socket_are_told_apart(payload, kind):
         (None, EditAnswer(edit={"topic": "t"}), ("edit_and_proceed", {"edited_content": {"topic": "t"}})),
         (None, RawAnswer(response_type="nonsense", payload={"a": 1}), ("nonsense", {"a": 1})),
     ],
-)  # fmt: skip
+)
 def test_answers_become_requests(prompt, answer, sent):
     assert request_of(prompt, answer) == sent
 
@@ -142,8 +146,14 @@ def test_a_history_becomes_a_report_with_its_pictures():
     report = verdicts.report(scenario, tape.records, target="t")
     assert report.verdict is Verdict.PASS, [c for c in report.checks if c.verdict is not Verdict.PASS]
     assert {c.id for c in report.checks} == {
-        "no-loss:a", "order:a", "recovery:a", "isolation-processes:b", "sometimes", "fault-0", "delivery_p95"
-    }  # fmt: skip
+        "no-loss:a",
+        "order:a",
+        "recovery:a",
+        "isolation-processes:b",
+        "sometimes",
+        "fault-0",
+        "delivery_p95",
+    }
     page = as_html.render(report)
     assert "cut websocket" in page
     assert "a · backfill" in page

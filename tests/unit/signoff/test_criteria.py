@@ -20,12 +20,16 @@ NEEDS = {
     "criterion-6": ("scenario.2", "faults.2", "faults.4"),
     "criterion-7": ("load.comparison",),
     "criterion-8": (
-        "migrate.rows", "migrate.writes", "migrate.inflight", "rollback.catalog", "rollback.rows",
+        "migrate.rows",
+        "migrate.writes",
+        "migrate.inflight",
+        "rollback.catalog",
+        "rollback.rows",
         "rollback.later-rows",
     ),
     "criterion-9": (),
     "criterion-10": ("scenario.1",),
-}  # fmt: skip
+}
 FIGURES = {
     "migrate: operations": 5000.0,
     "migrate: failed operations": 0.0,

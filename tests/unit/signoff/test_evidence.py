@@ -20,12 +20,21 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 def report(name: str = "rehearse", *checks: Check, finished: datetime = NOW, version: str | None = None) -> Report:
     return Report(
-        name, name, Verdict.PASS, finished, finished, "embedded", version or tool_version(),
-        checks=checks or (Check("migrate.apply", "applied", Verdict.PASS, "2 files"),
-                          Check("migrate.verify", "verified", Verdict.FAIL, "1 of 9")),
+        name,
+        name,
+        Verdict.PASS,
+        finished,
+        finished,
+        "embedded",
+        version or tool_version(),
+        checks=checks
+        or (
+            Check("migrate.apply", "applied", Verdict.PASS, "2 files"),
+            Check("migrate.verify", "verified", Verdict.FAIL, "1 of 9"),
+        ),
         measurements=(Measurement("operations", 900, "", "migrate"),),
         tables=(Table(SIGN_OFF, ("", ""), ((COMPLETED_ON, "2026-11-23 11:59 UTC"),)),),
-    )  # fmt: skip
+    )
 
 
 def save(folder, saved: Report) -> None:
@@ -135,8 +144,10 @@ def test_stale_evidence_is_to_be_made_again(tmp_path):
 
 def test_a_rehearsal_that_failed_later_counts(tmp_path):
     save(tmp_path / "a", report("rehearse", Check("realtime.endpoints", "e", Verdict.PASS), finished=NOW))
-    save(tmp_path / "b", report("rehearse", Check("realtime.endpoints", "e", Verdict.FAIL, "404"),
-                                finished=NOW + timedelta(minutes=1)))  # fmt: skip
+    save(
+        tmp_path / "b",
+        report("rehearse", Check("realtime.endpoints", "e", Verdict.FAIL, "404"), finished=NOW + timedelta(minutes=1)),
+    )
     assert sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2)).criteria[1].verdict is Verdict.FAIL
 
 
@@ -154,8 +165,10 @@ def test_the_report_itself_may_be_named_instead_of_its_folder(tmp_path):
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_a_load_run_over_both_transports_answers_criterion_7_and_only_that(tmp_path, verdict):
     save(tmp_path / "a-rehearsal", report(finished=datetime.now(UTC) - timedelta(hours=2)))
-    compared = (Check("load.comparison", "compared", verdict, "1.03 of the WebSocket's time"),
-                Check("migrate.apply", "not this room's word", Verdict.FAIL))  # fmt: skip
+    compared = (
+        Check("load.comparison", "compared", verdict, "1.03 of the WebSocket's time"),
+        Check("migrate.apply", "not this room's word", Verdict.FAIL),
+    )
     save(tmp_path / "b-load", report("load", *compared, finished=datetime.now(UTC) - timedelta(hours=1)))
     judged = sign_off(Request(tmp_path))
     (seventh,) = [c for c in judged.criteria if c.id == "criterion-7"]
@@ -165,10 +178,16 @@ def test_a_load_run_over_both_transports_answers_criterion_7_and_only_that(tmp_p
 
 
 def test_a_load_run_before_the_rehearsal_or_over_one_transport_proves_nothing(tmp_path):
-    save(tmp_path / "a-load", report("load", Check("load.comparison", "compared", Verdict.PASS),
-                                     finished=datetime.now(UTC) - timedelta(hours=2)))  # fmt: skip
+    save(
+        tmp_path / "a-load",
+        report(
+            "load", Check("load.comparison", "compared", Verdict.PASS), finished=datetime.now(UTC) - timedelta(hours=2)
+        ),
+    )
     save(tmp_path / "b-rehearsal", report(finished=datetime.now(UTC) - timedelta(hours=1)))
-    save(tmp_path / "c-load", report("load", Check("load.no-loss", "nothing lost", Verdict.PASS),
-                                     finished=datetime.now(UTC)))  # fmt: skip
+    save(
+        tmp_path / "c-load",
+        report("load", Check("load.no-loss", "nothing lost", Verdict.PASS), finished=datetime.now(UTC)),
+    )
     (seventh,) = [c for c in sign_off(Request(tmp_path)).criteria if c.id == "criterion-7"]
     assert seventh.verdict is Verdict.UNKNOWN

@@ -62,13 +62,28 @@ def patience(function: F) -> F:
 
     default = LockPolicy()
     decorated: Any = wrapper
-    decorated = click.option("--lock-timeout", type=click.IntRange(1, 60_000), default=default.lock_timeout_ms,
-        show_default=True, help="Milliseconds a statement may wait for a table lock before the file is taken back "
-        "and tried again. Queries behind it stall that long.")(decorated)  # fmt: skip
-    decorated = click.option("--lock-deadline", type=click.FloatRange(0), default=default.deadline_s,
-        show_default=True, help="Seconds after which to stop trying.")(decorated)  # fmt: skip
-    offered: F = click.option("--runner-deadline", type=click.FloatRange(0), default=default.runner_deadline_s,
-        show_default=True, help="Seconds to wait for another migration runner.")(decorated)  # fmt: skip
+    decorated = click.option(
+        "--lock-timeout",
+        type=click.IntRange(1, 60_000),
+        default=default.lock_timeout_ms,
+        show_default=True,
+        help="Milliseconds a statement may wait for a table lock before the file is taken back "
+        "and tried again. Queries behind it stall that long.",
+    )(decorated)
+    decorated = click.option(
+        "--lock-deadline",
+        type=click.FloatRange(0),
+        default=default.deadline_s,
+        show_default=True,
+        help="Seconds after which to stop trying.",
+    )(decorated)
+    offered: F = click.option(
+        "--runner-deadline",
+        type=click.FloatRange(0),
+        default=default.runner_deadline_s,
+        show_default=True,
+        help="Seconds to wait for another migration runner.",
+    )(decorated)
     return offered
 
 
@@ -80,8 +95,13 @@ def rehearsable(function: F) -> F:
         return function(*args, dry=dry_run_deadline if dry_run else None, **rest)
 
     decorated: Any = wrapper
-    decorated = click.option("--dry-run-deadline", type=click.FloatRange(0.1), default=DEADLINE_S, show_default=True,
-        help="Seconds after which a dry run on the target is taken back, finished or not.")(decorated)  # fmt: skip
+    decorated = click.option(
+        "--dry-run-deadline",
+        type=click.FloatRange(0.1),
+        default=DEADLINE_S,
+        show_default=True,
+        help="Seconds after which a dry run on the target is taken back, finished or not.",
+    )(decorated)
     offered: F = click.option(
         "--dry-run",
         is_flag=True,

@@ -39,8 +39,13 @@ _no_dump = click.option("--no-dump", is_flag=True, help="Do not ask pg_dump for 
 @click.command("snapshot")
 @target_options
 @_json
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="Write the snapshot there: canonical JSON, fit for version control.")  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write the snapshot there: canonical JSON, fit for version control.",
+)
 def snapshot_command(*, choice: TargetChoice, as_json: bool, output: Path | None) -> None:
     """Everything the catalog says, as facts by name, with a hash; changes nothing.
 
@@ -103,8 +108,13 @@ def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_
 
 @click.command("drift")
 @common
-@click.option("--snapshot", "file", type=click.Path(path_type=Path, dir_okay=False), default=None,
-              help="Compare with this file of `toolkit migrate snapshot`, not with the migrations.")  # fmt: skip
+@click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Compare with this file of `toolkit migrate snapshot`, not with the migrations.",
+)
 @_positions
 @_no_dump
 def drift_command(

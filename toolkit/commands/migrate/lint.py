@@ -19,11 +19,22 @@ from toolkit.resources import migrations_dir
 
 @click.command("lint")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option("--migrations", "folder", type=click.Path(path_type=Path, file_okay=False), default=migrations_dir,
+@click.option(
+    "--migrations",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=migrations_dir,
     show_default="those of this project",
-    help="Folder of <version>_<name>.sql, with rollbacks/ beneath it.")  # fmt: skip
-@click.option("--severity", "limit", type=click.Choice(LIMITS), default=LIMITS[0], show_default=True,
-    help="The mildest finding that fails.")  # fmt: skip
+    help="Folder of <version>_<name>.sql, with rollbacks/ beneath it.",
+)
+@click.option(
+    "--severity",
+    "limit",
+    type=click.Choice(LIMITS),
+    default=LIMITS[0],
+    show_default=True,
+    help="The mildest finding that fails.",
+)
 @click.option("--disable", "disabled", multiple=True, metavar="RULE", help="Do not look for this. Repeatable.")
 @click.option("--list-rules", is_flag=True, help="Show every rule and its severity, and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

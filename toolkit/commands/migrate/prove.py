@@ -123,11 +123,25 @@ class _Request:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def prove_command(
-    *, folder: Path, schema: Path | None, database: str | None, seed_data: Path | None, rows: int,
-    versions: tuple[str, ...], last: int | None, only: tuple[str, ...], skip: tuple[str, ...], crash_points: int,
-    stall_budget: float, expectations: Path | None, no_endpoint: bool, postgres: str, scratch_url: str | None,
-    report_dir: Path, as_json: bool,
-) -> None:  # fmt: skip
+    *,
+    folder: Path,
+    schema: Path | None,
+    database: str | None,
+    seed_data: Path | None,
+    rows: int,
+    versions: tuple[str, ...],
+    last: int | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    crash_points: int,
+    stall_budget: float,
+    expectations: Path | None,
+    no_endpoint: bool,
+    postgres: str,
+    scratch_url: str | None,
+    report_dir: Path,
+    as_json: bool,
+) -> None:
     """Prove migrations and their rollbacks before they touch anything of value.
 
     \b
@@ -159,12 +173,26 @@ def prove_command(
     server_url = scratch_url and address_of(scratch_url, "--scratch-url")
     run_dir = files.new_folder(report_dir, "prove")
     options = ProveOptions(
-        rows_each=rows, crash_points=crash_points, stall_budget_ms=stall_budget, expectations=chosen,
-        export_dir=run_dir / "exports", endpoint=not no_endpoint,
-    )  # fmt: skip
+        rows_each=rows,
+        crash_points=crash_points,
+        stall_budget_ms=stall_budget,
+        expectations=chosen,
+        export_dir=run_dir / "exports",
+        endpoint=not no_endpoint,
+    )
     request = _Request(
-        folder, schema, start_url, seed_data, versions, last, only, skip, postgres, server_url, options,
-    )  # fmt: skip
+        folder,
+        schema,
+        start_url,
+        seed_data,
+        versions,
+        last,
+        only,
+        skip,
+        postgres,
+        server_url,
+        options,
+    )
     try:
         report, claims = run_async(_work(request, as_json))
         files.write(report, run_dir)
@@ -192,8 +220,13 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
             folder, pending, chosen = await _versions(request, scratch.dsn(start.template))
         options = request.options
         states = States(
-            scratch, start.template, folder, pending, rows_each=options.rows_each, seed_data=seed_data,
-        )  # fmt: skip
+            scratch,
+            start.template,
+            folder,
+            pending,
+            rows_each=options.rows_each,
+            seed_data=seed_data,
+        )
         subject = Subject(folder, chosen, states, options, tell)
         found = await prove(subject, request.only, request.skip)
     return of_proof(frame, subject, found, start.notes), claims_as_dicts(found)

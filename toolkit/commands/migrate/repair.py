@@ -37,9 +37,15 @@ from toolkit.migrate.repair.mend import look, mend
 )
 @click.pass_context
 def command(
-    ctx: click.Context, *, choice: TargetChoice, folder: Path, as_json: bool, applied: bool,
-    prefer: Literal["files", "history"], accepted: tuple[str, ...],
-) -> None:  # fmt: skip
+    ctx: click.Context,
+    *,
+    choice: TargetChoice,
+    folder: Path,
+    as_json: bool,
+    applied: bool,
+    prefer: Literal["files", "history"],
+    accepted: tuple[str, ...],
+) -> None:
     """Find out how folder and history belong together, and propose how to mend them.
 
     Rows without a file and files without a row are matched by version, then by name, then by their statements; what

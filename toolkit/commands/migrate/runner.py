@@ -27,7 +27,7 @@ from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, 
 from toolkit.migrate.run.execute import OnProgress, Options
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import Down, Up
-from toolkit.migrate.verify.run import verify
+from toolkit.migrate.verify.run import migrate_verify
 from toolkit.targets.target import Target
 
 
@@ -53,9 +53,15 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
 @click.option("--down", "downwards", is_flag=True, help="Plan a rollback.")
 @click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
 def plan_command(
-    *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, last: int | None, downwards: bool,
+    *,
+    choice: TargetChoice,
+    folder: Path,
+    as_json: bool,
+    to: str | None,
+    last: int | None,
+    downwards: bool,
     include_all: bool,
-) -> None:  # fmt: skip
+) -> None:
     """What `up` (or, with --down, `down`) would run, and what that destroys; changes nothing."""
     if last is not None and not downwards:
         raise click.UsageError("--last goes with --down.")
@@ -79,9 +85,15 @@ def plan_command(
 @click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
 @rehearsable
 def up_command(
-    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, include_all: bool,
+    *,
+    choice: TargetChoice,
+    folder: Path,
+    as_json: bool,
+    locks: LockPolicy,
+    to: str | None,
+    include_all: bool,
     dry: float | None,
-) -> None:  # fmt: skip
+) -> None:
     """Apply what is pending, each file in one transaction with its history row."""
 
     async def work() -> None:
@@ -91,9 +103,15 @@ def up_command(
             with refusals(frame, as_json):
                 if dry is not None:
                     await _rehearse(
-                        target, frame, folder, Up(to, include_all), options=Options(locks=locks), deadline_s=dry,
-                        tell=tell, as_json=as_json,
-                    )  # fmt: skip
+                        target,
+                        frame,
+                        folder,
+                        Up(to, include_all),
+                        options=Options(locks=locks),
+                        deadline_s=dry,
+                        tell=tell,
+                        as_json=as_json,
+                    )
                 plan = await migrate_plan(dsn, folder, Up(to, include_all))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate up", reports.of_plan(frame, plan))
@@ -106,14 +124,26 @@ def up_command(
 
 
 async def _rehearse(
-    target: Target, frame: reports.Frame, folder: Path, request: Up | Down, *, options: Options, deadline_s: float,
-    tell: OnProgress, as_json: bool,
-) -> NoReturn:  # fmt: skip
+    target: Target,
+    frame: reports.Frame,
+    folder: Path,
+    request: Up | Down,
+    *,
+    options: Options,
+    deadline_s: float,
+    tell: OnProgress,
+    as_json: bool,
+) -> NoReturn:
     """Ends the command, as every report does."""
     found = await dry_run(
-        target.get("DATABASE_URL"), folder, request, options=options, deadline_s=deadline_s,
-        may_copy_rows=target.kind == "embedded", on_progress=tell,
-    )  # fmt: skip
+        target.get("DATABASE_URL"),
+        folder,
+        request,
+        options=options,
+        deadline_s=deadline_s,
+        may_copy_rows=target.kind == "embedded",
+        on_progress=tell,
+    )
     finish(reports.of_dry_run(frame, found), {"dry_run": reports.dry_run_as_dict(found)}, as_json)
 
 
@@ -131,9 +161,16 @@ async def _rehearse(
 )
 @rehearsable
 def down_command(
-    *, choice: TargetChoice, folder: Path, as_json: bool, locks: LockPolicy, to: str | None, last: int | None,
-    export_dir: Path, dry: float | None,
-) -> None:  # fmt: skip
+    *,
+    choice: TargetChoice,
+    folder: Path,
+    as_json: bool,
+    locks: LockPolicy,
+    to: str | None,
+    last: int | None,
+    export_dir: Path,
+    dry: float | None,
+) -> None:
     """Roll back, newest first; rows that this destroys are exported before."""
 
     async def work() -> None:
@@ -143,9 +180,15 @@ def down_command(
             with refusals(frame, as_json):
                 if dry is not None:
                     await _rehearse(
-                        target, frame, folder, Down(to, last), options=Options(locks=locks), deadline_s=dry,
-                        tell=tell, as_json=as_json,
-                    )  # fmt: skip
+                        target,
+                        frame,
+                        folder,
+                        Down(to, last),
+                        options=Options(locks=locks),
+                        deadline_s=dry,
+                        tell=tell,
+                        as_json=as_json,
+                    )
                 plan = await migrate_plan(dsn, folder, Down(to, last))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate down", reports.of_plan(frame, plan))
@@ -184,10 +227,14 @@ def verify_command(
                     target, "toolkit migrate verify (its probe rows; --no-probes leaves them out)", choice.yes
                 )
             with refusals(frame, as_json):
-                found = await verify(
-                    target.get("DATABASE_URL"), folder, to=to, probes=not no_probes, generic=not no_live,
+                found = await migrate_verify(
+                    target.get("DATABASE_URL"),
+                    folder,
+                    to=to,
+                    probes=not no_probes,
+                    generic=not no_live,
                     on_progress=tell,
-                )  # fmt: skip
+                )
         finish(reports.of_verify(frame, found), {"versions": list(found.versions)}, as_json)
 
     run_async(work())

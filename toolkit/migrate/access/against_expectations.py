@@ -55,8 +55,11 @@ def broken(matrix: Matrix, expectations: Expectations) -> tuple[list[str], int]:
             compared += 1
             may = role in routine.executors
             if may != (said[0] == "allow"):
-                found.append(_Told(expectations.file, role, "execute", *said).against(routine.name,
-                    "may execute it" if may else "may not"))  # fmt: skip
+                found.append(
+                    _Told(expectations.file, role, "execute", *said).against(
+                        routine.name, "may execute it" if may else "may not"
+                    )
+                )
     return found, compared
 
 
@@ -100,8 +103,9 @@ def _truncate(relation: Relation, role: str, expectations: Expectations) -> Iter
         return
     may = "TRUNCATE" in relation.privileges.get(role, ())
     if may != (said[0] == "allow"):
-        yield _Told(expectations.file, role, "truncate", *said).against(relation.name,
-            "holds the privilege" if may else "does not hold the privilege")  # fmt: skip
+        yield _Told(expectations.file, role, "truncate", *said).against(
+            relation.name, "holds the privilege" if may else "does not hold the privilege"
+        )
 
 
 def _columns(matrix: Matrix, relation: Relation, role: str, expectations: Expectations) -> Iterator[str]:

@@ -152,13 +152,12 @@ def parse(text: str, file: str = _SHIPPED_NAME) -> Expectations:
     ]
     lines += [(name, _line(root, ("owners", name))) for name in read.owners]
     lines += [(entry.table, _line(root, ("members", number, "table"))) for number, entry in enumerate(read.members)]
-    owners = {
-        name: () if columns == ["nobody"] else tuple(columns) for name, columns in read.owners.items()
-    }  # fmt: skip
+    owners = {name: () if columns == ["nobody"] else tuple(columns) for name, columns in read.owners.items()}
     hints = Hints(
-        owners, tuple((one.table, one.user, one.organisation) for one in read.members),
+        owners,
+        tuple((one.table, one.user, one.organisation) for one in read.members),
         None if read.ids is None else read.ids == "text",
-    )  # fmt: skip
+    )
     return Expectations(file, rules, hints, tuple(lines))
 
 

@@ -141,9 +141,7 @@ def compact(matrix: Matrix, names: Iterable[str]) -> list[tuple[str, ...]]:
     for name in names:
         relation = matrix.catalogue.relations[name]
         verbs: tuple[Verb, ...] = VERBS[:4] if relation.is_table else ("select",)
-        rows.append(
-            (name, *(" ".join(_brief(matrix, name, persona, verb) for verb in verbs) for persona in PERSONAS))
-        )  # fmt: skip
+        rows.append((name, *(" ".join(_brief(matrix, name, persona, verb) for verb in verbs) for persona in PERSONAS)))
     return rows
 
 
@@ -180,9 +178,11 @@ def compact_calls(matrix: Matrix, routines: Iterable[Routine]) -> list[tuple[str
         told = f"{len(calls)} calls, {leaks} reached other people's rows" if calls else "not called"
         rows.append(
             (
-                routine.name, "owner's" if routine.definer else "caller's", "yes" if routine.pinned else "no",
+                routine.name,
+                "owner's" if routine.definer else "caller's",
+                "yes" if routine.pinned else "no",
                 *("x" if role in routine.executors else "–" for role in ("anon", "authenticated", "service_role")),
                 told if routine.callable else "fired by triggers",
             )
-        )  # fmt: skip
+        )
     return rows

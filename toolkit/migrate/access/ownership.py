@@ -171,9 +171,11 @@ def _propagate(tables: Mapping[str, Relation], owners: dict[str, tuple[str, ...]
                 if len(reference.columns) != 1 or reference.columns[0] not in columns:
                     continue
                 parent, column = reference.parent, reference.referenced[0]
-                if parent in tables and column not in owners.get(parent, ()) and can_be_user(
-                    tables[parent].column(column)
-                ):  # fmt: skip
+                if (
+                    parent in tables
+                    and column not in owners.get(parent, ())
+                    and can_be_user(tables[parent].column(column))
+                ):
                     owners[parent] = (*owners.get(parent, ()), column)
                     changed = True
 

@@ -62,9 +62,13 @@ class Session:
 
 def _signed_in(persona: Persona, shape: str, subject: str, own: World = "", joined: World = "") -> Session:
     return Session(
-        persona, shape, "authenticated", json.dumps({"role": "authenticated", "aud": "authenticated", "sub": subject}),
-        frozenset({own} if own else ()), frozenset({joined} if joined else ()),
-    )  # fmt: skip
+        persona,
+        shape,
+        "authenticated",
+        json.dumps({"role": "authenticated", "aud": "authenticated", "sub": subject}),
+        frozenset({own} if own else ()),
+        frozenset({joined} if joined else ()),
+    )
 
 
 UUID_ID, TEXT_ID, NEVER_SET, EMPTY, MALFORMED = "uuid sub", "text sub", "claims never set", "claims empty", "malformed"
@@ -95,8 +99,16 @@ FEWER: tuple[Session, ...] = tuple(
     for session in SESSIONS
     if (session.persona, session.shape)
     in {
-        ("anon", NEVER_SET), ("anon", KEY), ("signed-in", EMPTY), ("signed-in", MALFORMED), ("owner", UUID_ID),
-        ("owner", TEXT_ID), ("other", TEXT_ID), ("other", UUID_ID), ("member", UUID_ID), ("member", TEXT_ID),
+        ("anon", NEVER_SET),
+        ("anon", KEY),
+        ("signed-in", EMPTY),
+        ("signed-in", MALFORMED),
+        ("owner", UUID_ID),
+        ("owner", TEXT_ID),
+        ("other", TEXT_ID),
+        ("other", UUID_ID),
+        ("member", UUID_ID),
+        ("member", TEXT_ID),
         ("service_role", KEY),
     }
-)  # fmt: skip
+)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from toolkit.migrate.access.personas import ROLES
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
 
 _DEADLINE_S = 60
@@ -150,9 +150,15 @@ async def _read(conn: Connection) -> Catalogue:
     columns: dict[int, list[Column]] = defaultdict(list)
     for row in await conn.fetch(sql.COLUMNS, roles, timeout=_DEADLINE_S):
         columns[row["relation"]].append(
-            Column(row["name"], row["type"], row["not_null"], row["default"], row["generated"] or row["identity"],
-                   _privileges(row["privileges"]))
-        )  # fmt: skip
+            Column(
+                row["name"],
+                row["type"],
+                row["not_null"],
+                row["default"],
+                row["generated"] or row["identity"],
+                _privileges(row["privileges"]),
+            )
+        )
     references: dict[int, list[Reference]] = defaultdict(list)
     droppable: list[tuple[str, str]] = []
     for row in await conn.fetch(sql.FOREIGN_KEYS, timeout=_DEADLINE_S):
@@ -176,25 +182,41 @@ async def _read(conn: Connection) -> Catalogue:
             reads[row["view"]].append(names[row["relation"]])
     relations = {
         row["name"]: Relation(
-            row["oid"], row["name"], row["quoted"], row["kind"], row["partition"], row["row_security"], row["forced"],
-            row["owner"], row["owner_bypasses"], row["platform"], row["invoker"], row["definition"] or "",
-            row["published"], _privileges(row["privileges"]), tuple(columns[row["oid"]]),
-            tuple(references[row["oid"]]), tuple(policies[row["oid"]]), tuple(keys[row["oid"]]),
+            row["oid"],
+            row["name"],
+            row["quoted"],
+            row["kind"],
+            row["partition"],
+            row["row_security"],
+            row["forced"],
+            row["owner"],
+            row["owner_bypasses"],
+            row["platform"],
+            row["invoker"],
+            row["definition"] or "",
+            row["published"],
+            _privileges(row["privileges"]),
+            tuple(columns[row["oid"]]),
+            tuple(references[row["oid"]]),
+            tuple(policies[row["oid"]]),
+            tuple(keys[row["oid"]]),
             tuple(sorted(reads[row["oid"]])),
         )
         for row in rows
-    }  # fmt: skip
+    }
     return Catalogue(
         relations,
-        {row["name"]: _routine(dict(row)) for row in await conn.fetch(
-            sql.FUNCTIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)},
+        {
+            row["name"]: _routine(dict(row))
+            for row in await conn.fetch(sql.FUNCTIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)
+        },
         frozenset(
             (row["place"], row["objects"], row["role"], row["privilege"])
             for row in await conn.fetch(sql.DEFAULT_PRIVILEGES, list(sql.PLATFORM), timeout=_DEADLINE_S)
         ),
         frozenset(roles),
         tuple(droppable),
-    )  # fmt: skip
+    )
 
 
 def _privileges(text: str) -> Mapping[str, frozenset[str]]:
@@ -209,8 +231,19 @@ def _routine(row: Mapping[str, object]) -> Routine:
         return tuple(value)
 
     return Routine(
-        int(str(row["oid"])), str(row["name"]), str(row["bare"]), str(row["quoted"]), row["kind"] == "p",
-        bool(row["definer"]), str(row["returns"]), str(row["owner"]), bool(row["pinned"]), words("types"),
-        words("names"), int(str(row["defaults"])), bool(row["variadic"]), frozenset(words("executors")),
+        int(str(row["oid"])),
+        str(row["name"]),
+        str(row["bare"]),
+        str(row["quoted"]),
+        row["kind"] == "p",
+        bool(row["definer"]),
+        str(row["returns"]),
+        str(row["owner"]),
+        bool(row["pinned"]),
+        words("types"),
+        words("names"),
+        int(str(row["defaults"])),
+        bool(row["variadic"]),
+        frozenset(words("executors")),
         bool(row["asks_caller"]),
-    )  # fmt: skip
+    )

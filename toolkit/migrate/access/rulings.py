@@ -29,9 +29,12 @@ _BEYOND_RLS = ("TRUNCATE", "REFERENCES", "TRIGGER")
 _RECURSION = ("42P17", "54001")  # the second where a function recurses until its stack is full
 _TEXT_SUBJECTS = (*OTHERS, *MEMBERS, str(USERS[MINE_TEXT]))
 _DOING: Mapping[Verb, str] = {
-    "select": "sees", "insert": "can insert", "update": "can update", "delete": "can delete",
+    "select": "sees",
+    "insert": "can insert",
+    "update": "can update",
+    "delete": "can delete",
     "give away": "can give away",
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -108,9 +111,10 @@ def rows_trouble(matrix: Matrix, relation: Relation, session: Session, verb: Ver
         )
         if verb == "select" and cell.beyond and guarded:
             reason = (
-                "a materialized view keeps no policies" if relation.kind == "m"
+                "a materialized view keeps no policies"
+                if relation.kind == "m"
                 else "it runs with its owner's rights (security_invoker is off)"
-            )  # fmt: skip
+            )
             return f"sees {cell.beyond} rows that its tables would not show: {reason}"
         foreign = cell.worlds & {*PEOPLES} - session.entitled
         return f"{_DOING[verb]} rows of its tables that are {_named(foreign)}" if foreign and verb != "select" else ""
@@ -133,9 +137,7 @@ def rows_trouble(matrix: Matrix, relation: Relation, session: Session, verb: Ver
 
 
 def _named(worlds: Iterable[str]) -> str:
-    return ", ".join(
-        sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds})
-    )  # fmt: skip
+    return ", ".join(sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds}))
 
 
 def claims_trouble(matrix: Matrix, session: Session, cell: Cell) -> str:
@@ -165,8 +167,11 @@ def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Fi
         if not relation.is_table:
             continue
         old = before.catalogue.relations.get(relation.name)
-        clients = [role for role in CLIENT_ROLES if any(relation.may(role, p) for p in
-                                                        ("SELECT", "INSERT", "UPDATE", "DELETE"))]  # fmt: skip
+        clients = [
+            role
+            for role in CLIENT_ROLES
+            if any(relation.may(role, p) for p in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+        ]
         open_ = [role for role in clients if not expectations.allowance(role, relation.name, "select")]
         if not relation.row_security and open_ and (old is None or old.row_security or _newly(old, open_)):
             wrong.append(f"{relation.name}: row level security is off, and {' and '.join(open_)} hold privileges on it")
@@ -176,8 +181,10 @@ def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Fi
                     f"{relation.name}: row level security is no longer forced: its owner bypasses the policies"
                 )
             lost = _restrictions(old) - _restrictions(relation)
-            wrong += [f"{relation.name}: the RESTRICTIVE policy {name} is gone or says something else"
-                      for name in sorted(lost)]  # fmt: skip
+            wrong += [
+                f"{relation.name}: the RESTRICTIVE policy {name} is gone or says something else"
+                for name in sorted(lost)
+            ]
         _silence(before, after, relation, clients, found)
 
 
@@ -201,9 +208,10 @@ def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[st
     owners = [
         cell
         for session in after.sessions
-        if session.persona == "owner" and (cell := after.of(relation.name, session, "select")) is not None
+        if session.persona == "owner"
+        and (cell := after.of(relation.name, session, "select")) is not None
         and any(cell.reached.get(world, (0, 0))[1] for world in session.own)
-    ]  # fmt: skip
+    ]
     invisible = bool(owners) and not any(cell.any for cell in owners)
     old = before.catalogue.relations.get(relation.name)
     if relation.published and invisible and (old is None or not old.published):

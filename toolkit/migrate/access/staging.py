@@ -27,9 +27,9 @@ from toolkit.migrate.access.personas import (
 )
 from toolkit.migrate.access.privileges import Catalogue, Column, Relation
 from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, read_shapes
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
+from toolkit.sql.quoting import quote_identifier
 
 MOST_ROWS = 2000
 _DEADLINE_S = 60
@@ -158,8 +158,13 @@ class _Staging:
             if not relation.is_table or (table in self.worlds.places):
                 continue
             owners = self.ownership.owners.get(table, ())
-            used = dict.fromkeys((*owners, *(c for r in relation.references for c in r.columns),
-                                  *(c for key in referenced[table] for c in key)))  # fmt: skip
+            used = dict.fromkeys(
+                (
+                    *owners,
+                    *(c for r in relation.references for c in r.columns),
+                    *(c for key in referenced[table] for c in key),
+                )
+            )
             used |= dict.fromkeys(one.name for one in relation.columns if one.name in self._group_columns)
             columns = "".join(f", {quote_identifier(name)}::text as {quote_identifier('c_' + name)}" for name in used)
             query = sql.LOCATE.format(columns=columns, table=relation.quoted, most=MOST_ROWS)

@@ -10,9 +10,9 @@ from toolkit.migrate.access.matrix import Cell, Key, Verb
 from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, Session, World
 from toolkit.migrate.access.privileges import Column, Relation
 from toolkit.migrate.access.staging import MOST_ROWS, Worlds
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 300
 _CONSTRAINT = "23"
@@ -96,11 +96,13 @@ async def ask(conn: Connection, session: Session, questions: Sequence[Mapping[st
         await transaction.rollback()
     return [
         Answer(
-            one["touched"], None if one["places"] is None else frozenset(one["places"]), one["code"] or "",
+            one["touched"],
+            None if one["places"] is None else frozenset(one["places"]),
+            one["code"] or "",
             (one["said"] or "").splitlines()[0] if one["said"] else "",
         )
         for one in told
-    ]  # fmt: skip
+    ]
 
 
 class _Asking:
@@ -123,8 +125,11 @@ class _Asking:
     def _of_table(self, table: Relation) -> list[_Question]:
         role = self.session.role
         verbs: tuple[tuple[Verb, str], ...] = (
-            ("select", "SELECT"), ("insert", "INSERT"), ("update", "UPDATE"), ("delete", "DELETE"),
-        )  # fmt: skip
+            ("select", "SELECT"),
+            ("insert", "INSERT"),
+            ("update", "UPDATE"),
+            ("delete", "DELETE"),
+        )
         found: list[_Question] = []
         for verb, privilege in verbs:
             if not table.may(role, privilege):
@@ -207,9 +212,10 @@ class _Asking:
         if not given:
             return sql.INSERT_DEFAULTS.format(table=table.quoted)
         return sql.INSERT.format(
-            table=table.quoted, columns=", ".join(map(quote_identifier, given)),
+            table=table.quoted,
+            columns=", ".join(map(quote_identifier, given)),
             values=", ".join(literal(values[name]) for name in given),
-        )  # fmt: skip
+        )
 
     def _updates(self, table: Relation) -> list[_Question]:
         rows = self.worlds.rows.get(table.name, {})
@@ -222,17 +228,23 @@ class _Asking:
         present = sql.PRESENT.format(table=table.quoted)
         found = [
             _Question(
-                table.name, "update", sql.UPDATE.format(
-                    table=table.quoted, column=quote_identifier(name), value=literal(sample.get(name))), present)
+                table.name,
+                "update",
+                sql.UPDATE.format(table=table.quoted, column=quote_identifier(name), value=literal(sample.get(name))),
+                present,
+            )
             for name in columns[:_MOST_COLUMNS]
-        ]  # fmt: skip
+        ]
         owner = self._givable(table)
         if owner and self.session.own:
             found.append(
                 _Question(
-                    table.name, "give away", sql.UPDATE.format(
-                        table=table.quoted, column=quote_identifier(owner), value=literal(USERS[THEIRS])), present)
-            )  # fmt: skip
+                    table.name,
+                    "give away",
+                    sql.UPDATE.format(table=table.quoted, column=quote_identifier(owner), value=literal(USERS[THEIRS])),
+                    present,
+                )
+            )
         return found
 
     def _plainest(self, table: Relation) -> list[str]:

@@ -70,9 +70,14 @@ async def document_of(dsn: str, *, left_out: Sequence[str] = ()) -> Document:
 
 
 async def compare_dumps_of(
-    before_dsn: str, after_dsn: str, major: int, *, left_out: Sequence[str] = (), pg_dump: Path | None = None,
+    before_dsn: str,
+    after_dsn: str,
+    major: int,
+    *,
+    left_out: Sequence[str] = (),
+    pg_dump: Path | None = None,
     keep: Callable[[str], bool] = lambda _: True,
-) -> Dumps:  # fmt: skip
+) -> Dumps:
     """Both databases by one pg_dump, one that reads servers of `major`; only entries whose title `keep` accepts."""
     try:
         first, second = await asyncio.gather(

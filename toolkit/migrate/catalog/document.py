@@ -97,6 +97,9 @@ def _parse(content: Mapping[str, Any]) -> Document:
         int(content["server_major"]),
     )
     return Document(
-        snapshot, str(content["source"]), str(content["server_version"]), str(content["tool_version"]),
+        snapshot,
+        str(content["source"]),
+        str(content["server_version"]),
+        str(content["tool_version"]),
         datetime.fromisoformat(content["taken_at"]),
-    )  # fmt: skip
+    )

@@ -111,11 +111,29 @@ def _different(before: Mapping[str, str], after: Mapping[str, str]) -> list[Diff
 
 # Kinds whose name is more than one word, and what begins with the same word.
 _LONG_KINDS = (
-    "materialized view", "foreign table", "foreign key trigger", "foreign data wrapper", "foreign server",
-    "composite type", "event trigger", "not-null constraint", "sequence settings", "operator family", "operator class",
-    "text search configuration", "text search dictionary", "text search parser", "text search template",
-    "access method", "user mapping", "default privileges", "security label", "settings of", "comment on", "grant on",
-)  # fmt: skip
+    "materialized view",
+    "foreign table",
+    "foreign key trigger",
+    "foreign data wrapper",
+    "foreign server",
+    "composite type",
+    "event trigger",
+    "not-null constraint",
+    "sequence settings",
+    "operator family",
+    "operator class",
+    "text search configuration",
+    "text search dictionary",
+    "text search parser",
+    "text search template",
+    "access method",
+    "user mapping",
+    "default privileges",
+    "security label",
+    "settings of",
+    "comment on",
+    "grant on",
+)
 
 
 def kind_of(key: str) -> str:

@@ -10,9 +10,14 @@ from toolkit.migrate.catalog.pg_dump import DumpDifference
 
 # What `pg_dump --schema-only` does not write, as trying every mutation of the tests shows.
 _UNSEEN = (
-    "settings of ", "foreign key trigger ", "grant on database ", "grant on row type ", "comment on database",
-    "position of ", "language ",
-)  # fmt: skip
+    "settings of ",
+    "foreign key trigger ",
+    "grant on database ",
+    "grant on row type ",
+    "comment on database",
+    "position of ",
+    "language ",
+)
 _UNSEEN_PARTS = {"extension": {"version", "owner"}}
 _QUALIFIED = re.compile(r"(?<![\w.])[\w$]+\.[\w$]+")
 _WORD = re.compile(r'[\w$]+|[^\s\w.,"\'():]+')
@@ -28,10 +33,8 @@ def disagreements(ours: Iterable[Difference], theirs: Sequence[DumpDifference]) 
     found = []
     if not theirs:
         found += [
-            f"our facts say different, pg_dump says equal: {difference}"
-            for difference in ours
-            if in_dump(difference)
-        ]  # fmt: skip
+            f"our facts say different, pg_dump says equal: {difference}" for difference in ours if in_dump(difference)
+        ]
     words = set().union(*(_words(difference.key) for difference in ours))
     tables = {match[0] for difference in ours if (match := _QUALIFIED.search(difference.key))}
     for difference in theirs:

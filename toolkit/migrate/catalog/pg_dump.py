@@ -63,11 +63,16 @@ async def dump_text(
         environment["PGPASSWORD"] = unquote(parts.password)
         address = urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@", 1)))
     process = await asyncio.create_subprocess_exec(
-        str(program), "--schema-only", *(f'--exclude-schema="{name}"' for name in ("supabase_migrations", *left_out)),
-        "--no-password", f"--dbname={address}",
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        str(program),
+        "--schema-only",
+        *(f'--exclude-schema="{name}"' for name in ("supabase_migrations", *left_out)),
+        "--no-password",
+        f"--dbname={address}",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env=environment,
-    )  # fmt: skip
+    )
     try:
         async with asyncio.timeout(_DEADLINE_S):
             output, errors = await process.communicate()

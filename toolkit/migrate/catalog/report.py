@@ -35,16 +35,23 @@ def of_comparison(frame: Frame, found: Comparison, title: str, remedy: str, more
     checks = [
         *more,
         Check(
-            "facts", f"The {facts} facts are the same", _verdict(found.differences), _count(found.differences),
-            remedy, witness=tuple(line for difference in found.differences for line in lines_of(difference)),
+            "facts",
+            f"The {facts} facts are the same",
+            _verdict(found.differences),
+            _count(found.differences),
+            remedy,
+            witness=tuple(line for difference in found.differences for line in lines_of(difference)),
         ),
         Check(
-            "unmodelled", "Objects that no fact stands for are on both sides", _verdict(found.unmodelled),
-            "nothing but their names was compared", remedy,
+            "unmodelled",
+            "Objects that no fact stands for are on both sides",
+            _verdict(found.unmodelled),
+            "nothing but their names was compared",
+            remedy,
             witness=tuple(f"only {where}: {kind} {name}" for kind, name, where in found.unmodelled),
         ),
         *_by_dump(found, remedy),
-    ]  # fmt: skip
+    ]
     verdict = worst(check.verdict for check in checks)
     endings = {Verdict.PASS: "equal", Verdict.FAIL: "different", Verdict.UNKNOWN: "not everything could be compared"}
     sides = tuple(
@@ -53,9 +60,7 @@ def of_comparison(frame: Frame, found: Comparison, title: str, remedy: str, more
     )
     report = frame.report(f"{title}: {endings[verdict]}", verdict, checks)
     table = Table("Compared", ("", "catalog", "server", "taken at", "sha256 begins"), sides)
-    return replace(
-        report, tables=(table, *_unmodelled(found.after.snapshot)), notes=found.notes + _not_modelled()
-    )  # fmt: skip
+    return replace(report, tables=(table, *_unmodelled(found.after.snapshot)), notes=found.notes + _not_modelled())
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:
@@ -114,12 +119,14 @@ def _by_dump(found: Comparison, remedy: str) -> list[Check]:
     return [
         Check("dump", title, _verdict(entries), _count(entries, "entry", "entries"), remedy, witness=tuple(lines)),
         Check(
-            "oracles", "Our facts and pg_dump agree", _verdict(found.disagreements),
+            "oracles",
+            "Our facts and pg_dump agree",
+            _verdict(found.disagreements),
             "one of the two does not see what the other does",
             "Judge the difference by the line above, and report it: it is a fault of this toolkit's catalog.",
             witness=found.disagreements,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _verdict(troubles: Sequence[object]) -> Verdict:

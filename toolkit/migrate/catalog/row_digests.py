@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import reading
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier, quote_name
+from toolkit.postgres.connection import Connection
 from toolkit.sql import digests as sql
 from toolkit.sql.history import PRIMARY_KEY
+from toolkit.sql.quoting import quote_identifier, quote_name
 
 _DEADLINE_S = 600
 

@@ -11,12 +11,13 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.facts import Snapshot, Unmodelled, canonical
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import catalog as sql
 
 # What a snapshot does not see, said aloud so that "equal" is not read as more than it is.
 NOT_MODELLED: tuple[str, ...] = (
-    "rows of tables (compare them with toolkit.migrate.catalog.row_digests); positions of sequences are kept apart from the facts",
+    "rows of tables (compare them with toolkit.migrate.catalog.row_digests); positions of sequences are kept "
+    "apart from the facts",
     "roles, their memberships and their settings outside this database: they belong to the cluster",
     "server settings, tablespaces, replication origins and slots, privileges on server parameters",
     "large objects, connection strings of subscriptions",
@@ -31,9 +32,13 @@ _ATTEMPTS = 3
 _SEQUENCES_A_QUERY = 200
 # What functions that render the catalog say of an object that somebody drops meanwhile.
 _VANISHED = (
-    asyncpg.InternalServerError, asyncpg.UndefinedTableError, asyncpg.UndefinedObjectError,
-    asyncpg.UndefinedFunctionError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError,
-)  # fmt: skip
+    asyncpg.InternalServerError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
+)
 
 
 async def take_snapshot(conn: Connection, *, complete: bool = False, left_out: Sequence[str] = ()) -> Snapshot:

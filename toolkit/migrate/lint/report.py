@@ -24,8 +24,9 @@ def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
     checks = [_check(finding, limit) for finding in linted.open]
     checks += [
         Check("file", f"{file}: nothing as bad as {limit.word}", Verdict.PASS, group=file)
-        for file in linted.files if file not in troubled
-    ]  # fmt: skip
+        for file in linted.files
+        if file not in troubled
+    ]
     counts = Counter(finding.severity for finding in linted.open)
     summary = ", ".join(_many(counts[s], s.word) for s in sorted(counts, reverse=True)) or "nothing found"
     title = f"{len(linted.files)} files: {summary}"
@@ -118,13 +119,25 @@ def of_rules(frame: Frame) -> Report:
 def rules_as_dicts() -> list[dict[str, str]]:
     """Every rule for JSON."""
     ours = [
-        {"rule": r.id, "severity": r.severity.word, "rollback": r.severity.word, "title": r.title, "why": r.why,
-         "remedy": r.remedy}
+        {
+            "rule": r.id,
+            "severity": r.severity.word,
+            "rollback": r.severity.word,
+            "title": r.title,
+            "why": r.why,
+            "remedy": r.remedy,
+        }
         for r in OURS
-    ]  # fmt: skip
+    ]
     theirs = [
-        {"rule": PREFIX + name, "severity": g.up.word, "rollback": g.rollback.word, "title": name, "why": g.reason,
-         "remedy": ""}
+        {
+            "rule": PREFIX + name,
+            "severity": g.up.word,
+            "rollback": g.rollback.word,
+            "title": name,
+            "why": g.reason,
+            "remedy": "",
+        }
         for name, g in sorted(GRADES.items())
-    ]  # fmt: skip
+    ]
     return [*ours, *theirs]

@@ -68,9 +68,14 @@ async def lint(
 
 
 def judge(
-    folder: Folder, settings: Settings, theirs: Sequence[Finding], *, disabled: frozenset[str], chosen: frozenset[str],
+    folder: Folder,
+    settings: Settings,
+    theirs: Sequence[Finding],
+    *,
+    disabled: frozenset[str],
+    chosen: frozenset[str],
     whole: bool,
-) -> Linted:  # fmt: skip
+) -> Linted:
     """Our findings and squawk's (`theirs`) together, graded, accepted, for the `chosen` files. Pure."""
     ours = [finding_of(hit) for hit in (*folder.refused, *look(Context(folder, settings.exposed)))]
     graded = [replace(f, severity=settings.severity.get(f.rule, f.severity)) for f in (*ours, *theirs)]

@@ -109,9 +109,12 @@ def _lay_out(folder: Path, batch: _Batch) -> None:
 async def _output(command: list[str], folder: str, deadline_s: float) -> tuple[int, bytes, bytes]:
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            *command,
+            cwd=folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        )
     except OSError as error:
         raise _unusable(f"{command[0]} cannot be started: {error.strerror or error}") from error
     try:

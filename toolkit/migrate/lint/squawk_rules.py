@@ -87,11 +87,19 @@ GRADES: dict[str, Grade] = {
     "syntax-error": Grade(ERROR, ERROR, "Postgres refuses it, or squawk could not look at what follows"),
     # What the runner sees to.
     "require-lock-timeout": Grade(INFO, OFF, "`toolkit migrate up` sets one and tries again, the Supabase CLI not"),
-    "require-statement-timeout": Grade(OFF, OFF, "the runner has a deadline; a timeout of the file's own would end a "
-                                                 "concurrent build and leave an INVALID index"),
+    "require-statement-timeout": Grade(
+        OFF,
+        OFF,
+        "the runner has a deadline; a timeout of the file's own would end a "
+        "concurrent build and leave an INVALID index",
+    ),
     "require-timeout-settings": Grade(OFF, OFF, "the old name of the two rules above"),
-    "prefer-robust-stmts": Grade(OFF, OFF, "IF NOT EXISTS accepts what is there in any shape, an INVALID index too; "
-                                           "files are transactions here, and others are journaled by statement"),
+    "prefer-robust-stmts": Grade(
+        OFF,
+        OFF,
+        "IF NOT EXISTS accepts what is there in any shape, an INVALID index too; "
+        "files are transactions here, and others are journaled by statement",
+    ),
     "ban-concurrent-index-creation-in-transaction": Grade(OFF, OFF, "told as refused-file"),
     "transaction-nesting": Grade(OFF, OFF, "told as refused-file", True),
     "ban-uncommitted-transaction": Grade(OFF, OFF, "told as refused-file", True),
@@ -119,7 +127,7 @@ GRADES: dict[str, Grade] = {
     "ban-new-write-restriction": Grade(OFF, OFF, _NOISE, True),
     "ban-replace-view-function": Grade(OFF, OFF, _NOISE, True),
     "ban-set-default": Grade(OFF, OFF, _NOISE, True),
-}  # fmt: skip
+}
 
 ASKED = tuple(
     sorted(name for name, grade in GRADES.items() if grade.opt_in and max(grade.up, grade.rollback) > Severity.OFF)

@@ -67,10 +67,13 @@ class Suppression:
         """Whether it is about this finding."""
         line = finding.at.line
         return (
-            bool(self.reason) and finding.rule == self.rule and finding.rule not in _NEVER
+            bool(self.reason)
+            and finding.rule == self.rule
+            and finding.rule not in _NEVER
             and any(fnmatchcase(finding.at.file, pattern) for pattern in self.files)
-            and self.first <= line and (self.last is None or line <= self.last)
-        )  # fmt: skip
+            and self.first <= line
+            and (self.last is None or line <= self.last)
+        )
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,10 @@ def _severities(entries: Any, known: frozenset[str]) -> dict[str, Severity]:
         if rule not in known:
             raise _wrong(f"[severity] names {rule!r}, which is no rule", "--list-rules has all names.")
         if word not in {"error", "warning", "info", "off"} or (rule in _NEVER and word == "off"):
-            raise _wrong(f"{rule} cannot be {word!r}", "Write error, warning, info or off; refused-file and "
-                         "suppression-* stay on.")  # fmt: skip
+            raise _wrong(
+                f"{rule} cannot be {word!r}",
+                "Write error, warning, info or off; refused-file and suppression-* stay on.",
+            )
         graded[rule] = severity_of(word)
     return graded
 
@@ -135,8 +140,10 @@ def _ignored(entries: Any, text: str) -> tuple[Suppression, ...]:
         rule, reason, files = entry.get("rule"), entry.get("reason", ""), entry.get("files", ["*"])
         good = isinstance(rule, str) and rule and isinstance(reason, str) and _strings(files)
         if not good or entry.keys() - {"rule", "reason", "files"}:
-            raise _wrong(f"[[ignore]] number {number + 1} cannot be understood",
-                         'It has rule = "…", reason = "…" and, if not for all files, files = ["…"].')  # fmt: skip
+            raise _wrong(
+                f"[[ignore]] number {number + 1} cannot be understood",
+                'It has rule = "…", reason = "…" and, if not for all files, files = ["…"].',
+            )
         at = At(FILE_NAME, lines[number] if number < len(lines) else 1)
         found.append(Suppression(rule, reason.strip(), at, tuple(files)))
     return tuple(found)

@@ -52,9 +52,14 @@ class Claim:
     def as_check(self) -> Check:
         """The claim as a report shows it, under the heading of its proof."""
         return Check(
-            self.id, self.title, self.verdict, f"{self.level}: {self.basis}",
-            self.remedy if self.verdict is not Verdict.PASS else "", self.proof, self.violations,
-        )  # fmt: skip
+            self.id,
+            self.title,
+            self.verdict,
+            f"{self.level}: {self.basis}",
+            self.remedy if self.verdict is not Verdict.PASS else "",
+            self.proof,
+            self.violations,
+        )
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,12 @@ def judge(version: str, trip: Trip) -> tuple[Claim, ...]:
             example = (theirs.violations or ours.violations)[0]
             disagreements.append(f"{part}: our facts say {says[0]}, pg_dump says {says[1]}: {example}")
     agree = _claim(
-        version, "oracles", "Both oracles say the same", Level.PROVED if compared else Level.NOT_CHECKED,
+        version,
+        "oracles",
+        "Both oracles say the same",
+        Level.PROVED if compared else Level.NOT_CHECKED,
         f"{compared} of 2 pairs of states compared by both",
-    )  # fmt: skip
+    )
     remedy = "One of the two does not see the difference: judge it by the line above, and undo it if it is real."
     return (*claims, replace(agree, violations=tuple(disagreements), remedy=remedy))
 

@@ -13,9 +13,9 @@ from toolkit.migrate.folder.files import Folder, Migration, read_folder, read_sc
 from toolkit.migrate.repair.triage import Finding, Named, Prefer, Proposal, Triage, file_name, names_to_look_up, triage
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.api import locked
-from toolkit.migrate.run.history import Connection, History, Runner
+from toolkit.migrate.run.history import History, Runner
 from toolkit.migrate.run.run_model import OnProgress, Options
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as ledger_sql
 from toolkit.sql import repair as sql
 
@@ -107,9 +107,18 @@ async def _carry_out(conn: Connection, contents: Folder, history: History, found
             continue
         before = await conn.fetchval(sql.ROW_BEFORE, proposal.row, timeout=30) if proposal.row else None
         await conn.execute(
-            sql.INSERT_REPAIR, proposal.action, proposal.row or proposal.file, _becomes(proposal), before,
-            list(finding.evidence), list(proposal.changes), runner.who, runner.tool_version, runner.run_id, timeout=30,
-        )  # fmt: skip
+            sql.INSERT_REPAIR,
+            proposal.action,
+            proposal.row or proposal.file,
+            _becomes(proposal),
+            before,
+            list(finding.evidence),
+            list(proposal.changes),
+            runner.who,
+            runner.tool_version,
+            runner.run_id,
+            timeout=30,
+        )
         await _change_row(conn, contents, history, proposal, runner)
 
 

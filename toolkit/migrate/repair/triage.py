@@ -171,21 +171,27 @@ class _Triage:
             evidence = [f"row {version} ({row.name or 'unnamed'}) and {name}: the version is equal, the text is not"]
             evidence += [f"the recorded text is that of {other}" for other in others]
             self._found(
-                f"edited-{version}", f"{name} is not the text that was recorded", evidence, None,
+                f"edited-{version}",
+                f"{name} is not the text that was recorded",
+                evidence,
+                None,
                 "Find out which of the two is right: restore the file as it ran (`supabase migration fetch` writes "
                 "it), and put the change into a new migration.",
-            )  # fmt: skip
+            )
             return
         event = self.history.events.get(version)
         if event is not None and event.event == "applied" and event.sha256 != migration.up.sha256:
             change = f"ledger: version {version} gets checksum {migration.up.sha256[:12]}"
             self._found(
-                f"checksum-{version}", f"{name} is not the file that ran, though the recorded statements are its own",
-                [f"checksum {event.sha256[:12]} in the ledger, {migration.up.sha256[:12]} now",
-                 "either only white space changed, or `supabase migration repair` recorded the edited file"],
+                f"checksum-{version}",
+                f"{name} is not the file that ran, though the recorded statements are its own",
+                [
+                    f"checksum {event.sha256[:12]} in the ledger, {migration.up.sha256[:12]} now",
+                    "either only white space changed, or `supabase migration repair` recorded the edited file",
+                ],
                 Proposal("record_checksum", version, version, (change,)) if version in self.accepted else None,
                 f"Restore the file as it ran. Where you know that it does the same: --accept {version}.",
-            )  # fmt: skip
+            )
             return
         if not self._lost(row, migration):
             self.in_step.append(version)
@@ -207,14 +213,18 @@ class _Triage:
         if len(absent) < len(names) or not all_of_it:
             self._found(
                 f"partly-gone-{row.version}",
-                f"{migration.up.path.name} is recorded as applied, but part of it is gone", evidence, None,
+                f"{migration.up.path.name} is recorded as applied, but part of it is gone",
+                evidence,
+                None,
                 "Find out who dropped it; put it back with a new migration.",
-            )  # fmt: skip
+            )
         else:
             self._found(
-                f"gone-{row.version}", f"{migration.up.path.name} is recorded as applied, but nothing of it exists",
-                [*evidence, "it creates these objects and does nothing else"], self._revert(row),
-            )  # fmt: skip
+                f"gone-{row.version}",
+                f"{migration.up.path.name} is recorded as applied, but nothing of it exists",
+                [*evidence, "it creates these objects and does nothing else"],
+                self._revert(row),
+            )
         return True
 
     def _undone_later(self, version: str, names: Sequence[Named]) -> str:
@@ -281,47 +291,62 @@ class _Triage:
     def _lone(self, row: AppliedRow, label: str) -> None:
         if row.statements is None:
             self._found(
-                f"orphan-{row.version}", f"{label} has no file, and its statements are not recorded", [], None,
+                f"orphan-{row.version}",
+                f"{label} has no file, and its statements are not recorded",
+                [],
+                None,
                 f"Get the file from where it was applied; if nothing of it is left, `supabase migration repair "
                 f"--status reverted {row.version}`.",
-            )  # fmt: skip
+            )
             return
         same = [m.up.path.name for m in self.folder.migrations if _same(row, m)]
         if same:
             self._found(
-                f"twice-{row.version}", f"{label} repeats {same[0]}, which is recorded under its own version too",
-                ["the statements are equal"], None,
+                f"twice-{row.version}",
+                f"{label} repeats {same[0]}, which is recorded under its own version too",
+                ["the statements are equal"],
+                None,
                 "Find out whether it ran twice; if it was only recorded twice, `supabase migration repair --status "
                 f"reverted {row.version}` removes the row.",
-            )  # fmt: skip
+            )
             return
         names, all_of_it = created(statements_of(row))
         absent = [name for name in names if not self.exists.get(name, True)]
         evidence = ["no file has its version, its name or its text"]
         if names and len(absent) == len(names) and all_of_it and not self._undone_later(row.version, absent):
             evidence.append(f"nothing of it is in the catalog: {_list(absent)}")
-            self._found(f"orphan-{row.version}", f"{label} has no file, and no effect is left", evidence,
-                        self._revert(row))  # fmt: skip
+            self._found(
+                f"orphan-{row.version}", f"{label} has no file, and no effect is left", evidence, self._revert(row)
+            )
             return
         if names and not absent:
             evidence.append(f"what it creates exists: {_list(names)}")
         if not _FIT_FOR_A_FILE.fullmatch(file_name(row)):
             self._found(
-                f"orphan-{row.version}", f"{label} has no file, and its name is none for a file", evidence, None,
+                f"orphan-{row.version}",
+                f"{label} has no file, and its name is none for a file",
+                evidence,
+                None,
                 "Write the file by hand under a name of digits, an underscore and letters, and look who wrote the row.",
-            )  # fmt: skip
+            )
             return
         if not (statements := statements_of(row)) or any(_refused_in_a_file(s) for s in statements):
             self._found(
-                f"orphan-{row.version}", f"{label} has no file, and as it is recorded the runner would refuse one",
-                evidence, None,
+                f"orphan-{row.version}",
+                f"{label} has no file, and as it is recorded the runner would refuse one",
+                evidence,
+                None,
                 "Write the file by hand: without transaction control, and with `-- toolkit: transaction=false` as its "
                 "first line where a statement refuses a transaction.",
-            )  # fmt: skip
+            )
             return
         change = f"file {file_name(row)}: written from the {len(row.statements)} recorded statements"
-        self._found(f"orphan-{row.version}", f"{label} has no file", evidence,
-                    Proposal("write_file", row.version, None, (change,)))  # fmt: skip
+        self._found(
+            f"orphan-{row.version}",
+            f"{label} has no file",
+            evidence,
+            Proposal("write_file", row.version, None, (change,)),
+        )
 
     # -- a file without row -------------------------------------------------------------------
 
@@ -336,17 +361,27 @@ class _Triage:
         evidence = [f"in the catalog: {_list(there)}"]
         if all_of_it and len(there) == len(names):
             self._found(
-                f"unrecorded-{migration.version}", what,
+                f"unrecorded-{migration.version}",
+                what,
                 [*evidence, "it creates these objects and does nothing else; that they are the same is not known"],
-                Proposal("mark_applied", None, migration.version,
-                         (f"history row {migration.version} ({migration.name}): added, with "
-                          f"{len(migration.up.recorded)} statements",)),
-            )  # fmt: skip
+                Proposal(
+                    "mark_applied",
+                    None,
+                    migration.version,
+                    (
+                        f"history row {migration.version} ({migration.name}): added, with "
+                        f"{len(migration.up.recorded)} statements",
+                    ),
+                ),
+            )
         else:
             self._found(
-                f"partly-there-{migration.version}", what, evidence, None,
+                f"partly-there-{migration.version}",
+                what,
+                evidence,
+                None,
                 "Find out what made them: see whether the rest of the file took effect too, or drop them and apply it.",
-            )  # fmt: skip
+            )
 
     # -- small pieces -------------------------------------------------------------------------
 
@@ -359,8 +394,10 @@ class _Triage:
         self._found(
             f"ambiguous-{row.version}",
             f"row {row.version} ({row.name or 'unnamed'}) has no file of its version; it could be {' or '.join(files)}",
-            [why], None, "Compare the recorded statements with these files, and rename the one that it is.",
-        )  # fmt: skip
+            [why],
+            None,
+            "Compare the recorded statements with these files, and rename the one that it is.",
+        )
 
     def _found(self, id_: str, what: str, evidence: Sequence[str], proposal: Proposal | None, remedy: str = "") -> None:
         self.findings.append(Finding(id_, what, tuple(evidence), proposal, remedy))

@@ -14,9 +14,9 @@ import asyncpg
 
 from toolkit.migrate.rows.shapes import Column, Shape
 from toolkit.migrate.rows.values import alternatives, literal, natural
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 30
 _MOST_COMBINATIONS = 20_000
@@ -80,10 +80,9 @@ async def _solve(
         return []
     most = _MOST_ALONE if len(columns) == 1 else max(3, int(_MOST_COMBINATIONS ** (1 / len(columns))))
     pools = {
-        column.name: list(fixed[column.name]) if column.name in fixed
-        else _pool(column, serials, part.conditions, most)
+        column.name: list(fixed[column.name]) if column.name in fixed else _pool(column, serials, part.conditions, most)
         for column in columns
-    }  # fmt: skip
+    }
     joined = " || '|' || ".join(f"coalesce(t{number}, '')" for number in range(len(columns)))
     query = sql.FITTING.format(
         texts=", ".join(f"t{number}" for number in range(len(columns))),

@@ -11,9 +11,9 @@ from toolkit.errors import ToolkitError
 from toolkit.migrate.rows.fitting import Values, fitting
 from toolkit.migrate.rows.shapes import Column, ForeignKey, Shape
 from toolkit.migrate.rows.values import alternatives, literal, natural
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
+from toolkit.sql.quoting import quote_identifier
 
 DEADLINE_S = 30
 SHIFT = 1000  # serials of rows that must keep out of the way of others
@@ -47,8 +47,13 @@ class Style:
 
 
 FIRST_TRY = Style()
-TRIES = (FIRST_TRY, Style(nulls=False), Style(required_only=True), Style(shift=SHIFT),
-          Style(required_only=True, shift=2 * SHIFT))  # fmt: skip
+TRIES = (
+    FIRST_TRY,
+    Style(nulls=False),
+    Style(required_only=True),
+    Style(shift=SHIFT),
+    Style(required_only=True, shift=2 * SHIFT),
+)
 
 
 async def insert(

@@ -17,9 +17,16 @@ with warnings.catch_warnings():
     import sre_parse as parser
 
 _CLASSES = {
-    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": " ",
-    "xdigit": "0-9a-f", "punct": "!.,-", "word": "a-zA-Z0-9_",
-}  # fmt: skip
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "upper": "A-Z",
+    "lower": "a-z",
+    "space": " ",
+    "xdigit": "0-9a-f",
+    "punct": "!.,-",
+    "word": "a-zA-Z0-9_",
+}
 _POSIX = re.compile(r"\[:(\w+):\]")
 _MOST_REPEATS = 3
 _TRIES = 3

@@ -25,14 +25,25 @@ from toolkit.migrate.rows.inserting import (
 from toolkit.migrate.rows.seeding import Seeded, seed
 from toolkit.migrate.rows.shapes import Column, Condition, ForeignKey, Shape, read_shapes
 from toolkit.migrate.rows.values import literal, natural, successor
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
+from toolkit.sql.quoting import quote_identifier
 
 __all__ = [
-    "Column", "Condition", "ForeignKey", "Row", "RowRefused", "Seeded", "Shape", "insert_row", "insert_statement",
-    "read_shapes", "seed", "update_statements", "where_key",
-]  # fmt: skip
+    "Column",
+    "Condition",
+    "ForeignKey",
+    "Row",
+    "RowRefused",
+    "Seeded",
+    "Shape",
+    "insert_row",
+    "insert_statement",
+    "read_shapes",
+    "seed",
+    "update_statements",
+    "where_key",
+]
 
 
 async def insert_row(

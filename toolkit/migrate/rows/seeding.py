@@ -22,9 +22,9 @@ from toolkit.migrate.rows.inserting import (
 )
 from toolkit.migrate.rows.shapes import ForeignKey, Shape, insertion_order
 from toolkit.migrate.rows.values import literal, natural
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
+from toolkit.sql.quoting import quote_identifier
 
 _MOST_FAILURES = 3  # rows in a row that a table refuses, until it is believed
 

@@ -11,9 +11,9 @@ import asyncpg
 
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.rows.values import Kind, choices
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 60
 _DEEPEST = 8
@@ -240,8 +240,18 @@ def kind_of(oid: int, modifier: int, types: Mapping[int, asyncpg.Record], depth:
     if row["type"] == "d":
         inner = kind_of(row["base"], row["modifier"] if row["modifier"] >= 0 else modifier, types, deeper)
         checks = (*inner.checks, *row["checks"])
-        return Kind(inner.name, inner.category, inner.shape, inner.length, inner.precision, inner.scale, inner.labels,
-                    inner.element, inner.fields, checks)  # fmt: skip
+        return Kind(
+            inner.name,
+            inner.category,
+            inner.shape,
+            inner.length,
+            inner.precision,
+            inner.scale,
+            inner.labels,
+            inner.element,
+            inner.fields,
+            checks,
+        )
     if row["type"] == "e":
         return Kind(row["name"], "E", "enum", labels=tuple(row["labels"]))
     if row["element"]:

@@ -193,9 +193,21 @@ def _extremes(kind: Kind, serial: int) -> list[str]:
         return ["{}", "[]", f'[{{"n": {serial}}}]', '["a", "b"]', str(serial), f'"text {serial}"', "true", "null"]
     if kind.category == "S":
         return [
-            "a", "A", f"word{serial}", f"WORD{serial}", str(serial), f"user{serial}@example.com", _uuid("any", serial),
-            f"https://example.com/{serial}", f"+8190{serial:08d}", "#a1b2c3", "2024-01-05", "JPY", "ja", "",
-        ]  # fmt: skip
+            "a",
+            "A",
+            f"word{serial}",
+            f"WORD{serial}",
+            str(serial),
+            f"user{serial}@example.com",
+            _uuid("any", serial),
+            f"https://example.com/{serial}",
+            f"+8190{serial:08d}",
+            "#a1b2c3",
+            "2024-01-05",
+            "JPY",
+            "ja",
+            "",
+        ]
     return []
 
 

@@ -15,10 +15,10 @@ from toolkit.migrate.catalog import Snapshot, take_snapshot
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.execute import OnProgress, Options, Progress, RunResult, Session, execute
-from toolkit.migrate.run.history import Connection, Runner
+from toolkit.migrate.run.history import Runner
 from toolkit.migrate.run.locks import runner_lock
 from toolkit.migrate.run.plan import Down, Plan, Up, VersionStatus, make_plan, statuses
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as sql
 
 

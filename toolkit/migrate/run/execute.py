@@ -21,7 +21,7 @@ from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.after_commit import Made, changed_nothing, gone, made_here
 from toolkit.migrate.run.export import Export, export_destroyed, export_folder
 from toolkit.migrate.run.failure import Failure, failure_of
-from toolkit.migrate.run.history import Connection, JournalEntry
+from toolkit.migrate.run.history import JournalEntry
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.run.nontransactional import index_wreck, make_way, ran_after_all
@@ -40,7 +40,7 @@ from toolkit.migrate.run.run_model import (
     StepResult,
     one_line,
 )
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as sql
 
 __all__ = [
@@ -303,23 +303,29 @@ class FileRun:
         if applied == (self.step.direction == "up"):
             return await self._vanished()
         return Failure(
-            self.label, 0, 1, "",
+            self.label,
+            0,
+            1,
+            "",
             f"the run ended without error, but the history {'still has' if applied else 'has no'} version "
             f"{self.step.migration.version}",
             "Another program changes supabase_migrations.schema_migrations: find it, then look at "
             "`toolkit migrate status`.",
-        )  # fmt: skip
+        )
 
     async def _vanished(self) -> Failure | None:
         names = await gone(self.conn, self.made)
         if not names:
             return None
         return Failure(
-            self.label, 0, 1, "",
+            self.label,
+            0,
+            1,
+            "",
             f"the commit succeeded, but of what it made this is gone: {names}",
             "A deferred trigger dropped it at the commit, or another session did right after: find which, then put it "
             "back with a new migration, or roll this one back.",
-        )  # fmt: skip
+        )
 
     async def _after_lost_connection(
         self, before: Snapshot, error: BaseException, known: Failure | None = None
@@ -349,9 +355,13 @@ class FileRun:
     async def _record_failure(self, failure: Failure, conn: Connection | None = None) -> None:
         step, duration_ms = self.step, int((time.monotonic() - self.started) * 1000)
         await ledger.record_failed(
-            conn or self.conn, step.migration, step.script, duration_ms=duration_ms, runner=self.session.runner,
+            conn or self.conn,
+            step.migration,
+            step.script,
+            duration_ms=duration_ms,
+            runner=self.session.runner,
             detail=str(failure),
-        )  # fmt: skip
+        )
 
     def remarks(self, changes: tuple[Difference, ...]) -> tuple[str, ...]:
         """What a success should still make people look at."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.folder.files import Destroyed, merged
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.plan import Step
-from toolkit.migrate.run.read_back import SCRIPT, Staged, quote_identifier, quote_name, row_digest, script
+from toolkit.migrate.run.read_back import SCRIPT, Staged, row_digest, script
+from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
+from toolkit.sql.quoting import quote_identifier, quote_name
 
 _EXPORT_DEADLINE_S = 3600
 

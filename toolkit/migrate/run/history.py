@@ -11,21 +11,18 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import Migration, Script
 from toolkit.migrate.folder.statements import Statement
+from toolkit.postgres.connection import Connection
 from toolkit.report.record import tool_version
 from toolkit.sql import history as sql
 
 Direction = Literal["up", "down"]
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:  # subscriptable for type checkers only
-    Connection = asyncpg.Connection
 
 
 @dataclass(frozen=True)
@@ -122,9 +119,7 @@ async def read_history(conn: Connection) -> History:
     journal: dict[tuple[str, Direction], list[JournalEntry]] = {}
     if "toolkit_events" in columns:
         for r in await conn.fetch(sql.LAST_EVENTS, timeout=30):
-            events[r["version"]] = Event(
-                r["version"], r["event"], r["sha256"], r["at"], r["duration_ms"], r["runner"]
-            )  # fmt: skip
+            events[r["version"]] = Event(r["version"], r["event"], r["sha256"], r["at"], r["duration_ms"], r["runner"])
     if "toolkit_journal" in columns:
         for r in await conn.fetch(sql.JOURNAL, timeout=30):
             entry = JournalEntry(r["statement_index"], r["sha256"], r["state"])
@@ -179,9 +174,19 @@ async def record_known(conn: Connection, version: str, migration: Migration, *, 
     """Write that the file of `migration` is what was applied as `version`: a repair found it out; `detail` says how."""
     up = migration.up
     await conn.execute(
-        sql.INSERT_EVENT, "applied", version, migration.name, up.sha256, len(up.statements), 0, runner.who,
-        runner.tool_version, runner.run_id, f"repaired: {detail}", timeout=30,
-    )  # fmt: skip
+        sql.INSERT_EVENT,
+        "applied",
+        version,
+        migration.name,
+        up.sha256,
+        len(up.statements),
+        0,
+        runner.who,
+        runner.tool_version,
+        runner.run_id,
+        f"repaired: {detail}",
+        timeout=30,
+    )
 
 
 async def record_rolled_back(conn: Connection, migration: Migration, *, duration_ms: int, runner: Runner) -> None:
@@ -230,9 +235,19 @@ async def _event(
     detail: str | None = None,
 ) -> None:
     await conn.execute(
-        sql.INSERT_EVENT, event, migration.version, migration.name, script.sha256, len(script.statements),
-        duration_ms, runner.who, runner.tool_version, runner.run_id, detail, timeout=30,
-    )  # fmt: skip
+        sql.INSERT_EVENT,
+        event,
+        migration.version,
+        migration.name,
+        script.sha256,
+        len(script.statements),
+        duration_ms,
+        runner.who,
+        runner.tool_version,
+        runner.run_id,
+        detail,
+        timeout=30,
+    )
 
 
 async def _columns(conn: Connection) -> dict[str, frozenset[str]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from toolkit.errors import RefusalError
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
 
 # Any number serves as long as every runner uses the same one.

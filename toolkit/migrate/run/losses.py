@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import Destroyed
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
 
 

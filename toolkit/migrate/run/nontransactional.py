@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from toolkit.errors import RefusalError
 from toolkit.migrate.folder.statements import Statement
-from toolkit.migrate.run.history import Connection, JournalEntry, statement_hash
+from toolkit.migrate.run.history import JournalEntry, statement_hash
+from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'

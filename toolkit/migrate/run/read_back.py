@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from toolkit.sql.catalog import PIN_RENDERING
+from toolkit.sql.quoting import quote_identifier, quote_name
 
 SCRIPT = "read_back.sql"
 # The digest of a row's other columns, as the last one of an export of columns.
@@ -39,17 +40,6 @@ class Staged:
     columns: tuple[str, ...]
     key: tuple[str, ...]
     compared: tuple[str, ...] | None = None
-
-
-def quote_identifier(name: str) -> str:
-    """A name as SQL, whatever it contains."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quote_name(table: str) -> str:
-    """`schema.table` as SQL."""
-    schema, _, name = table.partition(".")
-    return f"{quote_identifier(schema)}.{quote_identifier(name)}"
 
 
 def row_digest(compared: Iterable[str]) -> str:

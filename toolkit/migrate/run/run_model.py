@@ -12,8 +12,9 @@ from toolkit.migrate.catalog import Difference
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.export import Export
 from toolkit.migrate.run.failure import Failure
-from toolkit.migrate.run.history import Connection, Direction, Runner
+from toolkit.migrate.run.history import Direction, Runner
 from toolkit.migrate.run.locks import LockPolicy
+from toolkit.postgres.connection import Connection
 
 Phase = Literal["waiting", "file", "statement", "retry", "export", "done", "failed"]
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.migrate.folder.statements import Statement
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.plan import Plan, Step
 from toolkit.migrate.run.run_model import Moment, one_line
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import dry_run as sql
 
 _EACH_S = 0.005
@@ -139,10 +138,14 @@ class Tracer:
         ]
         statement = self._statement(moment)
         trace = Trace(
-            moment.version, statement.index, statement.line, one_line(statement),
+            moment.version,
+            statement.index,
+            statement.line,
+            one_line(statement),
             tuple(sorted(locks, key=lambda lock: (lock.made_here, -strength(lock.mode), lock.relation))),
-            tuple(sorted(rewritten)), sampled,
-        )  # fmt: skip
+            tuple(sorted(rewritten)),
+            sampled,
+        )
         self.traces.append(trace)
         self._now = relations
 
@@ -153,9 +156,15 @@ class Tracer:
 
 
 _WEAK_TO_STRONG = (
-    "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
-    "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
-)  # fmt: skip
+    "AccessShareLock",
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
 
 
 def strength(mode: str) -> int:

@@ -65,9 +65,14 @@ async def copied(dsn: str, history: History, *, with_rows: bool) -> AsyncIterato
             for (version, direction), entries in history.journal.items():
                 for entry in entries:
                     await conn.execute(
-                        ledger_sql.JOURNAL_STATEMENT, version, direction, entry.index, entry.sha256, entry.state,
+                        ledger_sql.JOURNAL_STATEMENT,
+                        version,
+                        direction,
+                        entry.index,
+                        entry.sha256,
+                        entry.state,
                         timeout=30,
-                    )  # fmt: skip
+                    )
         yield Copy(copy, "schema copy", (*notes, *start.notes))
 
 

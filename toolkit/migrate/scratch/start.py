@@ -13,12 +13,11 @@ from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
 from toolkit.migrate.folder.statements import SplitError, Statement, split
 from toolkit.migrate.run import history as ledger
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
-from toolkit.postgres.connection import connected, redact
+from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.sql import scratch as sql
+from toolkit.sql.quoting import quote_identifier
 
 # A scratch server may be unable to hold what the platform owns: extensions it lacks, and what is made of them.
 _TOLERATED = frozenset({*PLATFORM_SCHEMAS, "supabase_migrations"})

@@ -15,10 +15,10 @@ from toolkit.migrate.access.privileges import Catalogue, Relation, read_catalogu
 from toolkit.migrate.access.rulings import claims_trouble
 from toolkit.migrate.access.try_cells import ask
 from toolkit.migrate.folder.files import Folder
-from toolkit.migrate.run.history import Connection, read_history
+from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, statuses
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as ledger_sql
 from toolkit.sql import live_checks as sql
 
@@ -97,8 +97,10 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
     async with conn.transaction(readonly=True):
         await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         for question, query in (
-            ("constraints", sql.NOT_VALID), ("triggers", sql.DISABLED_TRIGGERS), ("identities", sql.UNIDENTIFIED),
-        ):  # fmt: skip
+            ("constraints", sql.NOT_VALID),
+            ("triggers", sql.DISABLED_TRIGGERS),
+            ("identities", sql.UNIDENTIFIED),
+        ):
             rows = await _asked(conn, facts, question, query)
             meant = left_unvalidated(texts) if question == "constraints" else frozenset()
             facts.lines[question] = tuple(row["line"] for row in rows if row.get("name") not in meant)
@@ -308,9 +310,12 @@ def _for_anybody(facts: LiveFacts) -> list[str]:
     return [
         f"{one.name}: anon may execute it with the rights of {one.owner}, and it does not ask who calls"
         for one in facts.catalogue.routines.values()
-        if one.definer and one.callable and "anon" in one.executors and not one.asks_caller
+        if one.definer
+        and one.callable
+        and "anon" in one.executors
+        and not one.asks_caller
         and not re.search(rf"\b{re.escape(one.bare.partition('.')[2])}\(", policies)
-    ]  # fmt: skip
+    ]
 
 
 def _history(facts: LiveFacts) -> list[str]:
@@ -328,65 +333,92 @@ def _said(question: str) -> Callable[[LiveFacts], Sequence[str]]:
 CHECKS: tuple[LiveCheck, ...] = (
     LiveCheck("LIVE-1", "Folder and history agree", "toolkit migrate status says what to do about each.", _history),
     LiveCheck(
-        "LIVE-2", "Every index is valid",
+        "LIVE-2",
+        "Every index is valid",
         "drop index concurrently <index>; then build it again. It costs every write and serves no read.",
-        _said("indexes"), ("indexes",),
+        _said("indexes"),
+        ("indexes",),
     ),
     LiveCheck(
-        "LIVE-3", "Every constraint is validated, but for those that the files leave to new rows",
+        "LIVE-3",
+        "Every constraint is validated, but for those that the files leave to new rows",
         "alter table <table> validate constraint <constraint>; rows that break it have to be put right first.",
-        _said("constraints"), ("constraints",),
+        _said("constraints"),
+        ("constraints",),
     ),
     LiveCheck(
-        "LIVE-4", "Every trigger fires",
+        "LIVE-4",
+        "Every trigger fires",
         "alter table <table> enable trigger <trigger>; what changed meanwhile it missed.",
-        _said("triggers"), ("triggers",),
+        _said("triggers"),
+        ("triggers",),
     ),
     LiveCheck(
-        "LIVE-5", "Every published table has a usable replica identity",
+        "LIVE-5",
+        "Every published table has a usable replica identity",
         "Give the table a primary key, or alter table <table> replica identity full. Without one its updates and "
-        "deletes fail.", _said("identities"), ("identities",),
+        "deletes fail.",
+        _said("identities"),
+        ("identities",),
     ),
     LiveCheck(
-        "LIVE-6", "The publications hold every table that the applied files put into them",
+        "LIVE-6",
+        "The publications hold every table that the applied files put into them",
         "alter publication <publication> add table <table>; subscribers have to join again.",
-        _lost_members, ("members",),
+        _lost_members,
+        ("members",),
     ),
     LiveCheck(
-        "LIVE-7", "Row level security is on wherever clients hold privileges",
-        "alter table <table> enable row level security; with it, policies for those who may read.", _open_tables,
+        "LIVE-7",
+        "Row level security is on wherever clients hold privileges",
+        "alter table <table> enable row level security; with it, policies for those who may read.",
+        _open_tables,
     ),
     LiveCheck(
-        "LIVE-8", "anon writes nothing that nobody meant it to write",
-        "Name the roles in the policy (TO authenticated) and compare the owner in WITH CHECK.", _anon_writes,
+        "LIVE-8",
+        "anon writes nothing that nobody meant it to write",
+        "Name the roles in the policy (TO authenticated) and compare the owner in WITH CHECK.",
+        _anon_writes,
     ),
     LiveCheck(
-        "LIVE-9", "No view shows clients what row level security hides",
+        "LIVE-9",
+        "No view shows clients what row level security hides",
         "alter view <view> set (security_invoker = true); revoke a materialized view from anon and authenticated.",
         _bypassing_views,
     ),
     LiveCheck(
-        "LIVE-10", "Functions with their owner's rights pin their search_path",
+        "LIVE-10",
+        "Functions with their owner's rights pin their search_path",
         "alter function <function> set search_path = '', with qualified names in its body; or revoke execute.",
         _unpinned,
     ),
     LiveCheck(
-        "LIVE-11", "Functions with their owner's rights are closed to anon, or ask who calls",
-        "revoke execute on function <function> from public, anon.", _for_anybody,
+        "LIVE-11",
+        "Functions with their owner's rights are closed to anon, or ask who calls",
+        "revoke execute on function <function> from public, anon.",
+        _for_anybody,
     ),
     LiveCheck(
-        "LIVE-12", "No claims make a policy fail",
+        "LIVE-12",
+        "No claims make a policy fail",
         "Read the subject as nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub' and compare it "
-        "as text; look memberships up in a SECURITY DEFINER function.", lambda facts: facts.raised, ("roles",),
+        "as text; look memberships up in a SECURITY DEFINER function.",
+        lambda facts: facts.raised,
+        ("roles",),
     ),
     LiveCheck(
-        "LIVE-13", "No sequence nears its end",
+        "LIVE-13",
+        "No sequence nears its end",
         "alter table <table> alter column <column> type bigint (it rewrites the table), and alter sequence <sequence> "
-        "as bigint.", _said("overflow"), ("sequences",),
+        "as bigint.",
+        _said("overflow"),
+        ("sequences",),
     ),
     LiveCheck(
-        "LIVE-14", "No sequence is behind the rows it numbers",
+        "LIVE-14",
+        "No sequence is behind the rows it numbers",
         "select setval('<sequence>', (select max(<column>) from <table>)); the next inserts collide otherwise.",
-        _said("behind"), ("highest",),
+        _said("behind"),
+        ("highest",),
     ),
-)  # fmt: skip
+)

@@ -12,11 +12,10 @@ import asyncpg
 from toolkit.migrate.folder.files import Folder, Migration, read_folder
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.execute import OnProgress, Progress
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.plan import MigrationRefused, Refusal
 from toolkit.migrate.verify.live_checks import check_live
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, read_verify_file
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.probes import PROBES
 from toolkit.sql.history import BOUND_A_CHECK
 
@@ -43,7 +42,7 @@ class VerifyResult:
         return CheckStatus.UNKNOWN if CheckStatus.UNKNOWN in found or not found else CheckStatus.PASS
 
 
-async def verify(
+async def migrate_verify(
     dsn: str,
     folder: Path,
     *,
@@ -79,11 +78,14 @@ async def verify(
         elif files or not generic:
             results.append(
                 CheckResult(
-                    f"{migration.version}-verify", f"{migration.label} has a verify file", CheckStatus.UNKNOWN,
+                    f"{migration.version}-verify",
+                    f"{migration.label} has a verify file",
+                    CheckStatus.UNKNOWN,
                     ("nothing says how to see that it holds",),
-                    f"Write {folder / 'verify' / migration.up.path.name}.", migration.version,
+                    f"Write {folder / 'verify' / migration.up.path.name}.",
+                    migration.version,
                 )
-            )  # fmt: skip
+            )
         for probe in PROBES.get(migration.version, ()) if probes else ():
             if on_progress is not None:
                 on_progress(Progress("statement", migration.label, f"probing: {probe.title}"))
@@ -126,14 +128,17 @@ async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[Ch
             error = await _preamble(conn, file)
             return [
                 CheckResult(
-                    check.id, check.title, CheckStatus.UNKNOWN,
+                    check.id,
+                    check.title,
+                    CheckStatus.UNKNOWN,
                     (f"{file.path.name}: the statements before the first check failed: {error}",),
-                    "Correct them.", migration.version,
+                    "Correct them.",
+                    migration.version,
                 )
                 if error
                 else await _run_check(conn, migration, check, file)
                 for check in file.checks
-            ]  # fmt: skip
+            ]
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
                 await outer.rollback()

@@ -22,9 +22,13 @@ async def run(stage: Stage, found: Findings) -> None:
     stage.say("applying the legacy schema")
     applied = await migrate_up(stage.dsn, stage.migrations, to=stage.legacy_version)
     found.check(
-        "schema", "The legacy schema is applied", applied.ok, f"version {stage.legacy_version}",
-        "Read the failed statement.", [str(step.failure) for step in applied.steps if step.failure],
-    )  # fmt: skip
+        "schema",
+        "The legacy schema is applied",
+        applied.ok,
+        f"version {stage.legacy_version}",
+        "Read the failed statement.",
+        [str(step.failure) for step in applied.steps if step.failure],
+    )
     await _populate(stage, found)
     assert stage.population is not None
 
@@ -50,10 +54,13 @@ async def run(stage: Stage, found: Findings) -> None:
     finished = [run for run in crew.runs if run.ended is not None]
     bad = [str(run) for run in finished if not run.good]
     found.check(
-        "works", "The legacy system writes articles over its WebSocket", not bad,
+        "works",
+        "The legacy system writes articles over its WebSocket",
+        not bad,
         f"{len(finished)} articles finished, {len(crew.in_flight())} under way",
-        f"Read {server.log_path.name} in the run's logs.", bad,
-    )  # fmt: skip
+        f"Read {server.log_path.name} in the run's logs.",
+        bad,
+    )
 
 
 async def _hold(stage: Stage, target: Target) -> None:
@@ -81,11 +88,12 @@ async def _populate(stage: Stage, found: Findings) -> None:
     counts = population.per_status()
     totals = {table: len(rows) for table, rows in population.rows.items()}
     found.check(
-        "populated", "Processes in every status, articles, users and an organisation",
+        "populated",
+        "Processes in every status, articles, users and an organisation",
         all(counts.values()) and all(totals.values()),
         f"{population.processes} processes of {len(population.users)} users in {len(counts)} statuses, "
         f"{totals['articles']} articles, {totals['organization_members']} organisation members",
-    )  # fmt: skip
+    )
     found.tables.append(
         Table("Legacy processes", ("status", "rows"), tuple((name, str(n)) for name, n in counts.items()), found.group)
     )

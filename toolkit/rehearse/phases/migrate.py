@@ -12,7 +12,7 @@ from toolkit.migrate.run.api import snapshot as take_catalog
 from toolkit.migrate.run.execute import OnProgress, Progress, RunResult
 from toolkit.migrate.run.execute import Options as MigrateOptions
 from toolkit.migrate.run.plan import Up
-from toolkit.migrate.verify.run import verify
+from toolkit.migrate.verify.run import migrate_verify
 from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.postgres.connection import connected
 from toolkit.rehearse.diary import Findings
@@ -45,9 +45,12 @@ async def run(stage: Stage, found: Findings) -> None:
 
     plan = await migrate_plan(stage.dsn, stage.migrations, Up())
     found.check(
-        "plan", "There is a plan", bool(plan.steps),
-        ", ".join(step.script.path.name for step in plan.steps), "Look at `toolkit migrate status`.",
-    )  # fmt: skip
+        "plan",
+        "There is a plan",
+        bool(plan.steps),
+        ", ".join(step.script.path.name for step in plan.steps),
+        "Look at `toolkit migrate status`.",
+    )
 
     await crew.until(lambda: bool(crew.in_flight()), "a process is under way", IN_FLIGHT_DEADLINE_S)
     stage.rows_before = await _rows_at_rest(stage, crew, stage.population)
@@ -61,8 +64,13 @@ async def run(stage: Stage, found: Findings) -> None:
         stage.applied(found)
         stage.catalog_after = await take_catalog(stage.dsn)
     elif not any(step.outcome == "applied" for step in result.steps):
-        compare_catalog(found, "catalog", "A migration that fails leaves the catalog as it was",
-                        stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
+        compare_catalog(
+            found,
+            "catalog",
+            "A migration that fails leaves the catalog as it was",
+            stage.catalog_before,
+            await take_catalog(stage.dsn),
+        )
 
     for gate in stage.held:
         gate.open.set()
@@ -83,19 +91,22 @@ async def run(stage: Stage, found: Findings) -> None:
 async def _precheck(stage: Stage, found: Findings) -> None:
     """What the legacy schema's verify file finds is put right as its remedy says, before anything is migrated."""
     stage.say("verifying what is about to be migrated")
-    result = await verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
+    result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
     bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     seen = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
     if any(check.id == UNUPDATABLE for check in bad):
         async with connected(stage.dsn, "toolkit rehearse") as conn:
             await conn.execute(sql.PROGRESS_IN_RANGE, timeout=30)
-        result = await verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
+        result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
         bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     found.check(
-        "before", "What the migration's rules would refuse is found before it, and put right", not bad,
+        "before",
+        "What the migration's rules would refuse is found before it, and put right",
+        not bad,
         f"{len(result.checks)} checks hold; found and put right by its remedy: {'; '.join(seen) or 'nothing'}",
-        bad[0].remedy if bad else "", [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad],
-    )  # fmt: skip
+        bad[0].remedy if bad else "",
+        [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad],
+    )
 
 
 async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
@@ -103,12 +114,14 @@ async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResul
     result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=teller(stage, label))
     retries = sum(step.attempts - 1 for step in result.steps if step.attempts)
     found.check(
-        "apply", "Every migration is applied", result.ok and bool(result.steps),
+        "apply",
+        "Every migration is applied",
+        result.ok and bool(result.steps),
         f"{len(result.steps)} files in {sum(step.seconds for step in result.steps):.2f} s, "
         f"{retries} retries for a lock that was not free",
         "Read the failed statement; nothing of a transactional file is left behind.",
         [str(step.failure) for step in result.steps if step.failure],
-    )  # fmt: skip
+    )
     for step in result.steps:
         found.measure(f"apply {step.version}", step.seconds, "s")
         found.measure(f"attempts {step.version}", step.attempts, "")
@@ -137,14 +150,17 @@ def teller(stage: Stage, label: str) -> OnProgress:
 
 async def verify_applied(stage: Stage, found: Findings) -> None:
     """Run every verify file and probe."""
-    result = await verify(stage.dsn, stage.migrations, on_progress=lambda progress: stage.say(progress.message))
+    result = await migrate_verify(stage.dsn, stage.migrations, on_progress=lambda progress: stage.say(progress.message))
     bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     witness = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
     found.check(
-        "verify", "What was applied has the shape and the behaviour it should have",
-        Verdict(result.status.value), f"{len(result.checks) - len(bad)} of {len(result.checks)} checks hold",
-        bad[0].remedy if bad else "", witness,
-    )  # fmt: skip
+        "verify",
+        "What was applied has the shape and the behaviour it should have",
+        Verdict(result.status.value),
+        f"{len(result.checks) - len(bad)} of {len(result.checks)} checks hold",
+        bad[0].remedy if bad else "",
+        witness,
+    )
     found.measure("verify checks", len(result.checks), "")
 
 
@@ -173,12 +189,14 @@ async def _finished(stage: Stage, found: Findings, crew: Crew, in_flight: Sequen
         if row is None or row["status"] != "completed" or not row["article"] or not row["content"]:
             bad.append(f"process {process} is {dict(row) if row else 'gone'}")
     found.check(
-        "inflight", "Processes that were under way finish, with their article",
+        "inflight",
+        "Processes that were under way finish, with their article",
         Verdict.UNKNOWN if not in_flight else not bad,
         f"{len(ids) - len(bad)} of {len(in_flight)} processes that were under way completed, {len(stage.held)} of "
         "them asked before the migration and answered after it, one by a user who had left and come back",
-        "Read the legacy server's log around the migration.", bad,
-    )  # fmt: skip
+        "Read the legacy server's log around the migration.",
+        bad,
+    )
 
 
 async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
@@ -186,10 +204,13 @@ async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         missing = crew.tickets.missing(await stored_tickets(conn, crew.owned))
     found.check(
-        "writes", "Every acknowledged write of another application is stored",
+        "writes",
+        "Every acknowledged write of another application is stored",
         Verdict.UNKNOWN if not crew.tickets.count else not missing,
-        f"{crew.tickets.count} acknowledged writes to {len(crew.owned)} rows are stored", "", missing,
-    )  # fmt: skip
+        f"{crew.tickets.count} acknowledged writes to {len(crew.owned)} rows are stored",
+        "",
+        missing,
+    )
 
 
 async def _observed(stage: Stage, found: Findings, crew: Crew) -> None:
@@ -197,11 +218,12 @@ async def _observed(stage: Stage, found: Findings, crew: Crew) -> None:
         events = await conn.fetchrow(sql.EVENTS_OF, list(crew.owned), timeout=30)
     assert events is not None
     found.check(
-        "observed", "Writes of an application that knows nothing of events leave events, without gaps",
+        "observed",
+        "Writes of an application that knows nothing of events leave events, without gaps",
         bool(events["events"]) and events["gapless"],
         f"{events['events']} events of {events['processes']} processes",
         "Look at trigger_publish_process_event on generated_articles_state.",
-    )  # fmt: skip
+    )
 
 
 def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, float], result: RunResult) -> None:
@@ -218,38 +240,52 @@ def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, floa
         for part, samples in parts:
             seen = picture(samples)
             if seen is not None:
-                rows.append((name.removeprefix("worst "), part, str(seen.count),
-                             *(f"{value:.1f}" for value in (seen.p50, seen.p95, seen.p99, seen.worst))))  # fmt: skip
+                rows.append(
+                    (
+                        name.removeprefix("worst "),
+                        part,
+                        str(seen.count),
+                        *(f"{value:.1f}" for value in (seen.p50, seen.p95, seen.p99, seen.worst)),
+                    )
+                )
             if seen is not None and part == "during":
                 worst[name] = seen.worst
                 found.measure(name, seen.worst, "ms")
                 stage.diary.tick(
-                    "stalls", stage.clock.of(seen.worst_at), f"{name} {seen.worst:.0f} ms",
+                    "stalls",
+                    stage.clock.of(seen.worst_at),
+                    f"{name} {seen.worst:.0f} ms",
                     "bad" if seen.worst > STALL_LIMIT_MS else "warn",
-                )  # fmt: skip
+                )
     found.tables.append(
-        Table("Times in ms around the migration, with what a wait kept from being sent",
-              ("", "", "count", "p50", "p95", "p99", "worst"), tuple(rows),
-              found.group)
-    )  # fmt: skip
+        Table(
+            "Times in ms around the migration, with what a wait kept from being sent",
+            ("", "", "count", "p50", "p95", "p99", "worst"),
+            tuple(rows),
+            found.group,
+        )
+    )
     found.check(
-        "stalls", "The worst stall is measured and bearable",
+        "stalls",
+        "The worst stall is measured and bearable",
         Verdict.UNKNOWN if len(worst) < 2 else all(value <= STALL_LIMIT_MS for value in worst.values()),
         ", ".join(f"{name} {value:.0f} ms" for name, value in worst.items()) + f" (limit {STALL_LIMIT_MS:.0f} ms), "
         f"while {len(result.steps)} files were applied in {window[1] - window[0]:.2f} s",
         "Which statement held its lock longest? Lower --lock-timeout-ms, or split the file.",
-    )  # fmt: skip
+    )
     operations = crew.operations()
     failed = [sample for sample in operations if sample.error]
     found.measure("operations", len(operations), "")
     found.measure("failed operations", len(failed), "")
     found.check(
-        "requests", "No request, write or generation failed", _failures(operations, failed),
+        "requests",
+        "No request, write or generation failed",
+        _failures(operations, failed),
         f"{len(crew.requests.samples)} requests, {len(crew.writes.samples)} writes, "
         f"{sum(run.ended is not None for run in crew.runs)} generations; {len(failed)} failed",
         "The witness shows when (seconds since the beginning) and what the server said.",
         [f"{stage.clock.of(sample.at):.2f} s: {sample.error}" for sample in failed],
-    )  # fmt: skip
+    )
 
 
 def _failures(operations: Sequence[Sample], failed: Sequence[Sample]) -> Verdict:

@@ -17,12 +17,16 @@ async def compare_rows(stage: Stage, found: Findings, id: str, title: str, befor
     different = changes(before, now)
     digest, later = before.digest(), now.like(before, keys=True).digest()
     found.check(
-        id, title, not different and digest == later,
+        id,
+        title,
+        not different and digest == later,
         f"{before.count} rows of {len(before.tables)} tables are as they were ({before.values} values, digest "
-        f"{digest[:12]})" if not different else f"{len(different)} differences in {before.count} rows",
+        f"{digest[:12]})"
+        if not different
+        else f"{len(different)} differences in {before.count} rows",
         "The witness names table, column and row; nothing but the migration may have touched them.",
         [*(str(change) for change in different), *([f"digest was {digest}, is {later}"] if digest != later else [])],
-    )  # fmt: skip
+    )
     found.measure(f"{id}: values compared", before.values, "")
 
 
@@ -30,8 +34,11 @@ def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, afte
     """The catalog proof: no fact of either snapshot is missing in or different from the other."""
     different = diff(before, after)
     found.check(
-        id, title, Verdict.UNKNOWN if not before.facts else not different,
+        id,
+        title,
+        Verdict.UNKNOWN if not before.facts else not different,
         f"{len(before.facts)} facts of the catalog compared, {len(different)} differ",
-        "The rollback file must undo what the witness names.", [str(difference) for difference in different],
-    )  # fmt: skip
+        "The rollback file must undo what the witness names.",
+        [str(difference) for difference in different],
+    )
     found.measure(f"{id}: facts compared", len(before.facts), "")

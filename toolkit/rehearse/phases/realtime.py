@@ -52,16 +52,23 @@ async def _transition(stage: Stage, found: Findings) -> None:
     )
     bad = [str(run) for run in (new, old) if not run.good]
     found.check(
-        "side-by-side", "With `both`, articles are written over either transport at the same time", not bad,
-        f"{new}; {old}", f"Read {api.log_path.name}.", bad,
-    )  # fmt: skip
+        "side-by-side",
+        "With `both`, articles are written over either transport at the same time",
+        not bad,
+        f"{new}; {old}",
+        f"Read {api.log_path.name}.",
+        bad,
+    )
     ended = [run for run in crew.runs if run.ended is not None]
     bad = [str(run) for run in (*late, *ended) if not run.good]
     found.check(
-        "drained", "Every process that people began on the legacy server came to its end", not bad,
+        "drained",
+        "Every process that people began on the legacy server came to its end",
+        not bad,
         f"{len(ended)} of {len(crew.runs)} ended well before the legacy server was stopped",
-        "Read legacy.log around the times of the witness.", bad,
-    )  # fmt: skip
+        "Read legacy.log around the times of the witness.",
+        bad,
+    )
     feedback = _feedback(crew.runs)
     if feedback:
         found.measure("first feedback p50", percentile(feedback, 0.5), "ms", group="legacy")
@@ -70,9 +77,12 @@ async def _transition(stage: Stage, found: Findings) -> None:
     await switch(stage, api, "realtime")
     refused = await legacy_run(target, Run("user_late", "websocket"))
     found.check(
-        "alone", "With `realtime`, a new process on the WebSocket is refused in words",
-        "transport_unavailable" in refused.error, refused.error or "it was accepted", f"Read {api.log_path.name}.",
-    )  # fmt: skip
+        "alone",
+        "With `realtime`, a new process on the WebSocket is refused in words",
+        "transport_unavailable" in refused.error,
+        refused.error or "it was accepted",
+        f"Read {api.log_path.name}.",
+    )
 
 
 async def _old_processes(stage: Stage, found: Findings) -> None:
@@ -84,10 +94,13 @@ async def _old_processes(stage: Stage, found: Findings) -> None:
     )
     bad = [str(run) for run in runs if not run.good]
     found.check(
-        "old-processes", "Processes that were paused before the migration are resumed and finished over Realtime",
-        not bad, f"{len(runs) - len(bad)} of {len(runs)}",
-        "The context that older servers wrote must still be readable: see the API's and the worker's log.", bad,
-    )  # fmt: skip
+        "old-processes",
+        "Processes that were paused before the migration are resumed and finished over Realtime",
+        not bad,
+        f"{len(runs) - len(bad)} of {len(runs)}",
+        "The context that older servers wrote must still be readable: see the API's and the worker's log.",
+        bad,
+    )
 
 
 async def _abandoned(stage: Stage, found: Findings) -> None:
@@ -103,16 +116,20 @@ async def _abandoned(stage: Stage, found: Findings) -> None:
     runs = await asyncio.gather(
         *(legacy_run(target, Run(PAUSED_USER, "websocket", process_id=str(id))) for id in population.abandoned)
     )
-    bad = [*([f"{tasks} tasks of processes that nobody resumed"] if tasks else []),
-           *(str(run) for run in runs if not run.good)]  # fmt: skip
+    bad = [
+        *([f"{tasks} tasks of processes that nobody resumed"] if tasks else []),
+        *(str(run) for run in runs if not run.good),
+    ]
     found.check(
-        "abandoned", "Processes whose server was gone before the migration stay as they are until their user comes "
-        "back", not bad,
+        "abandoned",
+        "Processes whose server was gone before the migration stay as they are until their user comes back",
+        not bad,
         f"{tasks} tasks for {len(ids)} old processes: no worker takes up what it was not given. "
         f"{sum(run.good for run in runs)} of {len(runs)} whose users came back finished over the WebSocket, which "
         "serves what was begun on it whatever the flag says",
-        "Look at what made a task for a process that nobody asked for: background_tasks.created_by.", bad,
-    )  # fmt: skip
+        "Look at what made a task for a process that nobody asked for: background_tasks.created_by.",
+        bad,
+    )
 
 
 async def _endpoints(stage: Stage, found: Findings) -> None:
@@ -120,10 +137,13 @@ async def _endpoints(stage: Stage, found: Findings) -> None:
     asked = await ask_every_endpoint(stage.target(stage.api))
     bad = [f"{one.endpoint}: {one.error}" for one in asked if one.error]
     found.check(
-        "endpoints", "Every endpoint of the guide answers as it should", not bad,
+        "endpoints",
+        "Every endpoint of the guide answers as it should",
+        not bad,
         f"{len(asked) - len(bad)} of {len(asked)} requests answered as they should be",
-        "Read api.log; /docs describes each.", bad,
-    )  # fmt: skip
+        "Read api.log; /docs describes each.",
+        bad,
+    )
     found.measure("endpoints asked", len(asked), "")
 
 
@@ -145,9 +165,12 @@ async def _runs(stage: Stage, found: Findings) -> None:
         found.measure("first feedback p95", percentile(feedback, 0.95), "ms")
     rows = [
         (transport, str(len(times)), f"{percentile(times, 0.5):.0f}", f"{percentile(times, 0.95):.0f}")
-        for transport, times in (("WebSocket", _feedback(stage.crew.runs if stage.crew else [])),
-                                 ("Realtime", feedback)) if times
-    ]  # fmt: skip
+        for transport, times in (
+            ("WebSocket", _feedback(stage.crew.runs if stage.crew else [])),
+            ("Realtime", feedback),
+        )
+        if times
+    ]
     found.tables.append(Table("First feedback after a start, ms", ("", "runs", "p50", "p95"), tuple(rows), found.group))
     put, answered = sum(run.prompts_put for run in runs), sum(run.prompts_answered for run in runs)
     found.measure("prompts put", put, "")
@@ -172,12 +195,14 @@ async def _events(stage: Stage, found: Findings, runs: Sequence[Run]) -> None:
             bad.append(f"{run}: {len(run.sequences)} events delivered, {stored.get(run.process_id or '')} stored")
     live = sum(run.live for run in runs)
     found.check(
-        "events", "Every event reaches its subscriber over Realtime, once and in order",
+        "events",
+        "Every event reaches its subscriber over Realtime, once and in order",
         Verdict.FAIL if bad else Verdict.PASS if live else Verdict.UNKNOWN,
         f"{sum(stored.values())} events stored, {live} delivered live, {sum(run.backfilled for run in runs)} fetched "
         f"while connecting; {len(runs)} subscribers",
-        "Compare process_events with the sequences of the witness.", bad,
-    )  # fmt: skip
+        "Compare process_events with the sequences of the witness.",
+        bad,
+    )
     found.measure("events stored", sum(stored.values()), "")
     found.measure("events delivered live", live, "")
 
@@ -187,11 +212,15 @@ async def _tasks(stage: Stage, found: Findings) -> None:
         rows = await conn.fetch(sql.TASKS, [UUID(id) for id in stage.failing_on_purpose], timeout=30)
     found.tables.append(
         Table(
-            "Background tasks", ("task", "process", "tasks", "retries", "rescues"),
-            tuple((row["status"], row["process_status"], *(str(row[name]) for name in ("tasks", "retries", "rescues")))
-                  for row in rows), found.group,
+            "Background tasks",
+            ("task", "process", "tasks", "retries", "rescues"),
+            tuple(
+                (row["status"], row["process_status"], *(str(row[name]) for name in ("tasks", "retries", "rescues")))
+                for row in rows
+            ),
+            found.group,
         )
-    )  # fmt: skip
+    )
     bad = [
         f"{row['tasks']} {row['status']} task(s) of {row['process_status']} processes: {row['error'] or 'no error'}"
         for row in rows
@@ -201,11 +230,14 @@ async def _tasks(stage: Stage, found: Findings) -> None:
     ]
     done = sum(row["tasks"] for row in rows if row["status"] == "completed")
     found.check(
-        "tasks", "Background tasks are executed to their end", Verdict.FAIL if bad else
-        Verdict.PASS if done else Verdict.UNKNOWN, f"{done} completed, {sum(row['retries'] for row in rows)} retries; "
+        "tasks",
+        "Background tasks are executed to their end",
+        Verdict.FAIL if bad else Verdict.PASS if done else Verdict.UNKNOWN,
+        f"{done} completed, {sum(row['retries'] for row in rows)} retries; "
         f"{len(stage.failing_on_purpose)} processes that a scenario makes fail are left to its own judges",
-        "Look at background_tasks.error_message and the worker's log.", bad,
-    )  # fmt: skip
+        "Look at background_tasks.error_message and the worker's log.",
+        bad,
+    )
     found.measure("tasks completed", done, "")
 
 

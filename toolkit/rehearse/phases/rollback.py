@@ -61,14 +61,21 @@ async def run_flag(stage: Stage, found: Findings) -> None:
         old = await legacy_run(target, Run("user_flag_old", "websocket"))
     runs = [task.result() for task in running]
     found.check(
-        "refused", "New Realtime processes are refused, in words", refusal.startswith("409 transport_unavailable"),
-        refusal, "Look at what the API does with GENERATION_TRANSPORT.",
-    )  # fmt: skip
+        "refused",
+        "New Realtime processes are refused, in words",
+        refusal.startswith("409 transport_unavailable"),
+        refusal,
+        "Look at what the API does with GENERATION_TRANSPORT.",
+    )
     bad = [str(run) for run in runs if not run.good]
     found.check(
-        "running", "Processes that were running on Realtime complete", not bad,
-        f"{len(runs) - len(bad)} of {len(runs)} completed after the flag was flipped", "Read the worker's log.", bad,
-    )  # fmt: skip
+        "running",
+        "Processes that were running on Realtime complete",
+        not bad,
+        f"{len(runs) - len(bad)} of {len(runs)} completed after the flag was flipped",
+        "Read the worker's log.",
+        bad,
+    )
     found.check("legacy", "New processes use the WebSocket again", old.good, str(old), f"Read {api.log_path.name}.")
     stage.diary.bands.append(Band(began, stage.clock.now(), "flag back", "plain"))
 
@@ -92,30 +99,45 @@ async def run_database(stage: Stage, found: Findings) -> None:
     stage.say("stopping API and workers")
     await stage.stop_servers()
     async with connected(stage.dsn, "toolkit rehearse") as conn:
-        sessions = [f"{row['application_name'] or '(unnamed)'}: {row['sessions']}"
-                    for row in await conn.fetch(sql.OTHER_SESSIONS, timeout=30)]  # fmt: skip
+        sessions = [
+            f"{row['application_name'] or '(unnamed)'}: {row['sessions']}"
+            for row in await conn.fetch(sql.OTHER_SESSIONS, timeout=30)
+        ]
         written = (await read_rows(conn)).like(stage.rows_before)
     found.check(
-        "quiet", "No server works on the database any more", not sessions,
-        f"{len(sessions)} kinds of session are left", "Stop every API, worker and Realtime process first.", sessions,
-    )  # fmt: skip
+        "quiet",
+        "No server works on the database any more",
+        not sessions,
+        f"{len(sessions)} kinds of session are left",
+        "Stop every API, worker and Realtime process first.",
+        sessions,
+    )
     result = await migrate_down(
-        stage.dsn, stage.migrations, to=stage.legacy_version,
+        stage.dsn,
+        stage.migrations,
+        to=stage.legacy_version,
         options=MigrateOptions(export_dir=stage.options.run_dir / "exports"),
         on_progress=migrate.teller(stage, "undo"),
-    )  # fmt: skip
+    )
     exported = [export for step in result.steps for export in step.exports]
     rows = sum(export.rows for export in exported)
     found.check(
-        "down", "The database is rolled back, and what that destroys is exported first",
+        "down",
+        "The database is rolled back, and what that destroys is exported first",
         result.ok and bool(result.steps) and bool(exported),
         f"{len(result.steps)} files in {sum(step.seconds for step in result.steps):.2f} s; {rows} rows of "
-        f"{len(exported)} tables in exports/", "Read the failed statement.",
+        f"{len(exported)} tables in exports/",
+        "Read the failed statement.",
         [str(step.failure) for step in result.steps if step.failure],
-    )  # fmt: skip
+    )
     found.measure("rows exported", rows, "rows")
-    compare_catalog(found, "catalog", "The catalog is what it was before the migration",
-                    stage.catalog_before, await take_catalog(stage.dsn))  # fmt: skip
+    compare_catalog(
+        found,
+        "catalog",
+        "The catalog is what it was before the migration",
+        stage.catalog_before,
+        await take_catalog(stage.dsn),
+    )
     await compare_rows(
         stage, found, "rows", "After the rollback every old row is as before the migration", stage.rows_before
     )
@@ -129,9 +151,12 @@ async def run_database(stage: Stage, found: Findings) -> None:
     )
     run = await legacy_run(stage.target(server), Run("user_again", "websocket"))
     found.check(
-        "legacy", "The legacy system writes articles on the rolled-back schema", run.good, str(run),
+        "legacy",
+        "The legacy system writes articles on the rolled-back schema",
+        run.good,
+        str(run),
         f"Read {server.log_path.name}.",
-    )  # fmt: skip
+    )
     await server.stop()
 
 
@@ -144,15 +169,23 @@ async def run_again(stage: Stage, found: Findings) -> None:
     await migrate.verify_applied(stage, found)
     stage.applied(found)
     if stage.catalog_after is not None:
-        compare_catalog(found, "catalog", "The second migration leads where the first one led",
-                        stage.catalog_after, await take_catalog(stage.dsn))  # fmt: skip
+        compare_catalog(
+            found,
+            "catalog",
+            "The second migration leads where the first one led",
+            stage.catalog_after,
+            await take_catalog(stage.dsn),
+        )
     assert stage.rows_before is not None
     await compare_rows(stage, found, "rows", "After the second migration every old row is unchanged", stage.rows_before)
     stage.say("one more article over Realtime")
     server = await stage.embedded.start_server("all-again", transport="realtime", env=stage.writer_env())
     run = await realtime_run(stage.target(server), "user_again")
     found.check(
-        "realtime", "Realtime works on the schema that was migrated twice", run.good, str(run),
+        "realtime",
+        "Realtime works on the schema that was migrated twice",
+        run.good,
+        str(run),
         f"Read {server.log_path.name}.",
-    )  # fmt: skip
+    )
     await server.stop()

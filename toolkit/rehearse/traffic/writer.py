@@ -11,8 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.rehearse.traffic.meter import Meter, Wrong, every
 from toolkit.sql import rehearsal as sql
 

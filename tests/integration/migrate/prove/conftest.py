@@ -10,13 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.support.databases import BOOTSTRAP
 from toolkit.migrate import Options
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove.claims import Claim, Outcome, ProveOptions, Subject
 from toolkit.migrate.prove.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import PostgresCluster
 
 SubjectOf = Callable[..., Awaitable[Subject]]
@@ -68,9 +68,13 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
         everything = tuple(migration.version for migration in contents.migrations)
         impatient = LockPolicy(lock_timeout_ms=50, first_pause_s=0.02, longest_pause_s=0.1, deadline_s=5)
         states = States(
-            scratch, template, contents, everything, rows_each=chosen.rows_each,
+            scratch,
+            template,
+            contents,
+            everything,
+            rows_each=chosen.rows_each,
             options=Options(locks=impatient, export_dir=chosen.export_dir),
-        )  # fmt: skip
+        )
         return Subject(contents, versions or everything, states, chosen)
 
     yield make

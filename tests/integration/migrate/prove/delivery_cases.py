@@ -73,14 +73,19 @@ PLANTS = (
     Case(
         "key-dropped",
         "alter table public.orders drop constraint orders_pkey;",
-        ("public.orders is published in supabase_realtime and has no replica identity: UPDATE and DELETE fail",
-         "UPDATE of public.orders after it fails", "DELETE of public.orders after it fails"),
+        (
+            "public.orders is published in supabase_realtime and has no replica identity: UPDATE and DELETE fail",
+            "UPDATE of public.orders after it fails",
+            "DELETE of public.orders after it fails",
+        ),
     ),
     Case(
         "identity-nothing",
         "alter table public.orders replica identity nothing;",
-        ("public.orders is published in supabase_realtime and has no replica identity",
-         "UPDATE of public.orders after it fails"),
+        (
+            "public.orders is published in supabase_realtime and has no replica identity",
+            "UPDATE of public.orders after it fails",
+        ),
     ),
     Case(
         "identity-narrowed",
@@ -92,15 +97,20 @@ PLANTS = (
         "row-filter",
         "alter publication supabase_realtime drop table public.orders;\n"
         "alter publication supabase_realtime add table public.orders where (id < 0);",
-        ("public.orders in supabase_realtime has the row filter (id < 0)",
-         "lost after it: 2 of 2 rows by INSERT of public.orders "),
+        (
+            "public.orders in supabase_realtime has the row filter (id < 0)",
+            "lost after it: 2 of 2 rows by INSERT of public.orders ",
+        ),
     ),
     Case(
         "list-without-key",
         "alter publication supabase_realtime drop table public.orders;\n"
         "alter publication supabase_realtime add table public.orders (status);",
-        ("columns of public.orders that supabase_realtime publishes leave out id", "public.orders after it fails",
-         "orders in supabase_realtime is published without id, note, buyer"),
+        (
+            "columns of public.orders that supabase_realtime publishes leave out id",
+            "public.orders after it fails",
+            "orders in supabase_realtime is published without id, note, buyer",
+        ),
     ),
     Case(
         "column-hidden",
@@ -141,8 +151,10 @@ PLANTS = (
     Case(
         "feeding-trigger-dropped",
         "drop trigger log_it on public.orders;",
-        ("an INSERT of public.orders was followed by an INSERT of public.orders_events; after it it is not",
-         "an UPDATE of public.orders was followed"),
+        (
+            "an INSERT of public.orders was followed by an INSERT of public.orders_events; after it it is not",
+            "an UPDATE of public.orders was followed",
+        ),
         start=EVENTS,
     ),
     Case(
@@ -166,11 +178,13 @@ PLANTS = (
     Case(
         "new-without-key",
         f"create table public.orders (body text);\n{PUBLISH}",
-        ("public.orders is published in supabase_realtime and has no replica identity",
-         "UPDATE of public.orders after it fails"),
+        (
+            "public.orders is published in supabase_realtime and has no replica identity",
+            "UPDATE of public.orders after it fails",
+        ),
         start="",
     ),
-)  # fmt: skip
+)
 ROLLBACKS = (
     Case(
         "taken-out-by-the-rollback",
@@ -185,7 +199,7 @@ ROLLBACKS = (
         down=SWAP + PUBLISH,
         destroys=("table orders",),
     ),
-)  # fmt: skip
+)
 QUOTED = (
     'create schema "My App";\ncreate table "My App"."Big Things" ("Id" uuid primary key, "What" text);\n'
     'alter publication supabase_realtime add table "My App"."Big Things";'
@@ -251,8 +265,12 @@ WHOLE = (
     ),
 )
 HEALTHY = (
-    Case("column-added", "alter table public.orders add column tag text;",
-         down="alter table public.orders drop column tag;", destroys=("columns orders (tag)",)),
+    Case(
+        "column-added",
+        "alter table public.orders add column tag text;",
+        down="alter table public.orders drop column tag;",
+        destroys=("columns orders (tag)",),
+    ),
     Case(
         "table-added",
         f"create table public.orders (id uuid primary key default gen_random_uuid(), what text);\n{PUBLISH}",
@@ -262,18 +280,41 @@ HEALTHY = (
     ),
     Case("published-twice", "create publication audit for table public.orders;", down="drop publication audit;"),
     Case("indexed", "create index orders_note on public.orders (note);", down="drop index public.orders_note;"),
-    Case("identity-full", "alter table public.orders replica identity full;",
-         down="alter table public.orders replica identity default;"),
-    Case("fed", "alter table public.orders_events add column more text;", start=EVENTS,
-         down="alter table public.orders_events drop column more;", destroys=("columns orders_events (more)",)),
     Case(
-        "part-added", "create table public.orders_b partition of public.orders for values in ('b');", start=LIST_PARTS,
-        down="drop table public.orders_b;", destroys=("table orders_b",),
+        "identity-full",
+        "alter table public.orders replica identity full;",
+        down="alter table public.orders replica identity default;",
     ),
-    Case("unpublished", "create table public.orders (body text);", start="", down="drop table public.orders;",
-         destroys=("table orders",)),
-    Case("filled", trigger("insert", "new.note := coalesce(new.note, 'none'); return new;"),
-         down="drop trigger on_it on public.orders;\ndrop function public.on_orders();"),
-    Case("trigger-off-before", "create index orders_status on public.orders (status);",
-         start=EVENTS + "alter table public.orders disable trigger log_it;", down="drop index public.orders_status;"),
-)  # fmt: skip
+    Case(
+        "fed",
+        "alter table public.orders_events add column more text;",
+        start=EVENTS,
+        down="alter table public.orders_events drop column more;",
+        destroys=("columns orders_events (more)",),
+    ),
+    Case(
+        "part-added",
+        "create table public.orders_b partition of public.orders for values in ('b');",
+        start=LIST_PARTS,
+        down="drop table public.orders_b;",
+        destroys=("table orders_b",),
+    ),
+    Case(
+        "unpublished",
+        "create table public.orders (body text);",
+        start="",
+        down="drop table public.orders;",
+        destroys=("table orders",),
+    ),
+    Case(
+        "filled",
+        trigger("insert", "new.note := coalesce(new.note, 'none'); return new;"),
+        down="drop trigger on_it on public.orders;\ndrop function public.on_orders();",
+    ),
+    Case(
+        "trigger-off-before",
+        "create index orders_status on public.orders (status);",
+        start=EVENTS + "alter table public.orders disable trigger log_it;",
+        down="drop index public.orders_status;",
+    ),
+)

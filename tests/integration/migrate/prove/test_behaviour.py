@@ -42,132 +42,214 @@ def trigger(body: str, when: str = "before insert or update or delete", *, head:
 PLANTS = {
     "misspelt-column": Case(
         f"create function f(p_id uuid) returns text {PLPGSQL}begin return (select notes from t where id = p_id); end$$",
-        'column "notes" does not exist [42703]', "functions"),
+        'column "notes" does not exist [42703]',
+        "functions",
+    ),
     "ambiguous-column": Case(
         f"create function f(id uuid) returns text {PLPGSQL}begin return (select note from t where id = id); end$$",
-        'column reference "id" is ambiguous [42702]', "functions"),
+        'column reference "id" is ambiguous [42702]',
+        "functions",
+    ),
     "misspelt-only-for-some-values": Case(
         f"create function f(p_status text) returns int {PLPGSQL}begin if p_status = 'done' then return (select x from t "  # noqa: E501
-        "limit 1); end if; return 1; end$$", 'column "x" does not exist', "functions"),
+        "limit 1); end if; return 1; end$$",
+        'column "x" does not exist',
+        "functions",
+    ),
     "missing-cast": Case(
         f"create function f(p_id text) returns int {PLPGSQL}begin return (select n from t where id = p_id); end$$",
-        "operator does not exist: uuid = text", "functions"),
+        "operator does not exist: uuid = text",
+        "functions",
+    ),
     "casts-what-cannot-be-cast": Case(
         f"create function f() returns int {PLPGSQL}begin return (select max(note::int) from t); end$$",
-        "it can handle none of", "functions"),
+        "it can handle none of",
+        "functions",
+    ),
     "calls-a-dropped-function": Case(
-        "drop function helper(); ", "function helper() does not exist", "functions",
+        "drop function helper(); ",
+        "function helper() does not exist",
+        "functions",
         f"create function helper() returns int language sql as 'select 1'; create function f() returns int {PLPGSQL}"
-        "begin return helper(); end$$"),
+        "begin return helper(); end$$",
+    ),
     "reads-a-dropped-column": Case(
-        "alter table t drop column n", 'column "n" does not exist', "functions",
-        f"create function total() returns bigint {PLPGSQL}begin return (select sum(n) from t); end$$"),
+        "alter table t drop column n",
+        'column "n" does not exist',
+        "functions",
+        f"create function total() returns bigint {PLPGSQL}begin return (select sum(n) from t); end$$",
+    ),
     "overload-made-ambiguous": Case(
         "create function f(p_id uuid, p_extra int default 1) returns int language sql as 'select 2'",
-        "is not unique [42725]", "functions",
-        "create function f(p_id uuid, p_note text default 'x') returns int language sql as 'select 1'"),
+        "is not unique [42725]",
+        "functions",
+        "create function f(p_id uuid, p_note text default 'x') returns int language sql as 'select 1'",
+    ),
     "definer-that-trusts-the-search-path": Case(
         f"create function f() returns bigint security definer {PLPGSQL}begin return (select count(*) from t); end$$",
-        "finds what it needs by the caller's search_path", "functions"),
+        "finds what it needs by the caller's search_path",
+        "functions",
+    ),
     "recursion-without-end": Case(
-        f"create function f(n int) returns int {PLPGSQL}begin return f(n + 1); end$$", "[54001]", "functions"),
+        f"create function f(n int) returns int {PLPGSQL}begin return f(n + 1); end$$", "[54001]", "functions"
+    ),
     "no-result": Case(
         f"create function f(p int) returns int {PLPGSQL}begin if p < -5 then return 1; end if; end$$",
-        "control reached end of function without RETURN", "functions"),
+        "control reached end of function without RETURN",
+        "functions",
+    ),
     "immutable-that-reads-a-table": Case(
         "create function f(p_id uuid) returns text immutable language plpgsql as $$begin return (select note from "
-        "public.t where id = p_id); end$$", "declared IMMUTABLE, but reads tables", "functions"),
+        "public.t where id = p_id); end$$",
+        "declared IMMUTABLE, but reads tables",
+        "functions",
+    ),
     "immutable-that-follows-settings": Case(
         "create function f(p timestamptz) returns text immutable language plpgsql as $$begin return p::text; end$$",
-        "declared IMMUTABLE, but gives another result", "functions"),
+        "declared IMMUTABLE, but gives another result",
+        "functions",
+    ),
     "procedure-with-a-missing-table": Case(
-        f"create procedure f() {PLPGSQL}begin delete from nowhere; end$$", 'relation "nowhere" does not exist', "functions"),  # noqa: E501
+        f"create procedure f() {PLPGSQL}begin delete from nowhere; end$$",
+        'relation "nowhere" does not exist',
+        "functions",
+    ),
     "two-rows-where-one-is-expected": Case(
         f"create function f() returns text {PLPGSQL}declare x text; begin x := (select note from t); return x; end$$",
-        "more than one row", "functions"),
+        "more than one row",
+        "functions",
+    ),
     "conflict-target-without-a-constraint": Case(
         f"create function f(p_note text) returns void {PLPGSQL}begin insert into t (note) values (p_note) on conflict "
-        "(note) do nothing; end$$", "no unique or exclusion constraint matching", "functions"),
+        "(note) do nothing; end$$",
+        "no unique or exclusion constraint matching",
+        "functions",
+    ),
     "trigger-without-return": Case(
         trigger("begin new.note := upper(new.note); end", "before insert"),
-        "control reached end of trigger procedure without RETURN", "writes"),
+        "control reached end of trigger procedure without RETURN",
+        "writes",
+    ),
     "trigger-with-a-misspelt-field": Case(
         trigger("begin new.noted := 'x'; return new; end", "before update"),
-        'record "new" has no field "noted"', "writes"),
+        'record "new" has no field "noted"',
+        "writes",
+    ),
     "trigger-that-reads-new-of-a-delete": Case(
-        trigger("begin perform new.nothing; return old; end", "before delete"), "delete on public.t", "writes"),
+        trigger("begin perform new.nothing; return old; end", "before delete"), "delete on public.t", "writes"
+    ),
     "trigger-that-refuses-every-update": Case(
         trigger("begin raise exception 'never'; end", "before update"),
-        "update on public.t worked before this version and is always refused now", "writes"),
+        "update on public.t worked before this version and is always refused now",
+        "writes",
+    ),
     "child-before-its-parent": Case(
         trigger("begin insert into log (t, what) values (new.id, 'made'); return new; end", "before insert"),
-        "insert on public.t worked before this version and is always refused now", "writes"),
+        "insert on public.t worked before this version and is always refused now",
+        "writes",
+    ),
     "trigger-of-one-column": Case(
         trigger("begin perform missing_function(); return new; end", "before update of status"),
-        "function missing_function() does not exist", "writes"),
+        "function missing_function() does not exist",
+        "writes",
+    ),
     "trigger-that-fires-itself": Case(
-        trigger("begin update t set n = n + 1 where id = new.id; return new; end", "after update"), "[54001]", "writes"),  # noqa: E501
+        trigger("begin update t set n = n + 1 where id = new.id; return new; end", "after update"), "[54001]", "writes"
+    ),
     "trigger-function-by-search-path": Case(
         trigger("begin insert into log (what) values ('x'); return new; end", "before insert", head="security definer"),
-        "by the writer's search_path", "writes"),
+        "by the writer's search_path",
+        "writes",
+    ),
     "trigger-left-without-its-table": Case(
-        "drop table log", 'relation "log" does not exist', "writes",
-        trigger("begin insert into log (what) values ('x'); return new; end", "after insert")),
+        "drop table log",
+        'relation "log" does not exist',
+        "writes",
+        trigger("begin insert into log (what) values ('x'); return new; end", "after insert"),
+    ),
     "deferred-trigger": Case(
         "create function f() returns trigger language plpgsql as $$begin perform nothing from log; return null; end$$; "
         "create constraint trigger g after insert on t deferrable initially deferred for each row execute function f()",
-        'column "nothing" does not exist', "writes"),
+        'column "nothing" does not exist',
+        "writes",
+    ),
     "view-that-divides-by-zero": Case(
-        "create view v as select id, 1 / (n - n) as share from t", "division by zero", "views"),
+        "create view v as select id, 1 / (n - n) as share from t", "division by zero", "views"
+    ),
     "view-that-casts-text": Case("create view v as select note::int as number from t", "invalid input syntax", "views"),
     "view-over-a-broken-function": Case(
         f"create function f(x text) returns text {PLPGSQL}begin return nothing; end$$; create view v as select f(note) from"  # noqa: E501
-        " t", 'column "nothing" does not exist', "views"),
-}  # fmt: skip
+        " t",
+        'column "nothing" does not exist',
+        "views",
+    ),
+}
 
 HEALTHY = {
     "function-that-works": Case(
-        f"create function f(p_id uuid) returns text {PLPGSQL}begin return (select note from t where id = p_id); end$$"),
+        f"create function f(p_id uuid) returns text {PLPGSQL}begin return (select note from t where id = p_id); end$$"
+    ),
     "function-that-refuses": Case(
         f"create function f(p_id uuid) returns void {PLPGSQL}begin raise exception 'no such thing' using errcode = "
-        "'undefined_object'; end$$"),
+        "'undefined_object'; end$$"
+    ),
     "function-that-needs-a-number-in-a-text": Case(
-        f"create function f(p text) returns int {PLPGSQL}begin return p::int; end$$"),
+        f"create function f(p text) returns int {PLPGSQL}begin return p::int; end$$"
+    ),
     "function-that-needs-a-document": Case(
-        f"create function f(p text) returns jsonb {PLPGSQL}begin return p::jsonb -> 'n'; end$$"),
+        f"create function f(p text) returns jsonb {PLPGSQL}begin return p::jsonb -> 'n'; end$$"
+    ),
     "definer-that-pins-its-path": Case(
         f"create function f() returns bigint security definer set search_path = '' {PLPGSQL}begin return (select count(*) "  # noqa: E501
-        "from public.t); end$$"),
+        "from public.t); end$$"
+    ),
     "overloads-that-are-told-apart": Case(
         "create function f(p uuid) returns int language sql as 'select 1'; create function f(p int) returns int language "  # noqa: E501
-        "sql as 'select 2'"),
+        "sql as 'select 2'"
+    ),
     "immutable-that-is": Case(
-        "create function f(a int, b text) returns text immutable language sql as $$select repeat(b, least(a, 3))$$"),
-    "procedure-that-commits": Case(
-        f"create procedure f() {PLPGSQL}begin update t set n = n; commit; end$$"),
+        "create function f(a int, b text) returns text immutable language sql as $$select repeat(b, least(a, 3))$$"
+    ),
+    "procedure-that-commits": Case(f"create procedure f() {PLPGSQL}begin update t set n = n; commit; end$$"),
     "variadic-and-defaults": Case(
         "create function f(a int, b text default 'x', variadic c int[] default '{}') returns int language sql as "
-        "'select a + cardinality(c)'"),
+        "'select a + cardinality(c)'"
+    ),
     "out-arguments-and-tables": Case(
         "create function f(a int, out b int, out c text) language sql as $$select a, 'x'$$; create function g(p_n int) "
-        "returns table (id uuid, note text) language sql as 'select id, note from t where n = p_n'"),
-    "polymorphic": Case("create function f(a anyelement, b anyarray) returns anyarray language sql as "
-                        "'select array_append(b, a)'"),
-    "trigger-that-works": Case(trigger(
-        "begin if tg_op = 'DELETE' then return old; end if; new.note := new.note || '.'; return new; end")),
-    "guard-that-refuses-some-columns": Case(trigger(
-        "begin if new.note <> old.note then raise exception 'written once'; end if; return new; end", "before update")),
-    "total-refusal-declared": Case("-- changes: rows t\n" + trigger("begin raise exception 'frozen'; end", "before update")),  # noqa: E501
-    "trigger-that-stops-by-itself": Case(trigger(
-        "begin if pg_trigger_depth() < 3 then update t set n = n + 1 where id = new.id; end if; return new; end",
-        "after update")),
-    "child-after-its-parent": Case(trigger(
-        "begin insert into log (t, what) values (new.id, 'made'); return null; end", "after insert")),
+        "returns table (id uuid, note text) language sql as 'select id, note from t where n = p_n'"
+    ),
+    "polymorphic": Case(
+        "create function f(a anyelement, b anyarray) returns anyarray language sql as 'select array_append(b, a)'"
+    ),
+    "trigger-that-works": Case(
+        trigger("begin if tg_op = 'DELETE' then return old; end if; new.note := new.note || '.'; return new; end")
+    ),
+    "guard-that-refuses-some-columns": Case(
+        trigger(
+            "begin if new.note <> old.note then raise exception 'written once'; end if; return new; end",
+            "before update",
+        )
+    ),
+    "total-refusal-declared": Case(
+        "-- changes: rows t\n" + trigger("begin raise exception 'frozen'; end", "before update")
+    ),
+    "trigger-that-stops-by-itself": Case(
+        trigger(
+            "begin if pg_trigger_depth() < 3 then update t set n = n + 1 where id = new.id; end if; return new; end",
+            "after update",
+        )
+    ),
+    "child-after-its-parent": Case(
+        trigger("begin insert into log (t, what) values (new.id, 'made'); return null; end", "after insert")
+    ),
     "child-that-keeps-its-parent": Case("create table c (t uuid not null references t)"),
-    "view-that-works": Case("create view v as select id, n / nullif(n - n, 0) as share from t; "
-                            "create materialized view m as select count(*) from t"),
+    "view-that-works": Case(
+        "create view v as select id, n / nullif(n - n, 0) as share from t; "
+        "create materialized view m as select count(*) from t"
+    ),
     "rule-that-is-hard-to-satisfy": Case("alter table t add constraint odd check (note <> '' or n > 7)"),
-}  # fmt: skip
+}
 
 
 _NAMES = re.compile(r"\b(t|log|f|g|v|m|c|helper|total|odd)\b")

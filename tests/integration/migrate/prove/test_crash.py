@@ -30,23 +30,33 @@ PLANTS = {
     "setval to an earlier number": (
         "select setval('public.numbers', 7); create table public.a ()",
         "-- destroys: table a\nselect setval('public.numbers', 3, false); drop table public.a",
-        {"up": "sequence public.numbers goes on at 8, before it was 51",
-         "down": "sequence public.numbers goes on at 3, before it was 8"}),
+        {
+            "up": "sequence public.numbers goes on at 8, before it was 51",
+            "down": "sequence public.numbers goes on at 3, before it was 8",
+        },
+    ),
     "a search_path between statements": (
         f"{ALONE}set search_path = app; create view made as select 1 as one",
         f"{ALONE}set search_path = app; drop view if exists made",
-        {"up": "view public.made", "down": "added: view app.made"}),
+        {"up": "view public.made", "down": "added: view app.made"},
+    ),
     "a temporary table, or a setting, between statements": (
         f"{ALONE}create temp table kept (a text); insert into public.r (word) select a from kept",
         f"{ALONE}select set_config('app.tenant', 'x', false); insert into public.r (word) select public.tenant()",
-        {"up": 'running it again fails: 1_x.sql:2, statement 2: relation "kept" does not exist',
-         "down": 'unrecognized configuration parameter "app.tenant"'}),
+        {
+            "up": 'running it again fails: 1_x.sql:2, statement 2: relation "kept" does not exist',
+            "down": 'unrecognized configuration parameter "app.tenant"',
+        },
+    ),
     "statements alone that cannot run twice": (
         f"{ALONE}alter table public.parts detach partition public.part concurrently",
         f"{ALONE}create index concurrently on public.r (word)",
-        {"up": 'running it again fails: 1_x.sql:2, statement 1: relation "part" is not a partition',
-         "down": "was interrupted, and it gives its index no name"}),
-}  # fmt: skip
+        {
+            "up": 'running it again fails: 1_x.sql:2, statement 1: relation "part" is not a partition',
+            "down": "was interrupted, and it gives its index no name",
+        },
+    ),
+}
 
 
 def pair(up: str, down: str | None) -> dict[str, str]:
@@ -84,8 +94,10 @@ async def test_what_the_end_of_a_transaction_undoes_is_proved(subject_of: Subjec
     outcome = await crash.run(await subject_of(files, start=START, rows_each=2, crash_points=0), "1")
     assert said(outcome) == ""
     assert {claim.id: claim.level for claim in outcome.claims} == {
-        "crash-1-up": Level.PROVED, "crash-1-down": Level.PROVED, "crash-1-again": Level.PROVED,
-    }  # fmt: skip
+        "crash-1-up": Level.PROVED,
+        "crash-1-down": Level.PROVED,
+        "crash-1-again": Level.PROVED,
+    }
     assert claim(outcome, "up").basis.startswith("the backend ended at each of the 6 points of 2 statements, with")
     (note,) = outcome.notes
     assert "values of public.made.token" in note

@@ -35,25 +35,39 @@ class Case:
 
 PLANTS = {
     "column-dropped-and-added-again": Case(
-        T, "alter table t drop column n", "alter table t add column n numeric(10,4)",
-        "public.t.n: 4 values are not what they were", "down",
+        T,
+        "alter table t drop column n",
+        "alter table t add column n numeric(10,4)",
+        "public.t.n: 4 values are not what they were",
+        "down",
     ),
     "values-set-to-null-and-back-to-a-default": Case(
-        T, "alter table t drop column note", "alter table t add column note text not null default ''",
-        "public.t.note: 5 values", "down",
+        T,
+        "alter table t drop column note",
+        "alter table t add column note text not null default ''",
+        "public.t.note: 5 values",
+        "down",
     ),
     "rollback-deletes-rows": Case(
-        T, "alter table t add column extra text",
+        T,
+        "alter table t add column extra text",
         "-- destroys: columns t (extra)\ndelete from t where id > 2; alter table t drop column extra",
-        "the rollback fails on a database with rows", "down",
+        "the rollback fails on a database with rows",
+        "down",
     ),
     "table-dropped-and-made-anew": Case(
-        T, "drop table t", T, "public.t: 5 rows are lost", "down",
+        T,
+        "drop table t",
+        T,
+        "public.t: 5 rows are lost",
+        "down",
     ),
     "varchar-truncated": Case(
         "create table t (id int primary key, note varchar(40))",
         "alter table t alter note type varchar(5) using left(note, 5)",
-        "alter table t alter note type varchar(40)", "public.t.note:", "up",
+        "alter table t alter note type varchar(40)",
+        "public.t.note:",
+        "up",
     ),
     "enum-values-mapped": Case(
         "create type s as enum ('new', 'open', 'done'); create table t (id int primary key, s s not null)",
@@ -61,178 +75,298 @@ PLANTS = {
         "using (case when s = 'open' then 'new' else s::text end)::s; drop type old",
         "alter type s rename to old; create type s as enum ('new', 'open', 'done'); alter table t alter s type s "
         "using s::text::s; drop type old",
-        "public.t.s:", "up",
+        "public.t.s:",
+        "up",
     ),
     "backfill-overwrites": Case(
-        T, "update t set note = coalesce(note, 'x') || '!'", "select 1", "public.t.note: 5 values", "up",
+        T,
+        "update t set note = coalesce(note, 'x') || '!'",
+        "select 1",
+        "public.t.note: 5 values",
+        "up",
     ),
     "backfill-of-some-rows": Case(
-        T, "update t set note = 'none' where id = 3", "select 1", "public.t.note: 1 values are not what they were (of row 3)",  # noqa: E501
+        T,
+        "update t set note = 'none' where id = 3",
+        "select 1",
+        "public.t.note: 1 values are not what they were (of row 3)",
         "up",
     ),
     "timestamps-shifted": Case(
         "create table t (id int primary key, at timestamp)",
         "alter table t alter at type timestamptz using at at time zone 'Asia/Tokyo'",
-        "alter table t alter at type timestamp using at at time zone 'Asia/Tokyo'", "public.t.at:", "up",
+        "alter table t alter at type timestamp using at at time zone 'Asia/Tokyo'",
+        "public.t.at:",
+        "up",
     ),
     "timestamps-cut-to-seconds": Case(
-        T, "alter table t alter at type timestamptz(0)", "alter table t alter at type timestamptz", "public.t.at:", "up",  # noqa: E501
+        T,
+        "alter table t alter at type timestamptz(0)",
+        "alter table t alter at type timestamptz",
+        "public.t.at:",
+        "up",
     ),
     "timestamps-cut-to-days": Case(
-        T, "alter table t alter at type date", "alter table t alter at type timestamptz", "public.t.at:", "up",
+        T,
+        "alter table t alter at type date",
+        "alter table t alter at type timestamptz",
+        "public.t.at:",
+        "up",
     ),
     "default-for-new-rows-only": Case(
-        T, "alter table t add column state text; alter table t alter state set default 'open'",
+        T,
+        "alter table t add column state text; alter table t alter state set default 'open'",
         "-- destroys: columns t (state)\nalter table t drop column state",
-        "new rows get 'open'::text, but all 5 rows from before have NULL", "up",
+        "new rows get 'open'::text, but all 5 rows from before have NULL",
+        "up",
     ),
     "cascading-delete": Case(
-        TREE, "delete from p where id = 1", "select 1", "public.c:", "up",
+        TREE,
+        "delete from p where id = 1",
+        "select 1",
+        "public.c:",
+        "up",
     ),
     "trigger-touches-rows-of-a-backfill": Case(
-        TOUCH, "alter table t add column extra text; update t set extra = note",
-        "-- destroys: columns t (extra)\nalter table t drop column extra", "public.t.touched: 5 values", "up",
+        TOUCH,
+        "alter table t add column extra text; update t set extra = note",
+        "-- destroys: columns t (extra)\nalter table t drop column extra",
+        "public.t.touched: 5 values",
+        "up",
     ),
     "precision-lost": Case(
-        T, "alter table t alter n type numeric(10,2)", "alter table t alter n type numeric(10,4)", "public.t.n:", "up",
+        T,
+        "alter table t alter n type numeric(10,2)",
+        "alter table t alter n type numeric(10,4)",
+        "public.t.n:",
+        "up",
     ),
     "doubles-made-floats": Case(
-        "create table t (id int primary key, v double precision not null)", "alter table t alter v type real",
-        "alter table t alter v type double precision", "public.t.v:", "up",
+        "create table t (id int primary key, v double precision not null)",
+        "alter table t alter v type real",
+        "alter table t alter v type double precision",
+        "public.t.v:",
+        "up",
     ),
     "key-of-a-document-lost": Case(
-        "create table t (id int primary key, doc jsonb not null)", "update t set doc = doc - 'quote'", "select 1",
-        "public.t.doc: 5 values", "up",
+        "create table t (id int primary key, doc jsonb not null)",
+        "update t set doc = doc - 'quote'",
+        "select 1",
+        "public.t.doc: 5 values",
+        "up",
     ),
     "list-made-scalar": Case(
         "create table t (id int primary key, tags text[] not null)",
         "alter table t alter tags type text using tags[1]",
-        "alter table t alter tags type text[] using array[tags]", "public.t.tags:", "up",
+        "alter table t alter tags type text[] using array[tags]",
+        "public.t.tags:",
+        "up",
     ),
     "truncated": Case(T, "truncate t", "select 1", "public.t: 5 rows are lost", "up"),
     "rows-invented": Case(
-        T, "insert into t select id + 100, note from t", "select 1", "public.t: 5 rows are there that were not", "up",
+        T,
+        "insert into t select id + 100, note from t",
+        "select 1",
+        "public.t: 5 rows are there that were not",
+        "up",
     ),
     "values-swapped-between-rows": Case(
-        T, "update t set note = o.note from t o where o.id = 6 - t.id", "select 1", "public.t.note:", "up",
+        T,
+        "update t set note = o.note from t o where o.id = 6 - t.id",
+        "select 1",
+        "public.t.note:",
+        "up",
     ),
     "rows-without-a-key-rewritten": Case(
-        "create table t (note text, n int)", "update t set n = n + 1", "select 1", "public.t.n:", "up",
+        "create table t (note text, n int)",
+        "update t set n = n + 1",
+        "select 1",
+        "public.t.n:",
+        "up",
     ),
     "column-forgotten-in-a-copied-table": Case(
-        T, "create table t2 (id int primary key, note text not null, n numeric(10,4), at timestamptz); "
+        T,
+        "create table t2 (id int primary key, note text not null, n numeric(10,4), at timestamptz); "
         "insert into t2 (id, note, n) select id, note, n from t; drop table t; alter table t2 rename to t; "
-        "alter table t rename constraint t2_pkey to t_pkey", "select 1", "public.t.at:", "up",
+        "alter table t rename constraint t2_pkey to t_pkey",
+        "select 1",
+        "public.t.at:",
+        "up",
     ),
     "sequence-reset": Case(
-        "create table t (id serial primary key, note text)", "alter sequence t_id_seq restart", "select 1",
-        "will give out 1, but the highest number in use is 5", "up",
+        "create table t (id serial primary key, note text)",
+        "alter sequence t_id_seq restart",
+        "select 1",
+        "will give out 1, but the highest number in use is 5",
+        "up",
     ),
     "sequence-made-anew-by-the-rollback": Case(
         "create table t (id serial primary key, note text)",
         "alter table t alter id drop default; drop sequence t_id_seq; alter table t alter id add generated by default "
         "as identity; select setval(pg_get_serial_sequence('t', 'id'), (select max(id) from t))",
         "alter table t alter id drop identity; create sequence t_id_seq as int owned by t.id; alter table t alter id "
-        "set default nextval('t_id_seq')", "will give out 1", "down",
+        "set default nextval('t_id_seq')",
+        "will give out 1",
+        "down",
     ),
     "rows-that-break-a-new-rule": Case(
-        T, "alter table t add column owner text not null", "-- destroys: columns t (owner)\nalter table t drop owner",
-        "it does not apply to a database with rows", "up",
+        T,
+        "alter table t add column owner text not null",
+        "-- destroys: columns t (owner)\nalter table t drop owner",
+        "it does not apply to a database with rows",
+        "up",
     ),
     "does-not-apply-twice-to-rows": Case(
-        "create table k (name text primary key)", "insert into k values ('v2')", "select 1", "", "again",
+        "create table k (name text primary key)",
+        "insert into k values ('v2')",
+        "select 1",
+        "",
+        "again",
     ),
     "rows-of-a-new-partition-lost": Case(
         "create table t (id int not null, r text not null) partition by list (r); "
         "create table t_eu partition of t for values in ('eu')",
         "create table t_us partition of t for values in ('us', 'ca', 'mx')",
         "alter table t detach partition t_us; alter table t_us rename to t_us_kept",
-        "does not declare: table public.t_us", "down",
+        "does not declare: table public.t_us",
+        "down",
     ),
     "rollback-fails-on-new-values": Case(
         "create type s as enum ('new', 'done'); create table t (id int primary key, s s not null)",
         "create type s2 as enum ('new', 'done', 'odd', 'late'); alter table t alter s type s2 using s::text::s2; "
         "drop type s; alter type s2 rename to s",
         "-- destroys: rows t\ncreate type s2 as enum ('new', 'done'); alter table t alter s type s2 using s::text::s2; drop type s; "  # noqa: E501
-        "alter type s2 rename to s", "the rollback fails once rows were written", "between",
+        "alter type s2 rename to s",
+        "the rollback fails once rows were written",
+        "between",
     ),
     "rollback-removes-what-was-written-since": Case(
-        T, "create table applied as select now() as at, max(id) as last from t",
+        T,
+        "create table applied as select now() as at, max(id) as last from t",
         "-- destroys: table applied\ndelete from t where id > (select last from applied); drop table applied",
-        "the rollback fails once rows were written", "between",
+        "the rollback fails once rows were written",
+        "between",
     ),
     "rollback-restores-a-stale-copy": Case(
-        T, "create table keep as select * from t; alter table t alter note type varchar(100)",
+        T,
+        "create table keep as select * from t; alter table t alter note type varchar(100)",
         "-- destroys: table keep\ntruncate t; alter table t alter note type text; insert into t select * from keep; "
-        "drop table keep", "the rollback fails", "down",
+        "drop table keep",
+        "the rollback fails",
+        "down",
     ),
     "rollback-leaves-a-trigger": Case(
-        T, "create table log (id int); create function f() returns trigger language plpgsql as $$begin insert into log "
+        T,
+        "create table log (id int); create function f() returns trigger language plpgsql as $$begin insert into log "
         "values (new.id); return new; end$$; create trigger g after insert on t for each row execute function f()",
-        "-- destroys: table log\ndrop table log", "after the rollback public.t takes no row", "between",
+        "-- destroys: table log\ndrop table log",
+        "after the rollback public.t takes no row",
+        "between",
     ),
-}  # fmt: skip
+}
 
 HEALTHY = {
-    "column-with-a-default": Case(T, "alter table t add column extra text not null default 'x'",
-                                  "-- destroys: columns t (extra)\nalter table t drop column extra"),
-    "column-backfilled": Case(T, "alter table t add column extra text; update t set extra = upper(note)",
-                              "-- destroys: columns t (extra)\nalter table t drop column extra"),
+    "column-with-a-default": Case(
+        T,
+        "alter table t add column extra text not null default 'x'",
+        "-- destroys: columns t (extra)\nalter table t drop column extra",
+    ),
+    "column-backfilled": Case(
+        T,
+        "alter table t add column extra text; update t set extra = upper(note)",
+        "-- destroys: columns t (extra)\nalter table t drop column extra",
+    ),
     "default-that-is-computed": Case(
-        T, "alter table t add column made timestamptz; alter table t alter made set default now()",
-        "-- destroys: columns t (made)\nalter table t drop column made"),
+        T,
+        "alter table t add column made timestamptz; alter table t alter made set default now()",
+        "-- destroys: columns t (made)\nalter table t drop column made",
+    ),
     "default-for-new-rows-declared": Case(
-        T, "-- changes: columns t (state)\nalter table t add column state text; alter table t alter state set default 'x'",  # noqa: E501
-        "-- destroys: columns t (state)\nalter table t drop column state"),
-    "new-table": Case(T, "create table u (id serial primary key, t int references t)",
-                      "-- destroys: table u\ndrop table u"),
+        T,
+        "-- changes: columns t (state)\nalter table t add column state text; alter table t alter state set default 'x'",
+        "-- destroys: columns t (state)\nalter table t drop column state",
+    ),
+    "new-table": Case(
+        T, "create table u (id serial primary key, t int references t)", "-- destroys: table u\ndrop table u"
+    ),
     "first-version": Case("", "create table u (id serial primary key)", "-- destroys: table u\ndrop table u"),
-    "varchar-widened": Case("create table t (id int primary key, note varchar(20))",
-                            "alter table t alter note type varchar(40)", ROWS + "alter table t alter note type varchar(20)"),  # noqa: E501
-    "number-widened": Case("create table t (id int primary key, n numeric(10,2))",
-                           "alter table t alter id type bigint, alter n type numeric(12,4)",
-                           ROWS + "alter table t alter id type int, alter n type numeric(10,2)"),
+    "varchar-widened": Case(
+        "create table t (id int primary key, note varchar(20))",
+        "alter table t alter note type varchar(40)",
+        ROWS + "alter table t alter note type varchar(20)",
+    ),
+    "number-widened": Case(
+        "create table t (id int primary key, n numeric(10,2))",
+        "alter table t alter id type bigint, alter n type numeric(12,4)",
+        ROWS + "alter table t alter id type int, alter n type numeric(10,2)",
+    ),
     "timestamps-read-as-utc": Case(
         "create table t (id int primary key, at timestamp)",
         "alter table t alter at type timestamptz using at at time zone 'UTC'",
-        ROWS + "alter table t alter at type timestamp using at at time zone 'UTC'"),
-    "json-made-binary": Case("create table t (id int primary key, doc json)", "alter table t alter doc type jsonb",
-                             ROWS + "alter table t alter doc type json"),
+        ROWS + "alter table t alter at type timestamp using at at time zone 'UTC'",
+    ),
+    "json-made-binary": Case(
+        "create table t (id int primary key, doc json)",
+        "alter table t alter doc type jsonb",
+        ROWS + "alter table t alter doc type json",
+    ),
     "flag-made-number": Case(
-        "create table t (id int primary key, f boolean)", "alter table t alter f type int using f::int",
-        ROWS + "alter table t alter f type boolean using f <> 0"),
+        "create table t (id int primary key, f boolean)",
+        "alter table t alter f type int using f::int",
+        ROWS + "alter table t alter f type boolean using f <> 0",
+    ),
     "enum-made-anew": Case(
         "create type s as enum ('new', 'done'); create table t (id int primary key, s s not null)",
         "alter type s rename to old; create type s as enum ('done', 'new'); alter table t alter s type s using s::text::s;"  # noqa: E501
         " drop type old",
-        ROWS + "alter type s rename to old; create type s as enum ('new', 'done'); alter table t alter s type s using s::text::s;"  # noqa: E501
-        " drop type old"),
-    "column-renamed": Case(T, "alter table t rename note to body", "-- destroys: columns t (body)\nalter table t rename body to note"),  # noqa: E501
-    "table-renamed": Case(T, "alter table t rename to notes", "-- destroys: table notes\nalter table notes rename to t"),  # noqa: E501
+        ROWS
+        + "alter type s rename to old; create type s as enum ('new', 'done'); alter table t alter s type s using s::text::s;"  # noqa: E501
+        " drop type old",
+    ),
+    "column-renamed": Case(
+        T, "alter table t rename note to body", "-- destroys: columns t (body)\nalter table t rename body to note"
+    ),
+    "table-renamed": Case(
+        T, "alter table t rename to notes", "-- destroys: table notes\nalter table notes rename to t"
+    ),
     "table-copied": Case(
-        T, "-- changes: nothing\ncreate table t2 (like t including all); insert into t2 select * from t; drop table t; "
-        "alter table t2 rename to t", "select 1"),
+        T,
+        "-- changes: nothing\ncreate table t2 (like t including all); insert into t2 select * from t; drop table t; "
+        "alter table t2 rename to t",
+        "select 1",
+    ),
     "change-declared": Case(T, "-- changes: columns t (note)\nupdate t set note = trim(note) || '.'", "select 1"),
-    "column-dropped-for-good": Case(T, "-- changes: columns public.t (n)\nalter table t drop column n",
-                                    "alter table t add column n numeric(10,4)"),
-    "rollback-that-declares": Case(T, "create index on t (note)", "-- destroys: rows t\ndelete from t where id > 2; "
-                                   "drop index t_note_idx"),
+    "column-dropped-for-good": Case(
+        T, "-- changes: columns public.t (n)\nalter table t drop column n", "alter table t add column n numeric(10,4)"
+    ),
+    "rollback-that-declares": Case(
+        T, "create index on t (note)", "-- destroys: rows t\ndelete from t where id > 2; drop index t_note_idx"
+    ),
     "values-brought-back": Case(
-        T, "create table kept as select id, n from t; alter table t drop column n",
+        T,
+        "create table kept as select id, n from t; alter table t drop column n",
         "-- destroys: table kept\n-- destroys: rows t\nalter table t add column n numeric(10,4); "
-        "update t set n = k.n from kept k where k.id = t.id; drop table kept"),
+        "update t set n = k.n from kept k where k.id = t.id; drop table kept",
+    ),
     "generated-column-computed-anew": Case(
         "create table t (id int primary key, g int generated always as (id * 2) stored)",
         "alter table t drop column g; alter table t add column g int generated always as (id * 3) stored",
-        "-- destroys: rows t\n-- destroys: columns t (g)\nalter table t drop column g; alter table t add column g int generated always as (id * 2) stored"),  # noqa: E501
-    "seed-row-once": Case("create table k (name text primary key)", "-- changes: rows k\ninsert into k values ('v2') on "  # noqa: E501
-                          "conflict do nothing", "select 1"),
+        "-- destroys: rows t\n-- destroys: columns t (g)\n"
+        "alter table t drop column g; alter table t add column g int generated always as (id * 2) stored",
+    ),
+    "seed-row-once": Case(
+        "create table k (name text primary key)",
+        "-- changes: rows k\ninsert into k values ('v2') on conflict do nothing",
+        "select 1",
+    ),
     "partition-added": Case(
         "create table t (id int not null, r text not null) partition by list (r); "
         "create table t_eu partition of t for values in ('eu')",
-        "create table t_us partition of t for values in ('us', 'ca')", "-- destroys: table t_us\ndrop table t_us"),
+        "create table t_us partition of t for values in ('us', 'ca')",
+        "-- destroys: table t_us\ndrop table t_us",
+    ),
     "no-rollback": Case(T, "alter table t add column extra text", None),
-}  # fmt: skip
+}
 
 
 def files(case: Case) -> dict[str, str]:
@@ -241,10 +375,14 @@ def files(case: Case) -> dict[str, str]:
 
 TOGETHER = {
     "up": [name for name, case in PLANTS.items() if case.claim == "up" and "does not apply" not in case.says],
-    "down": ["column-dropped-and-added-again", "values-set-to-null-and-back-to-a-default",
-             "table-dropped-and-made-anew", "sequence-made-anew-by-the-rollback"],
+    "down": [
+        "column-dropped-and-added-again",
+        "values-set-to-null-and-back-to-a-default",
+        "table-dropped-and-made-anew",
+        "sequence-made-anew-by-the-rollback",
+    ],
     "healthy": [name for name, case in HEALTHY.items() if case.down is not None],
-}  # fmt: skip
+}
 _outcomes: dict[str, Outcome] = {}
 
 
@@ -268,8 +406,9 @@ def merged(scripts: dict[str, str]) -> str:
         lines = script.splitlines()
         headers += [
             re.sub(r"(table|rows|columns) (?:public\.)?(\w)", rf"\1 {schema}.\2", line)
-            for line in lines if line.startswith("--")
-        ]  # fmt: skip
+            for line in lines
+            if line.startswith("--")
+        ]
         bodies.append(
             f"set local search_path = {schema};\n" + "\n".join(x for x in lines if not x.startswith("--")) + ";"
         )
@@ -301,8 +440,9 @@ async def test_without_a_rollback_only_the_migration_is_looked_at(subject_of: Su
     case = HEALTHY["no-rollback"]
     outcome = await PROOF.run(await subject_of(files(case), start=case.start), "1")
     assert {claim.id.removeprefix("data-1-"): claim.level for claim in outcome.claims} == {
-        "up": Level.PROVED, **dict.fromkeys(("down", "again", "between"), Level.NOT_CHECKED),
-    }  # fmt: skip
+        "up": Level.PROVED,
+        **dict.fromkeys(("down", "again", "between"), Level.NOT_CHECKED),
+    }
 
 
 async def test_a_table_without_rows_is_said(subject_of: SubjectOf) -> None:

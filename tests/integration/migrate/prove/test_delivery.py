@@ -103,9 +103,11 @@ async def test_an_index_built_concurrently_disturbs_nobody(subject_of: SubjectOf
     alone = "-- toolkit: transaction=false\n"
 
     outcome = await prove(
-        subject_of, ORDERS, f"{alone}create index concurrently orders_note on public.orders (note);",
+        subject_of,
+        ORDERS,
+        f"{alone}create index concurrently orders_note on public.orders (note);",
         f"{alone}drop index concurrently public.orders_note;",
-    )  # fmt: skip
+    )
 
     assert said(outcome) == ""
     assert claim_of(outcome, "up").level is Level.PROVED

@@ -43,36 +43,61 @@ def missing(claim: Claim, words: tuple[str, ...]) -> list[str]:
 
 # Table (and id) → a statement, and what must be said of its line. None: nothing; these are the healthy neighbours.
 GROWING: dict[str, tuple[str, str | None]] = {
-    "indexed": ("create index indexed_note on public.indexed (note);",
-                "builds index public.indexed_note on public.indexed under SHARE,"),
-    "unique_added": ("alter table public.unique_added add unique (code);",
-                     "builds index public.unique_added_code_key on public.unique_added under ACCESS EXCLUSIVE"),
+    "indexed": (
+        "create index indexed_note on public.indexed (note);",
+        "builds index public.indexed_note on public.indexed under SHARE,",
+    ),
+    "unique_added": (
+        "alter table public.unique_added add unique (code);",
+        "builds index public.unique_added_code_key on public.unique_added under ACCESS EXCLUSIVE",
+    ),
     "reindexed": ("reindex table public.reindexed;", "rebuilds index public.reindexed_pkey of public.reindexed under"),
-    "retyped": ("alter table public.retyped alter column code type bigint;",
-                "rewrites public.retyped under ACCESS EXCLUSIVE"),
-    "volatile": ("alter table public.volatile add column extra uuid default gen_random_uuid();",
-                 "rewrites public.volatile under ACCESS EXCLUSIVE"),
-    "stored": ("alter table public.stored add column extra int generated always as (id + 1) stored;",
-               "rewrites public.stored under ACCESS EXCLUSIVE"),
+    "retyped": (
+        "alter table public.retyped alter column code type bigint;",
+        "rewrites public.retyped under ACCESS EXCLUSIVE",
+    ),
+    "volatile": (
+        "alter table public.volatile add column extra uuid default gen_random_uuid();",
+        "rewrites public.volatile under ACCESS EXCLUSIVE",
+    ),
+    "stored": (
+        "alter table public.stored add column extra int generated always as (id + 1) stored;",
+        "rewrites public.stored under ACCESS EXCLUSIVE",
+    ),
     "clustered": ("cluster public.clustered using clustered_pkey;", "rewrites public.clustered under ACCESS EXCLUSIVE"),
-    "required": ("alter table public.required alter column parent set not null;",
-                 "reads all of public.required under ACCESS EXCLUSIVE"),
-    "checked": ("alter table public.checked add check (coalesce(note, '') <> '-');",
-                "reads all of public.checked under ACCESS EXCLUSIVE"),
-    "checked_new": ("alter table public.checked_new add column extra int default 5 check (extra > 0);",
-                    "reads all of public.checked_new under ACCESS EXCLUSIVE"),
-    "same_file": ("alter table public.same_file add constraint c check (coalesce(note, '') <> '-') not valid; "
-                  "alter table public.same_file validate constraint c;",
-                  "reads all of public.same_file under ACCESS EXCLUSIVE"),
-    "referring": ("alter table public.referring add constraint again foreign key (parent) references public.parents;",
-                  "reads all of public.referring under SHARE ROW EXCLUSIVE"),
+    "required": (
+        "alter table public.required alter column parent set not null;",
+        "reads all of public.required under ACCESS EXCLUSIVE",
+    ),
+    "checked": (
+        "alter table public.checked add check (coalesce(note, '') <> '-');",
+        "reads all of public.checked under ACCESS EXCLUSIVE",
+    ),
+    "checked_new": (
+        "alter table public.checked_new add column extra int default 5 check (extra > 0);",
+        "reads all of public.checked_new under ACCESS EXCLUSIVE",
+    ),
+    "same_file": (
+        "alter table public.same_file add constraint c check (coalesce(note, '') <> '-') not valid; "
+        "alter table public.same_file validate constraint c;",
+        "reads all of public.same_file under ACCESS EXCLUSIVE",
+    ),
+    "referring": (
+        "alter table public.referring add constraint again foreign key (parent) references public.parents;",
+        "reads all of public.referring under SHARE ROW EXCLUSIVE",
+    ),
     "referring_by_index": (
         "alter table public.referring_by_index add constraint by_index foreign key (parent) references public.parents;",
-        "checks foreign key by_index on every row of public.referring_by_index under SHARE ROW EXCLUSIVE"),
-    "backfilled": ("alter table public.backfilled add column extra text; update public.backfilled set extra = note;",
-                   "reads all of public.backfilled under ACCESS EXCLUSIVE"),
-    "Quoted, too": ('create index on public."Quoted, too" (note);',
-                    "builds index public.Quoted, too_note_idx on public.Quoted, too under SHARE"),
+        "checks foreign key by_index on every row of public.referring_by_index under SHARE ROW EXCLUSIVE",
+    ),
+    "backfilled": (
+        "alter table public.backfilled add column extra text; update public.backfilled set extra = note;",
+        "reads all of public.backfilled under ACCESS EXCLUSIVE",
+    ),
+    "Quoted, too": (
+        'create index on public."Quoted, too" (note);',
+        "builds index public.Quoted, too_note_idx on public.Quoted, too under SHARE",
+    ),
     # Healthy neighbours.
     "nullable": ("alter table public.nullable add column extra text;", None),
     "constant": ("alter table public.constant add column extra int not null default 5;", None),
@@ -80,20 +105,27 @@ GROWING: dict[str, tuple[str, str | None]] = {
     "wider": ("alter table public.wider alter column note type text;", None),
     "not_valid": ("alter table public.not_valid add check (coalesce(note, '') <> '-') not valid;", None),
     "reference_not_valid": (
-        "alter table public.reference_not_valid add foreign key (parent) references public.parents not valid;", None),
+        "alter table public.reference_not_valid add foreign key (parent) references public.parents not valid;",
+        None,
+    ),
     "validated": ("alter table public.validated validate constraint earlier;", None),
     "known_not_null": ("alter table public.known_not_null alter column note set not null;", None),
     "using_index": ("alter table public.using_index add constraint u unique using index using_index_ready;", None),
-    "by_key": ("lock table public.by_key in share row exclusive mode; "
-               "update public.by_key set note = note where id = 1;", None),
+    "by_key": (
+        "lock table public.by_key in share row exclusive mode; update public.by_key set note = note where id = 1;",
+        None,
+    ),
     "accepted": ("-- locks: accepted (forty rows for ever)\ncreate index on public.accepted (note);", None),
     "renamed": ("alter table public.renamed rename column note to remark;", None),
     "granted": ("grant select on public.granted to anon; comment on table public.granted is 'x';", None),
     "truncated": ("truncate public.truncated;", None),
-    "brand_new": ("create table public.made (id int primary key, brand int references public.brand_new, note text);"
-                  " insert into public.made select g, null, 'x' from generate_series(1, 50) g;"
-                  " create index on public.made (note); alter table public.made alter column note set not null;", None),
-}  # fmt: skip
+    "brand_new": (
+        "create table public.made (id int primary key, brand int references public.brand_new, note text);"
+        " insert into public.made select g, null, 'x' from generate_series(1, 50) g;"
+        " create index on public.made (note); alter table public.made alter column note set not null;",
+        None,
+    ),
+}
 CHILDREN = ("required", "referring", "referring_by_index", "reference_not_valid")
 PREPARED = (
     PARENT
@@ -137,11 +169,14 @@ async def test_work_that_grows_under_a_lock_is_named_by_its_line_and_nothing_els
 STALLING = {
     "altered": ("alter table public.altered add column extra text;", "ACCESS EXCLUSIVE on public.altered", "reader"),
     "locked": ("lock table public.locked;", "ACCESS EXCLUSIVE on public.locked", "reader"),
-    "half_locked": ("lock table public.half_locked in share row exclusive mode;",
-                    "SHARE ROW EXCLUSIVE on public.half_locked", "writer"),
+    "half_locked": (
+        "lock table public.half_locked in share row exclusive mode;",
+        "SHARE ROW EXCLUSIVE on public.half_locked",
+        "writer",
+    ),
     "guarded": ("create policy p on public.guarded using (true);", "ACCESS EXCLUSIVE on public.guarded", "reader"),
     "rows_held": ("update public.rows_held set note = 'x';", "rows of public.rows_held", "writer"),
-}  # fmt: skip
+}
 
 
 async def test_stalls_are_named_with_their_statement_lock_and_relation(subject_of: SubjectOf) -> None:
@@ -164,12 +199,17 @@ async def test_stalls_are_named_with_their_statement_lock_and_relation(subject_o
         assert int(waited[1]) > 250
     assert not any("public.free" in line or "reader of public.half_locked" in line for line in stall.violations)
     assert stall.level is Level.SAMPLED
-    assert missing(
-        claim_of(outcome, "down-stall"),
-        ("1_change.sql:4 (drop policy p on public.guarded), ACCESS EXCLUSIVE on public.guarded",
-         "the runner's export of what the file declares that it destroys), ACCESS EXCLUSIVE on public.",
-         "meanwhile 1_change.sql:5 ran"),
-    ) == []  # fmt: skip
+    assert (
+        missing(
+            claim_of(outcome, "down-stall"),
+            (
+                "1_change.sql:4 (drop policy p on public.guarded), ACCESS EXCLUSIVE on public.guarded",
+                "the runner's export of what the file declares that it destroys), ACCESS EXCLUSIVE on public.",
+                "meanwhile 1_change.sql:5 ran",
+            ),
+        )
+        == []
+    )
     # What is over the budget already is not tried behind a transaction, and that is said.
     assert claim_of(outcome, "up-ahead").level is Level.NOT_CHECKED
     assert_shown(outcome)
@@ -243,33 +283,52 @@ async def test_a_state_between_two_statements_that_old_clients_cannot_bear_is_se
 
 FAILING = "create function public.{0}_f() returns trigger language plpgsql as $$ begin {1} end $$;"
 BREAKING: dict[str, tuple[str, tuple[str, ...]]] = {
-    "renamed": ("alter table public.renamed rename column note to remark;",
-                ('select on public.renamed as before fails: column "note" does not exist [42703]',
-                 "insert on public.renamed", "update on public.renamed")),
-    "dropped": ("alter table public.dropped drop column code;",
-                ('insert on public.dropped as before fails: column "code" of relation "dropped" does not exist',)),
+    "renamed": (
+        "alter table public.renamed rename column note to remark;",
+        (
+            'select on public.renamed as before fails: column "note" does not exist [42703]',
+            "insert on public.renamed",
+            "update on public.renamed",
+        ),
+    ),
+    "dropped": (
+        "alter table public.dropped drop column code;",
+        ('insert on public.dropped as before fails: column "code" of relation "dropped" does not exist',),
+    ),
     "moved": ("alter table public.moved rename to elsewhere;", ('relation "public.moved" does not exist [42P01]',)),
-    "demanding": ("alter table public.demanding add column extra text; update public.demanding set extra = 'x';"
-                  " alter table public.demanding alter column extra set not null;",
-                  ('insert on public.demanding as before fails: null value in column "extra"', "[23502]")),
-    "narrowed": ("alter table public.narrowed alter column note type char(1) using left(note, 1);",
-                 ("insert on public.narrowed as before fails: value too long for type character(1) [22001]",)),
-    "triggered": (FAILING.format("triggered", "new.gone := 1; return new;") +
-                  " create trigger t before insert on public.triggered for each row"
-                  " execute function public.triggered_f();",
-                  ("insert on public.triggered as before fails", "[42703]")),
-    "deferred": (FAILING.format("deferred", "perform gone(); return null;") +
-                 " create constraint trigger t after update on public.deferred deferrable initially deferred"
-                 " for each row execute function public.deferred_f();",
-                 ("the commit of writes on public.deferred as before fails", "[42883]")),
-    "undeletable": (FAILING.format("undeletable", "raise 'kept for ever'; return old;") +
-                    " create trigger t before delete on public.undeletable for each row"
-                    " execute function public.undeletable_f();",
-                    ("delete on public.undeletable as before fails: kept for ever [P0001]",)),
-    "unreplicated": ("create publication everything for table public.unreplicated;"
-                     " alter table public.unreplicated replica identity nothing;",
-                     ("update on public.unreplicated as before fails", "[55000]")),
-}  # fmt: skip
+    "demanding": (
+        "alter table public.demanding add column extra text; update public.demanding set extra = 'x';"
+        " alter table public.demanding alter column extra set not null;",
+        ('insert on public.demanding as before fails: null value in column "extra"', "[23502]"),
+    ),
+    "narrowed": (
+        "alter table public.narrowed alter column note type char(1) using left(note, 1);",
+        ("insert on public.narrowed as before fails: value too long for type character(1) [22001]",),
+    ),
+    "triggered": (
+        FAILING.format("triggered", "new.gone := 1; return new;")
+        + " create trigger t before insert on public.triggered for each row"
+        " execute function public.triggered_f();",
+        ("insert on public.triggered as before fails", "[42703]"),
+    ),
+    "deferred": (
+        FAILING.format("deferred", "perform gone(); return null;")
+        + " create constraint trigger t after update on public.deferred deferrable initially deferred"
+        " for each row execute function public.deferred_f();",
+        ("the commit of writes on public.deferred as before fails", "[42883]"),
+    ),
+    "undeletable": (
+        FAILING.format("undeletable", "raise 'kept for ever'; return old;")
+        + " create trigger t before delete on public.undeletable for each row"
+        " execute function public.undeletable_f();",
+        ("delete on public.undeletable as before fails: kept for ever [P0001]",),
+    ),
+    "unreplicated": (
+        "create publication everything for table public.unreplicated;"
+        " alter table public.unreplicated replica identity nothing;",
+        ("update on public.unreplicated as before fails", "[55000]"),
+    ),
+}
 
 
 async def test_old_statements_that_fail_afterwards_are_told(subject_of: SubjectOf) -> None:
@@ -351,8 +410,9 @@ async def test_what_cannot_be_looked_at_is_not_claimed(subject_of: SubjectOf) ->
     # Where no table is older than the file there is nobody to hold up.
     nobody = replace(found, inspection=replace(found.inspection, clients=()))
     assert {(claim.id, claim.level) for claim in nobody.outcome().claims} == {
-        ("locks-1-up-size", Level.PROVED), ("locks-1-down", Level.NOT_CHECKED),
-    }  # fmt: skip
+        ("locks-1-up-size", Level.PROVED),
+        ("locks-1-down", Level.NOT_CHECKED),
+    }
 
 
 async def test_a_table_that_takes_no_row_is_only_read_and_named(subject_of: SubjectOf) -> None:

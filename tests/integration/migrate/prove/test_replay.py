@@ -18,27 +18,41 @@ create table public.r (id integer primary key, flag boolean not null, word text)
 # id: (files, which claim is refuted, what is said)
 PLANTS = {
     "an undefined table": (
-        {"1_a.sql": "select 1;\n\nalter table public.missing add a integer"}, "replay-1",
-        '1_a.sql:3, statement 2: relation "public.missing" does not exist [42P01]'),
+        {"1_a.sql": "select 1;\n\nalter table public.missing add a integer"},
+        "replay-1",
+        '1_a.sql:3, statement 2: relation "public.missing" does not exist [42P01]',
+    ),
     "a file before what it needs": (
-        {"1_a.sql": "alter table public.later add a integer", "2_b.sql": "create table public.later ()"}, "replay-1",
-        'relation "public.later" does not exist'),
+        {"1_a.sql": "alter table public.later add a integer", "2_b.sql": "create table public.later ()"},
+        "replay-1",
+        'relation "public.later" does not exist',
+    ),
     "a procedure that commits": (
         {"1_a.sql": "create procedure public.p() language plpgsql as $$ begin commit; end $$; call public.p()"},
-        "replay-1", "invalid transaction termination"),
+        "replay-1",
+        "invalid transaction termination",
+    ),
     "rows that must be there": (
         {"1_a.sql": "do $$ begin if not exists (select from public.r) then raise 'no rows'; end if; end $$"},
-        "replay-1", "it applies: it depends on rows that an empty database lacks"),
+        "replay-1",
+        "it applies: it depends on rows that an empty database lacks",
+    ),
     "a temporary table of another version": (
-        {"1_a.sql": "create temp table kept (a integer)", "2_b.sql": "insert into kept values (1)"}, "replay-2",
-        'relation "kept" does not exist'),
+        {"1_a.sql": "create temp table kept (a integer)", "2_b.sql": "insert into kept values (1)"},
+        "replay-2",
+        'relation "kept" does not exist',
+    ),
     "a temporary table that hides another one": (
-        {"1_a.sql": "create temp table r (id integer)", "2_b.sql": "alter table r add extra integer"}, "replay-2-whole",
-        "removed: column public.r.extra"),
+        {"1_a.sql": "create temp table r (id integer)", "2_b.sql": "alter table r add extra integer"},
+        "replay-2-whole",
+        "removed: column public.r.extra",
+    ),
     "a temporary table made twice": (
         {"1_a.sql": "create temp table kept (a integer)", "2_b.sql": "create temp table kept (a integer)"},
-        "replay-2-whole", '"kept" already exists [42P07]; by itself it applies'),
-}  # fmt: skip
+        "replay-2-whole",
+        '"kept" already exists [42P07]; by itself it applies',
+    ),
+}
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -93,10 +107,14 @@ async def test_healthy_neighbours_are_proved(subject_of: SubjectOf) -> None:
     outcomes = [await replay.run(subject, version) for version in subject.versions]
     assert [said(outcome) for outcome in outcomes] == ["", "", ""]
     assert {claim.id: claim.level for outcome in outcomes for claim in outcome.claims} == {
-        "replay-1": Level.PROVED, "replay-1-rows": Level.SAMPLED,
-        "replay-2": Level.PROVED, "replay-2-rows": Level.SAMPLED,
-        "replay-3": Level.PROVED, "replay-3-rows": Level.SAMPLED, "replay-3-whole": Level.PROVED,
-    }  # fmt: skip
+        "replay-1": Level.PROVED,
+        "replay-1-rows": Level.SAMPLED,
+        "replay-2": Level.PROVED,
+        "replay-2-rows": Level.SAMPLED,
+        "replay-3": Level.PROVED,
+        "replay-3-rows": Level.SAMPLED,
+        "replay-3-whole": Level.PROVED,
+    }
     assert "no row would go into public.never (" in outcomes[1].claims[1].basis
 
 

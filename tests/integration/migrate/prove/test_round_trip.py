@@ -38,97 +38,210 @@ alter publication supabase_realtime add table app.t (id, a) where (id > 0);
 NOTHING = "select 'forgotten'"
 PLANTS = {
     "left behind": {
-        "enum label": ("create type app.e as enum ('a'); alter table app.t add e app.e;",
-                       "alter table app.t drop e", "added: enum app.e", "CREATE TYPE app.e"),
-        "function": ("create or replace function app.g() returns int language sql as 'select 1'", NOTHING,
-                     "added: function app.g()", "CREATE FUNCTION app.g()"),
-        "trigger": ("create or replace trigger late after insert on app.t for each row execute function app.f()",
-                    NOTHING, "added: trigger app.t.late", "CREATE TRIGGER late"),
-        "policy": ("create policy p on app.t to anon using (false)", NOTHING, "added: policy app.t.p",
-                   "CREATE POLICY p"),
-        "table grant": ("grant select on app.t to anon", NOTHING, "grant on table app.t to anon",
-                        "GRANT SELECT ON TABLE app.t TO anon"),
-        "column grant": ("grant update (a) on app.t to anon", "revoke update (b) on app.t from anon",
-                         "grant on column app.t.a to anon", "GRANT UPDATE(a) ON TABLE app.t TO anon"),
-        "execute": ("grant execute on function app.f() to anon", NOTHING, "grant on function app.f() to anon",
-                    "GRANT ALL ON FUNCTION app.f() TO anon"),
-        "schema grant": ("grant create on schema app to authenticated", NOTHING,
-                         "grant on schema app to authenticated", "GRANT CREATE ON SCHEMA app TO authenticated"),
-        "default privilege": ("alter default privileges in schema app grant select on tables to anon", NOTHING,
-                              "default privileges", "ALTER DEFAULT PRIVILEGES"),
+        "enum label": (
+            "create type app.e as enum ('a'); alter table app.t add e app.e;",
+            "alter table app.t drop e",
+            "added: enum app.e",
+            "CREATE TYPE app.e",
+        ),
+        "function": (
+            "create or replace function app.g() returns int language sql as 'select 1'",
+            NOTHING,
+            "added: function app.g()",
+            "CREATE FUNCTION app.g()",
+        ),
+        "trigger": (
+            "create or replace trigger late after insert on app.t for each row execute function app.f()",
+            NOTHING,
+            "added: trigger app.t.late",
+            "CREATE TRIGGER late",
+        ),
+        "policy": (
+            "create policy p on app.t to anon using (false)",
+            NOTHING,
+            "added: policy app.t.p",
+            "CREATE POLICY p",
+        ),
+        "table grant": (
+            "grant select on app.t to anon",
+            NOTHING,
+            "grant on table app.t to anon",
+            "GRANT SELECT ON TABLE app.t TO anon",
+        ),
+        "column grant": (
+            "grant update (a) on app.t to anon",
+            "revoke update (b) on app.t from anon",
+            "grant on column app.t.a to anon",
+            "GRANT UPDATE(a) ON TABLE app.t TO anon",
+        ),
+        "execute": (
+            "grant execute on function app.f() to anon",
+            NOTHING,
+            "grant on function app.f() to anon",
+            "GRANT ALL ON FUNCTION app.f() TO anon",
+        ),
+        "schema grant": (
+            "grant create on schema app to authenticated",
+            NOTHING,
+            "grant on schema app to authenticated",
+            "GRANT CREATE ON SCHEMA app TO authenticated",
+        ),
+        "default privilege": (
+            "alter default privileges in schema app grant select on tables to anon",
+            NOTHING,
+            "default privileges",
+            "ALTER DEFAULT PRIVILEGES",
+        ),
         "index": ("create index late on app.t (a)", NOTHING, "added: index app.late", "CREATE INDEX late"),
-        "extension": ("create extension if not exists vector schema app", NOTHING, "added: extension vector",
-                      "CREATE EXTENSION IF NOT EXISTS vector"),
-        "extended statistics": ("create statistics app.st on a, b from app.t", NOTHING, "app.st",
-                                "CREATE STATISTICS app.st"),
-        "rule": ("create or replace rule r as on delete to app.t do also select 1", NOTHING, "added: rule app.t.r",
-                 "CREATE RULE r"),
+        "extension": (
+            "create extension if not exists vector schema app",
+            NOTHING,
+            "added: extension vector",
+            "CREATE EXTENSION IF NOT EXISTS vector",
+        ),
+        "extended statistics": (
+            "create statistics app.st on a, b from app.t",
+            NOTHING,
+            "app.st",
+            "CREATE STATISTICS app.st",
+        ),
+        "rule": (
+            "create or replace rule r as on delete to app.t do also select 1",
+            NOTHING,
+            "added: rule app.t.r",
+            "CREATE RULE r",
+        ),
     },
     "changed and not changed back": {
-        "trigger disabled": ("alter table app.t disable trigger touch", NOTHING,
-                             "changed: trigger app.t.touch: enabled", "DISABLE TRIGGER touch"),
-        "replica identity": ("alter table app.t replica identity full", NOTHING, "replica",
-                             "REPLICA IDENTITY FULL"),
-        "comment": ("comment on column app.t.a is 'new'", "comment on column app.t.a is null",
-                    "removed: comment on table column app.t.a",
-                    "COMMENT ON COLUMN app.t.a"),
-        "row level security": ("alter table app.t disable row level security", NOTHING, "row_security",
-                               "ALTER TABLE app.t ENABLE ROW LEVEL SECURITY"),
-        "row level security forced": ('alter table app."Odd Name" force row level security', NOTHING, "Odd Name",
-                                      'ONLY app."Odd Name" FORCE ROW LEVEL SECURITY'),
+        "trigger disabled": (
+            "alter table app.t disable trigger touch",
+            NOTHING,
+            "changed: trigger app.t.touch: enabled",
+            "DISABLE TRIGGER touch",
+        ),
+        "replica identity": ("alter table app.t replica identity full", NOTHING, "replica", "REPLICA IDENTITY FULL"),
+        "comment": (
+            "comment on column app.t.a is 'new'",
+            "comment on column app.t.a is null",
+            "removed: comment on table column app.t.a",
+            "COMMENT ON COLUMN app.t.a",
+        ),
+        "row level security": (
+            "alter table app.t disable row level security",
+            NOTHING,
+            "row_security",
+            "ALTER TABLE app.t ENABLE ROW LEVEL SECURITY",
+        ),
+        "row level security forced": (
+            'alter table app."Odd Name" force row level security',
+            NOTHING,
+            "Odd Name",
+            'ONLY app."Odd Name" FORCE ROW LEVEL SECURITY',
+        ),
         "sequence's owner": ("alter sequence app.s owned by none", NOTHING, "app.s", "OWNED BY app.t.id"),
         "statistics target": ("alter table app.t alter a set statistics 500", NOTHING, "500", "SET STATISTICS 500"),
-        "storage": ("alter table app.t alter b set storage external", NOTHING, "column app.t.b",
-                    "SET STORAGE EXTERNAL"),
-        "default": ("alter table app.t alter a set default 'y'", "alter table app.t alter a drop default",
-                    "column app.t.a: default", "a text DEFAULT 'x'"),
+        "storage": (
+            "alter table app.t alter b set storage external",
+            NOTHING,
+            "column app.t.b",
+            "SET STORAGE EXTERNAL",
+        ),
+        "default": (
+            "alter table app.t alter a set default 'y'",
+            "alter table app.t alter a drop default",
+            "column app.t.a: default",
+            "a text DEFAULT 'x'",
+        ),
         "NOT NULL": ("alter table app.t alter b drop not null", NOTHING, "column app.t.b", "b text NOT NULL"),
         "storage parameter": ("alter table app.t set (fillfactor = 70)", NOTHING, "fillfactor", "fillfactor='70'"),
-        "owner": ("alter table app.t owner to service_role", NOTHING, "postgres → service_role",
-                  "ALTER TABLE app.t OWNER TO service_role"),
-        "identity": ('alter table app."Odd Name" alter "Key" set generated by default', NOTHING,
-                     'column app."Odd Name"."Key"', "GENERATED BY DEFAULT AS IDENTITY"),
-        "publication's member": ("alter publication supabase_realtime drop table app.t", NOTHING,
-                                 "removed: publication supabase_realtime table app.t", "ALTER PUBLICATION"),
+        "owner": (
+            "alter table app.t owner to service_role",
+            NOTHING,
+            "postgres → service_role",
+            "ALTER TABLE app.t OWNER TO service_role",
+        ),
+        "identity": (
+            'alter table app."Odd Name" alter "Key" set generated by default',
+            NOTHING,
+            'column app."Odd Name"."Key"',
+            "GENERATED BY DEFAULT AS IDENTITY",
+        ),
+        "publication's member": (
+            "alter publication supabase_realtime drop table app.t",
+            NOTHING,
+            "removed: publication supabase_realtime table app.t",
+            "ALTER PUBLICATION",
+        ),
     },
     "came back as something else": {
-        "index": ("drop index app.t_b", "create index t_b on app.t (a)", "changed: index app.t_b",
-                  "CREATE INDEX t_b ON app.t USING btree (a)"),
+        "index": (
+            "drop index app.t_b",
+            "create index t_b on app.t (a)",
+            "changed: index app.t_b",
+            "CREATE INDEX t_b ON app.t USING btree (a)",
+        ),
         "constraint not validated": (
             "alter table app.t drop constraint a_is_short",
-            "alter table app.t add constraint a_is_short check (length(a) < 100) not valid", "a_is_short",
-            "NOT VALID"),
+            "alter table app.t add constraint a_is_short check (length(a) < 100) not valid",
+            "a_is_short",
+            "NOT VALID",
+        ),
         "foreign key without cascade": (
             "alter table app.t drop constraint t_owner_id_fkey",
             "alter table app.t add constraint t_owner_id_fkey foreign key (owner_id) references app.t",
-            "t_owner_id_fkey", "ADD CONSTRAINT t_owner_id_fkey"),
-        "view option": ("drop view app.v", "create view app.v as select id, a from app.t", "security_invoker",
-                        "security_invoker='true'"),
+            "t_owner_id_fkey",
+            "ADD CONSTRAINT t_owner_id_fkey",
+        ),
+        "view option": (
+            "drop view app.v",
+            "create view app.v as select id, a from app.t",
+            "security_invoker",
+            "security_invoker='true'",
+        ),
         "function setting": (
             "alter function app.f() set search_path = app",
             "create or replace function app.f() returns trigger language plpgsql security definer as"
-            " $$ begin return new; end $$", "function app.f()", "SET search_path TO ''"),
+            " $$ begin return new; end $$",
+            "function app.f()",
+            "SET search_path TO ''",
+        ),
         "policy for everybody": (
-            "drop policy everybody on app.t", "create policy everybody on app.t using (true)",
-            'policy app.t.everybody: roles ["authenticated"]', "CREATE POLICY everybody ON app.t USING (true)"),
-        "domain without check": ("alter domain app.short drop constraint short_check", NOTHING, "short_check",
-                                 "CONSTRAINT short_check"),
+            "drop policy everybody on app.t",
+            "create policy everybody on app.t using (true)",
+            'policy app.t.everybody: roles ["authenticated"]',
+            "CREATE POLICY everybody ON app.t USING (true)",
+        ),
+        "domain without check": (
+            "alter domain app.short drop constraint short_check",
+            NOTHING,
+            "short_check",
+            "CONSTRAINT short_check",
+        ),
         "publication's row filter": (
             "alter publication supabase_realtime set table app.t",
             "alter publication supabase_realtime set table app.t (id, a)",
-            "publication supabase_realtime table app.t", "WHERE ((id > 0))"),
+            "publication supabase_realtime table app.t",
+            "WHERE ((id > 0))",
+        ),
         "materialized view's column": (
-            "drop materialized view app.mv", "create materialized view app.mv as select id, b from app.t",
-            "app.mv", "SELECT id"),
+            "drop materialized view app.mv",
+            "create materialized view app.mv as select id, b from app.t",
+            "app.mv",
+            "SELECT id",
+        ),
     },
     "an enum that stops the next up": {
-        "enum": ("create type app.mood as enum ('up'); create table app.m (x app.mood)", "drop table app.m",
-                 "added: enum app.mood", "CREATE TYPE app.mood"),
+        "enum": (
+            "create type app.mood as enum ('up'); create table app.m (x app.mood)",
+            "drop table app.m",
+            "added: enum app.mood",
+            "CREATE TYPE app.mood",
+        ),
     },
     "columns in another order": {
         "column": ("alter table app.w drop one", "alter table app.w add one text", "column app.w.one", "one text"),
     },
-}  # fmt: skip
+}
 
 # Each rollback undoes everything, by another road where there is one.
 HEALTHY = {
@@ -168,7 +281,7 @@ HEALTHY = {
         "alter table app.t replica identity default; alter table app.t alter b set not null;"
         "alter table app.t drop extra; alter table app.w rename renamed to one",
     ),
-}  # fmt: skip
+}
 # What the rollbacks above have to declare, by a word that shows which of them it is.
 HEADERS = {
     "drop table app.m": "-- destroys: table app.m\n",
@@ -211,9 +324,14 @@ async def test_a_rollback_that_undoes_everything_is_proved(subject_of: SubjectOf
     outcome = await round_trip.run(await subject_of(pair(up, down), start=START, rows_each=2), "1")
     assert said(outcome) == ""
     assert {claim.id.removeprefix("round-trip-1-"): claim.level for claim in outcome.claims} == {
-        "runs": Level.PROVED, "back": Level.PROVED, "back-dump": Level.PROVED, "again": Level.PROVED,
-        "again-dump": Level.PROVED, "oracles": Level.PROVED, "rows": Level.SAMPLED,
-    }  # fmt: skip
+        "runs": Level.PROVED,
+        "back": Level.PROVED,
+        "back-dump": Level.PROVED,
+        "again": Level.PROVED,
+        "again-dump": Level.PROVED,
+        "oracles": Level.PROVED,
+        "rows": Level.SAMPLED,
+    }
 
 
 async def test_a_rollback_that_fails_only_with_rows_is_caught(subject_of: SubjectOf) -> None:

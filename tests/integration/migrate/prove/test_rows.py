@@ -105,7 +105,7 @@ TAKES_ROWS = {
     "deferred-constraint-trigger": "create table t (id int primary key); create function f() returns trigger language"
     " plpgsql as $$begin return null; end$$; create constraint trigger g after insert on t deferrable initially"
     " deferred for each row execute function f()",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,11 @@ async def test_a_table_gets_its_rows(name: str, conn: asyncpg.Connection) -> Non
     seeded = await seed(conn, shapes, 6)
     assert not seeded.refused
     for table, shape in shapes.items():
-        now = await conn.fetchval(f"select count(*) from only {shape.quoted}" if not shape.partitioned
-                                  else f"select count(*) from {shape.quoted}")  # fmt: skip
+        now = await conn.fetchval(
+            f"select count(*) from only {shape.quoted}"
+            if not shape.partitioned
+            else f"select count(*) from {shape.quoted}"
+        )
         assert now - before[table] == seeded.rows[table]
         assert seeded.rows[table] == 6 or name == "unique-boolean-tolerated"
 
@@ -199,9 +202,18 @@ async def test_values_show_what_a_careless_migration_would_lose(conn: asyncpg.Co
     )
     assert row is not None
     assert dict(row) == {
-        "count": row["count"], "japanese": True, "quote": True, "empty": True, "length": 12, "big": True,
-        "exact": True, "moods": 3, "micro": True, "flags": 2, "states": 2,
-    }  # fmt: skip
+        "count": row["count"],
+        "japanese": True,
+        "quote": True,
+        "empty": True,
+        "length": 12,
+        "big": True,
+        "exact": True,
+        "moods": 3,
+        "micro": True,
+        "flags": 2,
+        "states": 2,
+    }
     assert row["count"] >= 15
 
 

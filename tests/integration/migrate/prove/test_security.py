@@ -54,199 +54,326 @@ PLANTED = {
     "anon may select": ("grant select on public.notes to anon", "public.notes: anon", ""),
     "anon may insert": ("grant insert on public.notes to anon", "insert: it was no privilege", ""),
     "row security off": (
-        "alter table public.notes disable row level security", "row level security is off, and authenticated", ""),
+        "alter table public.notes disable row level security",
+        "row level security is off, and authenticated",
+        "",
+    ),
     "new table without row security": (NEW, "public.files: row level security is off, and anon and authenticated", ""),
     "everybody sees": (GUARDED + policy("for select using (true)"), "public.files: anon (claims never set", ""),
     "everybody signed in sees": (
-        GUARDED + policy("for select to authenticated using (true)"), "other (uuid sub, text sub)", ""),
-    "policy without a role": (
-        GUARDED + policy("for select using (user_id is not null)"), "public.files: anon", ""),
+        GUARDED + policy("for select to authenticated using (true)"),
+        "other (uuid sub, text sub)",
+        "",
+    ),
+    "policy without a role": (GUARDED + policy("for select using (user_id is not null)"), "public.files: anon", ""),
     "text id cast to uuid": (
         GUARDED + policy("for select to authenticated using (auth.uid()::text = user_id)"),
-        "22P02: invalid input syntax for type uuid", ""),
+        "22P02: invalid input syntax for type uuid",
+        "",
+    ),
     "membership policy recurses": (
         "drop policy members_read on public.organization_members;"
-        + policy("for select to authenticated using (organization_id in "
-                 f"(select m.organization_id from public.organization_members m where m.{OWN}))",
-                 "organization_members"),
-        "42P17: infinite recursion", ""),
+        + policy(
+            "for select to authenticated using (organization_id in "
+            f"(select m.organization_id from public.organization_members m where m.{OWN}))",
+            "organization_members",
+        ),
+        "42P17: infinite recursion",
+        "",
+    ),
     "a policy asks a table that is gone": (
         "create function public.allowed() returns boolean language plpgsql stable as "
-        "$$ begin return exists (select from public.allowances); end $$;" + GUARDED
-        + policy("for select to authenticated using (public.allowed())"), "42P01", ""),
+        "$$ begin return exists (select from public.allowances); end $$;"
+        + GUARDED
+        + policy("for select to authenticated using (public.allowed())"),
+        "42P01",
+        "",
+    ),
     "owner changes status": (
         "drop policy notes_update on public.notes; grant update on public.notes to authenticated;"
         + policy(f"for all to authenticated using ({OWN}) with check ({OWN})", "notes"),
-        "authenticated may now write id, organization_id, private, status, user_id", ""),
-    "owner may delete now": (
-        policy(f"for delete to authenticated using ({OWN})", "notes"), "delete: it was 0 of", ""),
+        "authenticated may now write id, organization_id, private, status, user_id",
+        "",
+    ),
+    "owner may delete now": (policy(f"for delete to authenticated using ({OWN})", "notes"), "delete: it was 0 of", ""),
     "rows can be given away": (
-        GUARDED + policy(f"for select to authenticated using ({OWN})")
+        GUARDED
+        + policy(f"for select to authenticated using ({OWN})")
         + f"create policy u on public.files for update to authenticated using ({OWN}) with check (true);",
-        "can give own rows away", ""),
+        "can give own rows away",
+        "",
+    ),
     "rows in the name of others": (
         GUARDED + policy("for insert to authenticated with check (true)"),
-        "can insert a row in the name of others", ""),
+        "can insert a row in the name of others",
+        "",
+    ),
     "anybody deletes": (GUARDED + policy("for delete to authenticated using (true)"), "can delete rows that are", ""),
     "view with its owner's rights": (
-        "create view public.titles as select id, title from public.notes", "security_invoker is off", ""),
+        "create view public.titles as select id, title from public.notes",
+        "security_invoker is off",
+        "",
+    ),
     "view loses security_invoker": (
-        "alter view public.titles reset (security_invoker)", "security_invoker is off",
-        "create view public.titles with (security_invoker = true) as select id, user_id, title from public.notes;"),
+        "alter view public.titles reset (security_invoker)",
+        "security_invoker is off",
+        "create view public.titles with (security_invoker = true) as select id, user_id, title from public.notes;",
+    ),
     "writes through a view": (
         "create view public.titles as select id, title from public.notes; revoke select on public.titles from anon",
-        "public.titles", ""),
+        "public.titles",
+        "",
+    ),
     "materialized view": (
         "create materialized view public.titles as select id, title from public.notes",
-        "a materialized view keeps no policies", ""),
+        "a materialized view keeps no policies",
+        "",
+    ),
     "definer function shows": (
         "create function public.note_of(p_note_id uuid) returns setof public.notes language sql security definer "
         "set search_path = '' as $$ select * from public.notes n where n.id = p_note_id $$",
-        "returned somebody else's rows: of public.notes", ""),
+        "returned somebody else's rows: of public.notes",
+        "",
+    ),
     "definer function changes": (
         "create function public.publish(p_note_id uuid) returns void language sql security definer "
         "set search_path = '' as $$ update public.notes set status = 'published' where id = p_note_id $$",
-        "changed or deleted rows of public.notes", ""),
+        "changed or deleted rows of public.notes",
+        "",
+    ),
     "definer function forges": (
         "create function public.add_note(p_user_id text, p_title text) returns void language sql security definer "
         "set search_path = '' as $$ insert into public.notes (user_id, title) values (p_user_id, p_title) $$",
-        "wrote a row of somebody else's into public.notes", ""),
+        "wrote a row of somebody else's into public.notes",
+        "",
+    ),
     "definer function without search_path": (
         "create function public.count_mine() returns bigint language sql security definer as "
-        f"$$ select count(*) from public.notes where {OWN} $$", "its search_path is not pinned", ""),
+        f"$$ select count(*) from public.notes where {OWN} $$",
+        "its search_path is not pinned",
+        "",
+    ),
     "search_path is let go": (
-        "alter function public.is_member(uuid) reset search_path", "its search_path is not pinned", ""),
+        "alter function public.is_member(uuid) reset search_path",
+        "its search_path is not pinned",
+        "",
+    ),
     "function opened to anon": (
-        "grant execute on function public.close_all() to anon", "anon may now execute it",
+        "grant execute on function public.close_all() to anon",
+        "anon may now execute it",
         "create function public.close_all() returns void language sql as $$ delete from public.notes $$;"
-        "revoke execute on function public.close_all() from public, anon, authenticated;"),
+        "revoke execute on function public.close_all() from public, anon, authenticated;",
+    ),
     "a protected column": (
-        "grant update (status) on public.notes to authenticated", "authenticated may now write status (and an", ""),
+        "grant update (status) on public.notes to authenticated",
+        "authenticated may now write status (and an",
+        "",
+    ),
     "truncate": ("grant truncate on public.notes to authenticated", "holds TRUNCATE, which no policy limits", ""),
     "triggers": ("grant trigger on public.notes to authenticated", "holds TRIGGER, which no policy limits", ""),
     "no claims are let in": (
         GUARDED + policy(f"for select using (coalesce(auth.jwt() ->> 'sub', '') = '' or {OWN})"),
-        "public.files: anon (claims never set, claims empty", ""),
+        "public.files: anon (claims never set, claims empty",
+        "",
+    ),
     "null equals null": (
-        NEW.replace(" text not null", " text") + RLS
+        NEW.replace(" text not null", " text")
+        + RLS
         + policy("for select to authenticated using (user_id is not distinct from (auth.jwt() ->> 'sub'))"),
-        "sees rows without an owner", ""),
+        "sees rows without an owner",
+        "",
+    ),
     "every organisation's members": (
         "drop policy notes_read on public.notes;"
-        + policy(f"for select to authenticated using ({OWN} or exists (select from public.organization_members m "
-                 f"where m.{OWN}))", "notes"),
-        "member (uuid sub, text sub)", ""),
+        + policy(
+            f"for select to authenticated using ({OWN} or exists (select from public.organization_members m "
+            f"where m.{OWN}))",
+            "notes",
+        ),
+        "member (uuid sub, text sub)",
+        "",
+    ),
     "service_role loses its grant": ("revoke select on public.notes from service_role", "service_role", ""),
     "the owner's policy is dropped": (
-        "drop policy notes_read on public.notes", "owner (uuid sub, text sub) select: it was", ""),
+        "drop policy notes_read on public.notes",
+        "owner (uuid sub, text sub) select: it was",
+        "",
+    ),
     "row security no longer forced": (
-        "alter table public.notes no force row level security", "no longer forced",
-        "alter table public.notes force row level security;"),
+        "alter table public.notes no force row level security",
+        "no longer forced",
+        "alter table public.notes force row level security;",
+    ),
     "owned by a client": (
-        "alter table public.notes owner to authenticated", "other (uuid sub, text sub) sees rows that are",
-        "grant usage, create on schema public to authenticated;"),
+        "alter table public.notes owner to authenticated",
+        "other (uuid sub, text sub) sees rows that are",
+        "grant usage, create on schema public to authenticated;",
+    ),
     "default privileges": (
         "create schema app; grant usage on schema app to anon;"
         "alter default privileges in schema app grant select on tables to anon;"
-        "create table app.files (id int primary key, user_id text)", "app.files: row level security is off", ""),
+        "create table app.files (id int primary key, user_id text)",
+        "app.files: row level security is off",
+        "",
+    ),
     "default privileges for later": (
         "alter default privileges in schema public grant execute on functions to public;"
         "create schema app; alter default privileges in schema app grant select on tables to anon",
-        "tables made later in schema app will be given to anon (SELECT)", ""),
+        "tables made later in schema app will be given to anon (SELECT)",
+        "",
+    ),
     "malformed claims become access": (
         "create function public.me() returns text language plpgsql stable as $$ begin "
-        "return auth.jwt() ->> 'sub'; exception when others then return null; end $$;" + GUARDED
+        "return auth.jwt() ->> 'sub'; exception when others then return null; end $$;"
+        + GUARDED
         + policy("for select to authenticated using (user_id = coalesce(public.me(), user_id))"),
-        "signed-in (claims never set, claims empty, malformed, no sub)", ""),
+        "signed-in (claims never set, claims empty, malformed, no sub)",
+        "",
+    ),
     "empty claims fail": (
-        GUARDED + policy("for select to authenticated using "
-                         "(user_id = (current_setting('request.jwt.claims', true)::json ->> 'sub'))"),
-        "signed-in (claims empty) fails with 22P02", ""),
+        GUARDED
+        + policy(
+            "for select to authenticated using "
+            "(user_id = (current_setting('request.jwt.claims', true)::json ->> 'sub'))"
+        ),
+        "signed-in (claims empty) fails with 22P02",
+        "",
+    ),
     "restrictive policy lost": (
-        "drop policy only_strong on public.notes", "RESTRICTIVE policy only_strong",
+        "drop policy only_strong on public.notes",
+        "RESTRICTIVE policy only_strong",
         "create policy only_strong on public.notes as restrictive to authenticated "
-        "using ((auth.jwt() ->> 'aal') is distinct from 'aal0');"),
+        "using ((auth.jwt() ->> 'aal') is distinct from 'aal0');",
+    ),
     "published and invisible": (
-        GUARDED + "alter publication supabase_realtime add table public.files;", "published in supabase_realtime", ""),
+        GUARDED + "alter publication supabase_realtime add table public.files;",
+        "published in supabase_realtime",
+        "",
+    ),
     "partition without row security": (
         "create table public.logs (id int, user_id text, at date, primary key (id, at)) partition by range (at);"
         "create table public.logs_2026 partition of public.logs for values from ('2000-01-01') to ('2100-01-01');"
         "alter table public.logs enable row level security;"
         + policy(f"for select to authenticated using ({OWN})", "logs"),
-        "public.logs_2026: row level security is off", ""),
+        "public.logs_2026: row level security is off",
+        "",
+    ),
     "mixed case, composite key": (
         'create table public."Photo Album" ("Album Id" int, "userId" text not null, "Nr" int, '
         'primary key ("Album Id", "Nr")); alter table public."Photo Album" enable row level security;'
-        'create policy p on public."Photo Album" for select using (true)', "public.Photo Album: anon", ""),
+        'create policy p on public."Photo Album" for select using (true)',
+        "public.Photo Album: anon",
+        "",
+    ),
     "children of owned rows": (
         "create table public.comments (id bigint generated always as identity primary key, "
         "note_id uuid not null references public.notes (id), body text);"
         "alter table public.comments enable row level security;"
-        + policy("for select to authenticated using (true)", "comments"), "public.comments: signed-in", ""),
-}  # fmt: skip
+        + policy("for select to authenticated using (true)", "comments"),
+        "public.comments: signed-in",
+        "",
+    ),
+}
 
 HEALTHY = {
     "row security and own rows": (GUARDED + FINE, ""),
     "a shared table that everybody reads": (
         "create table public.plans (id int primary key, name text); alter table public.plans enable row level security;"
-        + policy("for select using (true)", "plans"), ""),
+        + policy("for select using (true)", "plans"),
+        "",
+    ),
     "uuid ids with auth.uid()": (
-        "create table public.files (id int primary key, user_id uuid not null); " + RLS
+        "create table public.files (id int primary key, user_id uuid not null); "
+        + RLS
         + policy("for all to authenticated using ((select auth.uid()) = user_id)"),
-        "drop table public.notes; drop table public.organization_members cascade; drop table public.organizations;"),
+        "drop table public.notes; drop table public.organization_members cascade; drop table public.organizations;",
+    ),
     "membership through a definer function": (
         "create table public.boards (id uuid primary key default gen_random_uuid(), organization_id uuid not null "
         "references public.organizations (id), name text); alter table public.boards enable row level security;"
-        + policy("for select to authenticated using (public.is_member(organization_id))", "boards"), ""),
+        + policy("for select to authenticated using (public.is_member(organization_id))", "boards"),
+        "",
+    ),
     "a using that checks too": (
-        GUARDED + policy(f"for select to authenticated using ({OWN})")
-        + f"create policy u on public.files for update to authenticated using ({OWN});", ""),
+        GUARDED
+        + policy(f"for select to authenticated using ({OWN})")
+        + f"create policy u on public.files for update to authenticated using ({OWN});",
+        "",
+    ),
     "view with the caller's rights": (
-        "create view public.titles with (security_invoker = true) as select id, user_id, title from public.notes", ""),
+        "create view public.titles with (security_invoker = true) as select id, user_id, title from public.notes",
+        "",
+    ),
     "view over a shared table": (
         "create view public.names as select name from public.plans",
         "create table public.plans (id int primary key, name text); alter table public.plans enable row level security;"
-        + policy("for select using (true)", "plans")),
+        + policy("for select using (true)", "plans"),
+    ),
     "materialized view for the server": (
         "create materialized view public.titles as select id, title from public.notes;"
-        "revoke all on public.titles from anon, authenticated", ""),
+        "revoke all on public.titles from anon, authenticated",
+        "",
+    ),
     "definer function that asks who calls": (
         "create function public.note_of(p_note_id uuid) returns setof public.notes language sql security definer "
-        f"set search_path = '' as $$ select * from public.notes n where n.id = p_note_id and n.{OWN} $$", ""),
+        f"set search_path = '' as $$ select * from public.notes n where n.id = p_note_id and n.{OWN} $$",
+        "",
+    ),
     "definer function for the server": (
         "create function public.publish(p_note_id uuid) returns void language sql security definer as "
         "$$ update public.notes set status = 'published' where id = p_note_id $$;"
-        "revoke execute on function public.publish(uuid) from public, anon, authenticated", ""),
+        "revoke execute on function public.publish(uuid) from public, anon, authenticated",
+        "",
+    ),
     "a column beside": ("alter table public.notes add column tags text[] not null default '{}'", ""),
     "the same policy, written anew": (
         "drop policy notes_read on public.notes;"
-        + policy(f"for select to authenticated using (public.is_member(organization_id) or {OWN})", "notes"), ""),
+        + policy(f"for select to authenticated using (public.is_member(organization_id) or {OWN})", "notes"),
+        "",
+    ),
     "empty claims are nobody's": (
-        GUARDED + policy("for select to authenticated using "
-                         "(user_id = (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'))"), ""),
+        GUARDED
+        + policy(
+            "for select to authenticated using "
+            "(user_id = (nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'))"
+        ),
+        "",
+    ),
     "restrictive policy kept": (
         "alter table public.notes add column extra int",
-        "create policy only_strong on public.notes as restrictive to authenticated using (true);"),
+        "create policy only_strong on public.notes as restrictive to authenticated using (true);",
+    ),
     "published and visible": (GUARDED + FINE + "alter publication supabase_realtime add table public.files;", ""),
     "nobody's rows for nobody": (NEW.replace(" text not null", " text") + RLS + FINE, ""),
     "a schema that clients cannot reach": ("create schema app; create table app.files (id int, user_id text)", ""),
     "a hole that was there, and is closed": (
         "revoke select on public.files from anon; drop policy p_files on public.files;"
         + policy(f"for select to authenticated using ({OWN})"),
-        GUARDED + policy("for select using (true)")),
+        GUARDED + policy("for select using (true)"),
+    ),
     "a hole that was there, and stays": (
-        "alter table public.notes add column extra int", GUARDED + policy("for select using (true)")),
+        "alter table public.notes add column extra int",
+        GUARDED + policy("for select using (true)"),
+    ),
     "profiles by their own id": (
         "create table public.profiles (id uuid primary key, name text); alter table public.profiles enable row level "
-        "security;" + policy("for all to authenticated using (auth.jwt() ->> 'sub' = id::text) "
-                             "with check (auth.jwt() ->> 'sub' = id::text)", "profiles"), ""),
+        "security;"
+        + policy(
+            "for all to authenticated using (auth.jwt() ->> 'sub' = id::text) "
+            "with check (auth.jwt() ->> 'sub' = id::text)",
+            "profiles",
+        ),
+        "",
+    ),
     "circular references": (
         "create table public.a (id int primary key, b_id int, user_id text);"
         "create table public.b (id int primary key, a_id int references public.a (id));"
         "alter table public.a add foreign key (b_id) references public.b (id);"
         "alter table public.a enable row level security; alter table public.b enable row level security;"
-        + policy(f"for select to authenticated using ({OWN})", "a"), ""),
-}  # fmt: skip
+        + policy(f"for select to authenticated using ({OWN})", "a"),
+        "",
+    ),
+}
 
 
 # What looks at the whole database (ids of one kind) has a database of its own; the others share a few.
@@ -294,8 +421,11 @@ async def _looked(subject_of: SubjectOf, cases: dict[str, tuple[str, str]], name
         _outcomes[group] = await PROOF.run(subject, "1")
         assert all(claim.level is not Level.NOT_CHECKED for claim in _outcomes[group].claims)
     schema = _schema(name)
-    return [line.replace(schema, "public").replace("app_public", "app") for line in said(_outcomes[group]).splitlines()
-            if schema in line]  # fmt: skip
+    return [
+        line.replace(schema, "public").replace("app_public", "app")
+        for line in said(_outcomes[group]).splitlines()
+        if schema in line
+    ]
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -411,18 +541,23 @@ async def test_what_is_as_expected_is_no_violation_though_it_changed(subject_of:
     (tmp_path / "expectations.yaml").write_text(EXPECTED.replace("delete: deny", "delete: own"))
     subject = await subject_of(
         {"1_it.sql": f"create policy d on public.notes for delete to authenticated using ({OWN});"},
-        start=START + CLOSE_ALL, expectations=tmp_path / "expectations.yaml",
-    )  # fmt: skip
+        start=START + CLOSE_ALL,
+        expectations=tmp_path / "expectations.yaml",
+    )
     outcome = await PROOF.run(subject, "1")
     assert said(outcome) == ""
 
 
 async def test_what_cannot_be_looked_at_is_said(subject_of: SubjectOf) -> None:
-    subject = await subject_of({
-        "1_it.sql": "create table public.files (id int primary key, user_id text check (user_id = 'somebody'));" + RLS
-        + "create table public.plans (id int primary key); alter table public.plans enable row level security;",
-        "2_it.sql": "create schema app;",
-    }, versions=("1",))  # fmt: skip
+    subject = await subject_of(
+        {
+            "1_it.sql": "create table public.files (id int primary key, user_id text check (user_id = 'somebody'));"
+            + RLS
+            + "create table public.plans (id int primary key); alter table public.plans enable row level security;",
+            "2_it.sql": "create schema app;",
+        },
+        versions=("1",),
+    )
     outcome = await PROOF.run(subject, "1")
     assert said(outcome) == ""
     rows = next(claim for claim in outcome.claims if claim.id == "security-1-rows")
@@ -432,10 +567,13 @@ async def test_what_cannot_be_looked_at_is_said(subject_of: SubjectOf) -> None:
 
 
 async def test_a_schema_in_which_nothing_belongs_to_anybody_is_not_proved(subject_of: SubjectOf) -> None:
-    subject = await subject_of({
-        "1_it.sql": "create table public.things (id int primary key, keeper_code int not null);"
-        "alter table public.things enable row level security; create policy t on public.things for select using (true);"
-    })  # fmt: skip
+    subject = await subject_of(
+        {
+            "1_it.sql": "create table public.things (id int primary key, keeper_code int not null);"
+            "alter table public.things enable row level security;"
+            "create policy t on public.things for select using (true);"
+        }
+    )
     outcome = await PROOF.run(subject, "1")
     rows = next(claim for claim in outcome.claims if claim.id == "security-1-rows")
     assert rows.level is Level.SAMPLED

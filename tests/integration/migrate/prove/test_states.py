@@ -27,8 +27,15 @@ async def value(dsn: str, question: str) -> object:
 
 def with_seed(states: States, text: str) -> States:
     start = states._reached[0]
-    return States(states.scratch, start, states.folder, states.versions, rows_each=3,
-                  seed_data=read_statements(text, "seed.sql"), options=states.options)  # fmt: skip
+    return States(
+        states.scratch,
+        start,
+        states.folder,
+        states.versions,
+        rows_each=3,
+        seed_data=read_statements(text, "seed.sql"),
+        options=states.options,
+    )
 
 
 async def test_each_state_has_what_came_before_and_nothing_else(subject_of: SubjectOf) -> None:

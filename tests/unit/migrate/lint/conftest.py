@@ -41,9 +41,7 @@ def look(tmp_path: Path) -> Look:
             file.write_text(text, encoding="utf-8")
         read_in = read(folder)
         chosen = frozenset(source.file for source in read_in.sources)
-        linted = judge(
-            read_in, read_settings(folder, IDS), (), disabled=disabled, chosen=chosen, whole=True
-        )  # fmt: skip
+        linted = judge(read_in, read_settings(folder, IDS), (), disabled=disabled, chosen=chosen, whole=True)
         return [f for f in linted.findings if rollbacks or f.rule != "rollback-missing"]
 
     return _look

@@ -114,7 +114,7 @@ def test_a_folders_lint_toml_accepts_grades_and_says_what_is_exposed(look: Look)
 )
 def test_a_lint_toml_that_cannot_be_understood_is_a_mistake_with_a_way_out(
     toml: str, what: str, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "lint.toml").write_text(toml)
     with pytest.raises(UsageError) as refused:
         read_settings(tmp_path, IDS)

@@ -1,7 +1,5 @@
 """What is text is never read as SQL, however it is quoted; and what is SQL is read however it is written."""
 
-# ruff: noqa: E501
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,11 +28,12 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
     "comment on": lambda text: f"comment on table public.notes is $lint${text}$lint$;",
     "text in a function": lambda text: (
         "create function public.told() returns text language sql set search_path = '' as $fn$ select $lint$"
-        + text + "$lint$ $fn$;"
+        + text
+        + "$lint$ $fn$;"
     ),
     "text in a block": lambda text: f"do $do$ begin raise notice '%', $lint${text}$lint$; end $do$;",
     "default of a column": lambda text: f"alter table public.notes add column why text default $lint${text}$lint$;",
-}  # fmt: skip
+}
 COMFORTABLE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -47,12 +46,71 @@ def test_a_defect_that_is_only_text_is_no_defect(wrapping: str, defect: str, aro
 
 
 _FRAGMENTS = st.sampled_from(
-    ["create", "table", "policy", "on", "for", "select", "from", "using", "(", ")", ",", ";", ".", "to", "anon", "auth",
-     "uid", "'text'", "'it''s'", "E'\\''", '"Name"', '"a""b"', "$$ body; $$", "$x$ $$ $x$", "-- comment\n", "/* c /* d */ */",
-     "::", "=", "->>", "1.5", "publication", "alter", "grant", "view", "as", "with", "function", "trigger", "begin", "end",
-     "atomic", "or", "replace", "drop", "add", "column", "schema", "default", "privileges", "in", "all", "rename",
-     "security", "definer", "do", "execute", "revoke", "insert", "into", "max", "+", "\n"]
-)  # fmt: skip
+    [
+        "create",
+        "table",
+        "policy",
+        "on",
+        "for",
+        "select",
+        "from",
+        "using",
+        "(",
+        ")",
+        ",",
+        ";",
+        ".",
+        "to",
+        "anon",
+        "auth",
+        "uid",
+        "'text'",
+        "'it''s'",
+        "E'\\''",
+        '"Name"',
+        '"a""b"',
+        "$$ body; $$",
+        "$x$ $$ $x$",
+        "-- comment\n",
+        "/* c /* d */ */",
+        "::",
+        "=",
+        "->>",
+        "1.5",
+        "publication",
+        "alter",
+        "grant",
+        "view",
+        "as",
+        "with",
+        "function",
+        "trigger",
+        "begin",
+        "end",
+        "atomic",
+        "or",
+        "replace",
+        "drop",
+        "add",
+        "column",
+        "schema",
+        "default",
+        "privileges",
+        "in",
+        "all",
+        "rename",
+        "security",
+        "definer",
+        "do",
+        "execute",
+        "revoke",
+        "insert",
+        "into",
+        "max",
+        "+",
+        "\n",
+    ]
+)
 
 
 @COMFORTABLE

@@ -17,13 +17,28 @@ def error(code: str, message: str = "no", context: str = "") -> asyncpg.Postgres
 @pytest.mark.parametrize(
     ("code", "answer"),
     [
-        ("42703", Answer.BROKEN), ("42883", Answer.BROKEN), ("42702", Answer.BROKEN), ("42P01", Answer.BROKEN),
-        ("42725", Answer.BROKEN), ("0A000", Answer.BROKEN), ("2F005", Answer.BROKEN), ("54001", Answer.BROKEN),
-        ("21000", Answer.BROKEN), ("XX000", Answer.BROKEN), ("42501", Answer.REFUSAL), ("P0001", Answer.REFUSAL),
-        ("23505", Answer.REFUSAL), ("23503", Answer.REFUSAL), ("55000", Answer.REFUSAL), ("22P02", Answer.VALUE),
-        ("22012", Answer.VALUE), ("57014", Answer.UNDECIDED), ("55P03", Answer.UNDECIDED), ("40P01", Answer.UNDECIDED),
+        ("42703", Answer.BROKEN),
+        ("42883", Answer.BROKEN),
+        ("42702", Answer.BROKEN),
+        ("42P01", Answer.BROKEN),
+        ("42725", Answer.BROKEN),
+        ("0A000", Answer.BROKEN),
+        ("2F005", Answer.BROKEN),
+        ("54001", Answer.BROKEN),
+        ("21000", Answer.BROKEN),
+        ("XX000", Answer.BROKEN),
+        ("42501", Answer.REFUSAL),
+        ("P0001", Answer.REFUSAL),
+        ("23505", Answer.REFUSAL),
+        ("23503", Answer.REFUSAL),
+        ("55000", Answer.REFUSAL),
+        ("22P02", Answer.VALUE),
+        ("22012", Answer.VALUE),
+        ("57014", Answer.UNDECIDED),
+        ("55P03", Answer.UNDECIDED),
+        ("40P01", Answer.UNDECIDED),
     ],
-)  # fmt: skip
+)
 def test_a_code_is_judged(code: str, answer: Answer) -> None:
     assert judge(error(code)) is answer
 

@@ -40,10 +40,18 @@ def test_a_file_in_a_transaction_has_two_points_a_statement_and_two_at_its_commi
 
 def test_a_file_without_transaction_has_the_commits_of_its_journal_too(alone: Script) -> None:
     assert [(point.kind, point.index) for point in points_of(alone)] == [
-        ("before_statement", 1), ("inside", 1), ("after_statement", 1), ("before_commit", 1), ("after_commit", 1),
-        ("before_statement", 2), ("after_statement", 2), ("before_commit", 2), ("after_commit", 2),
-        ("before_commit", 0), ("after_commit", 0),
-    ]  # fmt: skip
+        ("before_statement", 1),
+        ("inside", 1),
+        ("after_statement", 1),
+        ("before_commit", 1),
+        ("after_commit", 1),
+        ("before_statement", 2),
+        ("after_statement", 2),
+        ("before_commit", 2),
+        ("after_commit", 2),
+        ("before_commit", 0),
+        ("after_commit", 0),
+    ]
 
 
 @pytest.mark.parametrize("most", [1, 3, 4, 7, 12, 21])
@@ -60,8 +68,11 @@ def test_a_choice_is_spread_and_always_has_both_ends(script: Script, most: int) 
 
 def test_points_inside_a_statement_come_before_those_between(alone: Script) -> None:
     assert [(point.kind, point.index) for point in chosen(points_of(alone), 4)] == [
-        ("before_statement", 1), ("inside", 1), ("before_commit", 0), ("after_commit", 0),
-    ]  # fmt: skip
+        ("before_statement", 1),
+        ("inside", 1),
+        ("before_commit", 0),
+        ("after_commit", 0),
+    ]
 
 
 @pytest.mark.parametrize("most", [0, 22, 500])

@@ -16,8 +16,10 @@ P, T = "supabase_realtime", "public.orders"
 STATE = Published(
     {P: Publication(1, P, frozenset(OPERATIONS), via_root=False, every_table=False)},
     {(P, T): Member(P, T, 10, ("id",), ("id",), ("id",))},
-    {10: T}, {T: T, "public.orders_1": T}, {},
-)  # fmt: skip
+    {10: T},
+    {T: T, "public.orders_1": T},
+    {},
+)
 PHASES: tuple[Phase, ...] = ("before", "during the migration", "after it")
 PROMISED = {phase: frozenset((P, T, operation) for operation in OPERATIONS) for phase in PHASES}
 

@@ -98,7 +98,7 @@ def test_names_of_nothing_are_said_with_their_line_and_the_nearest_name() -> Non
         ("members:\n  - table: a\n    user: b\n", "e.yaml:2: expected the key `organisation`"),
         ("- a\n", "e.yaml:1: expected "),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_with_its_line(text: str, wanted: str) -> None:
     with pytest.raises(UsageError) as told:
         parse(text, "e.yaml")

@@ -29,11 +29,18 @@ def moment(at: float, kind: Kind, index: int) -> tuple[float, Moment]:
 
 
 PASSAGE = Passage(
-    "up", 1.0, 3.0,
-    (moment(1.1, "before_statement", 1), moment(1.2, "after_statement", 1), moment(1.3, "before_statement", 2),
-     moment(2.9, "after_statement", 2), moment(3.0, "after_commit", 0)),
+    "up",
+    1.0,
+    3.0,
+    (
+        moment(1.1, "before_statement", 1),
+        moment(1.2, "after_statement", 1),
+        moment(1.3, "before_statement", 2),
+        moment(2.9, "after_statement", 2),
+        moment(3.0, "after_commit", 0),
+    ),
     MIGRATION,
-)  # fmt: skip
+)
 
 
 def taken(index: int, *locks: tuple[str, str]) -> Taken:
@@ -48,8 +55,16 @@ def taken(index: int, *locks: tuple[str, str]) -> Taken:
 ALTER, SLEEP = taken(1, ("public.t", "AccessExclusiveLock")), taken(2)
 
 
-def wait(pid: int, since: float, until: float, *, mode: str = "AccessShareLock", kind: str = "relation",
-         relation: str = "public.t", for_it: bool = True) -> Wait:  # fmt: skip
+def wait(
+    pid: int,
+    since: float,
+    until: float,
+    *,
+    mode: str = "AccessShareLock",
+    kind: str = "relation",
+    relation: str = "public.t",
+    for_it: bool = True,
+) -> Wait:
     blockers = frozenset({MIGRATION if for_it else STRANGER})
     return Wait(pid, kind, relation, mode, since, until, blockers, (since, until) if for_it else None)
 
@@ -163,9 +178,11 @@ def test_who_waited_for_whom_is_in_words_and_by_length() -> None:
     requests = [request(READER, "reader", 1.4, 2.0), request(WRITER, "writer", 1.4, 3.0)]
     names = session_names(PASSAGE, requests, {STRANGER: "the transaction ahead"})
     waits = (
-        wait(READER, 1.4, 1.5), wait(READER, 1.6, 1.9), wait(WRITER, 1.4, 2.4, mode="RowExclusiveLock"),
+        wait(READER, 1.4, 1.5),
+        wait(READER, 1.6, 1.9),
+        wait(WRITER, 1.4, 2.4, mode="RowExclusiveLock"),
         wait(MIGRATION, 1.0, 1.2, mode="AccessExclusiveLock", for_it=False),
-    )  # fmt: skip
+    )
     assert who_waited(Watched(waits), names) == (
         ("a writer of public.t", "ROW EXCLUSIVE on public.t", "the migration", "1", "1000"),
         ("a reader of public.t", "ACCESS SHARE on public.t", "the migration", "2", "300"),

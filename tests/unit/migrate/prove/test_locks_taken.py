@@ -41,12 +41,18 @@ def after(**changes: Relation) -> Facts:
         (after(), "select 1", ()),
         (after(_1=Relation("public.t", "r", 1, 101, 1)), "alter table t", (Work("public.t", "rewrites"),)),
         (after(_1=Relation("public.t", "r", 1, 100, 1)), "alter table t", (Work("public.t", "reads all of"),)),
-        (after(_2=Relation("public.t_pkey", "i", 1, 201, 0)), "reindex table t",
-         (Work("public.t", "rebuilds index public.t_pkey of"),)),
+        (
+            after(_2=Relation("public.t_pkey", "i", 1, 201, 0)),
+            "reindex table t",
+            (Work("public.t", "rebuilds index public.t_pkey of"),),
+        ),
         (after(_3=Relation("public.i", "i", 1, 300, 0)), "create", (Work("public.t", "builds index public.i on"),)),
         # Reads and builds: the heavier is told.
-        (after(_1=table(100, 1), _3=Relation("public.i", "i", 1, 300, 0)), "create index",
-         (Work("public.t", "builds index public.i on"),)),
+        (
+            after(_1=table(100, 1), _3=Relation("public.i", "i", 1, 300, 0)),
+            "create index",
+            (Work("public.t", "builds index public.i on"),),
+        ),
         # New files with nothing in them.
         (after(_1=table(101), _2=Relation("public.t_pkey", "i", 1, 201, 0)), "truncate t", ()),
         # An index under another oid on the file of an old one was not built.
@@ -56,7 +62,7 @@ def after(**changes: Relation) -> Facts:
         # Looked up, not read.
         (after(_2=Relation("public.t_pkey", "i", 1, 200, 4)), "update t", ()),
     ],
-)  # fmt: skip
+)
 def test_work_is_told_from_files_and_scans(now: Facts, text: str, expected: tuple[Work, ...]) -> None:
     assert work_between(BEFORE, now, OLD, statement(text)) == expected
 
@@ -71,9 +77,14 @@ def test_a_foreign_key_is_work_when_an_index_was_read_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "accepted", "whom"),
-    [("AccessExclusiveLock", False, "readers and writers wait"), ("ShareLock", False, " writers wait"),
-     ("ShareUpdateExclusiveLock", False, None), ("AccessExclusiveLock", True, None), ("", False, None)],
-)  # fmt: skip
+    [
+        ("AccessExclusiveLock", False, "readers and writers wait"),
+        ("ShareLock", False, " writers wait"),
+        ("ShareUpdateExclusiveLock", False, None),
+        ("AccessExclusiveLock", True, None),
+        ("", False, None),
+    ],
+)
 def test_work_is_a_violation_under_a_lock_that_stops_somebody(mode: str, accepted: bool, whom: str | None) -> None:
     held = {"public.t": mode} if mode else {}
     one = Taken(1, "a.sql:3", "text", (), held, (Work("public.t", "rewrites"),), accepted)
@@ -112,18 +123,28 @@ def test_the_transaction_ahead_holds_what_the_file_cannot_stand_beside() -> None
 
 def column(name: str, **more: object) -> Column:
     facts: dict[str, object] = {
-        "type": "text", "not_null": False, "has_default": False, "generated": False, "identity": "", "labels": (),
-        "choices": (), "references": None,
-    }  # fmt: skip
+        "type": "text",
+        "not_null": False,
+        "has_default": False,
+        "generated": False,
+        "identity": "",
+        "labels": (),
+        "choices": (),
+        "references": None,
+    }
     return Column(name, **(facts | more))  # type: ignore[arg-type]
 
 
 def test_an_old_client_names_every_column_and_casts_nothing() -> None:
     shape = Shape(
-        "My.T", '"My"."T"',
+        "My.T",
+        '"My"."T"',
         (column("Id", identity="a"), column("it's", has_default=True), column("twice", generated=True)),
-        ("Id",), (), (), False,
-    )  # fmt: skip
+        ("Id",),
+        (),
+        (),
+        False,
+    )
     client = client_of(shape, Row("My.T", {"Id": "7", "it's": "O'Hara", "twice": "14"}))
     insert = client.said[0].sql
     assert insert == """insert into "My"."T" ("Id", "it's") overriding system value values ('7', 'O''Hara')"""
@@ -148,8 +169,11 @@ def test_busy_tables_have_a_reader_and_a_writer_of_their_own() -> None:
     everything = [client(name, "insert", "select", "update", "delete") for name in "abc"]
     found = streams(everything, {"b"})
     assert [(stream.role, {said.table for said in stream.said}) for stream in found] == [
-        ("reader", {"b"}), ("writer", {"b"}), ("reader", {"a", "c"}), ("writer", {"a", "c"}),
-    ]  # fmt: skip
+        ("reader", {"b"}),
+        ("writer", {"b"}),
+        ("reader", {"a", "c"}),
+        ("writer", {"a", "c"}),
+    ]
 
 
 def test_many_busy_tables_share_the_streams_there_are() -> None:

@@ -88,13 +88,17 @@ def test_what_refers_to_owned_rows_is_owned_and_its_parent_of_users_too() -> Non
 def test_memberships() -> None:
     teams = table("public.teams", "id uuid")
     seats = table(
-        "public.seats", "team_id uuid, user_id text",
-        references=(Reference(("team_id",), "public.teams", ("id",)),), key="team_id, user_id",
-    )  # fmt: skip
+        "public.seats",
+        "team_id uuid, user_id text",
+        references=(Reference(("team_id",), "public.teams", ("id",)),),
+        key="team_id, user_id",
+    )
     likes = table(
-        "public.likes", "post_id uuid, user_id text",
-        references=(Reference(("post_id",), "public.posts", ("id",)),), key="post_id, user_id",
-    )  # fmt: skip
+        "public.likes",
+        "post_id uuid, user_id text",
+        references=(Reference(("post_id",), "public.posts", ("id",)),),
+        key="post_id, user_id",
+    )
     posts = table("public.posts", "id uuid, title text")
     found = ownership_of(catalogue(teams, seats, posts, likes))
     assert [(one.table, one.user, one.organisation) for one in found.memberships] == [
@@ -113,9 +117,10 @@ def test_hints_go_before_everything() -> None:
 
 
 def test_two_states_are_looked_at_alike() -> None:
-    before, after = catalogue(table("public.t", "id uuid, user_id text")), catalogue(
-        table("public.t", "id uuid, holder text", "(holder = (auth.uid())::text)")
-    )  # fmt: skip
+    before, after = (
+        catalogue(table("public.t", "id uuid, user_id text")),
+        catalogue(table("public.t", "id uuid, holder text", "(holder = (auth.uid())::text)")),
+    )
     both = merged(ownership_of(before), ownership_of(after))
     assert both.owners == {"public.t": ("user_id", "holder")}
     assert held_in(both, after).owners == {"public.t": ("holder",)}
@@ -124,5 +129,8 @@ def test_two_states_are_looked_at_alike() -> None:
 
 def test_names_in_any_style() -> None:
     assert [snake(name) for name in ("userId", "User ID", "user_id", "ownerUserID")] == [
-        "user_id", "user_id", "user_id", "owner_user_id",
-    ]  # fmt: skip
+        "user_id",
+        "user_id",
+        "user_id",
+        "owner_user_id",
+    ]

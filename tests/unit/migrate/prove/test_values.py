@@ -69,10 +69,16 @@ def test_a_list_of_choices_is_told_from_any_other_condition(expression: str, fou
 @pytest.mark.parametrize(
     "pattern",
     [
-        "^[A-Z]{2}-[0-9]{4}$", "^[^@ ]+@[^@ ]+[.][a-z]{2,}$", "^(red|green)$", "^a?b+c*$", r"^\d{3}\s\w+$",
-        "^(?:ab){2}$", "^[0-9a-f]{64}$", "^x.y$",
+        "^[A-Z]{2}-[0-9]{4}$",
+        "^[^@ ]+@[^@ ]+[.][a-z]{2,}$",
+        "^(red|green)$",
+        "^a?b+c*$",
+        r"^\d{3}\s\w+$",
+        "^(?:ab){2}$",
+        "^[0-9a-f]{64}$",
+        "^x.y$",
     ],
-)  # fmt: skip
+)
 def test_a_made_text_matches_its_pattern(pattern: str) -> None:
     for serial in (1, 2, 9):
         made = matching(pattern, serial)

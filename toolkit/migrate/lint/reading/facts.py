@@ -272,7 +272,19 @@ class Dynamic(Fact):
 
 _CATALOGS = frozenset(
     {
-        "pg_tables", "pg_class", "pg_proc", "pg_policies", "pg_policy", "tables", "routines", "pg_views", "pg_trigger",
-        "pg_publication_tables", "pg_indexes", "pg_constraint", "pg_type", "columns",
+        "pg_tables",
+        "pg_class",
+        "pg_proc",
+        "pg_policies",
+        "pg_policy",
+        "tables",
+        "routines",
+        "pg_views",
+        "pg_trigger",
+        "pg_publication_tables",
+        "pg_indexes",
+        "pg_constraint",
+        "pg_type",
+        "columns",
     }
-)  # fmt: skip
+)

@@ -226,9 +226,32 @@ def _one_relation(tokens: Tokens, position: int) -> Iterator[tuple[Name, int]]:
 
 
 _AFTER_FROM = (
-    "where", "join", "inner", "left", "right", "full", "cross", "natural", "on", "using", "group", "order", "having",
-    "limit", "offset", "for", "union", "intersect", "except", "window", "returning", "loop", "into", "fetch", "set",
-)  # fmt: skip
+    "where",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "natural",
+    "on",
+    "using",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "offset",
+    "for",
+    "union",
+    "intersect",
+    "except",
+    "window",
+    "returning",
+    "loop",
+    "into",
+    "fetch",
+    "set",
+)
 
 
 def body_tokens(token: Token) -> Tokens:
@@ -240,7 +263,11 @@ def calls(tokens: Tokens, schema: str, name: str) -> Iterator[int]:
     """Where `schema.name(` stands, quoted or not."""
     for n in range(len(tokens) - 3):
         if (
-            tokens[n].is_name and tokens[n].text == schema and tokens[n + 1].mark(".")
-            and tokens[n + 2].is_name and tokens[n + 2].text == name and tokens[n + 3].mark("(")
-        ):  # fmt: skip
+            tokens[n].is_name
+            and tokens[n].text == schema
+            and tokens[n + 1].mark(".")
+            and tokens[n + 2].is_name
+            and tokens[n + 2].text == name
+            and tokens[n + 3].mark("(")
+        ):
             yield n

@@ -12,13 +12,27 @@ from toolkit.migrate.lint.reading.tokens import Tokens
 _MODES = ("in", "out", "inout", "variadic")
 # Types that several words name; they are never an argument's name followed by a type.
 _LONG_TYPES = {
-    "double", "character", "bit", "national", "time", "timestamp", "interval",
-}  # fmt: skip
+    "double",
+    "character",
+    "bit",
+    "national",
+    "time",
+    "timestamp",
+    "interval",
+}
 _ALIASES = {
-    "int": "integer", "int4": "integer", "int8": "bigint", "int2": "smallint", "bool": "boolean", "float8":
-    "double precision", "float4": "real", "decimal": "numeric", "varchar": "character varying",
-    "timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone",
-}  # fmt: skip
+    "int": "integer",
+    "int4": "integer",
+    "int8": "bigint",
+    "int2": "smallint",
+    "bool": "boolean",
+    "float8": "double precision",
+    "float4": "real",
+    "decimal": "numeric",
+    "varchar": "character varying",
+    "timestamptz": "timestamp with time zone",
+    "timestamp": "timestamp without time zone",
+}
 _OBJECT_KINDS = (
     "table",
     "sequence",

@@ -82,8 +82,9 @@ def read(path: Path) -> Folder:
     entries = [file for file in files if FILE_NAME.match(file.name)]
     notices = tuple(
         f"{file.name} is passed over: its name is not <version>_<name>.sql, the version in digits."
-        for file in files if file not in entries
-    )  # fmt: skip
+        for file in files
+        if file not in entries
+    )
     if not entries:
         raise UsageError(
             "\n".join((f"{path} holds no migration.", *notices)),

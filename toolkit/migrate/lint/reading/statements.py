@@ -32,8 +32,23 @@ from toolkit.migrate.lint.reading.routines import alter_function, create_functio
 from toolkit.migrate.lint.reading.tables import alter_table, create_table
 from toolkit.migrate.lint.reading.tokens import Tokens
 
-_RELATIONS = ("table", "view", "index", "sequence", "type", "domain", "schema", "function", "procedure", "routine",
-              "extension", "aggregate", "collation", "server", "statistics")  # fmt: skip
+_RELATIONS = (
+    "table",
+    "view",
+    "index",
+    "sequence",
+    "type",
+    "domain",
+    "schema",
+    "function",
+    "procedure",
+    "routine",
+    "extension",
+    "aggregate",
+    "collation",
+    "server",
+    "statistics",
+)
 _STARTS = ("create", "alter", "drop", "grant", "revoke", "insert", "update", "delete", "truncate")
 _BLOCK_WORDS = ("begin", "then", "else", "loop")
 

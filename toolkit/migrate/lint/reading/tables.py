@@ -12,9 +12,21 @@ from toolkit.migrate.lint.reading.tokens import Tokens
 
 _CONSTRAINTS = ("constraint", "primary", "unique", "foreign", "check", "exclude", "like")
 _AFTER_TYPE = (
-    "not", "null", "default", "primary", "unique", "references", "check", "constraint", "generated", "collate",
-    "deferrable", "initially", "storage", "compression",
-)  # fmt: skip
+    "not",
+    "null",
+    "default",
+    "primary",
+    "unique",
+    "references",
+    "check",
+    "constraint",
+    "generated",
+    "collate",
+    "deferrable",
+    "initially",
+    "storage",
+    "compression",
+)
 
 
 def create_table(reader: Reader, at: At, *, temporary: bool) -> CreateTable | None:
@@ -30,7 +42,7 @@ def create_table(reader: Reader, at: At, *, temporary: bool) -> CreateTable | No
     more = partition_of is not None or has(rest, "inherits") or inside is None or has(inside, "like")
     return CreateTable(
         at, name, replace(shape, others=more), not temporary and name.schema != "pg_temp", if_not_exists, partition_of
-    )  # fmt: skip
+    )
 
 
 def _shape(inside: Tokens) -> Shape:
@@ -146,8 +158,24 @@ def _action(reader: Reader, name: Name, at: At) -> AlterTable:
         kind = reader.one_of("full", "nothing", "default") or "index"
         return AlterTable(at, name, f"replica identity {kind}")
     words = []
-    while (word := reader.one_of("enable", "disable", "force", "no", "replica", "always", "row", "level", "security",
-                                 "trigger", "rule", "attach", "detach", "partition")) is not None:  # fmt: skip
+    while (
+        word := reader.one_of(
+            "enable",
+            "disable",
+            "force",
+            "no",
+            "replica",
+            "always",
+            "row",
+            "level",
+            "security",
+            "trigger",
+            "rule",
+            "attach",
+            "detach",
+            "partition",
+        )
+    ) is not None:
         words.append(word)
     return AlterTable(at, name, " ".join(words), reader.part() or "")
 

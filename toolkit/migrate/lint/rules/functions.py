@@ -74,8 +74,15 @@ UNKNOWN_CALL = Rule(
     "Correct the name, or create it in a migration: a fresh database does not have what was made outside the folder.",
 )
 RULES = (
-    DEFINER_SEARCH_PATH, SEARCH_PATH, EXECUTABLE, EXECUTABLE_ANON, AMBIGUOUS, LEFT_BEHIND, LOSES_SETTINGS, UNKNOWN_CALL,
-)  # fmt: skip
+    DEFINER_SEARCH_PATH,
+    SEARCH_PATH,
+    EXECUTABLE,
+    EXECUTABLE_ANON,
+    AMBIGUOUS,
+    LEFT_BEHIND,
+    LOSES_SETTINGS,
+    UNKNOWN_CALL,
+)
 _LANGUAGES = ("sql", "plpgsql")
 
 
@@ -154,9 +161,14 @@ def _loses_settings(context: Context) -> Iterator[Hit]:
     for fact in context.facts:
         if isinstance(fact, Function):
             definer, search_path = has.get((fact.name, fact.arguments), (False, False))
-            lost = [word for word, had, still in (("SECURITY DEFINER", definer, fact.definer),
-                                                  ("its search_path", search_path, fact.search_path))
-                    if had and not still]  # fmt: skip
+            lost = [
+                word
+                for word, had, still in (
+                    ("SECURITY DEFINER", definer, fact.definer),
+                    ("its search_path", search_path, fact.search_path),
+                )
+                if had and not still
+            ]
             if fact.replace and lost:
                 yield Hit(LOSES_SETTINGS, fact.at, f"{fact.name} had {' and '.join(lost)}")
             has[fact.name, fact.arguments] = (fact.definer, fact.search_path)

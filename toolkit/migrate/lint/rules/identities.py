@@ -74,10 +74,17 @@ class _Place:
 
 def look(context: Context) -> Iterator[Hit]:
     """Findings about identities, in policies and in function bodies."""
-    policies = [_of(policy, tokens) for policy in context.schema.policies.values()
-                for tokens in (policy.using, policy.check) if tokens]  # fmt: skip
-    bodies = [_Place(r.function.at, f"function {r.label}", r.function.body, None)
-              for r in context.schema.functions.values() if r.function.body]  # fmt: skip
+    policies = [
+        _of(policy, tokens)
+        for policy in context.schema.policies.values()
+        for tokens in (policy.using, policy.check)
+        if tokens
+    ]
+    bodies = [
+        _Place(r.function.at, f"function {r.label}", r.function.body, None)
+        for r in context.schema.functions.values()
+        if r.function.body
+    ]
     text_ids = any(_reads_sub_as_text(place.tokens) for place in (*policies, *bodies))
     for place in (*policies, *bodies):
         found = list(_types(context, place))
@@ -144,8 +151,11 @@ def _unwrapped(tokens: Tokens, start: int, end: int) -> tuple[int, int]:
         before = start - 1
         if before >= 0 and tokens[before].word("select"):
             before -= 1
-        if before < 0 or not tokens[before].mark("(") or (before and tokens[before - 1].is_name and
-                                                         not tokens[before - 1].word(*_OPERATORS)):  # fmt: skip
+        if (
+            before < 0
+            or not tokens[before].mark("(")
+            or (before and tokens[before - 1].is_name and not tokens[before - 1].word(*_OPERATORS))
+        ):
             break
         start, end = before, end + 1
     return start, end
@@ -169,9 +179,13 @@ def _is_type(tokens: Tokens, position: int, types: tuple[str, ...]) -> bool:
 
 def _cast_call(tokens: Tokens, start: int, end: int, *types: str) -> bool:
     return (
-        start > 1 and tokens[start - 1].mark("(") and tokens[start - 2].word("cast")
-        and end + 1 < len(tokens) and tokens[end].word("as") and _is_type(tokens, end + 1, types)
-    )  # fmt: skip
+        start > 1
+        and tokens[start - 1].mark("(")
+        and tokens[start - 2].word("cast")
+        and end + 1 < len(tokens)
+        and tokens[end].word("as")
+        and _is_type(tokens, end + 1, types)
+    )
 
 
 def _compared(tokens: Tokens, start: int, end: int) -> tuple[Token, ...]:

@@ -78,9 +78,16 @@ NESTED = Rule(
     "Copy the owner into the published table, or look it up in one SECURITY DEFINER function.",
 )
 RULES = (
-    WITHOUT_ROLE, OPEN_READ, OPEN_WRITE, WITHOUT_CHECK, RECURSION, ALL_COLUMNS, USER_METADATA, ROLE_IN_EXPRESSION,
+    WITHOUT_ROLE,
+    OPEN_READ,
+    OPEN_WRITE,
+    WITHOUT_CHECK,
+    RECURSION,
+    ALL_COLUMNS,
+    USER_METADATA,
+    ROLE_IN_EXPRESSION,
     NESTED,
-)  # fmt: skip
+)
 _EVERYBODY = {"anon", "public"}
 _WRITES = {"all", "insert", "update", "delete"}
 
@@ -147,9 +154,10 @@ def _words(policy: Policy) -> Iterator[Hit]:
 def _reading(context: Context, table: Name, roles: set[str]) -> list[Policy]:
     """Policies that decide a subselect on `table` made under one of these roles."""
     return [
-        policy for policy in context.schema.policies_of(table)
+        policy
+        for policy in context.schema.policies_of(table)
         if policy.command in {"all", "select"} and _overlap(set(policy.roles), roles)
-    ]  # fmt: skip
+    ]
 
 
 def _overlap(some: set[str], others: set[str]) -> bool:
@@ -193,8 +201,11 @@ def _columns(context: Context) -> Iterator[Hit]:
         roles = set(policy.roles) or {"public"}
         limited = policy.table in schema.column_grants or policy.table in schema.update_revoked
         if (
-            policy.command in {"update", "all"} and policy.permissive and not limited
-            and roles & (_EVERYBODY | {"authenticated"}) and not (has(policy.using or (), "false"))
-        ):  # fmt: skip
+            policy.command in {"update", "all"}
+            and policy.permissive
+            and not limited
+            and roles & (_EVERYBODY | {"authenticated"})
+            and not (has(policy.using or (), "false"))
+        ):
             what = f"policy {policy.name} of {policy.table} says whose rows, not which columns"
             yield Hit(ALL_COLUMNS, policy.at, what)

@@ -85,9 +85,17 @@ WITHOUT_KEY = Rule(
     "Give it a primary key before it is published.",
 )
 RULES = (
-    RECREATED, DROPPED, ALL_TABLES, SET_TABLE, OPERATIONS, MEMBER_DROPPED, REPLACED, IDENTITY_FULL, IDENTITY_NOTHING,
+    RECREATED,
+    DROPPED,
+    ALL_TABLES,
+    SET_TABLE,
+    OPERATIONS,
+    MEMBER_DROPPED,
+    REPLACED,
+    IDENTITY_FULL,
+    IDENTITY_NOTHING,
     WITHOUT_KEY,
-)  # fmt: skip
+)
 _NEEDED = ("insert", "update", "delete")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from toolkit.migrate.rows.plausible import Row, Shape
 from toolkit.migrate.rows.values import Kind, literal, natural
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.sql.quoting import quote_identifier
 
 _PREFIX = re.compile(r"^(?:p|in|v|arg|param|i)?_+")
 _TEXTS = ("uuid", "42", "2024-01-05", '{"n": 1}', "true")  # what a text may have to be, for code that casts it

@@ -18,7 +18,7 @@ from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.rows.plausible import Seeded, Shape, read_shapes, seed
 from toolkit.migrate.run.api import migrate_up
 from toolkit.migrate.run.execute import Progress
-from toolkit.migrate.verify.run import verify
+from toolkit.migrate.verify.run import migrate_verify
 from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.postgres.connection import connected
 
@@ -136,11 +136,16 @@ def _functions(version: str, before: _Found, after: _Found, notes: list[str]) ->
         basis += "; undecided: " + "; ".join(f"{name}: {why}" for name, why in list(called.undecided.items())[:3])
     return [
         Claim(
-            f"{PROOF.name}-{version}-functions", PROOF.name, "Every function can be called",
-            Level.SAMPLED if called.callees else Level.NOT_CHECKED, basis, _limited(violations),
-            "Correct the function; the message says what it cannot find or do.", version,
+            f"{PROOF.name}-{version}-functions",
+            PROOF.name,
+            "Every function can be called",
+            Level.SAMPLED if called.callees else Level.NOT_CHECKED,
+            basis,
+            _limited(violations),
+            "Correct the function; the message says what it cannot find or do.",
+            version,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _silent(found: _Found) -> list[str]:
@@ -192,11 +197,16 @@ def _writes(version: str, before: _Found, after: _Found, declared: set[str], not
     if not fired.worked and not fired.problems and not violations:
         level, basis = Level.NOT_CHECKED, f"nothing could be written ({basis})"
     return Claim(
-        f"{PROOF.name}-{version}-writes", PROOF.name,
-        "Ordinary inserts, updates and deletes work, and every trigger with them", level, basis, _limited(violations),
+        f"{PROOF.name}-{version}-writes",
+        PROOF.name,
+        "Ordinary inserts, updates and deletes work, and every trigger with them",
+        level,
+        basis,
+        _limited(violations),
         "Correct the trigger function; a table that is meant to refuse from now on is declared in the migration's "
-        "header: `-- changes: rows TABLE`.", version,
-    )  # fmt: skip
+        "header: `-- changes: rows TABLE`.",
+        version,
+    )
 
 
 def _is_new(table: str, before: _Found) -> bool:
@@ -243,16 +253,22 @@ def _views(version: str, before: _Found, after: _Found, notes: list[str]) -> lis
     basis = f"every column of every row of {len(after.views)} views over {_ROWS_EACH} rows or more a table"
     return [
         Claim(
-            f"{PROOF.name}-{version}-views", PROOF.name, "Every view can be read", Level.SAMPLED, basis,
-            _limited(violations), "Correct the view: rows that its tables allow must not break it.", version,
+            f"{PROOF.name}-{version}-views",
+            PROOF.name,
+            "Every view can be read",
+            Level.SAMPLED,
+            basis,
+            _limited(violations),
+            "Correct the view: rows that its tables allow must not break it.",
+            version,
         )
-    ]  # fmt: skip
+    ]
 
 
 async def _verified(subject: Subject, version: str) -> Claim:
     """The checks of the verify files up to this version, on the state after it."""
     async with subject.states.clone(await subject.states.after(version)) as dsn:
-        result = await verify(dsn, subject.folder.path, to=version)
+        result = await migrate_verify(dsn, subject.folder.path, to=version)
     has_file = {m.version for m in subject.folder.migrations if m.verify is not None}
     checks = [check for check in result.checks if check.version in has_file]
     failed = [check for check in checks if check.status is CheckStatus.FAIL]
@@ -262,10 +278,15 @@ async def _verified(subject: Subject, version: str) -> Claim:
     if open_ones:
         basis += "; undecided: " + "; ".join(f"{c.id}: {'; '.join(c.evidence[:1])}" for c in open_ones[:5])
     return Claim(
-        f"{PROOF.name}-{version}-verify", PROOF.name, "What the verify files say of it holds",
-        Level.SAMPLED if open_ones else Level.PROVED, basis, _limited(violations),
-        failed[0].remedy if failed else "", version,
-    )  # fmt: skip
+        f"{PROOF.name}-{version}-verify",
+        PROOF.name,
+        "What the verify files say of it holds",
+        Level.SAMPLED if open_ones else Level.PROVED,
+        basis,
+        _limited(violations),
+        failed[0].remedy if failed else "",
+        version,
+    )
 
 
 def _limited(lines: Sequence[str]) -> tuple[str, ...]:

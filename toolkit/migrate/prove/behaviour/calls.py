@@ -11,10 +11,10 @@ from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
 from toolkit.migrate.prove.behaviour.arguments import Argument, Function, Known, argument_sets
 from toolkit.migrate.rows.plausible import Row, Shape
 from toolkit.migrate.rows.shapes import kind_of
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_behaviour as sql
 from toolkit.sql import prove_rows
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 20
 _MOST_ROWS = 4
@@ -57,22 +57,39 @@ def _function(row: asyncpg.Record, types: Mapping[int, asyncpg.Record], names: M
     given += [""] * (len(oids) - len(given))
     arguments = tuple(
         Argument(
-            given[place], _concrete(names[oid]), kind_of(oid, -1, types),
-            optional=place >= len(oids) - row["defaults"], variadic=row["variadic"] and place == len(oids) - 1,
+            given[place],
+            _concrete(names[oid]),
+            kind_of(oid, -1, types),
+            optional=place >= len(oids) - row["defaults"],
+            variadic=row["variadic"] and place == len(oids) - 1,
         )
         for place, oid in enumerate(oids)
-    )  # fmt: skip
+    )
     return Function(
-        signature=row["signature"], quoted=row["quoted"], is_procedure=row["kind"] == "p", returns=row["returns"],
-        strict=row["strict"], definer=row["definer"], pins_path=row["pins_path"], immutable=row["volatility"] == "i",
-        source=row["source"] or "", definition=row["definition"], oid=row["oid"], arguments=arguments,
-    )  # fmt: skip
+        signature=row["signature"],
+        quoted=row["quoted"],
+        is_procedure=row["kind"] == "p",
+        returns=row["returns"],
+        strict=row["strict"],
+        definer=row["definer"],
+        pins_path=row["pins_path"],
+        immutable=row["volatility"] == "i",
+        source=row["source"] or "",
+        definition=row["definition"],
+        oid=row["oid"],
+        arguments=arguments,
+    )
 
 
 _CONCRETE = {
-    "anyelement": "text", "anycompatible": "text", "anynonarray": "text", "anyenum": "text", '"any"': "text",
-    "anyarray": "text[]", "anycompatiblearray": "text[]",
-}  # fmt: skip
+    "anyelement": "text",
+    "anycompatible": "text",
+    "anynonarray": "text",
+    "anyenum": "text",
+    '"any"': "text",
+    "anyarray": "text[]",
+    "anycompatiblearray": "text[]",
+}
 
 
 def _concrete(type_name: str) -> str:

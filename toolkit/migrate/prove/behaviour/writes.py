@@ -17,7 +17,7 @@ from toolkit.migrate.rows.plausible import (
     update_statements,
     where_key,
 )
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_behaviour as sql
 
 _DEADLINE_S = 20
@@ -62,11 +62,17 @@ async def read_triggers(conn: Connection) -> dict[tuple[str, str], Trigger]:
     """(table, name) → trigger, of everything that is not the system's or an extension's."""
     return {
         (row["table_name"], row["name"]): Trigger(
-            row["table_name"], row["name"], row["function"], row["signature"], row["enabled"], row["kind"] == "v",
-            row["needs_path"], row["definition"],
+            row["table_name"],
+            row["name"],
+            row["function"],
+            row["signature"],
+            row["enabled"],
+            row["kind"] == "v",
+            row["needs_path"],
+            row["definition"],
         )
         for row in await conn.fetch(sql.TRIGGERS, timeout=_DEADLINE_S)
-    }  # fmt: skip
+    }
 
 
 async def write_everywhere(
@@ -151,9 +157,10 @@ async def _without_a_path(
         error = await _attempt(conn, table, verb, statement, Fired(), before=sql.NO_PATH)
         if error is not None and judge(error) is Answer.BROKEN:
             fired.add(
-                table, verb,
+                table,
+                verb,
                 f"its trigger finds what it needs by the writer's search_path; with another one: {described(error)}",
-            )  # fmt: skip
+            )
 
 
 async def _attempt(

@@ -22,10 +22,10 @@ from toolkit.migrate.prove.crash.kill_backend import Blow
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
 from toolkit.migrate.prove.crash.state_digest import Look, advance_sequences, common, differences, look
 from toolkit.migrate.run.failure import Failure
-from toolkit.migrate.run.history import Connection, Direction
+from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.migrate.run.run_model import Options, Progress, RunResult
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 
 _MOST_LINES = 20
 _MOST_REFUTED = 3
@@ -180,9 +180,12 @@ async def _once_more(room: _Room, name: str) -> tuple[Claim, Look]:
     if now.positions != done.positions:
         found.append("a sequence was moved")
     claim = _claim(
-        room.version, "again", "Running up again after success changes nothing, not even the ledger",
-        Level.PROVED, "one run more, on a database where it was applied",
-    )  # fmt: skip
+        room.version,
+        "again",
+        "Running up again after success changes nothing, not even the ledger",
+        Level.PROVED,
+        "one run more, on a database where it was applied",
+    )
     return replace(claim, violations=tuple(found[:_MOST_LINES]), remedy="Report this: the runner should not."), done
 
 
@@ -209,9 +212,12 @@ async def _crash(room: _Room, way: _Way) -> Claim:
     everything = tally.tried == len(points)
     counted = f"each of the {len(points)}" if everything else f"{tally.tried} of the {len(points)}"
     claim = _claim(
-        room.version, way.direction, _TITLES[way.direction], Level.PROVED if everything else Level.SAMPLED,
+        room.version,
+        way.direction,
+        _TITLES[way.direction],
+        Level.PROVED if everything else Level.SAMPLED,
         f"the backend ended at {counted} points of {len(way.script.statements)} statements, with {room.rows}",
-    )  # fmt: skip
+    )
     if not tally.tried and not tally.lines:
         claim = replace(claim, level=Level.NOT_CHECKED, basis="no point was reached")
     return replace(claim, violations=tuple(tally.lines[:_MOST_LINES]), remedy=_REMEDY)

@@ -7,9 +7,8 @@ import contextlib
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.prove.crash.points import Point
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.run_model import Moment
-from toolkit.postgres.connection import connect
+from toolkit.postgres.connection import Connection, connect
 from toolkit.sql import prove_crash as sql
 
 _GONE_WITHIN_MS = 10_000

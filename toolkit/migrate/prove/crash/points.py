@@ -23,9 +23,12 @@ class Point:
 
     def __str__(self) -> str:
         words = {
-            "before_statement": "before", "inside": "inside", "after_statement": "after",
-            "before_commit": "just before the commit of", "after_commit": "just after the commit of",
-        }  # fmt: skip
+            "before_statement": "before",
+            "inside": "inside",
+            "after_statement": "after",
+            "before_commit": "just before the commit of",
+            "after_commit": "just after the commit of",
+        }
         return f"{words[self.kind]} {f'statement {self.index} ({self.where})' if self.index else self.where}"
 
 

@@ -9,10 +9,9 @@ import asyncpg
 
 from toolkit.migrate.catalog import Snapshot, diff, reading, take_snapshot
 from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_name
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_crash as sql
+from toolkit.sql.quoting import quote_name
 
 _DEADLINE_S = 120
 _AT_ONCE = 100

@@ -6,9 +6,9 @@ from collections.abc import Container, Mapping, Sequence
 
 from toolkit.migrate.folder.files import Destroyed
 from toolkit.migrate.rows.shapes import Shape
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier, quote_name
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_data as sql
+from toolkit.sql.quoting import quote_identifier, quote_name
 
 _DEADLINE_S = 60
 

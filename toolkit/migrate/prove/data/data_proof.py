@@ -229,10 +229,16 @@ def _claims(
             lines = [*lines[:_MOST_LINES], f"… and {len(lines) - _MOST_LINES} more"]
         claims.append(
             Claim(
-                f"{PROOF.name}-{migration.version}-{part}", PROOF.name, title, level, basis, tuple(lines),
-                _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY, migration.version,
+                f"{PROOF.name}-{migration.version}-{part}",
+                PROOF.name,
+                title,
+                level,
+                basis,
+                tuple(lines),
+                _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY,
+                migration.version,
             )
-        )  # fmt: skip
+        )
     return tuple(claims)
 
 

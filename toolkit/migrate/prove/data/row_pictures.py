@@ -11,9 +11,9 @@ import asyncpg
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.folder.files import Destroyed
 from toolkit.migrate.rows.shapes import Column, Shape
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_data as sql
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 300
 _MOST_ROWS = 20_000  # of one table; of a larger one every second, third … row is looked at

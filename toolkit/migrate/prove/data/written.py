@@ -9,10 +9,10 @@ import asyncpg
 
 from toolkit.migrate.prove.claims import Level
 from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, update_statements, where_key
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_data as sql
 from toolkit.sql import prove_rows
+from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 30
 _SERIALS = (501, 502)

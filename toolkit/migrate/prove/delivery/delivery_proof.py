@@ -23,8 +23,7 @@ from toolkit.migrate.prove.states import CannotBuild
 from toolkit.migrate.rows.plausible import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.execute import Progress, RunResult
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_delivery as sql
 
 _DEADLINE_S = 60
@@ -225,9 +224,11 @@ class _Delivery:
         self, writes: Sequence[Write], before: Published, after: Published, finally_: Published | None
     ) -> Outcome:
         judged = judge(
-            writes, {name: reader.arrivals for name, reader in self.readers.items()}, self.seen.promised,
+            writes,
+            {name: reader.arrivals for name, reader in self.readers.items()},
+            self.seen.promised,
             self.seen.states,
-        )  # fmt: skip
+        )
         up = compare(before, after)
         claims = [self._published("published", before, after, up), *self._probed("up", UP, writes, judged)]
         notes = list(up.notes)
@@ -246,9 +247,11 @@ class _Delivery:
         claims += self._endpoint(writes, after)
         label = f"{self.version}: probe rows, written and delivered"
         return Outcome(
-            tuple(claims), table_of(judged.tallies, label), measurements(judged.tallies, self.version),
+            tuple(claims),
+            table_of(judged.tallies, label),
+            measurements(judged.tallies, self.version),
             notes=tuple(dict.fromkeys(f"{self.version}: {note}" for note in notes)),
-        )  # fmt: skip
+        )
 
     def _circumstances(self, writes: Sequence[Write], before: Published, after: Published) -> Iterator[str]:
         """Who wrote, and what could not be counted."""
@@ -323,9 +326,15 @@ class _Delivery:
     def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Finding] = ()) -> Claim:
         remedies = " ".join(dict.fromkeys(finding.remedy for finding in found))
         return Claim(
-            f"delivery-{self.version}-{part}", "delivery", title, level, basis,
-            tuple(finding.text for finding in found), remedies, self.version,
-        )  # fmt: skip
+            f"delivery-{self.version}-{part}",
+            "delivery",
+            title,
+            level,
+            basis,
+            tuple(finding.text for finding in found),
+            remedies,
+            self.version,
+        )
 
 
 _UP = "Every probe row is delivered once and in order before, during and after the migration"

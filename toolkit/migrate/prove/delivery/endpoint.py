@@ -21,10 +21,10 @@ from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, SERVICE, 
 from toolkit.migrate.prove.delivery.publications import Published
 from toolkit.migrate.prove.delivery.wal_judge import Phase, Promise, Write
 from toolkit.migrate.rows.plausible import Shape
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier, quote_name
+from toolkit.postgres.connection import Connection
 from toolkit.server_process import ServerHandle, server_environment
 from toolkit.sql import prove_delivery as sql
+from toolkit.sql.quoting import quote_identifier, quote_name
 from toolkit.tokens import mint, mint_api_key
 
 _DEADLINE_S = 30
@@ -72,9 +72,10 @@ class Endpoint:
                 continue
             names = [column, *_references(shapes[table], column)]
             query = sql.OWNED_ROW.format(
-                column=quote_identifier(column), table=quote_name(table),
+                column=quote_identifier(column),
+                table=quote_name(table),
                 columns=", ".join(f"{quote_identifier(name)}::text" for name in names),
-            )  # fmt: skip
+            )
             found = await look.fetchrow(query, timeout=_DEADLINE_S)
             if found is not None:
                 given[table] = {n: v for n, v in zip(names, found.values(), strict=True) if v is not None}

@@ -78,9 +78,11 @@ def expected_writes(writes: Sequence[Write], ear: Ear, promised: Mapping[Phase, 
     return [
         write
         for number, write in enumerate(writes)
-        if write.committed and write.key and number >= ear.listens.get(write.table, len(writes))
+        if write.committed
+        and write.key
+        and number >= ear.listens.get(write.table, len(writes))
         and (PUBLICATION, write.table, write.operation) in promised.get(write.phase, frozenset())
-    ]  # fmt: skip
+    ]
 
 
 def owned(write: Write, ear: Ear) -> bool:

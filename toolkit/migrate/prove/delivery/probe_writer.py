@@ -21,7 +21,7 @@ from toolkit.migrate.rows.plausible import (
     update_statements,
     where_key,
 )
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_delivery as sql
 
 ADMINISTRATOR = "the administrator"
@@ -129,7 +129,7 @@ class Writer:
             column.name: first[column.name]
             for column in shape.columns
             if column.name in first and column.name not in single and column.updatable and not column.identity
-        }  # fmt: skip
+        }
 
     # -- one write ----------------------------------------------------------------------------
 
@@ -247,9 +247,10 @@ def _altered(shape: Shape, given: Mapping[str, str | None], row: Row) -> tuple[s
     return tuple(
         column.name
         for column in shape.columns
-        if column.name in given and row.values.get(column.name) != given[column.name]
+        if column.name in given
+        and row.values.get(column.name) != given[column.name]
         and not column.type.startswith(_CLOCKS)
-    )  # fmt: skip
+    )
 
 
 def _has(shape: Shape, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_delivery as sql
 
 _DEADLINE_S = 60
@@ -105,9 +105,15 @@ async def read_published(conn: Connection) -> Published:
     for row in await conn.fetch(sql.MEMBERS, timeout=_DEADLINE_S):
         table = f"{row['schema']}.{row['name']}"
         members[row["publication"], table] = Member(
-            row["publication"], table, row["oid"], tuple(row["columns"] or ()), tuple(row["present"]),
-            tuple(row["identity"]), row["row_filter"], tuple(row["large"]),
-        )  # fmt: skip
+            row["publication"],
+            table,
+            row["oid"],
+            tuple(row["columns"] or ()),
+            tuple(row["present"]),
+            tuple(row["identity"]),
+            row["row_filter"],
+            tuple(row["large"]),
+        )
     found = await conn.fetch(sql.TABLES, timeout=_DEADLINE_S)
     tables = {row["oid"]: f"{row['schema']}.{row['name']}" for row in found}
     roots = {tables[row["oid"]]: tables.get(row["root"], tables[row["oid"]]) for row in found}

@@ -16,11 +16,19 @@ def table_of(tallies: Sequence[Tally], title: str) -> tuple[Table, ...]:
     """One row for each publication, phase and operation; none when nothing was written."""
     rows = tuple(
         (
-            one.publication, one.phase, one.operation, str(one.written), str(one.arrived), str(one.lost),
-            str(one.duplicated), str(one.reordered), _ms(one.p50_ms, one), _ms(one.worst_ms, one),
+            one.publication,
+            one.phase,
+            one.operation,
+            str(one.written),
+            str(one.arrived),
+            str(one.lost),
+            str(one.duplicated),
+            str(one.reordered),
+            _ms(one.p50_ms, one),
+            _ms(one.worst_ms, one),
         )
         for one in tallies
-    )  # fmt: skip
+    )
     return (Table(title, _COLUMNS, rows, "delivery"),) if rows else ()
 
 

@@ -162,9 +162,16 @@ class _Book:
             for (p, _, o), case in self._cases.items():
                 total += case if (p, o) == (phase, operation) else Counter()
             yield Tally(
-                self.publication, phase, operation, total["written"], total["arrived"], total["lost"],
-                total["duplicated"], total["reordered"], tuple(self._late[phase, operation]),
-            )  # fmt: skip
+                self.publication,
+                phase,
+                operation,
+                total["written"],
+                total["arrived"],
+                total["lost"],
+                total["duplicated"],
+                total["reordered"],
+                tuple(self._late[phase, operation]),
+            )
 
     def violations(self) -> Iterator[tuple[Phase, str]]:
         for (phase, table, operation), case in self._cases.items():

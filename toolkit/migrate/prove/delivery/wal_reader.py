@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from toolkit.migrate.prove.delivery.wal import Arrival, WalText
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_delivery as sql
 
 POLL_S = 0.02

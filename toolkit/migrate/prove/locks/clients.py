@@ -9,7 +9,7 @@ from typing import Literal
 import asyncpg
 
 from toolkit.migrate.rows.plausible import Column, Row, RowRefused, Shape, insert_row, where_key
-from toolkit.migrate.run.history import Connection
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_locks as sql
 
 Verb = Literal["insert", "select", "update", "delete", "commit"]

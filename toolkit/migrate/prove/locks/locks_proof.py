@@ -150,9 +150,16 @@ class Found:
         return tuple(found)
 
     def _claim(
-        self, direction: Direction, part: str, title: str, level: Level, basis: str, *,
-        violations: Sequence[str] = (), remedy: str = "",
-    ) -> Claim:  # fmt: skip
+        self,
+        direction: Direction,
+        part: str,
+        title: str,
+        level: Level,
+        basis: str,
+        *,
+        violations: Sequence[str] = (),
+        remedy: str = "",
+    ) -> Claim:
         shown = tuple(violations[:_MOST_LINES])
         if len(violations) > _MOST_LINES:
             shown += (f"and {len(violations) - _MOST_LINES} more",)
@@ -175,9 +182,14 @@ class Found:
     def _fails(self, look: Look) -> Claim:
         violations = (f"on a database with rows and without any traffic it fails: {look.failure}",)
         return self._claim(
-            look.direction, "stall", _stall_title(look), Level.SAMPLED, "one run on seeded rows",
-            violations=violations, remedy="Make it run, then prove again.",
-        )  # fmt: skip
+            look.direction,
+            "stall",
+            _stall_title(look),
+            Level.SAMPLED,
+            "one run on seeded rows",
+            violations=violations,
+            remedy="Make it run, then prove again.",
+        )
 
     def _stall(self, look: Look, number: int) -> Claim:
         assert self.plain is not None
@@ -203,9 +215,14 @@ class Found:
         when = f", with a transaction open on {meets_.table} for {meets_.seconds:.1f} s"
         violations, basis = self._judged(self.ahead, number, when)
         return self._claim(
-            look.direction, "ahead", title, Level.SAMPLED, f"{basis}{when} ({in_words(meets_.mode)})",
-            violations=violations, remedy=_AHEAD_REMEDY,
-        )  # fmt: skip
+            look.direction,
+            "ahead",
+            title,
+            Level.SAMPLED,
+            f"{basis}{when} ({in_words(meets_.mode)})",
+            violations=violations,
+            remedy=_AHEAD_REMEDY,
+        )
 
     def _old(self, look: Look) -> Claim:
         """Each statement of the old clients once, quietly: no matter of timing."""
@@ -273,8 +290,9 @@ class Found:
     def _silent(self) -> list[str]:
         return [
             f"locks {self.version}: {client.table} takes no synthetic row, so it was only read: {client.refused}"
-            for client in self.inspection.clients if client.refused
-        ]  # fmt: skip
+            for client in self.inspection.clients
+            if client.refused
+        ]
 
 
 def _word(look: Look) -> str:

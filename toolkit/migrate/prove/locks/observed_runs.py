@@ -18,9 +18,9 @@ from toolkit.migrate.prove.locks.traffic import Request, Stream
 from toolkit.migrate.prove.locks.waits import Watch, Watched, watching
 from toolkit.migrate.rows.plausible import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
-from toolkit.migrate.run.history import Connection, Direction
+from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Interrupt, Moment, Observer, Options, RunResult
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_locks as sql
 
 _LONGEST_TRY_S = 20.0  # a file that is kept out so long by ordinary traffic is kept out
@@ -41,17 +41,20 @@ class Look:
         """(table, mode) of every lock on an older table that stops somebody, in the order in which they were taken."""
         return tuple(
             (lock.table, lock.mode)
-            for statement in self.taken for lock in statement.locks if lock.existed and stops(lock.mode)
-        )  # fmt: skip
+            for statement in self.taken
+            for lock in statement.locks
+            if lock.existed and stops(lock.mode)
+        )
 
     @property
     def written(self) -> tuple[str, ...]:
         """Older tables whose rows it locks, to write them or to keep them."""
         return tuple(
             lock.table
-            for statement in self.taken for lock in statement.locks
+            for statement in self.taken
+            for lock in statement.locks
             if lock.existed and lock.mode in (ROWS, WRITES)
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,14 @@ def _directions(migration: Migration) -> tuple[Direction, ...]:
 
 
 async def _migrate(
-    subject: Subject, dsn: str, migration: Migration, direction: Direction, *, interrupt: Interrupt,
+    subject: Subject,
+    dsn: str,
+    migration: Migration,
+    direction: Direction,
+    *,
+    interrupt: Interrupt,
     observe: Observer | None = None,
-) -> RunResult:  # fmt: skip
+) -> RunResult:
     options: Options = subject.states.options
     locks = replace(options.locks, deadline_s=min(options.locks.deadline_s, _LONGEST_TRY_S))
     options = replace(options, locks=locks, interrupt=interrupt, observe=observe)

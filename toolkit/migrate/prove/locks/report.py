@@ -30,11 +30,18 @@ def locks_table(version: str, inspection: Inspection, run: UnderTraffic | None) 
             mode = strongest(lock.mode for lock in older)
             on = ", ".join(dict.fromkeys(lock.relation for lock in older if lock.mode == mode))
             held = passages[look.direction].held_ms(statement.index) if look.direction in passages else None
-            rows.append((
-                look.direction, statement.where, statement.text, in_words(mode), on, stops(mode) or "nobody",
-                "" if held is None else f"{held:.1f}",
-                "; ".join(f"{work.what} {work.table}" for work in statement.work),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    look.direction,
+                    statement.where,
+                    statement.text,
+                    in_words(mode),
+                    on,
+                    stops(mode) or "nobody",
+                    "" if held is None else f"{held:.1f}",
+                    "; ".join(f"{work.what} {work.table}" for work in statement.work),
+                )
+            )
     columns = ("", "line", "statement", "strongest new lock", "on", "stops", "held, ms", "work that grows")
     return Table(f"{version}: locks by statement", columns, tuple(rows), f"locks {version}")
 
@@ -49,18 +56,27 @@ def traffic_tables(version: str, runs: Sequence[tuple[str, UnderTraffic]]) -> tu
             waited += [(f"{passage.direction}{title}", *row) for row in who_waited(watched, names)]
         counted = Counter(
             (phase_of(one.ended, run.passages), one.sqlstate, one.role, f"{one.verb} {one.table}", one.message)
-            for one in run.requests if one.sqlstate
-        )  # fmt: skip
+            for one in run.requests
+            if one.sqlstate
+        )
         refused += [
             (f"{phase}{title}", *rest, str(times)) for (phase, *rest), times in counted.most_common(_MOST_TICKS)
         ]
     group = f"locks {version}"
     tables = (
-        Table(f"{version}: who waited for whom", ("run", "who", "for", "behind", "times", "longest, ms"),
-              tuple(waited), group),
-        Table(f"{version}: errors of the traffic", ("when", "SQLSTATE", "role", "statement", "message", "times"),
-              tuple(refused), group),
-    )  # fmt: skip
+        Table(
+            f"{version}: who waited for whom",
+            ("run", "who", "for", "behind", "times", "longest, ms"),
+            tuple(waited),
+            group,
+        ),
+        Table(
+            f"{version}: errors of the traffic",
+            ("when", "SQLSTATE", "role", "statement", "message", "times"),
+            tuple(refused),
+            group,
+        ),
+    )
     return tuple(table for table in tables if table.rows)
 
 
@@ -106,16 +122,20 @@ def timeline(
     for role in _ROLES:
         refused = [
             Tick(one.ended, f"{one.verb} {one.table}: {one.message} [{one.sqlstate}]"[:120], "bad")
-            for one in run.requests if one.role == role and one.sqlstate
-        ]  # fmt: skip
+            for one in run.requests
+            if one.role == role and one.sqlstate
+        ]
         lanes.append(Lane(f"{role}s", tuple(refused[:_MOST_TICKS])))
     bands = [Band(one.started, one.ended, one.direction, "plain") for one in run.passages]
     shown = [stall for stall in found if stall.ms >= _SHOWN_MS][:_MOST_TICKS]
     bands += [Band(one.start, one.end, str(one)[:160], "bad" if one.ms > budget_ms else "warn") for one in shown]
     return Timeline(
-        title, tuple(lanes), tuple(bands),
-        tuple(_curve(run, role) for role in _ROLES), "stalls",
-    )  # fmt: skip
+        title,
+        tuple(lanes),
+        tuple(bands),
+        tuple(_curve(run, role) for role in _ROLES),
+        "stalls",
+    )
 
 
 def _curve(run: UnderTraffic, role: Role) -> Curve:

@@ -89,9 +89,7 @@ def stalls(
         start, end = wait.for_it
         running = by_index.get(passage.statement_at((start + end) / 2))
         by, mode = _blamed(passage, wait, request.table, taken)
-        found.append(
-            Stall(request.role, request.table, start, end, wait.relation, mode, by or running, running)
-        )  # fmt: skip
+        found.append(Stall(request.role, request.table, start, end, wait.relation, mode, by or running, running))
     return tuple(sorted(found, key=lambda stall: -stall.ms))
 
 
@@ -135,9 +133,12 @@ def harmed(passage: Passage, requests: Sequence[Request], watched: Watched, name
     counted = Counter(
         (one.sqlstate, one.role, one.verb, one.table, one.message)
         for one in requests
-        if one.sqlstate and passage.started <= one.ended and one.due <= passage.ended
-        and not one.sqlstate.startswith(_OF_THE_CLIENT) and (one.table, one.verb, one.sqlstate) not in before
-    )  # fmt: skip
+        if one.sqlstate
+        and passage.started <= one.ended
+        and one.due <= passage.ended
+        and not one.sqlstate.startswith(_OF_THE_CLIENT)
+        and (one.table, one.verb, one.sqlstate) not in before
+    )
     found = [
         f"while it ran, {verb} on {table} failed for a {role} ({times} times): {message} [{code}]"
         for (code, role, verb, table, message), times in counted.most_common(5)
@@ -177,9 +178,8 @@ def percentile(sorted_values: Sequence[float], share: float) -> float:
 def during(passage: Passage, requests: Iterable[Request], role: Role) -> list[float]:
     """What the clients of one role waited while the file ran, in milliseconds, sorted."""
     return sorted(
-        one.ms for one in requests
-        if one.role == role and one.ended >= passage.started and one.due <= passage.ended
-    )  # fmt: skip
+        one.ms for one in requests if one.role == role and one.ended >= passage.started and one.due <= passage.ended
+    )
 
 
 def who_waited(watched: Watched, names: dict[int, str]) -> tuple[tuple[str, ...], ...]:

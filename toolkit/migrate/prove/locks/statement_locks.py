@@ -17,9 +17,8 @@ import asyncpg
 from toolkit.migrate.folder.files import Script
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.prove.locks.modes import MODES, in_words, stops, strongest
-from toolkit.migrate.run.history import Connection
 from toolkit.migrate.run.run_model import Moment
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_locks as sql
 
 _DEADLINE_S = 30
@@ -121,10 +120,12 @@ def _index_was_read(table: int, before: Facts, after: Facts) -> bool:
     """A foreign key is checked over an index where there is one, and then the table itself is not read. One that
     comes with a new column is valid from the beginning, and nothing is read at all."""
     return any(
-        relation.table == table and relation.kind in "iI"
-        and oid in before.relations and relation.scans > before.relations[oid].scans
+        relation.table == table
+        and relation.kind in "iI"
+        and oid in before.relations
+        and relation.scans > before.relations[oid].scans
         for oid, relation in after.relations.items()
-    )  # fmt: skip
+    )
 
 
 def _heaviest(what: list[str]) -> str:
@@ -226,11 +227,13 @@ class Inside:
             rows = [row for row in rows if row["oid"] == row["table_oid"]]
         locks = {
             (row["oid"], row["mode"]): Lock(
-                row["relation"], self._older.get(row["table_oid"], row["on_table"]), row["mode"],
+                row["relation"],
+                self._older.get(row["table_oid"], row["on_table"]),
+                row["mode"],
                 row["oid"] in self._before,
             )
             for row in rows
-        }  # fmt: skip
+        }
         held: dict[str, str] = {}
         for lock in locks.values():
             if lock.existed:
@@ -242,11 +245,15 @@ class Inside:
             self._held |= {key for key, lock in locks.items() if lock.table in exported and lock.mode == MODES[-1]}
             work = tuple(one for one in work if one.table not in exported or one.what != READS_ALL)
         self._found[statement.index] = Taken(
-            statement.index, self._script.where(statement), first_line(statement),
+            statement.index,
+            self._script.where(statement),
+            first_line(statement),
             tuple(lock for key, lock in sorted(locks.items()) if key not in self._held),
-            held, work,
-            _ACCEPTED.search(statement.leading) is not None, outside,
-        )  # fmt: skip
+            held,
+            work,
+            _ACCEPTED.search(statement.leading) is not None,
+            outside,
+        )
         self._held |= set(locks)
         self._facts = facts
 

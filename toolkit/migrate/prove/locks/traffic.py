@@ -12,8 +12,7 @@ from typing import Literal
 import asyncpg
 
 from toolkit.migrate.prove.locks.clients import Client, Said
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 
 Role = Literal["reader", "writer"]
 MOST_STREAMS = 24

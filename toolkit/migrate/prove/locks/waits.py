@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-from toolkit.migrate.run.history import Connection
-from toolkit.postgres.connection import connected
+from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_locks as sql
 
 _EVERY_S = 0.004
@@ -185,6 +184,11 @@ async def _sample(conn: Connection, watch: Watch, offset: float, stop: asyncio.E
 
 def _sampled(row: asyncpg.Record, offset: float) -> Sampled:
     return Sampled(
-        row["pid"], row["locktype"], row["relation"], row["mode"], row["since"] - offset, row["seen"] - offset,
+        row["pid"],
+        row["locktype"],
+        row["relation"],
+        row["mode"],
+        row["since"] - offset,
+        row["seen"] - offset,
         frozenset(row["blockers"]),
-    )  # fmt: skip
+    )

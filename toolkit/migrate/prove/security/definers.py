@@ -26,9 +26,9 @@ from toolkit.migrate.access.personas import (
 from toolkit.migrate.access.privileges import Routine
 from toolkit.migrate.access.staging import Worlds
 from toolkit.migrate.access.try_cells import literal
-from toolkit.migrate.run.history import Connection
-from toolkit.migrate.run.read_back import quote_identifier
+from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
+from toolkit.sql.quoting import quote_identifier
 
 MOST_CALLS = 400
 _MOST_TRIES = 4  # combinations of ids a function
@@ -38,11 +38,22 @@ _PREFIX = re.compile(r"^(p|in|arg|v|_)_?(?=[a-z])|^_+")
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _SHORTEST = 8  # characters of a text that tells one row from another
 _PLAIN = {
-    "text": "toolkit", "character varying": "toolkit", "integer": "1", "bigint": "1", "smallint": "1",
-    "numeric": "1", "double precision": "1", "boolean": "true", "jsonb": "{}", "json": "{}",
-    "uuid": "0a7c5a10-0000-4000-8000-0000000000ff", "timestamp with time zone": "2026-01-01", "date": "2026-01-01",
-    "timestamp without time zone": "2026-01-01", "interval": "1 day",
-}  # fmt: skip
+    "text": "toolkit",
+    "character varying": "toolkit",
+    "integer": "1",
+    "bigint": "1",
+    "smallint": "1",
+    "numeric": "1",
+    "double precision": "1",
+    "boolean": "true",
+    "jsonb": "{}",
+    "json": "{}",
+    "uuid": "0a7c5a10-0000-4000-8000-0000000000ff",
+    "timestamp with time zone": "2026-01-01",
+    "date": "2026-01-01",
+    "timestamp without time zone": "2026-01-01",
+    "interval": "1 day",
+}
 
 
 async def call_definers(
@@ -96,9 +107,8 @@ def _marks(worlds: Worlds) -> dict[tuple[str, World], frozenset[str]]:
             found[table, world] = frozenset(
                 value
                 for name, value in values.items()
-                if name in texts and value and value not in others
-                and (_UUID.match(value) or len(value) >= _SHORTEST)
-            )  # fmt: skip
+                if name in texts and value and value not in others and (_UUID.match(value) or len(value) >= _SHORTEST)
+            )
     return found
 
 
@@ -153,8 +163,11 @@ def _ids(type_: str, name: str, worlds: Worlds, schema: str) -> list[str]:
     found = _values((*referred, *named), worlds, schema)
     if found or type_ not in {"uuid", "bigint", "integer"} or not (bare in {"", "id", "ids"} or bare.endswith("_id")):
         return found
-    keys = [(table, "id") for table in worlds.rows if (c := worlds.catalogue.relations[table].column("id")) is not None
-            and c.type == type_]  # fmt: skip
+    keys = [
+        (table, "id")
+        for table in worlds.rows
+        if (c := worlds.catalogue.relations[table].column("id")) is not None and c.type == type_
+    ]
     return _values(keys, worlds, schema)
 
 
@@ -182,9 +195,10 @@ class _Calling:
         names = _padded(routine)
         arguments = ", ".join(
             f"{quote_identifier(names[position])} => {literal(value)}::{routine.types[position]}"
-            if names[position] else f"{literal(value)}::{routine.types[position]}"
+            if names[position]
+            else f"{literal(value)}::{routine.types[position]}"
             for position, value in given.items()
-        )  # fmt: skip
+        )
         transaction = conn.transaction()
         await transaction.start()
         try:

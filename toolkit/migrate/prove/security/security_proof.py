@@ -123,9 +123,11 @@ async def run(subject: Subject, version: str) -> Outcome:
     if expectations is not NOTHING:
         claims.append(await _held(subject, version, after, expectations))
     return Outcome(
-        tuple(claims), _tables(version, before, after), _measured(version, after),
+        tuple(claims),
+        _tables(version, before, after),
+        _measured(version, after),
         notes=tuple(_notes(after, findings)),
-    )  # fmt: skip
+    )
 
 
 async def _catalogue(dsn: str) -> Catalogue:
@@ -173,9 +175,10 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
     bare = [
         one.name
         for one in tables
-        if not one.partition and any(one.privileges.values())
+        if not one.partition
+        and any(one.privileges.values())
         and not staged.get(one.name, set()) & ({*PEOPLES} if one.name in after.ownership.owned else {SHARED, REST})
-    ]  # fmt: skip
+    ]
     unowned = [f"no row could be staged in {', '.join(bare)}"] if bare else []
     if not after.ownership.owned and tables:
         unowned.append("nothing says whose rows are whose: name the owner columns in expectations.yaml")
@@ -186,7 +189,9 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
         "claims": (told, limits + unowned, bool(judged)),
         "columns": (f"the columns of {kept} tables that were there before", limits, bool(kept)),
         "views": (
-            f"{len(views)} views, compared with their definition as the session itself", limits + unowned, bool(views)
+            f"{len(views)} views, compared with their definition as the session itself",
+            limits + unowned,
+            bool(views),
         ),
         "functions": (
             f"{len(after.catalogue.routines)} functions; {calls} calls of {len(definers)} that run with their owner's "
@@ -195,7 +200,7 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
             bool(after.catalogue.routines),
         ),
         "grants": (f"default privileges, and the privileges and guards of {len(tables)} tables", limits, True),
-    }  # fmt: skip
+    }
     claims = []
     for part, (title, remedy) in _PARTS.items():
         what, lacking, looked = basis[part]
@@ -208,10 +213,16 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
         more = [f"… and {len(violations) - _MOST_LINES} more"] if len(violations) > _MOST_LINES else []
         claims.append(
             Claim(
-                f"{PROOF.name}-{version}-{part}", PROOF.name, title, level, "; ".join([what, *lacking]),
-                (*violations[:_MOST_LINES], *more), remedy, version,
+                f"{PROOF.name}-{version}-{part}",
+                PROOF.name,
+                title,
+                level,
+                "; ".join([what, *lacking]),
+                (*violations[:_MOST_LINES], *more),
+                remedy,
+                version,
             )
-        )  # fmt: skip
+        )
     return claims
 
 
@@ -239,9 +250,15 @@ async def _held(subject: Subject, version: str, after: Matrix, expectations: Exp
     else:
         level, basis = Level.PROVED, f"the names in {expectations.file}; its cells are those of version {final}"
     return Claim(
-        f"{PROOF.name}-{version}-expectations", PROOF.name, "Everybody may do what is expected of them, and no more",
-        level, basis, tuple(violations), "Correct the migration, or the expectation that is wrong.", version,
-    )  # fmt: skip
+        f"{PROOF.name}-{version}-expectations",
+        PROOF.name,
+        "Everybody may do what is expected of them, and no more",
+        level,
+        basis,
+        tuple(violations),
+        "Correct the migration, or the expectation that is wrong.",
+        version,
+    )
 
 
 def _tables(version: str, before: Matrix, after: Matrix) -> tuple[Table, ...]:
@@ -253,20 +270,24 @@ def _tables(version: str, before: Matrix, after: Matrix) -> tuple[Table, ...]:
     if shown:
         found.append(
             Table(
-                f"Who reaches what after {version}{part}. {LEGEND}", ("object", *PERSONAS),
-                tuple(compact(after, shown)), PROOF.name,
+                f"Who reaches what after {version}{part}. {LEGEND}",
+                ("object", *PERSONAS),
+                tuple(compact(after, shown)),
+                PROOF.name,
             )
-        )  # fmt: skip
-    routines = [one for one in after.catalogue.routines.values() if one.definer or one.name not in
-                before.catalogue.routines][:_MOST_ROWS_SHOWN]  # fmt: skip
+        )
+    routines = [
+        one for one in after.catalogue.routines.values() if one.definer or one.name not in before.catalogue.routines
+    ][:_MOST_ROWS_SHOWN]
     if routines:
         found.append(
             Table(
                 f"Functions after {version}: new ones, and those with their owner's rights",
-                ("function", "rights", "search_path pinned", *ROLES, "called"), tuple(compact_calls(after, routines)),
+                ("function", "rights", "search_path pinned", *ROLES, "called"),
+                tuple(compact_calls(after, routines)),
                 PROOF.name,
             )
-        )  # fmt: skip
+        )
     return tuple(found)
 
 

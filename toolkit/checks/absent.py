@@ -1,0 +1,31 @@
+"""Facts that could not be had: why, and what a check does about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A fact that could not be had: why, and how to get it."""
+
+    reason: str
+    remedy: str = ""
+
+
+class Undetermined(Exception):
+    """A check cannot decide, because this fact is absent."""
+
+    def __init__(self, absent: Absent) -> None:
+        super().__init__(absent.reason)
+        self.absent = absent
+
+
+def known(fact: T | Absent) -> T:
+    """The fact itself. Raises Undetermined when it is absent."""
+    if isinstance(fact, Absent):
+        raise Undetermined(fact)
+    return fact
