@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from toolkit.targets.target import Target
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("load")]
 
+LOCUSTS_OWN_PORT = 5557
 # Limits that a busy machine keeps; what these tests watch is what was seen, not how quickly.
 PATIENT = Thresholds(p95_start=60_000, p95_first_event=60_000, p95_answer=60_000, p95_delivery=60_000)
 PATIENT_ENV = {f"LOAD_P95_{name}": "60000" for name in ("START", "FIRST_EVENT", "ANSWER", "DELIVERY")}
@@ -288,7 +291,14 @@ def test_a_wrong_setting_ends_plain_locust_with_words(tmp_path):
 # -- processes --------------------------------------------------------------------------------
 
 
-async def test_a_stopped_run_leaves_no_process(tmp_path):
+async def test_a_stopped_run_leaves_no_process_and_needs_no_port_that_another_run_has(tmp_path):
+    with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", LOCUSTS_OWN_PORT)):
+        await _stopped_run(tmp_path)
+        return
+    await _stopped_run(tmp_path)  # somebody else on this machine has the port already
+
+
+async def _stopped_run(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -307,12 +317,19 @@ async def test_a_stopped_run_leaves_no_process(tmp_path):
         stdout=asyncio.subprocess.DEVNULL,
     )
     assert process.stderr is not None
-    async with asyncio.timeout(120):
-        while line := await process.stderr.readline():
-            if b"2 started" in line:
-                break
-        process.send_signal(signal.SIGTERM)
-        said = (await process.communicate())[1].decode()
+    said = ""
+    try:
+        async with asyncio.timeout(120):
+            while line := await process.stderr.readline():
+                said += line.decode()
+                if b"2 started" in line:
+                    break
+            process.send_signal(signal.SIGTERM)
+            said += (await process.communicate())[1].decode()
+    except TimeoutError:
+        process.kill()
+        logs = "\n".join(log.read_text() for log in tmp_path.rglob("locust.log"))
+        pytest.fail(f"two users never were at work:\n{said}\n{logs}")
     assert process.returncode == 128 + signal.SIGTERM, said
     assert _processes_with(str(tmp_path)) == []
 

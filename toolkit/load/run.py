@@ -19,6 +19,7 @@ from toolkit.load.figures import Thresholds
 from toolkit.load.generations import reach
 from toolkit.load.processor import cpu_seconds
 from toolkit.load.settings import Transport
+from toolkit.postgres.cluster import free_port
 from toolkit.redact import redact
 from toolkit.report import as_json
 from toolkit.report.files import new_folder, write
@@ -184,7 +185,13 @@ def command_line(plan: Plan, place: Path) -> list[str]:
         "--loglevel",
         "INFO",
     ]
-    return [*argv, "--processes", str(plan.processes)] if plan.processes > 1 else argv
+    if plan.processes == 1:
+        return argv
+    # Locust's own port (5557) is one for the whole machine, and the workers of two runs would mix. With a port of its
+    # own, on loopback, each run has its own master.
+    port = str(free_port())
+    master = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
+    return [*argv, "--processes", str(plan.processes), *master]
 
 
 def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict[str, str]:

@@ -43,6 +43,7 @@ def test_secrets_go_by_the_environment_alone(tmp_path):
     assert "hunter2" not in argv
     assert "--spawn-rate 5" in argv
     assert "--processes 2" in argv
+    assert "--master-bind-host 127.0.0.1" in argv
     given = environment(plan, "realtime", TARGET, tmp_path)
     assert {given["DATABASE_URL"], given["SUPABASE_ANON_KEY"], given["SUPABASE_JWT_SECRET"]} == set(SECRETS.values())
 
