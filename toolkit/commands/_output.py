@@ -13,6 +13,7 @@ import click
 import orjson
 
 from toolkit.errors import UsageError
+from toolkit.report import as_terminal
 from toolkit.report.record import Report
 
 
@@ -21,6 +22,11 @@ def with_more(report: Report, more: dict[str, Any]) -> str:
     top = asdict(report)
     assert not top.keys() & more.keys(), "the report's own keys mean the same in every command"
     return orjson.dumps(top | more, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+
+
+def shown(report: Report) -> str:
+    """The report as text for whoever reads stdout."""
+    return as_terminal.render(report, colour=as_terminal.wants_colour(sys.stdout))
 
 
 def conclude(text: str, code: int) -> NoReturn:

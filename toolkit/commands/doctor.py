@@ -7,10 +7,10 @@ import sys
 import click
 
 from toolkit.commands._options import TargetChoice, target_options
-from toolkit.commands._output import conclude
+from toolkit.commands._output import conclude, shown
 from toolkit.commands._run import run_async
 from toolkit.monitor.doctor import PROBE_DEADLINE_S, doctor
-from toolkit.report import as_json, as_terminal
+from toolkit.report import as_json
 from toolkit.report.record import Report
 from toolkit.targets.target import Target, refuse_change
 
@@ -47,7 +47,7 @@ def command(choice: TargetChoice, probe: bool | None, deadline: float, as_data: 
             return await doctor(target, may_write=may_probe(target, choice.yes, probe), deadline_s=deadline, say=say)
 
     report = run_async(work())
-    text = as_json.render(report) if as_data else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = as_json.render(report) if as_data else shown(report)
     conclude(text, report.exit_code)
 
 

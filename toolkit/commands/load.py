@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
-from toolkit.commands._output import conclude
+from toolkit.commands._output import conclude, shown
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
-from toolkit.report import as_html, as_json, as_junit, as_terminal
+from toolkit.report import as_html, as_json, as_junit
 from toolkit.report.record import Report
 from toolkit.tokens import parse_duration
 
@@ -157,8 +156,7 @@ def _show(result: LoadResult, options: dict[str, Any]) -> None:
     if options["as_data"]:
         text = as_json.render(result.report)
     else:
-        shown = as_terminal.render(_seen_from(result, Path()), colour=sys.stdout.isatty())
-        text = f"{shown}\nPage: {result.folder / 'report.html'}\n"
+        text = f"{shown(_seen_from(result, Path()))}\nPage: {result.folder / 'report.html'}\n"
     conclude(text, result.exit_code)
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from toolkit.checks.absent import Absent
 from toolkit.commands._options import TargetChoice, target_options
+from toolkit.commands._output import shown
 from toolkit.commands._run import run_async
 from toolkit.commands.doctor import may_probe
 from toolkit.errors import ExitCode
@@ -191,9 +192,8 @@ def _show(report: Report, *, once: bool, as_data: bool) -> None:
     if as_data:
         text = as_json.render(report)
         click.echo(text if once else orjson.dumps(orjson.loads(text)).decode() + "\n", nl=False)
-    elif once or sys.stdout.isatty():
-        colour = sys.stdout.isatty()
-        click.echo(("" if once else _CLEAR) + as_terminal.render(report, colour=colour), nl=False)
+    elif once or as_terminal.is_live(sys.stdout):
+        click.echo(("" if once else _CLEAR) + shown(report), nl=False)
     else:
         click.echo(reports.line(report))
     sys.stdout.flush()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands._output import conclude, make_writable, write_file
+from toolkit.commands._output import conclude, make_writable, shown, write_file
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
-from toolkit.report import as_html, as_json, as_terminal
+from toolkit.report import as_html, as_json
 from toolkit.report.links import seen_from
 from toolkit.resources import migrations_dir
 
@@ -105,7 +105,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     report, code = run_async(rehearse(options, progress_on(sys.stderr)))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent, run_dir)))
-    text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = as_json.render(report) if as_json_ else shown(report)
     click.echo(f"Report: {run_dir / 'report.html'}", err=True)
     conclude(text, code)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -15,9 +14,9 @@ from typing import Any
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
-from toolkit.commands._output import conclude, with_more, write_file
+from toolkit.commands._output import conclude, shown, with_more, write_file
 from toolkit.commands._run import run_async
-from toolkit.report import as_html, as_json, as_junit, as_terminal
+from toolkit.report import as_html, as_json, as_junit
 from toolkit.report.links import seen_from
 from toolkit.report.record import Check, Link, Report, Table, Verdict, tool_version, worst
 from toolkit.targets.target import Target
@@ -223,5 +222,5 @@ def _show(report: Report, options: dict[str, Any]) -> None:
     for path, render in ((options["junit"], as_junit.render), (options["html"], as_html.render)):
         if path is not None:
             write_file(path, render(seen_from(report, path.parent)))
-    text = as_json.render(report) if options["as_data"] else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = as_json.render(report) if options["as_data"] else shown(report)
     conclude(text, report.exit_code)

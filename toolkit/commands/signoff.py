@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from toolkit.commands._output import conclude, write_file
-from toolkit.report import as_html, as_json, as_terminal
+from toolkit.commands._output import conclude, shown, write_file
+from toolkit.report import as_html, as_json
 from toolkit.report.links import seen_from
 from toolkit.signoff.evidence import MAX_AGE_DAYS, REPORT_FILE
 from toolkit.signoff.judge import Request, sign_off
@@ -43,5 +42,5 @@ def command(run: str, signed_off_by: str | None, max_age_days: float, html: Path
     report = sign_off(Request(place, signed_off_by, max_age_days))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent)))
-    text = as_json.render(report) if as_json_ else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = as_json.render(report) if as_json_ else shown(report)
     conclude(text, report.exit_code)

@@ -11,6 +11,7 @@ from rich.status import Status
 from rich.text import Text
 
 from toolkit.rehearse.diary import PhaseResult
+from toolkit.report.as_terminal import is_live, wants_colour
 from toolkit.report.record import Verdict
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
@@ -105,4 +106,6 @@ class Live:
 
 def progress_on(stream: IO[str] = sys.stderr) -> Progress:
     """The progress that suits the stream."""
-    return Live(Console(file=stream)) if stream.isatty() else PlainLines(stream)
+    if not is_live(stream):
+        return PlainLines(stream)
+    return Live(Console(file=stream, color_system="auto" if wants_colour(stream) else None))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+from typing import IO
 
 from rich import box
 from rich.console import Console, Group
@@ -17,6 +19,16 @@ _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Ver
 
 
 NARROWEST, WIDEST = 60, 140
+
+
+def is_live(stream: IO[str]) -> bool:
+    """Whether `stream` is a terminal on which the cursor can be moved: what a spinner or a cleared screen needs."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def wants_colour(stream: IO[str]) -> bool:
+    """Whether colours may be written to `stream`: to a terminal that has them, unless NO_COLOR is set."""
+    return is_live(stream) and not os.environ.get("NO_COLOR")
 
 
 def render(report: Report, *, width: int | None = None, colour: bool = False) -> str:

@@ -152,7 +152,8 @@ class Report:
 
     `target` is shown as it stands, so it must be redacted (`report.redact`). `criteria` is filled by
     the rehearsal and the sign-off, in the order of the migration guide. Times are aware, in UTC. A report in which
-    nothing was looked at is never a pass: it becomes unknown.
+    nothing was looked at is never a pass: it becomes unknown. Checks stand in the order of `by_verdict` whatever order
+    they are given in, so that every renderer shows first what failed.
     """
 
     name: str
@@ -172,6 +173,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "checks", by_verdict(self.checks))
         if self.verdict is Verdict.PASS and not self.checks and not self.criteria:
             object.__setattr__(self, "verdict", Verdict.UNKNOWN)
 
@@ -185,6 +187,17 @@ class Report:
     def count(self, verdict: Verdict) -> int:
         """How many checks ended so; of the criteria in a report that holds nothing else."""
         return sum(check.verdict is verdict for check in self.checks or self.criteria)
+
+
+def by_verdict(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """What failed, then what is unknown, then what passed; otherwise in the order given.
+
+    The checks of one group stay together: a group comes where the worst of its checks would.
+    """
+    rank = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.PASS: 2}
+    gathered = groups(tuple(checks)).values()
+    ordered = sorted(gathered, key=lambda group: min(rank[check.verdict] for check in group))
+    return tuple(check for group in ordered for check in sorted(group, key=lambda check: rank[check.verdict]))
 
 
 def files_of(check: Check) -> tuple[str, ...]:

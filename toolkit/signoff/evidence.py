@@ -172,9 +172,9 @@ def _scenarios(checks: Iterable[Check], source: str) -> dict[str, Item]:
             detail = f"{len(members) - len(bad)} of {len(members)} checks passed" + (f"; not: {bad[0]}" if bad else "")
             key = f"scenario.{SCENARIOS.index(base) + 1}"
             verdict = worst(check.verdict for check in members)
-            if key in items:
-                verdict = worst((verdict, items[key].verdict))
-            items[key] = Item(verdict, detail, source)
+            # Of several runs the worst one speaks: a run that passed says nothing about one that did not.
+            if key not in items or worst((verdict, items[key].verdict)) is not items[key].verdict:
+                items[key] = Item(verdict, detail, source)
     return items
 
 

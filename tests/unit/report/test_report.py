@@ -160,6 +160,17 @@ def test_a_report_in_which_nothing_was_looked_at_is_no_pass():
     assert replace(empty, verdict=Verdict.FAIL).verdict is Verdict.FAIL
 
 
+def test_what_failed_comes_first_in_every_rendering():
+    verdicts = (Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL, Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL)
+    checks = tuple(Check(f"c{n}", f"title{n}", verdict, group="ab"[n % 2]) for n, verdict in enumerate(verdicts))
+    good = Check("c9", "title9", Verdict.PASS, group="first, and all is well")
+    report = replace(sample(), checks=(good, *checks), criteria=(), tables=(), timelines=(), distributions=())
+    order = ["title2", "title4", "title0", "title5", "title1", "title3", "title9"]  # the groups, then what is in them
+    assert [check.title for check in report.checks] == order
+    for render in (as_terminal.render, as_json.render, as_html.render, as_junit.render):
+        assert re.findall(r"title\d", render(report)) == order
+
+
 @pytest.mark.parametrize("width", [60, 100])
 def test_nothing_is_cut_off_in_a_terminal(width):
     path = "/var/lib/" + "a-long-folder-name/" * 8 + "rows.jsonl"

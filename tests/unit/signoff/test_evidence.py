@@ -85,11 +85,13 @@ def test_the_newest_rehearsal_counts_with_the_scenario_runs_after_it(tmp_path):
     assert [path.parent.name for path in find_reports(tmp_path / "b")] == ["b"]
 
 
-def test_a_later_scenario_run_replaces_what_the_rehearsal_saw(tmp_path):
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_a_later_scenario_run_replaces_what_the_rehearsal_saw(tmp_path, bad_first):
     bad = Check("no-loss", "No loss", Verdict.FAIL, group="process-recovery #2")
     good = Check("no-loss", "No loss", Verdict.PASS, group="process-recovery #1")
     save(tmp_path / "a", report("rehearse", Check("scenario.2", "s", Verdict.PASS, "fine"), finished=NOW))
-    save(tmp_path / "b", report("scenarios", good, bad, finished=NOW + timedelta(minutes=1)))
+    runs = (bad, good) if bad_first else (good, bad)
+    save(tmp_path / "b", report("scenarios", *runs, finished=NOW + timedelta(minutes=1)))
     found = sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2))
     assert found.criteria[5].verdict is Verdict.FAIL
     assert "No loss" in found.criteria[5].detail

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
-from toolkit.commands._output import conclude, with_more
+from toolkit.commands._output import conclude, shown, with_more
 from toolkit.errors import ExitCode
 from toolkit.migrate import report as reports
 from toolkit.migrate.dry_run import DEADLINE_S
@@ -139,7 +138,7 @@ def refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
 
 
 def finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> NoReturn:
-    text = with_more(report, more) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = with_more(report, more) if as_json else shown(report)
     conclude(text, report.exit_code if code is None else code)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands._address import address_of
-from toolkit.commands._output import conclude, with_more
+from toolkit.commands._output import conclude, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import folder_option, progress, refusals
 from toolkit.errors import UsageError
 from toolkit.migrate import report as reports
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
-from toolkit.report import as_terminal
 from toolkit.report.record import tool_version
 
 if TYPE_CHECKING:
@@ -200,7 +198,7 @@ def prove_command(
         with contextlib.suppress(OSError):  # not empty: there is something to keep
             run_dir.rmdir()
     click.echo(f"Report: {run_dir / files.PAGE}", err=True)
-    text = with_more(report, {"claims": claims}) if as_json else as_terminal.render(report, colour=sys.stdout.isatty())
+    text = with_more(report, {"claims": claims}) if as_json else shown(report)
     conclude(text, report.exit_code)
 
 
