@@ -30,7 +30,7 @@ async def measure(folder: Path, exports: Path) -> None:
         start = await empty_project(scratch)
         name = await scratch.create(start.template)
         begun = time.monotonic()
-        applied = await migrate_up(scratch.dsn(name), folder)
+        applied = await migrate_up(scratch.dsn(name), read_folder(folder))
         baseline = time.monotonic() - begun
         assert applied.ok
         options = ProveOptions(export_dir=exports)

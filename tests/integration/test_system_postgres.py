@@ -84,13 +84,13 @@ async def test_every_migration_round_trips(system: EmbeddedTarget, databases: Da
 async def test_migrations_go_up_and_down_and_hold(databases: Databases, tmp_path: Path) -> None:
     options = Options(export_dir=tmp_path / "exports")
     async with databases.clone("bare") as dsn:
-        assert (await migrate_up(dsn, migrations_dir(), options=options)).ok
-        found = await migrate_verify(dsn, migrations_dir())
+        assert (await migrate_up(dsn, read_folder(migrations_dir()), options=options)).ok
+        found = await migrate_verify(dsn, read_folder(migrations_dir()))
         assert found.status is CheckStatus.PASS, [c for c in found.checks if c.status is not CheckStatus.PASS]
         assert {f"RT-5{number}" for number in range(5)} < {check.id for check in found.checks}  # the probes too
-        down = await migrate_down(dsn, migrations_dir(), to="0", options=options)
+        down = await migrate_down(dsn, read_folder(migrations_dir()), to="0", options=options)
         assert down.ok, down.steps
-        again = await migrate_up(dsn, migrations_dir(), options=options)
+        again = await migrate_up(dsn, read_folder(migrations_dir()), options=options)
         assert again.ok, again.steps
         assert again.catalog_before == down.catalog_after
 

@@ -11,6 +11,7 @@ from typing import Literal
 import asyncpg
 
 from toolkit.migrate import migrate_status, migrate_up
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
@@ -49,7 +50,7 @@ class Databases:
         finally:
             await conn.close(timeout=5)
         if kind != "bare":
-            folder = migrations_dir()
+            folder = read_folder(migrations_dir())
             first = (await migrate_status(self.cluster.dsn(f"t_{kind}"), folder)).versions[0].version
             result = await migrate_up(self.cluster.dsn(f"t_{kind}"), folder, to=first if kind == "legacy" else None)
             assert result.ok, result

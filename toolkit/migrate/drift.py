@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from toolkit.migrate.catalog.compare import (
     why_no_dump,
     without,
 )
+from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
 from toolkit.migrate.run.plan import VersionStatus
 from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
@@ -92,11 +91,11 @@ async def drift_from_file(dsn: str, file: Path, *, positions: bool = False) -> D
     return Drift(compare(replace(saved, source=str(file)), await document_of(dsn), None, positions=positions))
 
 
-async def drift_from_folder(dsn: str, folder: Path, *, dump: bool = True) -> Drift:
+async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> Drift:
     """The live database against the folder's files for the versions that it says are applied, replayed on a scratch
     database of the embedded Postgres after bootstrap.sql, without what the platform owns.
 
-    Raises what `read_folder`, `document_of` and a cluster that does not start raise; a file that fails on the scratch
+    Raises what `document_of` and a cluster that does not start raise; a file that fails on the scratch
     database is a result.
     """
     status = await migrate_status(dsn, folder)
@@ -115,9 +114,9 @@ async def drift_from_folder(dsn: str, folder: Path, *, dump: bool = True) -> Dri
     )
     major, dumps = live.snapshot.major, None
     try:
-        async with _replayed(dsn, folder, applied, major) as replayed_dsn:
+        async with _replayed(dsn, folder.only({version.version for version in applied}), major) as replayed_dsn:
             expected = without(await document_of(replayed_dsn, left_out=PLATFORM_SCHEMAS), keep)
-            expected = replace(expected, source=f"{folder}, {len(applied)} versions replayed")
+            expected = replace(expected, source=f"{folder.path}, {len(applied)} versions replayed")
             why_not = why_no_dump(expected, live)
             if dump and not why_not:
                 dumps = await compare_dumps_of(
@@ -153,8 +152,8 @@ class _NotReplayed(Exception):
 
 
 @asynccontextmanager
-async def _replayed(live_dsn: str, folder: Path, applied: list[VersionStatus], major: int) -> AsyncIterator[str]:
-    """The address of a scratch database on which these versions ran."""
+async def _replayed(live_dsn: str, folder: Folder, major: int) -> AsyncIterator[str]:
+    """The address of a scratch database on which the migrations of this folder ran."""
     known = sorted(wheel.POSTGRES_VERSIONS)
     version = next((version for version in known if version >= major), known[-1])
     async with throwaway_cluster(wheel_bin_dir(version)) as cluster:
@@ -164,39 +163,30 @@ async def _replayed(live_dsn: str, folder: Path, applied: list[VersionStatus], m
         async with connected(dsn) as conn, connected(live_dsn) as live:
             await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
             # Policies and grants name roles; those belong to the cluster and most are in no migration.
-            made = _roles_made(folder, applied)
+            made = _roles_made(folder)
             there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}
             for row in await live.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S):
                 if row["name"] not in there | made:
                     name = row["name"].replace('"', '""')
                     await conn.execute(sql.CREATE_ROLE.format(name=name), timeout=_DEADLINE_S)
-        if applied:
-            await _apply(dsn, folder, applied)
+        if folder.migrations:
+            await _apply(dsn, folder)
         yield dsn
 
 
-def _roles_made(folder: Path, applied: list[VersionStatus]) -> set[str]:
+def _roles_made(folder: Folder) -> set[str]:
     """Roles that the files themselves create."""
-    texts = (_file(folder, version).read_text() for version in applied)
+    texts = (migration.up.text for migration in folder.migrations)
     return {bare.lower() or quoted for text in texts for quoted, bare in _CREATE_ROLE.findall(text)}
 
 
-def _file(folder: Path, version: VersionStatus) -> Path:
-    return folder / f"{version.version}_{version.name}.sql"
-
-
-async def _apply(dsn: str, folder: Path, applied: list[VersionStatus]) -> None:
-    """Run the files of these versions, and no others."""
-    with tempfile.TemporaryDirectory(prefix="toolkit-drift-") as copy:
-        for version in applied:
-            file = _file(folder, version)
-            shutil.copyfile(file, Path(copy) / file.name)
-        try:
-            result = await migrate_up(dsn, Path(copy))
-        except EnvironmentError_:
-            raise
-        except (ToolkitError, asyncpg.PostgresError) as error:
-            raise _NotReplayed(getattr(error, "what", str(error))) from error
+async def _apply(dsn: str, folder: Folder) -> None:
+    try:
+        result = await migrate_up(dsn, folder)
+    except EnvironmentError_:
+        raise
+    except (ToolkitError, asyncpg.PostgresError) as error:
+        raise _NotReplayed(getattr(error, "what", str(error))) from error
     failed = next((step for step in result.steps if step.failure is not None), None)
     if failed is not None:
         raise _NotReplayed(str(failed.failure))

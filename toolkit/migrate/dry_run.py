@@ -18,7 +18,7 @@ from typing import Literal
 
 from toolkit.errors import RefusalError, ToolkitError
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
-from toolkit.migrate.folder.files import merged, read_folder
+from toolkit.migrate.folder.files import Folder, merged
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
@@ -75,7 +75,7 @@ def refuses_target(plan: Plan) -> str:
 
 async def dry_run(
     dsn: str,
-    folder: Path,
+    folder: Folder,
     request: Up | Down,
     *,
     options: Options | None = None,
@@ -92,10 +92,9 @@ async def dry_run(
     made.
     """
     options, started = options or Options(), time.monotonic()
-    contents = read_folder(folder)
     async with locked(dsn, options, on_progress) as conn:
         history = await ledger.read_history(conn)
-        plan = make_plan(contents, history, request)
+        plan = make_plan(folder, history, request)
         why = refuses_target(plan)
         if not why:
             result = await _OnTarget(Session(conn, dsn, Runner.of_this_process(), options, on_progress), plan).run(
@@ -295,11 +294,11 @@ class _OnTarget:
 
 async def _on_copy(copy: Copy, plan: Plan, options: Options, tell: OnProgress) -> DryRun:
     tracer = Tracer(plan, copy.dsn)
-    with TemporaryDirectory(prefix="toolkit-dry-run-") as folder:
+    with TemporaryDirectory(prefix="toolkit-dry-run-") as exports:
         async with connected(copy.dsn) as conn:
             await tracer.begin(conn)
             await ledger.prepare(conn)
-            watched = replace(options, export_dir=Path(folder), observe=tracer.observe, interrupt=tracer.interrupt)
+            watched = replace(options, export_dir=Path(exports), observe=tracer.observe, interrupt=tracer.interrupt)
             try:
                 result = await execute(Session(conn, copy.dsn, Runner.of_this_process(), watched, tell), plan)
             finally:

@@ -32,6 +32,7 @@ from toolkit.checks.facts import (
 from toolkit.checks.system import TRANSACTION_POOLER_PORT
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ToolkitError
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_status
 from toolkit.monitor.questions import Questions, questions, why
 from toolkit.resources import migrations_dir
@@ -131,7 +132,7 @@ async def _slots(ask: Questions) -> tuple[Slot, ...]:
 async def _migrations(url: str) -> Fact[Migrations]:
     try:
         async with asyncio.timeout(30):
-            status = await migrate_status(url, migrations_dir())
+            status = await migrate_status(url, read_folder(migrations_dir()))
     except (ToolkitError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         return why(error)
     states = {f"{version.version} {version.name}": str(version.state) for version in status.versions}

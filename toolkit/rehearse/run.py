@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
-from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.rehearse.diary import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.order import PHASES, Phase
 from toolkit.rehearse.progress import Progress
@@ -29,7 +29,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     cancellation through after everything has ended and what was found is saved.
     """
     started_at = datetime.now(UTC)
-    _refuse_nothing_to_rehearse(options.migrations)
+    migrations = _worth_rehearsing(options.migrations)
     read_all()
     data = DataDir(options.data_dir)
     _refuse_busy(data)
@@ -41,7 +41,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     try:
         progress.say("starting Postgres")
         async with EmbeddedTarget(options.data_dir, schema="bare", throwaway=True) as embedded:
-            stage = Stage(options, embedded, progress, Clock())
+            stage = Stage(options, migrations, embedded, progress, Clock())
             try:
                 await _run_phases(stage, phases)
             finally:
@@ -133,14 +133,16 @@ async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
     return result()
 
 
-def _refuse_nothing_to_rehearse(folder: Path) -> None:
-    """Raise UsageError unless the folder holds the legacy schema and a migration after it."""
-    found = read_folder(folder).migrations
-    if len(found) < 2:
+def _worth_rehearsing(folder: Path) -> Folder:
+    """What the folder holds. Raises UsageError unless that is the legacy schema and a migration after it."""
+    found = read_folder(folder)
+    if len(found.migrations) < 2:
         raise UsageError(
-            f"{folder} holds {len(found)} migrations; a rehearsal needs the legacy schema first and one after it.",
+            f"{folder} holds {len(found.migrations)} migrations; a rehearsal needs the legacy schema first and one "
+            "after it.",
             "Give a folder of <version>_<name>.sql files with --migrations, or leave it out.",
         )
+    return found
 
 
 def _make(folder: Path, option: str) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
-from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.folder.files import Folder
 from toolkit.rehearse.diary import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.populate import Population
 from toolkit.rehearse.progress import Progress
@@ -27,9 +26,13 @@ APPLIED = "file"  # how the bands of the migration's files are labelled
 
 @dataclass
 class Stage:
-    """One rehearsal under way. What a later phase needs from an earlier one is None until that one was done."""
+    """One rehearsal under way. What a later phase needs from an earlier one is None until that one was done.
+
+    `migrations` is the folder as it was read at the start.
+    """
 
     options: Options
+    migrations: Folder
     embedded: EmbeddedTarget
     progress: Progress
     clock: Clock
@@ -47,11 +50,6 @@ class Stage:
     distributions: list[Distribution] = field(default_factory=list)
 
     @property
-    def migrations(self) -> Path:
-        """The folder that is rehearsed."""
-        return self.options.migrations
-
-    @property
     def dsn(self) -> str:
         """Where the database is."""
         return self.embedded.dsn
@@ -67,7 +65,7 @@ class Stage:
     @property
     def legacy_version(self) -> str:
         """The version before the migration: the first file of the folder."""
-        return read_folder(self.migrations).migrations[0].version
+        return self.migrations.migrations[0].version
 
     def say(self, text: str) -> None:
         """Tell whoever watches what is being done."""

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate import migrate_status, migrate_up
+from toolkit.migrate import migrate_status, migrate_up, read_folder
 from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
@@ -168,7 +168,7 @@ class EmbeddedTarget:
             await self._migrate(self.schema)
 
     async def _migrate(self, schema: Schema) -> None:
-        folder = migrations_dir()
+        folder = read_folder(migrations_dir())
         pending = (await migrate_status(self.dsn, folder)).versions
         if schema == "legacy":
             if any(version.state == "applied" for version in pending):

@@ -22,6 +22,7 @@ from toolkit.migrate.catalog.compare import Comparison, Dumps, compare, compare_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.pg_dump import compare_dumps, dump_schema, dump_text
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
+from toolkit.migrate.folder.files import read_folder
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.lifetime import throwaway_cluster
 from toolkit.report.record import Verdict
@@ -200,13 +201,13 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
     try:
         # One role that the file makes, one that is in no file.
         await conn.execute("create role toolkit_drift_other")
-        applied = await migrate_up(bare_db, folder, to="1")
+        applied = await migrate_up(bare_db, read_folder(folder), to="1")
         assert applied.ok, applied
         # What is the platform's does not count, wherever it was changed.
         await conn.execute("create table auth.users (id uuid primary key); grant all on auth.users to anon")
         await conn.execute("create schema storage; create table storage.objects (id integer)")
         await conn.execute("alter table public.first add by_hand text; create policy p on public.first using (true)")
-        drifted = await drift_from_folder(bare_db, folder)
+        drifted = await drift_from_folder(bare_db, read_folder(folder))
         assert verdicts(drifted) == {"history": Verdict.PASS}
         assert "auth, realtime, storage" in drifted.notes[0]
         assert "1 applied versions" in drifted.notes[1]
@@ -235,9 +236,9 @@ async def test_a_folder_that_does_not_replay_is_unknown_and_an_edited_file_is_to
     bare_db: str, connect: Connect, write: Write
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     write({"2_second.sql": "alter table public.absent add x integer;"})
-    found = await drift_from_folder(bare_db, folder)
+    found = await drift_from_folder(bare_db, read_folder(folder))
     assert found.comparison is None
     assert verdicts(found) == {"history": Verdict.FAIL, "replay": Verdict.UNKNOWN}
     history, replay = found.checks

@@ -14,6 +14,7 @@ import pytest
 from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import Options, Progress, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.locks import RUNNER_KEY
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -59,12 +60,12 @@ async def test_killed_on_the_way_up(bare_db: str, write: Write, connect: Connect
     lingering = FILE["2_x.sql"].split("; ")
     lingering.insert(statement - 1, "select pg_sleep(20)")
     folder = write(FILE)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     write({"2_x.sql": "; ".join(lingering)})
     killer = await connect(bare_db)
     blow = Killer(killer, statement)
-    result = await migrate_up(bare_db, folder, on_progress=blow)
+    result = await migrate_up(bare_db, read_folder(folder), on_progress=blow)
     await blow.done()
     assert not result.ok
     failure = result.steps[0].failure
@@ -79,24 +80,24 @@ async def test_killed_on_the_way_up(bare_db: str, write: Write, connect: Connect
     )
     assert not await killer.fetchval("select exists (select from pg_locks where locktype = 'advisory')")
     write(FILE)
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_killed_on_the_way_down(bare_db: str, write: Write, connect: Connect, options: Options) -> None:
     folder = write(FILE)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     before = await snapshot(bare_db)
     write(
         {"rollbacks/2_x.sql": FILE["rollbacks/2_x.sql"].replace("drop table x2", "select pg_sleep(20); drop table x2")}
     )
     killer = await connect(bare_db)
     blow = Killer(killer, 3)
-    result = await migrate_down(bare_db, folder, options=options, on_progress=blow)
+    result = await migrate_down(bare_db, read_folder(folder), options=options, on_progress=blow)
     await blow.done()
     assert not result.ok
     assert diff(before, await snapshot(bare_db)) == ()
     write(FILE)
-    result = await migrate_down(bare_db, folder, options=options)
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.ok
     assert await killer.fetchval("select array_agg(a) from kept") == [1]
 
@@ -104,7 +105,7 @@ async def test_killed_on_the_way_down(bare_db: str, write: Write, connect: Conne
 async def test_a_commit_whose_answer_was_lost_is_recognised(bare_db: str, write: Write, connect: Connect) -> None:
     """The backend dies after the commit record is written and before anybody hears of it; only the history knows."""
     folder = write(FILE)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     killer = await connect(bare_db)
 
     def lose(progress: Progress) -> None:
@@ -123,7 +124,7 @@ async def test_a_commit_whose_answer_was_lost_is_recognised(bare_db: str, write:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg.transaction.Transaction, "commit", commit_and_lose)
-        result = await migrate_up(bare_db, folder, on_progress=lose)
+        result = await migrate_up(bare_db, read_folder(folder), on_progress=lose)
     assert result.ok
     assert result.steps[0].outcome == "applied"
     assert "after the commit" in result.steps[0].notes[0]
@@ -140,7 +141,7 @@ async def test_a_connection_lost_between_the_failure_and_its_record(
 ) -> None:
     """The backend dies right after a file failed: the first failure is what is told and recorded."""
     folder = write(FILE)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     write({"2_x.sql": "create table public.x1 (); select 1 / 0;"})
     killer = await connect(bare_db)
@@ -161,7 +162,7 @@ async def test_a_connection_lost_between_the_failure_and_its_record(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg.transaction.Transaction, "rollback", roll_back_and_lose)
-        result = await migrate_up(bare_db, folder, on_progress=tell)
+        result = await migrate_up(bare_db, read_folder(folder), on_progress=tell)
     assert not once
     assert result.steps[0].failure is not None
     assert result.steps[0].failure.sqlstate == "22012"
@@ -174,7 +175,7 @@ async def test_a_connection_lost_between_the_failure_and_its_record(
 async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write, connect: Connect) -> None:
     """What Ctrl-C does: the task is cancelled, wherever it stands."""
     folder = write(FILE)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     write({"2_x.sql": "create table public.x1 (); select pg_sleep(20); create table public.x2 ()"})
     sleeping = asyncio.Event()
@@ -183,7 +184,7 @@ async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write,
         if progress.phase == "statement" and progress.index == 2:
             sleeping.set()
 
-    running = asyncio.create_task(migrate_up(bare_db, folder, on_progress=tell))
+    running = asyncio.create_task(migrate_up(bare_db, read_folder(folder), on_progress=tell))
     await asyncio.wait_for(sleeping.wait(), 30)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -194,7 +195,7 @@ async def test_a_cancelled_run_leaves_nothing_behind(bare_db: str, write: Write,
     assert await conn.fetchval("select pg_try_advisory_lock($1)", RUNNER_KEY)
     await conn.fetchval("select pg_advisory_unlock($1)", RUNNER_KEY)
     write(FILE)
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_a_statement_that_will_not_be_stopped_does_not_hold_up_who_stops_it(
@@ -208,7 +209,7 @@ async def test_a_statement_that_will_not_be_stopped_does_not_hold_up_who_stops_i
         if progress.phase == "statement" and progress.index == 2:
             sleeping.set()
 
-    running = asyncio.create_task(migrate_up(bare_db, folder, on_progress=tell))
+    running = asyncio.create_task(migrate_up(bare_db, read_folder(folder), on_progress=tell))
     await asyncio.wait_for(sleeping.wait(), 30)
     conn = await connect(bare_db)
     await until(conn, "select exists (select from pg_stat_activity where wait_event = 'PgSleep')")
@@ -225,7 +226,7 @@ async def test_a_stopped_command_leaves_nothing_behind(
     bare_db: str, write: Write, connect: Connect, number: signal.Signals, code: int
 ) -> None:
     folder = write(FILE)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     write({"2_x.sql": "create table public.x1 (); select pg_sleep(60);"})
     process = await asyncio.create_subprocess_exec(

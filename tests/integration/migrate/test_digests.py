@@ -19,6 +19,7 @@ from toolkit.migrate.catalog.row_digests import (
     fingerprint_rows,
     user_tables,
 )
+from toolkit.migrate.folder.files import read_folder
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -36,9 +37,9 @@ async def test_rows_of_the_legacy_system_survive_up_down_and_up_again(
     before = await digest_tables(conn, await user_tables(conn))
     columns = {table: list(digest.columns) for table, digest in before.items()}
     for run in (
-        migrate_up(legacy_db, migrations_dir(), options=options),
-        migrate_down(legacy_db, migrations_dir(), to="20250605000000", options=options),
-        migrate_up(legacy_db, migrations_dir(), options=options),
+        migrate_up(legacy_db, read_folder(migrations_dir()), options=options),
+        migrate_down(legacy_db, read_folder(migrations_dir()), to="20250605000000", options=options),
+        migrate_up(legacy_db, read_folder(migrations_dir()), options=options),
     ):
         assert (await run).ok
         assert compare_digests(before, await digest_tables(conn, before, columns)) == ()
@@ -47,7 +48,7 @@ async def test_rows_of_the_legacy_system_survive_up_down_and_up_again(
 async def test_two_dumps_of_one_schema_are_equal_and_do_not_show_the_history(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
-    await migrate_up(bare_db, write(PAIR))
+    await migrate_up(bare_db, read_folder(write(PAIR)))
     conn = await connect(bare_db)
     major = conn.get_server_version().major
     first, second = [await dump_schema(bare_db, server_major=major) for _ in range(2)]

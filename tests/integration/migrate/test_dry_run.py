@@ -14,6 +14,7 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
 from toolkit.migrate.dry_run import dry_run
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.locks import RUNNER_KEY, LockPolicy
 from toolkit.migrate.run.plan import Down, MigrationRefused, Up
 from toolkit.migrate.run.tracing import Lock
@@ -45,11 +46,11 @@ async def test_up_shows_locks_rewrites_and_changes_and_leaves_nothing(
             "drop table public.zeroth;",
         }
     )
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     conn = await connect(bare_db)
     await conn.execute("create table public.zeroth ()")
     before = await everything(conn, bare_db)
-    result = await dry_run(bare_db, folder, Up())
+    result = await dry_run(bare_db, read_folder(folder), Up())
     assert result.ok, result.steps
     assert (result.where, result.same_after, result.moved) == ("target", True, ())
     assert await everything(conn, bare_db) == before
@@ -65,13 +66,13 @@ async def test_up_shows_locks_rewrites_and_changes_and_leaves_nothing(
     assert Lock("public.first", "RowExclusiveLock") in traces[5].locks
     assert Lock("public.zeroth", "AccessExclusiveLock") in traces[6].locks  # gone when it is read, yet named
     assert [trace.line for trace in result.traces] == [1, 2, 3, 4, 4, 4]
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_a_database_without_history_gets_none(bare_db: str, write: Write, connect: Connect) -> None:
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
-    result = await dry_run(bare_db, write(PAIR), Up())
+    result = await dry_run(bare_db, read_folder(write(PAIR)), Up())
     assert [step.outcome for step in result.steps] == ["applied", "applied"]
     assert await everything(conn, bare_db) == before
     assert await conn.fetchval("select to_regnamespace('supabase_migrations') is null")
@@ -98,14 +99,14 @@ async def test_a_failure_is_the_one_of_the_real_run_and_leaves_nothing(
             "4_never.sql": "select 1;",
         }
     )
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
-    result = await dry_run(bare_db, folder, Up())
+    result = await dry_run(bare_db, read_folder(folder), Up())
     assert [step.outcome for step in result.steps] == ["applied", "failed", "not_run"]
     assert result.same_after
     assert await everything(conn, bare_db) == before
-    real = await migrate_up(bare_db, folder)
+    real = await migrate_up(bare_db, read_folder(folder))
     assert result.steps[1].failure == real.steps[1].failure
     failure = result.steps[1].failure
     assert failure is not None
@@ -123,7 +124,7 @@ async def test_files_see_what_a_commit_between_them_would_have_done(bare_db: str
             "3_c.sql": "alter table a add c text; insert into a values (3, 4); insert into a values (4, 3);",
         }
     )
-    result = await dry_run(bare_db, folder, Up())
+    result = await dry_run(bare_db, read_folder(folder), Up())
     assert result.ok, [step.failure for step in result.steps]
 
 
@@ -131,11 +132,11 @@ async def test_down_counts_what_it_would_destroy_and_exports_nothing(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await conn.execute("insert into public.second values (7), (8)")
     before = await everything(conn, bare_db)
-    result = await dry_run(bare_db, folder, Down(to="0"), options=options)
+    result = await dry_run(bare_db, read_folder(folder), Down(to="0"), options=options)
     assert [step.outcome for step in result.steps] == ["rolled_back", "rolled_back"]
     assert result.doomed == (("public.second", 2), ("public.first", 1), ("public.first", 1))
     assert await everything(conn, bare_db) == before
@@ -146,14 +147,14 @@ async def test_what_the_header_does_not_declare_is_found_by_a_dry_run(
     bare_db: str, write: Write, options: Options
 ) -> None:
     folder = write(PAIR | {"rollbacks/2_second.sql": "drop table public.second; alter table public.first drop extra"})
-    await migrate_up(bare_db, folder)
-    result = await dry_run(bare_db, folder, Down(), options=options)
+    await migrate_up(bare_db, read_folder(folder))
+    result = await dry_run(bare_db, read_folder(folder), Down(), options=options)
     failure = result.steps[0].failure
     assert failure is not None
     assert "destroys what its header does not declare" in failure.message
     write({"rollbacks/2_second.sql": "-- destroys: table secnod\n" + PAIR["rollbacks/2_second.sql"]})
-    result = await dry_run(bare_db, folder, Down(), options=options)
-    real = await migrate_down(bare_db, folder, options=options)
+    result = await dry_run(bare_db, read_folder(folder), Down(), options=options)
+    real = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.steps[0].failure is not None
     assert "public.secnod" in result.steps[0].failure.message
     assert real.steps[0].failure is not None
@@ -166,7 +167,9 @@ async def test_a_sequence_that_moved_is_told(bare_db: str, write: Write, connect
         "create table public.counted (id bigint generated always as identity, n integer);"
         "create table public.calm (id bigint generated always as identity)"
     )
-    result = await dry_run(bare_db, write({"1_a.sql": "insert into public.counted (n) values (1), (2);"}), Up())
+    result = await dry_run(
+        bare_db, read_folder(write({"1_a.sql": "insert into public.counted (n) values (1), (2);"})), Up()
+    )
     assert result.ok
     assert result.moved == ("public.counted_id_seq: unused → 2",)
     assert await conn.fetchval("select count(*) from public.counted") == 0
@@ -176,12 +179,12 @@ async def test_a_busy_table_is_waited_for_no_longer_than_the_lock_timeout(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     blocker = await connect(bare_db)
     before = await everything(blocker, bare_db)
     async with blocker.transaction():
         await blocker.execute("lock table public.first in share mode")
-        result = await dry_run(bare_db, folder, Up(), options=options)
+        result = await dry_run(bare_db, read_folder(folder), Up(), options=options)
     failure = result.steps[0].failure
     assert failure is not None
     assert failure.sqlstate == "55P03"
@@ -191,7 +194,7 @@ async def test_a_busy_table_is_waited_for_no_longer_than_the_lock_timeout(
     async with blocker.transaction():
         await blocker.execute("lock table public.first in share mode")
         patient = replace(options, locks=replace(options.locks, deadline_s=60))
-        result = await dry_run(bare_db, folder, Up(), options=patient, deadline_s=0.6)
+        result = await dry_run(bare_db, read_folder(folder), Up(), options=patient, deadline_s=0.6)
     failure = result.steps[0].failure
     assert failure is not None
     assert "did not end within 0.6 s" in failure.message
@@ -202,7 +205,7 @@ async def test_a_dry_run_ends_at_its_deadline(bare_db: str, write: Write, connec
     folder = write({"1_slow.sql": "create table public.slow ();\nselect pg_sleep(60);"})
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
-    result = await asyncio.wait_for(dry_run(bare_db, folder, Up(), deadline_s=0.3), 30)
+    result = await asyncio.wait_for(dry_run(bare_db, read_folder(folder), Up(), deadline_s=0.3), 30)
     failure = result.steps[0].failure
     assert failure is not None
     assert (failure.statement, failure.line) == (2, 2)
@@ -216,7 +219,7 @@ async def test_a_backend_that_dies_in_a_dry_run_leaves_nothing(bare_db: str, wri
     folder = write({"1_a.sql": "create table public.a (); select pg_terminate_backend(pg_backend_pid());"})
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
-    result = await dry_run(bare_db, folder, Up())
+    result = await dry_run(bare_db, read_folder(folder), Up())
     failure = result.steps[0].failure
     assert failure is not None
     assert failure.statement == 2
@@ -226,9 +229,9 @@ async def test_a_backend_that_dies_in_a_dry_run_leaves_nothing(bare_db: str, wri
 async def test_requests_that_a_run_refuses_are_refused(bare_db: str, write: Write) -> None:
     folder = write(PAIR)
     with pytest.raises(MigrationRefused, match="There is no version 7"):
-        await dry_run(bare_db, folder, Up("7"))
-    assert (await migrate_up(bare_db, folder)).ok
-    nothing = await dry_run(bare_db, folder, Up())
+        await dry_run(bare_db, read_folder(folder), Up("7"))
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    nothing = await dry_run(bare_db, read_folder(folder), Up())
     assert (nothing.ok, nothing.steps) == (True, ())
 
 
@@ -244,13 +247,13 @@ async def test_an_index_built_concurrently_runs_on_a_copy_with_its_rows(
             "2_i.sql": HEAD + "create table public.u ();\ncreate unique index concurrently i on t (a);",
         }
     )
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     conn = await connect(bare_db)
     copies = "select array_agg(datname order by datname) from pg_database where datname like 'toolkit_prove%'"
     existing = await conn.fetchval(copies)  # other tests' own
     await conn.close(timeout=5)
-    result = await dry_run(bare_db, folder, Up(), may_copy_rows=True)
+    result = await dry_run(bare_db, read_folder(folder), Up(), may_copy_rows=True)
     assert (result.where, result.same_after) == ("copy", None)
     assert "2_i.sql runs outside a transaction, so this ran on a copy" in result.notes[0]
     failure = result.steps[0].failure
@@ -271,12 +274,12 @@ async def test_of_a_target_that_is_not_ours_the_schema_alone_is_copied(
             "2_i.sql": HEAD + "create table public.u ();\nselect 1 / 0;\ncreate index concurrently i on t (a);",
         }
     )
-    await migrate_up(bare_db, folder)  # u is there and journaled: the copy must go on after it
+    await migrate_up(bare_db, read_folder(folder))  # u is there and journaled: the copy must go on after it
     write({"2_i.sql": HEAD + "create table public.u ();\nselect 1;\ncreate index concurrently i on t (a);"})
     conn = await connect(bare_db)
     before = await everything(conn, bare_db)
     patient = replace(options, locks=LockPolicy())
-    result = await dry_run(bare_db, folder, Up(), options=patient)
+    result = await dry_run(bare_db, read_folder(folder), Up(), options=patient)
     assert (result.where, result.ok) == ("schema copy", True), result
     assert any("has no rows" in note for note in result.notes)
     assert [trace.index for trace in result.traces] == [2, 3]
@@ -294,11 +297,11 @@ async def test_an_enum_value_that_a_later_file_uses_needs_the_commit_between(bar
             "3_e.sql": "insert into public.m values ('bad');",
         }
     )
-    await migrate_up(bare_db, folder, to="1")
-    result = await dry_run(bare_db, folder, Up(), may_copy_rows=True)
+    await migrate_up(bare_db, read_folder(folder), to="1")
+    result = await dry_run(bare_db, read_folder(folder), Up(), may_copy_rows=True)
     assert (result.where, result.ok) == ("copy", True)
     assert "3_e.sql uses an enum value" in result.notes[0]
     write({"2_e.sql": "alter type public.mood add value 'bad'; insert into public.m values ('bad');"})
-    (wrong, _) = (await dry_run(bare_db, folder, Up())).steps
+    (wrong, _) = (await dry_run(bare_db, read_folder(folder), Up())).steps
     assert wrong.failure is not None  # within one file it is the file's own mistake
     assert wrong.failure.sqlstate == "55P04"

@@ -161,7 +161,7 @@ NEIGHBOURS = {
 @pytest.fixture
 async def live(bare_db: str, write: Write, options: Options) -> tuple[str, Path]:
     folder = write({"1_it.sql": HEALTHY})
-    result = await migrate_up(bare_db, folder, options=options)
+    result = await migrate_up(bare_db, read_folder(folder), options=options)
     assert result.ok, result
     return bare_db, folder
 
@@ -221,11 +221,11 @@ async def test_a_login_that_may_not_become_a_client_is_told(live: tuple[str, Pat
 
 async def test_a_folder_without_verify_files_is_verified_by_these(live: tuple[str, Path]) -> None:
     dsn, folder = live
-    result = await migrate_verify(dsn, folder)
+    result = await migrate_verify(dsn, read_folder(folder))
     assert result.status is CheckStatus.PASS
     assert len(result.checks) == len(CHECKS)
     assert any("has no verify files" in notice for notice in result.notices)
-    without = await migrate_verify(dsn, folder, generic=False)
+    without = await migrate_verify(dsn, read_folder(folder), generic=False)
     assert without.status is CheckStatus.UNKNOWN
 
 

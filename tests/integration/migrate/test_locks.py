@@ -9,6 +9,7 @@ import asyncpg
 
 from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import Options, Progress, migrate_up
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.run_model import Moment
 
@@ -24,7 +25,7 @@ async def test_the_victim_of_a_deadlock_is_tried_again(bare_db: str, write: Writ
             "lock table public.two in access exclusive mode;\ncreate table public.three ();",
         }
     )
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     application, watcher = await connect(bare_db), await connect(bare_db)
     transaction = application.transaction()
     await transaction.start()
@@ -48,7 +49,7 @@ async def test_the_victim_of_a_deadlock_is_tried_again(bare_db: str, write: Writ
 
     policy = LockPolicy(lock_timeout_ms=20_000, first_pause_s=0.02, longest_pause_s=0.1, deadline_s=60)
     running = asyncio.create_task(
-        migrate_up(bare_db, folder, options=Options(locks=policy, interrupt=cross), on_progress=tell)
+        migrate_up(bare_db, read_folder(folder), options=Options(locks=policy, interrupt=cross), on_progress=tell)
     )
     await asyncio.wait_for(freed.wait(), 30)
     assert await asyncio.wait_for(waiting[0], 30) == "INSERT 0 1"

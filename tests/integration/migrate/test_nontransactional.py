@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.migrate.conftest import Write, until
 from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up
+from toolkit.migrate.folder.files import read_folder
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -30,12 +31,12 @@ async def test_each_statement_runs_by_itself_and_the_journal_is_emptied(
             "rollbacks/2_i.sql": HEAD + "drop index concurrently i;",
         }
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.ok, [s.failure for s in result.steps]
     conn = await connect(bare_db)
     assert await conn.fetchval("select count(*) from supabase_migrations.toolkit_journal") == 0
     assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
-    assert (await migrate_down(bare_db, folder)).ok
+    assert (await migrate_down(bare_db, read_folder(folder))).ok
 
 
 async def test_a_rollback_outside_a_transaction_may_not_drop_a_table(
@@ -48,8 +49,8 @@ async def test_a_rollback_outside_a_transaction_may_not_drop_a_table(
             "rollbacks/2_i.sql": HEAD + "drop index concurrently i;\ndrop table public.u;",
         }
     )
-    await migrate_up(bare_db, folder)
-    result = await migrate_down(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
+    result = await migrate_down(bare_db, read_folder(folder))
     assert result.steps[0].failure is not None
     assert "table public.u" in result.steps[0].failure.message
     conn = await connect(bare_db)
@@ -60,21 +61,21 @@ async def test_an_interrupted_file_goes_on_where_it_stopped(bare_db: str, write:
     folder = write(
         TABLE | {"2_i.sql": HEAD + "create table public.once ();\nvacuum t;\nselect 1 / 0;\ncreate table last ();"}
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     failure = result.steps[1].failure
     assert failure is not None
     assert (failure.statement, failure.line, failure.sqlstate) == (3, 4, "22012")
-    status = await migrate_status(bare_db, folder)
+    status = await migrate_status(bare_db, read_folder(folder))
     assert status.versions[1].state == "interrupted"
     assert status.versions[1].detail == "2 of 4 statements ran"
     # A later statement may be corrected, one that ran may not.
     write({"2_i.sql": HEAD + "create table public.other ();\nvacuum t;\nselect 1;"})
     with pytest.raises(MigrationRefused, match="edited after 2 of its statements"):
-        await migrate_up(bare_db, folder)
+        await migrate_up(bare_db, read_folder(folder))
     write({"2_i.sql": HEAD + "create table public.once ();\nvacuum t;\nselect 1;\ncreate table last ();"})
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.ok
-    assert (await migrate_status(bare_db, folder)).pending == ()
+    assert (await migrate_status(bare_db, read_folder(folder))).pending == ()
 
 
 async def test_a_failed_index_build_is_reported_and_not_taken_for_success(
@@ -82,18 +83,18 @@ async def test_a_failed_index_build_is_reported_and_not_taken_for_success(
 ) -> None:
     # Two equal rows: the unique build fails and leaves an INVALID index, which IF NOT EXISTS would keep.
     folder = write(TABLE | {"2_i.sql": HEAD + "create unique index concurrently if not exists i on t (a);"})
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.steps[1].failure is not None
     assert result.steps[1].failure.sqlstate == "23505"
-    assert (await migrate_status(bare_db, folder)).invalid_indexes == ("public.i on t",)
+    assert (await migrate_status(bare_db, read_folder(folder))).invalid_indexes == ("public.i on t",)
     # The wreck is ours, so it is cleared; what failed before fails again, for its own reason.
-    again = await migrate_up(bare_db, folder)
+    again = await migrate_up(bare_db, read_folder(folder))
     failure = again.steps[0].failure
     assert failure is not None
     assert failure.sqlstate == "23505"
     conn = await connect(bare_db)
     await conn.execute("delete from t where ctid = (select min(ctid) from t)")
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.ok
     assert "dropped and built again" in result.steps[0].notes[0]
     assert await conn.fetchval("select indisvalid from pg_index where indexrelid = 'i'::regclass")
@@ -103,12 +104,12 @@ async def test_an_index_build_of_ours_that_was_killed_is_cleared_and_built_again
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + 'create index concurrently "I x" on t (a);'})
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     writer, watcher = await connect(bare_db), await connect(bare_db)
     transaction = writer.transaction()
     await transaction.start()
     await writer.execute("insert into t values (9, 9)")
-    running = asyncio.create_task(migrate_up(bare_db, folder))
+    running = asyncio.create_task(migrate_up(bare_db, read_folder(folder)))
     await until(
         watcher,
         f"""
@@ -124,12 +125,12 @@ async def test_an_index_build_of_ours_that_was_killed_is_cleared_and_built_again
     result = await asyncio.wait_for(running, 30)
     await transaction.commit()
     assert result.steps[0].failure is not None
-    assert (await migrate_status(bare_db, folder)).invalid_indexes == ("public.I x on t",)
-    again = await migrate_up(bare_db, folder)
+    assert (await migrate_status(bare_db, read_folder(folder))).invalid_indexes == ("public.I x on t",)
+    again = await migrate_up(bare_db, read_folder(folder))
     assert again.ok, again.steps
     assert 'Index "I x" was INVALID, left by a build that this runner started' in again.steps[0].notes[0]
     assert await watcher.fetchval(f"select {VALID}")
-    assert (await migrate_status(bare_db, folder)).invalid_indexes == ()
+    assert (await migrate_status(bare_db, read_folder(folder))).invalid_indexes == ()
 
 
 async def test_an_invalid_index_that_the_journal_does_not_account_for_is_refused(
@@ -137,13 +138,13 @@ async def test_an_invalid_index_that_the_journal_does_not_account_for_is_refused
 ) -> None:
     """The build of i was ours; then the file was changed to build j, and a wreck called j is somebody else's."""
     folder = write(TABLE | {"2_i.sql": HEAD + "create unique index concurrently i on t (a);"})
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await conn.execute(
         "create index j on t (b); update pg_index set indisvalid = false where indexrelid = 'j'::regclass"
     )
     write({"2_i.sql": HEAD + "create index concurrently j on t (b);"})
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     failure = result.steps[0].failure
     assert failure is not None
     assert "Index j on t is INVALID" in failure.message
@@ -155,13 +156,13 @@ async def test_an_index_that_somebody_builds_at_this_moment_is_no_wreck(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);"})
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     writer, builder, watcher = await connect(bare_db), await connect(bare_db), await connect(bare_db)
     async with writer.transaction():
         await writer.execute("insert into t values (9, 9)")
         building = asyncio.create_task(builder.execute("create index concurrently i on t (a)"))
         await until(watcher, "select exists (select from pg_index where indexrelid = to_regclass('i'))")
-        result = await migrate_up(bare_db, folder)
+        result = await migrate_up(bare_db, read_folder(folder))
     await asyncio.wait_for(building, 30)
     failure = result.steps[0].failure
     assert failure is not None
@@ -173,10 +174,10 @@ async def test_an_interrupted_index_without_a_name_is_not_built_blindly_again(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently on t (a);\nselect 1 / 0;"})
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await conn.execute("update supabase_migrations.toolkit_journal set state = 'started' where statement_index = 1")
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     failure = result.steps[0].failure
     assert failure is not None
     assert "gives its index no name" in failure.message
@@ -184,19 +185,19 @@ async def test_an_interrupted_index_without_a_name_is_not_built_blindly_again(
     # The way it says: a name in the file.
     await conn.execute("drop index t_a_idx")
     write({"2_i.sql": HEAD + "create index concurrently named on t (a);\nselect 1;"})
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_an_invalid_index_that_was_there_before_is_not_kept_by_if_not_exists(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently if not exists i on t (a);"})
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     conn = await connect(bare_db)
     await conn.execute(
         "create index i on t (a); update pg_index set indisvalid = false where indexrelid = 'i'::regclass"
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.steps[0].failure is not None
     assert "INVALID" in result.steps[0].failure.message
 
@@ -205,12 +206,12 @@ async def test_an_index_build_that_was_done_when_the_connection_broke_is_not_bui
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect 1 / 0;"})
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     # As if the backend died between the build and its journal entry.
     await conn.execute("update supabase_migrations.toolkit_journal set state = 'started' where statement_index = 1")
     write({"2_i.sql": HEAD + "create index concurrently i on t (a);\nselect 1;"})
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_an_index_build_waits_for_old_transactions_longer_than_the_lock_timeout(
@@ -218,13 +219,13 @@ async def test_an_index_build_waits_for_old_transactions_longer_than_the_lock_ti
 ) -> None:
     """lock_timeout would kill it and leave an INVALID index; the wait stands in nobody's way."""
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently i on t (a);"})
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     writer, watcher = await connect(bare_db), await connect(bare_db)
     transaction = writer.transaction()
     await transaction.start()
     await writer.execute("insert into t values (9, 9)")
     seen: list[Progress] = []
-    running = asyncio.create_task(migrate_up(bare_db, folder, options=options, on_progress=seen.append))
+    running = asyncio.create_task(migrate_up(bare_db, read_folder(folder), options=options, on_progress=seen.append))
     # Ten times the lock timeout of `options`: the build waits for our transaction all the while.
     await until(
         watcher,
@@ -250,7 +251,7 @@ async def test_a_runner_that_waits_does_not_deadlock_with_an_index_build(
             "create index concurrently j on t (b);"
         }
     )
-    results = await asyncio.gather(*(migrate_up(bare_db, folder) for _ in range(3)))
+    results = await asyncio.gather(*(migrate_up(bare_db, read_folder(folder)) for _ in range(3)))
     assert all(result.ok for result in results)
     assert sorted(len(result.steps) for result in results) == [0, 0, 2]
     conn = await connect(bare_db)

@@ -8,6 +8,7 @@ import asyncpg
 
 from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
+from toolkit.migrate.folder.files import read_folder
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -30,14 +31,14 @@ async def test_down_and_up_goes_on_counting(migrated_db: str, connect: Connect, 
     migrated = await snapshot(migrated_db)
     legacy = None
     for expected in (16, 17, 18):  # not only the first time
-        assert (await migrate_down(migrated_db, folder, last=2, options=options)).ok
+        assert (await migrate_down(migrated_db, read_folder(folder), last=2, options=options)).ok
         before = legacy
         legacy = await snapshot(migrated_db)
         assert before is None or diff(before, legacy) == ()
         # What happens to processes meanwhile; the last round has no process that is gone.
         await conn.execute(f"delete from {STATE} where id = $1::uuid", deleted)
         born = await conn.fetchval(f"insert into {STATE} (user_id) values ('legacy') returning id")
-        assert (await migrate_up(migrated_db, folder, options=options)).ok
+        assert (await migrate_up(migrated_db, read_folder(folder), options=options)).ok
         assert diff(migrated, await snapshot(migrated_db)) == ()
         assert await conn.fetchval("select to_regclass($1) is null", RETAINED)
         await conn.execute("select create_process_event($1, 'test_event')", kept)
@@ -55,8 +56,8 @@ async def test_a_counter_kept_twice_is_the_greater_one(migrated_db: str, connect
         f"create table {RETAINED} (process_id uuid primary key, last_sequence integer not null);"
         f"insert into {RETAINED} values ('{process}', 500)"
     )
-    assert (await migrate_down(migrated_db, folder, last=2, options=options)).ok
-    assert (await migrate_up(migrated_db, folder, options=options)).ok
+    assert (await migrate_down(migrated_db, read_folder(folder), last=2, options=options)).ok
+    assert (await migrate_up(migrated_db, read_folder(folder), options=options)).ok
     assert await conn.fetchval(LAST, process) == 500
 
 
@@ -64,6 +65,6 @@ async def test_a_rollback_that_fails_keeps_nothing(migrated_db: str, connect: Co
     conn = await connect(migrated_db)
     await new_process(conn, 2)
     await conn.execute("create view public.in_the_way as select * from public.background_tasks")
-    result = await migrate_down(migrated_db, migrations_dir(), last=2, options=options)
+    result = await migrate_down(migrated_db, read_folder(migrations_dir()), last=2, options=options)
     assert not result.ok
     assert await conn.fetchval("select to_regclass($1) is null", RETAINED)

@@ -13,6 +13,7 @@ import pytest
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up
 from toolkit.migrate.catalog.row_digests import TableDigest, compare_digests, digest_tables, user_tables
+from toolkit.migrate.folder.files import read_folder
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.resources import migrations_dir
 
@@ -70,7 +71,7 @@ async def worked_on(conn: asyncpg.Connection) -> str:
 
 async def exported(dsn: str, options: Options) -> Path:
     """Roll the project's migration back; where its rows were written to."""
-    result = await migrate_down(dsn, migrations_dir(), last=2, options=options)
+    result = await migrate_down(dsn, read_folder(migrations_dir()), last=2, options=options)
     assert result.ok
     (folder,) = [step.export_dir for step in result.steps if step.export_dir]
     return folder
@@ -87,7 +88,7 @@ async def test_d27_down_up_and_read_back_is_as_before(migrated_db: str, connect:
     before = await everything(conn)
     assert all(before[table].rows for table in LOG)
     folder = await exported(migrated_db, options)
-    assert (await migrate_up(migrated_db, migrations_dir(), options=options)).ok
+    assert (await migrate_up(migrated_db, read_folder(migrations_dir()), options=options)).ok
     assert compare_digests(before, await everything(conn)) != ()
     await conn.execute(
         "alter database " + str(await conn.fetchval("select current_database()")) + " set timezone = 'Asia/Tokyo'"
@@ -113,7 +114,7 @@ async def test_d27_what_went_on_meanwhile_keeps_what_it_has(
     folder = await exported(migrated_db, options)
     await conn.execute(f"update {STATE} set progress_percentage = 77 where id = $1::uuid", moved)
     await conn.execute(f"delete from {STATE} where id = $1::uuid", gone)
-    assert (await migrate_up(migrated_db, migrations_dir(), options=options)).ok
+    assert (await migrate_up(migrated_db, read_folder(migrations_dir()), options=options)).ok
     await conn.execute("select create_process_event($1, 'test_event')", moved)
     await read_back(migrated_db, folder)
     # Its log is whole: what was exported, and what came after it.
@@ -139,7 +140,7 @@ async def test_d27_what_cannot_be_put_back_whole_is_refused(
     folder = await exported(migrated_db, options)
     if defect == "another log":  # as where the counters were lost: numbers were given out twice
         await conn.execute("drop table supabase_migrations.retained_event_counters")
-    assert (await migrate_up(migrated_db, migrations_dir(), options=options)).ok
+    assert (await migrate_up(migrated_db, read_folder(migrations_dir()), options=options)).ok
     if defect == "another log":
         await conn.execute("select create_process_event($1, 'test_event')", process)
     elif defect == "a row is missing":
@@ -169,7 +170,7 @@ async def test_tables_of_any_shape_go_back(bare_db: str, write: Write, connect: 
             "alter table public.first drop extra",
         }
     )
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
     conn = await connect(bare_db)
     await conn.execute(
         f"""insert into public.{odd} ("a,b") values (null), (''), ('\\N'), (e'x\\n"y"');
@@ -177,10 +178,10 @@ async def test_tables_of_any_shape_go_back(bare_db: str, write: Write, connect: 
             update public.first set extra = 'y'"""
     )
     before = await everything(conn)
-    (step,) = (await migrate_down(bare_db, folder, options=options)).steps
+    (step,) = (await migrate_down(bare_db, read_folder(folder), options=options)).steps
     assert step.failure is None, step.failure
     assert step.export_dir is not None
-    assert (await migrate_up(bare_db, folder, options=options)).ok
+    assert (await migrate_up(bare_db, read_folder(folder), options=options)).ok
     await read_back(bare_db, step.export_dir)
     assert compare_digests(before, await everything(conn)) == ()
     assert await conn.fetchval(f"insert into public.{odd} default values returning id") == 5
@@ -192,7 +193,7 @@ async def test_d27_rows_copied_between_databases_arrive_as_they_were(
     migrated_db: str, bare_db: str, connect: Connect, tmp_path: Path
 ) -> None:
     here, there = await connect(migrated_db), await connect(bare_db)
-    assert (await migrate_up(bare_db, migrations_dir())).ok
+    assert (await migrate_up(bare_db, read_folder(migrations_dir()))).ok
     tables = (STATE, *LOG)
     file = tmp_path / "rows.sql"
     dump = (*(f"--table={table}" for table in tables), "--data-only", f"--file={file}", f"--dbname={migrated_db}")

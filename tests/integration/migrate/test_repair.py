@@ -14,6 +14,7 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import migrate_status, migrate_up
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.repair.mend import look, mend
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -38,18 +39,18 @@ async def test_a_row_with_an_own_timestamp_gets_the_version_of_its_file(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await hosted(conn)
     before = await rows(conn)
-    found = await look(bare_db, folder)
+    found = await look(bare_db, read_folder(folder))
     assert [(p.action, p.row, p.file) for p in found.proposals] == [("move_row", "20250101120000", "2")]
     assert await rows(conn) == before
     assert await conn.fetchval("select to_regclass('supabase_migrations.toolkit_repairs') is null")
-    mended = await mend(bare_db, folder, found)
+    mended = await mend(bare_db, read_folder(folder), found)
     assert [f.id for f in mended.done] == ["moved-20250101120000"]
     assert await rows(conn) == [before[0], ("2", *before[1][1:])]
-    status = await migrate_status(bare_db, folder)
+    status = await migrate_status(bare_db, read_folder(folder))
     assert [v.state for v in status.versions] == ["applied", "applied"]
     repair = await conn.fetchrow("select * from supabase_migrations.toolkit_repairs")
     assert repair is not None
@@ -59,21 +60,21 @@ async def test_a_row_with_an_own_timestamp_gets_the_version_of_its_file(
     assert event is not None
     assert (event["event"], event["version"], event["run_id"]) == ("applied", "2", repair["run_id"])
     assert event["detail"].startswith("repaired: history row 20250101120000")
-    assert (await look(bare_db, folder)).findings == ()
+    assert (await look(bare_db, read_folder(folder))).findings == ()
 
 
 async def test_or_the_file_and_its_companions_are_renamed(bare_db: str, write: Write, connect: Connect) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await hosted(conn)
     before = await rows(conn)
-    await mend(bare_db, folder, await look(bare_db, folder, "history"), "history")
+    await mend(bare_db, read_folder(folder), await look(bare_db, read_folder(folder), "history"), "history")
     assert await rows(conn) == before
     assert (folder / "20250101120000_second.sql").read_text() == PAIR["2_second.sql"]
     assert (folder / "rollbacks" / "20250101120000_second.sql").is_file()
     assert not (folder / "2_second.sql").exists()
-    status = await migrate_status(bare_db, folder)
+    status = await migrate_status(bare_db, read_folder(folder))
     assert [(v.version, v.state) for v in status.versions] == [("1", "applied"), ("20250101120000", "applied")]
 
 
@@ -87,13 +88,13 @@ async def test_a_row_without_file_is_written_into_one_that_then_agrees(
             " language sql as $$ select 1; $$;\n\ncreate table public.third ();\n"
         }
     )
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     (folder / "3_third.sql").unlink()
-    found = await look(bare_db, folder)
+    found = await look(bare_db, read_folder(folder))
     assert [(p.action, p.row) for p in found.proposals] == [("write_file", "3")]
-    await mend(bare_db, folder, found)
-    assert (await look(bare_db, folder)).findings == ()
-    assert [v.state for v in (await migrate_status(bare_db, folder)).versions] == ["applied"] * 3
+    await mend(bare_db, read_folder(folder), found)
+    assert (await look(bare_db, read_folder(folder))).findings == ()
+    assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == ["applied"] * 3
 
 
 async def test_a_row_whose_objects_are_gone_is_removed_and_kept_in_the_ledger(
@@ -106,62 +107,62 @@ async def test_a_row_whose_objects_are_gone_is_removed_and_kept_in_the_ledger(
             "create function public.f() returns integer language sql as $$ select 1 $$;"
         }
     )
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
-    assert (await look(bare_db, folder)).findings == ()
+    assert (await look(bare_db, read_folder(folder))).findings == ()
     await conn.execute("drop table public.third; drop type public.t")
-    (partly,) = (await look(bare_db, folder)).findings
+    (partly,) = (await look(bare_db, read_folder(folder))).findings
     assert (partly.id, partly.proposal) == ("partly-gone-3", None)
     await conn.execute("drop function public.f()")
-    found = await look(bare_db, folder)
+    found = await look(bare_db, read_folder(folder))
     assert [(p.action, p.row) for p in found.proposals] == [("mark_reverted", "3")]
-    await mend(bare_db, folder, found)
-    assert (await migrate_status(bare_db, folder)).pending == ("3",)
+    await mend(bare_db, read_folder(folder), found)
+    assert (await migrate_status(bare_db, read_folder(folder))).pending == ("3",)
     kept = await conn.fetchval("select row_before from supabase_migrations.toolkit_repairs")
     assert json.loads(kept)["statements"][0] == "create table public.third ()"
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 async def test_objects_without_a_row_are_recorded_as_the_cli_does(bare_db: str, write: Write, connect: Connect) -> None:
     folder = write({"1_a.sql": "create table public.a (id integer);"})
     conn = await connect(bare_db)
     await conn.execute("create table public.a (id integer)")
-    found = await look(bare_db, folder)
+    found = await look(bare_db, read_folder(folder))
     assert [(p.action, p.file) for p in found.proposals] == [("mark_applied", "1")]
-    await mend(bare_db, folder, found)
+    await mend(bare_db, read_folder(folder), found)
     assert await rows(conn) == [("1", ["create table public.a (id integer)"], "a")]
-    assert [v.state for v in (await migrate_status(bare_db, folder)).versions] == ["applied"]
+    assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == ["applied"]
 
 
 async def test_proposals_that_nobody_agreed_to_are_not_carried_out(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await hosted(conn)
-    agreed = await look(bare_db, folder)
+    agreed = await look(bare_db, read_folder(folder))
     await conn.execute("update supabase_migrations.schema_migrations set version = '7' where version like '2025%'")
     before = await rows(conn)
     with pytest.raises(RefusalError, match="changed since the proposals were shown"):
-        await mend(bare_db, folder, agreed)
+        await mend(bare_db, read_folder(folder), agreed)
     assert await rows(conn) == before
     assert await conn.fetchval("select to_regclass('supabase_migrations.toolkit_repairs') is null")
 
 
 async def test_a_file_in_the_way_takes_the_rows_back_too(bare_db: str, write: Write, connect: Connect) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await hosted(conn)
     await conn.execute(
         "update supabase_migrations.schema_migrations set version = '20250101110000' where version = '1'"
     )
     (folder / "20250101120000_second.sql").mkdir()  # the first file is renamed by then, and must get its name back
-    found = await look(bare_db, folder, "history")
+    found = await look(bare_db, read_folder(folder), "history")
     before = await rows(conn)
     with pytest.raises(EnvironmentError_, match="cannot be written"):
-        await mend(bare_db, folder, found, "history")
+        await mend(bare_db, read_folder(folder), found, "history")
     assert await rows(conn) == before
     assert sorted(path.name for path in folder.rglob("*.sql") if path.is_file()) == [
         "1_first.sql",

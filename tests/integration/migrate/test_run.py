@@ -19,6 +19,7 @@ from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, m
 from toolkit.migrate.catalog import diff
 from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
 from toolkit.migrate.dry_run import dry_run
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.locks import RUNNER_KEY, LockPolicy
 from toolkit.migrate.run.plan import Up
 
@@ -30,7 +31,7 @@ async def test_up_records_history_as_the_cli_does_and_a_ledger_event(
 ) -> None:
     folder = write(PAIR)
     seen: list[Progress] = []
-    result = await migrate_up(bare_db, folder, on_progress=seen.append)
+    result = await migrate_up(bare_db, read_folder(folder), on_progress=seen.append)
     assert result.ok
     assert [(s.version, s.outcome, s.attempts) for s in result.steps] == [("1", "applied", 1), ("2", "applied", 1)]
     conn = await connect(bare_db)
@@ -53,17 +54,17 @@ async def test_up_records_history_as_the_cli_does_and_a_ledger_event(
 
 async def test_running_again_is_a_no_op_and_to_stops_where_asked(bare_db: str, write: Write) -> None:
     folder = write(PAIR)
-    assert [s.version for s in (await migrate_up(bare_db, folder, to="1")).steps] == ["1"]
-    assert [s.version for s in (await migrate_up(bare_db, folder)).steps] == ["2"]
+    assert [s.version for s in (await migrate_up(bare_db, read_folder(folder), to="1")).steps] == ["1"]
+    assert [s.version for s in (await migrate_up(bare_db, read_folder(folder))).steps] == ["2"]
     before = await snapshot(bare_db)
-    again = await migrate_up(bare_db, folder)
+    again = await migrate_up(bare_db, read_folder(folder))
     assert again.ok
     assert again.steps == ()
     assert again.catalog_before == again.catalog_after == before.digest()
 
 
 async def test_status_and_plans_create_nothing(bare_db: str, write: Write, connect: Connect) -> None:
-    status = await migrate_status(bare_db, write(PAIR))
+    status = await migrate_status(bare_db, read_folder(write(PAIR)))
     assert status.pending == ("1", "2")
     conn = await connect(bare_db)
     assert await conn.fetchval("select to_regnamespace('supabase_migrations') is null")
@@ -76,7 +77,7 @@ async def test_the_rollback_column_of_hosted_projects_is_filled(bare_db: str, wr
         "version text primary key, statements text[], name text, created_by text, idempotency_key text unique,"
         " rollback text[])"
     )
-    await migrate_up(bare_db, write(PAIR))
+    await migrate_up(bare_db, read_folder(write(PAIR)))
     rows = await conn.fetch("select rollback from supabase_migrations.schema_migrations order by version")
     assert rows[0]["rollback"] == ["-- destroys: table first\ndrop table public.first"]
 
@@ -92,9 +93,9 @@ async def test_a_failing_file_leaves_nothing_and_says_where_and_what_next(
             "4_never.sql": "create table public.fourth ();",
         }
     )
-    await migrate_up(bare_db, folder, to="2")
+    await migrate_up(bare_db, read_folder(folder), to="2")
     before = await snapshot(bare_db)
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert not result.ok
     assert [s.outcome for s in result.steps] == ["failed", "not_run"]
     failure = result.steps[0].failure
@@ -110,7 +111,7 @@ async def test_a_failing_file_leaves_nothing_and_says_where_and_what_next(
     assert "3_bad.sql:5, statement 2" in event["detail"]
     # Corrected, it runs.
     write({"3_bad.sql": "create table public.third ()"})
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ async def test_settings_of_one_file_do_not_reach_the_next_or_the_history(bare_db
             " assert current_setting('statement_timeout') = '0'; end $$; create table b ();",
         }
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.ok, [s.failure for s in result.steps]
 
 
@@ -138,7 +139,7 @@ async def test_a_role_that_may_not_keep_a_history_is_told_so(bare_db: str, write
     await conn.execute(f"create role {name} login")
     try:
         narrow = bare_db.replace("//postgres@", f"//{name}@")
-        for request in (migrate_up(narrow, write(PAIR)), dry_run(narrow, write(PAIR), Up())):
+        for request in (migrate_up(narrow, read_folder(write(PAIR))), dry_run(narrow, read_folder(write(PAIR)), Up())):
             with pytest.raises(EnvironmentError_, match="may not create the migration history"):
                 await request
     finally:
@@ -153,8 +154,8 @@ async def test_a_transaction_ended_inside_a_procedure_cannot_split_a_file(bare_d
             "2_b.sql": "create table public.b (); call public.p(); create table public.c ();",
         }
     )
-    before_second = await migrate_up(bare_db, folder, to="1")
-    result = await migrate_up(bare_db, folder)
+    before_second = await migrate_up(bare_db, read_folder(folder), to="1")
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.steps[0].failure is not None
     assert result.steps[0].failure.sqlstate == "2D000"
     assert (await snapshot(bare_db)).digest() == before_second.catalog_after
@@ -175,7 +176,7 @@ async def test_the_roles_own_statement_timeout_is_not_the_runners(
             "2_alone.sql": "-- toolkit: transaction=false\ncreate index concurrently i on public.t ((public.slow()))",
         }
     )
-    result = await migrate_up(bare_db, folder, options=options)
+    result = await migrate_up(bare_db, read_folder(folder), options=options)
     assert result.ok, result.steps
 
 
@@ -183,14 +184,14 @@ async def test_down_exports_what_it_destroys_then_restores_the_catalog(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     await conn.execute(
         "insert into public.second values (7), (8); insert into public.first values (2, E'q\"\\n,', null)"
     )
-    result = await migrate_down(bare_db, folder, options=options)
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.ok
     assert diff(before, await snapshot(bare_db)) == ()
     (step,) = result.steps
@@ -208,7 +209,7 @@ async def test_down_exports_what_it_destroys_then_restores_the_catalog(
     assert [tuple(row) for row in rows] == [("rolled_back", "2")]
     assert await conn.fetchval("select array_agg(version) from supabase_migrations.schema_migrations") == ["1"]
     # What was exported can be read back as the manifest says.
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
     copied = await conn.copy_to_table("second", source=file, format="csv", header=True)
     assert copied == "COPY 2"
 
@@ -219,9 +220,9 @@ async def test_a_rollback_that_destroys_more_than_it_declares_is_taken_back(
     folder = write(
         PAIR | {"rollbacks/2_second.sql": "drop table public.second; alter table public.first drop extra, drop note"}
     )
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     before = await snapshot(bare_db)
-    result = await migrate_down(bare_db, folder, options=options)
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     failure = result.steps[0].failure
     assert failure is not None
     assert "columns public.first (extra), columns public.first (note), table public.second" in failure.message
@@ -257,10 +258,10 @@ async def test_a_rollback_that_changes_rows_unasked_is_taken_back(
             "rollbacks/2_second.sql": f"drop view public.second; {statement}",
         }
     )
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
     before = await snapshot(bare_db), await digest_tables(conn, await user_tables(conn))
-    (step,) = (await migrate_down(bare_db, folder, options=options)).steps
+    (step,) = (await migrate_down(bare_db, read_folder(folder), options=options)).steps
     assert step.failure is not None
     assert "destroys what its header does not declare" in step.failure.message
     assert "-- destroys: " in step.failure.remedy
@@ -268,7 +269,7 @@ async def test_a_rollback_that_changes_rows_unasked_is_taken_back(
     # The remedy is the way: with these lines it runs, and what it changes is exported before.
     lines = step.failure.remedy.removeprefix("Add to its header: ").removesuffix(".").split("; ")
     write({"rollbacks/2_second.sql": "\n".join([*lines, f"drop view public.second; {statement}"])})
-    (again,) = (await migrate_down(bare_db, folder, options=options)).steps
+    (again,) = (await migrate_down(bare_db, read_folder(folder), options=options)).steps
     assert again.failure is None, again.failure
     assert {export.table for export in again.exports} == {line.split()[-1] for line in lines}
     assert all(export.rows == 1 for export in again.exports)
@@ -283,15 +284,15 @@ async def test_a_rollback_that_only_adds_needs_no_declaration(bare_db: str, writ
             "alter table public.first add more text default 'x', alter note type varchar; analyze public.first;",
         }
     )
-    assert (await migrate_up(bare_db, folder)).ok
-    result = await migrate_down(bare_db, folder, options=options)
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.ok, result.steps
 
 
 async def test_a_declaration_of_what_is_not_there_is_refused(bare_db: str, write: Write, options: Options) -> None:
     folder = write(PAIR | {"rollbacks/2_second.sql": "-- destroys: table secnod\ndrop table public.second"})
-    await migrate_up(bare_db, folder)
-    result = await migrate_down(bare_db, folder, options=options)
+    await migrate_up(bare_db, read_folder(folder))
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.steps[0].failure is not None
     assert "public.secnod" in result.steps[0].failure.message
 
@@ -300,10 +301,10 @@ async def test_an_export_that_cannot_be_written_stops_the_rollback(
     bare_db: str, write: Write, options: Options, tmp_path: Path
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     (tmp_path / "exports").write_text("a file where the folder should be")
     before = await snapshot(bare_db)
-    result = await migrate_down(bare_db, folder, options=options)
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.steps[0].failure is not None
     assert "--export-dir" in result.steps[0].failure.remedy
     assert diff(before, await snapshot(bare_db)) == ()
@@ -313,7 +314,7 @@ async def test_edited_gap_and_missing_are_refused_before_anything_runs(
     bare_db: str, write: Write, connect: Connect
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder)
+    await migrate_up(bare_db, read_folder(folder))
     write(
         {
             "1_first.sql": PAIR["1_first.sql"] + " -- edited",
@@ -325,10 +326,10 @@ async def test_edited_gap_and_missing_are_refused_before_anything_runs(
     (folder / "rollbacks" / "2_second.sql").unlink()
     before = await snapshot(bare_db)
     with pytest.raises(MigrationRefused) as caught:
-        await migrate_up(bare_db, folder)
+        await migrate_up(bare_db, read_folder(folder))
     assert sorted(refusal.code for refusal in caught.value.refusals) == ["edited", "gap", "missing-locally"]
     assert diff(before, await snapshot(bare_db)) == ()
-    status = await migrate_status(bare_db, folder)
+    status = await migrate_status(bare_db, read_folder(folder))
     assert status.troubled == ("1", "15", "2")
 
 
@@ -339,7 +340,7 @@ async def test_a_blocked_file_is_retried_as_a_whole_and_then_goes_through(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     blocker = await connect(bare_db)
     transaction = blocker.transaction()
     await transaction.start()
@@ -351,7 +352,7 @@ async def test_a_blocked_file_is_retried_as_a_whole_and_then_goes_through(
             retried.set()
 
     patient = Options(locks=LockPolicy(lock_timeout_ms=50, first_pause_s=0.02, longest_pause_s=0.05, deadline_s=30))
-    running = asyncio.create_task(migrate_up(bare_db, folder, options=patient, on_progress=tell))
+    running = asyncio.create_task(migrate_up(bare_db, read_folder(folder), options=patient, on_progress=tell))
     await asyncio.wait_for(retried.wait(), 30)
     await transaction.rollback()
     result = await asyncio.wait_for(running, 30)
@@ -363,12 +364,12 @@ async def test_a_lock_that_is_never_free_is_given_up_naming_who_holds_it(
     bare_db: str, write: Write, connect: Connect, options: Options
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     before = await snapshot(bare_db)
     blocker = await connect(bare_db)
     async with blocker.transaction():
         await blocker.execute("lock table public.first in share mode")
-        result = await migrate_up(bare_db, folder, options=options)
+        result = await migrate_up(bare_db, read_folder(folder), options=options)
     failure = result.steps[0].failure
     assert failure is not None
     assert failure.sqlstate == "55P03"
@@ -384,15 +385,17 @@ async def test_a_second_runner_is_refused_and_told_who_works(
     await other.execute("set application_name = 'the other runner'")
     assert await other.fetchval("select pg_try_advisory_lock($1)", RUNNER_KEY)
     with pytest.raises(RefusalError, match="the other runner") as caught:
-        await migrate_up(bare_db, write(PAIR), options=options)
+        await migrate_up(bare_db, read_folder(write(PAIR)), options=options)
     assert f"pid {other.get_server_pid()}" in caught.value.what
     await other.fetchval("select pg_advisory_unlock($1)", RUNNER_KEY)
-    assert (await migrate_up(bare_db, write(PAIR), options=options)).ok
+    assert (await migrate_up(bare_db, read_folder(write(PAIR)), options=options)).ok
 
 
 async def test_two_runners_at_once_apply_everything_exactly_once(bare_db: str, write: Write, connect: Connect) -> None:
     folder = write(PAIR)
-    first, second = await asyncio.gather(migrate_up(bare_db, folder), migrate_up(bare_db, folder))
+    first, second = await asyncio.gather(
+        migrate_up(bare_db, read_folder(folder)), migrate_up(bare_db, read_folder(folder))
+    )
     assert first.ok
     assert second.ok
     assert len(first.steps) + len(second.steps) == 2

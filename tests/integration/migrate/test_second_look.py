@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_up
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.run_model import Moment
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -19,7 +20,7 @@ async def test_a_history_row_that_vanishes_at_commit_is_no_success(
 ) -> None:
     """Whatever the reason, a run is believed only after the history was read again."""
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     conn = await connect(bare_db)
     await conn.execute(
         "create function public.thief() returns trigger language plpgsql as $$ begin"
@@ -27,7 +28,7 @@ async def test_a_history_row_that_vanishes_at_commit_is_no_success(
         "create constraint trigger thief after insert on supabase_migrations.schema_migrations"
         " deferrable initially deferred for each row execute function public.thief()"
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert not result.ok
     assert result.steps[0].failure is not None
     assert "the history has no version 2" in result.steps[0].failure.message
@@ -36,7 +37,7 @@ async def test_a_history_row_that_vanishes_at_commit_is_no_success(
 async def test_a_table_that_vanishes_at_commit_is_no_success(bare_db: str, write: Write, connect: Connect) -> None:
     """A deferred trigger runs when every statement is through, and drops what the file made."""
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     conn = await connect(bare_db)
     await conn.execute(
         "create function public.thief() returns trigger language plpgsql as $$ begin"
@@ -44,7 +45,7 @@ async def test_a_table_that_vanishes_at_commit_is_no_success(bare_db: str, write
         "create constraint trigger thief after insert on supabase_migrations.schema_migrations"
         " deferrable initially deferred for each row execute function public.thief()"
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     failure = result.steps[0].failure
     assert failure is not None
     assert "the commit succeeded, but of what it made this is gone: table second, column second.id" in failure.message
@@ -64,14 +65,14 @@ async def test_what_another_session_does_between_commit_and_the_second_look(
     bare_db: str, write: Write, connect: Connect, act: str, gone: str
 ) -> None:
     folder = write(PAIR)
-    await migrate_up(bare_db, folder, to="1")
+    await migrate_up(bare_db, read_folder(folder), to="1")
     other = await connect(bare_db)
 
     async def meddle(moment: Moment) -> None:
         if moment.kind == "after_commit":
             await other.execute(act)
 
-    result = await migrate_up(bare_db, folder, options=Options(interrupt=meddle))
+    result = await migrate_up(bare_db, read_folder(folder), options=Options(interrupt=meddle))
     failure = result.steps[0].failure
     assert result.ok is not bool(gone)
     if gone:
@@ -88,7 +89,7 @@ async def test_a_file_that_changed_nothing_is_remarked_upon(bare_db: str, write:
             "3_rows.sql": "insert into public.a values (1); create temp table t on commit drop as select 1;",
         }
     )
-    result = await migrate_up(bare_db, folder)
+    result = await migrate_up(bare_db, read_folder(folder))
     assert result.ok, result.steps
     assert [len(step.notes) for step in result.steps] == [0, 1, 0]
     assert (

@@ -23,6 +23,7 @@ from toolkit.migrate import (
     migrate_up,
     migrate_verify,
 )
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.scratch.platform import BOOTSTRAP
@@ -148,7 +149,7 @@ async def history(dsn: str) -> list[tuple[object, ...]]:
 
 
 async def test_after_our_apply_the_cli_sees_a_match_and_is_up_to_date(dsn: str, project: Path) -> None:
-    assert (await migrate_up(dsn, project / "supabase" / "migrations")).ok
+    assert (await migrate_up(dsn, read_folder(project / "supabase" / "migrations"))).ok
     assert await listed(project, dsn) == [(v, v) for v in ("20250101000000", "20250102000000")]
     before = await history(dsn)
     output = await supabase(project, dsn, "migration", "up")
@@ -160,13 +161,13 @@ async def test_after_our_apply_the_cli_sees_a_match_and_is_up_to_date(dsn: str, 
 async def test_after_the_clis_apply_we_see_it_applied_and_an_edit_of_it(dsn: str, project: Path) -> None:
     folder = project / "supabase" / "migrations"
     await supabase(project, dsn, "migration", "up")
-    status = await migrate_status(dsn, folder)
+    status = await migrate_status(dsn, read_folder(folder))
     assert [(v.state, v.detail) for v in status.versions] == [("applied", "by another tool; no checksum")] * 2
-    assert (await migrate_plan(dsn, folder, Up())).steps == ()
+    assert (await migrate_plan(dsn, read_folder(folder), Up())).steps == ()
     first = folder / "20250101000000_first.sql"
     first.write_text(FILES[first.name].replace("id integer", "id bigint"))
     with pytest.raises(MigrationRefused, match="edited after it was applied"):
-        await migrate_plan(dsn, folder, Up())
+        await migrate_plan(dsn, read_folder(folder), Up())
 
 
 async def test_we_record_exactly_what_the_cli_records(dsn: str, project: Path, tcp_cluster: PostgresCluster) -> None:
@@ -175,17 +176,17 @@ async def test_we_record_exactly_what_the_cli_records(dsn: str, project: Path, t
     conn = await asyncpg.connect(dsn, timeout=10)
     await conn.execute("drop schema supabase_migrations cascade; drop table public.a; drop function public.f, public.g")
     await conn.close(timeout=5)
-    assert (await migrate_up(dsn, project / "supabase" / "migrations")).ok
+    assert (await migrate_up(dsn, read_folder(project / "supabase" / "migrations"))).ok
     assert await history(dsn) == theirs
 
 
 async def test_the_clis_and_our_runs_can_alternate(dsn: str, project: Path) -> None:
     folder = project / "supabase" / "migrations"
-    assert (await migrate_up(dsn, folder, to="20250101000000")).ok
+    assert (await migrate_up(dsn, read_folder(folder), to="20250101000000")).ok
     output = await supabase(project, dsn, "migration", "up")
     assert "20250102000000_second.sql" in output
     (folder / "20250103000000_third.sql").write_text("create table public.c ();")
-    result = await migrate_up(dsn, folder)
+    result = await migrate_up(dsn, read_folder(folder))
     assert [step.version for step in result.steps] == ["20250103000000"]
     assert await listed(project, dsn) == [(v, v) for v in ("20250101000000", "20250102000000", "20250103000000")]
 
@@ -194,8 +195,8 @@ async def test_the_cli_agrees_about_the_projects_own_migrations(dsn: str, projec
     folder = project / "supabase" / "migrations"
     shutil.rmtree(folder)
     shutil.copytree(migrations_dir(), folder)
-    assert (await migrate_up(dsn, folder)).ok
-    versions = [version.version for version in (await migrate_status(dsn, folder)).versions]
+    assert (await migrate_up(dsn, read_folder(folder))).ok
+    versions = [version.version for version in (await migrate_status(dsn, read_folder(folder))).versions]
     assert await listed(project, dsn) == [(version, version) for version in versions]
     assert "up to date" in await supabase(project, dsn, "migration", "up")
 
@@ -220,14 +221,14 @@ async def test_what_the_cli_applied_we_verify_and_roll_back_and_it_sees_that(
         (folder / part).mkdir()
         (folder / part / second).write_text(text)
     await supabase(project, dsn, "migration", "up")
-    verified = await migrate_verify(dsn, folder, probes=False)
+    verified = await migrate_verify(dsn, read_folder(folder), probes=False)
     assert ("V1", "pass") in [(check.id, check.status.value) for check in verified.checks]
-    result = await migrate_down(dsn, folder, options=Options(export_dir=tmp_path / "exports"))
+    result = await migrate_down(dsn, read_folder(folder), options=Options(export_dir=tmp_path / "exports"))
     assert result.ok, result.steps
     assert await listed(project, dsn) == [("20250101000000", "20250101000000"), ("20250102000000", "")]
     output = await supabase(project, dsn, "migration", "up")
     assert second in output
-    assert [v.state for v in (await migrate_status(dsn, folder)).versions] == ["applied", "applied"]
+    assert [v.state for v in (await migrate_status(dsn, read_folder(folder))).versions] == ["applied", "applied"]
 
 
 async def test_our_ledger_is_no_difference_to_the_clis_diff(dsn: str, project: Path, make: Make) -> None:
@@ -236,9 +237,9 @@ async def test_our_ledger_is_no_difference_to_the_clis_diff(dsn: str, project: P
     plain = await make()
     for text in FILES.values():
         await run(plain, text)
-    assert (await migrate_up(dsn, folder)).ok
+    assert (await migrate_up(dsn, read_folder(folder))).ok
     await run(dsn, "update supabase_migrations.schema_migrations set version = '20250109' where version like '%102%'")
-    await mend(dsn, folder, await look(dsn, folder))
+    await mend(dsn, read_folder(folder), await look(dsn, read_folder(folder)))
     arguments = ("db", "diff", "--use-pg-delta", f"--from={plain}", f"--to={dsn}")
     output = await supabase(project, None, *arguments)
     assert [line for line in output.splitlines() if line.strip() and not line.startswith("Target: ")] == []
@@ -251,20 +252,20 @@ async def test_what_the_clis_repair_did_is_told_and_mended(dsn: str, project: Pa
     folder = project / "supabase" / "migrations"
     third = folder / "20250103000000_third.sql"
     third.write_text("create table public.c (id integer);\n")
-    assert (await migrate_up(dsn, folder)).ok
+    assert (await migrate_up(dsn, read_folder(folder))).ok
     await supabase(project, dsn, "migration", "repair", "--status", "reverted", "20250103000000")
-    assert (await migrate_status(dsn, folder)).pending == ("20250103000000",)
-    found = await look(dsn, folder)
+    assert (await migrate_status(dsn, read_folder(folder))).pending == ("20250103000000",)
+    found = await look(dsn, read_folder(folder))
     assert [(f.id, f.proposal.action if f.proposal else None) for f in found.findings] == [
         ("unrecorded-20250103000000", "mark_applied")
     ]
-    await mend(dsn, folder, found)
+    await mend(dsn, read_folder(folder), found)
     assert (await listed(project, dsn))[-1] == ("20250103000000", "20250103000000")
     # An edit that its repair writes into the history, over the evidence: our ledger knows better.
     third.write_text("create table public.c (id bigint);\n")
     await supabase(project, dsn, "migration", "repair", "--status", "applied", "20250103000000")
     with pytest.raises(MigrationRefused, match="edited after it was applied"):
-        await migrate_plan(dsn, folder, Up())
-    (finding,) = (await look(dsn, folder)).findings
+        await migrate_plan(dsn, read_folder(folder), Up())
+    (finding,) = (await look(dsn, read_folder(folder))).findings
     assert (finding.id, finding.proposal) == ("checksum-20250103000000", None)
     assert "`supabase migration repair` recorded the edited file" in finding.evidence[1]

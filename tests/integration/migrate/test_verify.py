@@ -12,6 +12,7 @@ from tests.integration.migrate.conftest import Write, until
 from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_verify, snapshot
 from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
 from toolkit.probes import PROBES
 from toolkit.resources import migrations_dir
@@ -23,7 +24,7 @@ MIGRATION = "20250727000000"
 @pytest.fixture
 async def applied(bare_db: str) -> str:
     """DSN of a database to which the project's migrations were applied by the runner."""
-    result = await migrate_up(bare_db, migrations_dir())
+    result = await migrate_up(bare_db, read_folder(migrations_dir()))
     assert result.ok, [step.failure for step in result.steps]
     return bare_db
 
@@ -43,7 +44,7 @@ async def probe(dsn: str, identifier: str) -> CheckResult:
 async def test_a_good_database_passes_and_verifying_changes_nothing(applied: str, connect: Connect) -> None:
     conn = await connect(applied)
     catalog, rows = await snapshot(applied), await digest_tables(conn, await user_tables(conn))
-    result = await migrate_verify(applied, migrations_dir())
+    result = await migrate_verify(applied, read_folder(migrations_dir()))
     assert [check for check in result.checks if check.status is not CheckStatus.PASS] == []
     assert result.status is CheckStatus.PASS
     assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54"} <= by_id(result).keys()
@@ -296,8 +297,8 @@ async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: W
             "2_b.sql": "create table public.b ()",
         }
     )
-    await migrate_up(bare_db, folder)
-    found = by_id(await migrate_verify(bare_db, folder, generic=False))
+    await migrate_up(bare_db, read_folder(folder))
+    found = by_id(await migrate_verify(bare_db, read_folder(folder), generic=False))
     assert {name: check.status.value for name, check in found.items()} == {
         "OK": "pass",
         "ROWS": "fail",
@@ -326,8 +327,8 @@ async def test_a_broken_preamble_and_a_lost_connection_are_unknown(bare_db: str,
             "-- check: C two\nselect 1 where false;",
         }
     )
-    await migrate_up(bare_db, folder)
-    found = by_id(await migrate_verify(bare_db, folder, generic=False))
+    await migrate_up(bare_db, read_folder(folder))
+    found = by_id(await migrate_verify(bare_db, read_folder(folder), generic=False))
     assert {name: check.status.value for name, check in found.items()} == {
         "A": "unknown",
         "B": "unknown",
@@ -347,10 +348,10 @@ async def test_only_applied_versions_are_verified_and_to_limits_them(bare_db: st
         }
     )
     with pytest.raises(MigrationRefused, match="Nothing of"):
-        await migrate_verify(bare_db, folder)
-    await migrate_up(bare_db, folder, to="1")
-    assert (await migrate_verify(bare_db, folder)).versions == ("1",)
+        await migrate_verify(bare_db, read_folder(folder))
+    await migrate_up(bare_db, read_folder(folder), to="1")
+    assert (await migrate_verify(bare_db, read_folder(folder))).versions == ("1",)
     with pytest.raises(MigrationRefused, match="Version 2 is not applied"):
-        await migrate_verify(bare_db, folder, to="2")
-    await migrate_up(bare_db, folder)
-    assert (await migrate_verify(bare_db, folder, to="1")).versions == ("1",)
+        await migrate_verify(bare_db, read_folder(folder), to="2")
+    await migrate_up(bare_db, read_folder(folder))
+    assert (await migrate_verify(bare_db, read_folder(folder), to="1")).versions == ("1",)

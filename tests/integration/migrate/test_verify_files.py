@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.migrate.test_verify import MAX_PLUS_ONE
 from toolkit.migrate import migrate_verify
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.resources import migrations_dir
 
@@ -119,7 +120,7 @@ MORE: list[tuple[str, Plant]] = [
 async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, check: str, plant: Plant) -> None:
     conn = await connect(migrated_db)
     await plant(conn)
-    result = await migrate_verify(migrated_db, migrations_dir(), probes=False)
+    result = await migrate_verify(migrated_db, read_folder(migrations_dir()), probes=False)
     (found,) = [c for c in result.checks if c.id == check]
     assert found.status is CheckStatus.FAIL, found
     assert found.evidence

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_down, migrate_up, snapshot
 from toolkit.migrate.run.execute import Options as MigrateOptions
 from toolkit.rehearse.diary import Findings
@@ -31,7 +32,7 @@ def append(path: Path, statement: str) -> None:
 
 
 async def populated(dsn: str, folder: Path, connect) -> object:
-    assert (await migrate_up(dsn, folder, to=LEGACY)).ok
+    assert (await migrate_up(dsn, read_folder(folder), to=LEGACY)).ok
     conn = await connect(dsn)
     await populate(conn, build(40))
     return conn
@@ -53,7 +54,7 @@ async def test_a_migration_that_alters_a_row_is_found(bare_db, connect, folder, 
     conn = await populated(bare_db, folder, connect)
     before = await read_rows(conn)
     append(folder / MIGRATION, defect)
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
     after = await read_rows(conn)
     found = changes(before, after)
     assert bool(found) == bool(seen)
@@ -74,9 +75,11 @@ async def test_a_migration_that_alters_a_row_is_found(bare_db, connect, folder, 
 async def test_a_rollback_that_leaves_something_behind_is_found(bare_db, connect, folder, tmp_path, defect, seen):
     await populated(bare_db, folder, connect)
     before = await snapshot(bare_db)
-    assert (await migrate_up(bare_db, folder)).ok
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
     append(folder / "rollbacks" / MIGRATION, defect)
-    down = await migrate_down(bare_db, folder, to=LEGACY, options=MigrateOptions(export_dir=tmp_path / "exports"))
+    down = await migrate_down(
+        bare_db, read_folder(folder), to=LEGACY, options=MigrateOptions(export_dir=tmp_path / "exports")
+    )
     assert down.ok, down.steps
     found = Findings("rollback", "rollback")
     compare_catalog(found, "catalog", "The catalog is as before", before, await snapshot(bare_db))
@@ -97,8 +100,10 @@ async def test_a_rollback_that_forgets_a_value_is_found(bare_db, connect, folder
     (folder / "rollbacks" / MIGRATION).write_text(
         "-- destroys: column public.articles.target_audience\n" + (folder / "rollbacks" / MIGRATION).read_text()
     )
-    assert (await migrate_up(bare_db, folder)).ok
-    down = await migrate_down(bare_db, folder, to=LEGACY, options=MigrateOptions(export_dir=tmp_path / "exports"))
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    down = await migrate_down(
+        bare_db, read_folder(folder), to=LEGACY, options=MigrateOptions(export_dir=tmp_path / "exports")
+    )
     assert down.ok, down.steps
     found = changes(rows, await read_rows(conn))
     assert {(change.table, change.column) for change in found} == {("public.articles", "target_audience")}

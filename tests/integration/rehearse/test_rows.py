@@ -6,6 +6,7 @@ import pytest
 
 from toolkit.contract.statuses import Status
 from toolkit.errors import EnvironmentError_
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_up
 from toolkit.rehearse.populate import USERS, build, populate
 from toolkit.rehearse.rows import changes, read_rows
@@ -70,7 +71,7 @@ async def test_the_migration_leaves_every_row_as_it_was(legacy_db, connect, tmp_
     conn = await connect(legacy_db)
     await populate(conn, build(40))
     before = await read_rows(conn)
-    assert (await migrate_up(legacy_db, migrations_dir())).ok
+    assert (await migrate_up(legacy_db, read_folder(migrations_dir()))).ok
     after = await read_rows(conn)
     assert changes(before, after) == ()
     assert after.like(before, keys=True).digest() == before.digest()

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import RefusalError
-from toolkit.migrate.verify.verify_file import read_verify_file
+from toolkit.migrate.folder.files import read_file
+from toolkit.migrate.verify.verify_file import parse_verify_file
 from toolkit.resources import migrations_dir
 
 
 def read(tmp_path: Path, text: str):  # type: ignore[no-untyped-def]
     file = tmp_path / "1_a.sql"
     file.write_text(text)
-    return read_verify_file(file)
+    return parse_verify_file(read_file(file))
 
 
 def test_checks_have_id_title_remedy_and_their_statements(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_the_verify_files_of_this_project_are_readable_and_their_ids_unique() ->
     ids = [
         check.id
         for file in sorted((migrations_dir() / "verify").glob("*.sql"))
-        for check in read_verify_file(file).checks
+        for check in parse_verify_file(read_file(file)).checks
     ]
     assert len(ids) > 30
     assert len(ids) == len(set(ids))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.files import Destroyed, merged, read_folder
+from toolkit.migrate.folder.files import Destroyed, merged, read_file, read_folder
 from toolkit.resources import migrations_dir
 
 Write = Callable[..., Path]
@@ -50,7 +50,7 @@ def test_a_migration_knows_its_bytes_statements_rollback_and_verify_file(write: 
     assert migration.up.recorded == ("-- why\ncreate table a ()", "insert into a default values", "-- end")
     assert migration.rollback is not None
     assert migration.rollback.destroys == (Destroyed("public.a"),)
-    assert migration.verify == folder.path / "verify" / "1_a.sql"
+    assert migration.verify == read_file(folder.path / "verify" / "1_a.sql")
 
 
 def test_files_that_the_cli_passes_over_are_passed_over_and_told(write: Write) -> None:

@@ -24,7 +24,7 @@ START = datetime(2026, 11, 23, tzinfo=UTC)
 
 def stage(tmp_path: Path) -> Stage:
     options = Options(tmp_path / "data", tmp_path / "run")
-    return Stage(options, cast(Any, None), PlainLines(io.StringIO()), Clock())
+    return Stage(options, cast(Any, None), cast(Any, None), PlainLines(io.StringIO()), Clock())
 
 
 async def fine(_: Stage, found: Findings) -> None:

@@ -22,6 +22,7 @@ from toolkit.migrate.catalog.compare import compare, compare_dumps_of, document_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.report import as_dict, of_comparison, of_snapshot
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.report import Frame
 from toolkit.migrate.run.execute import Progress
 from toolkit.postgres.connection import redact
@@ -138,7 +139,7 @@ def drift_command(
             if file is not None:
                 found = await drift_from_file(dsn, file, positions=positions)
             else:
-                found = await drift_from_folder(dsn, folder, dump=not no_dump)
+                found = await drift_from_folder(dsn, read_folder(folder), dump=not no_dump)
         more = {"diff": as_dict(found.comparison) if found.comparison is not None else None}
         finish(_of_drift(frame, found, str(file or folder)), more, as_json)
 

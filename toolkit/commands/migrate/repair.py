@@ -14,6 +14,7 @@ from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
 from toolkit.errors import UsageError
 from toolkit.migrate import report as reports
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.repair.mend import look, mend
 
 
@@ -61,11 +62,12 @@ def command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target)
             with refusals(frame, as_json):
-                found = await look(dsn, folder, prefer, accepted)
+                contents = read_folder(folder)
+                found = await look(dsn, contents, prefer, accepted)
                 if not applied or not found.proposals:
                     finish(reports.of_triage(frame, found), {"repair": reports.triage_as_dict(found)}, as_json)
                 confirm(choice, target, "toolkit migrate repair --apply", reports.of_triage(frame, found))
-                mended = await mend(dsn, folder, found, prefer, accepted, on_progress=tell)
+                mended = await mend(dsn, contents, found, prefer, accepted, on_progress=tell)
         finish(reports.of_mended(frame, found, mended), {"repair": reports.triage_as_dict(found, mended)}, as_json)
 
     run_async(work())

@@ -23,6 +23,7 @@ from toolkit.commands.migrate._shared import (
 )
 from toolkit.migrate import report as reports
 from toolkit.migrate.dry_run import dry_run
+from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.run.execute import OnProgress, Options
 from toolkit.migrate.run.locks import LockPolicy
@@ -39,7 +40,7 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target:
-            found = await migrate_status(target.get("DATABASE_URL"), folder)
+            found = await migrate_status(target.get("DATABASE_URL"), read_folder(folder))
             frame = frame_of("migrate status", started, target)
         finish(reports.of_status(frame, found), {"versions": [asdict(v) for v in found.versions]}, as_json)
 
@@ -72,7 +73,7 @@ def plan_command(
         async with choice.open(schema="bare", server=False) as target:
             frame = frame_of("migrate plan", started, target)
             with refusals(frame, as_json):
-                found = await migrate_plan(target.get("DATABASE_URL"), folder, request)
+                found = await migrate_plan(target.get("DATABASE_URL"), read_folder(folder), request)
                 finish(reports.of_plan(frame, found), {"plan": reports.plan_as_dict(found)}, as_json)
 
     run_async(work())
@@ -101,22 +102,23 @@ def up_command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target)
             with refusals(frame, as_json):
+                contents = read_folder(folder)
                 if dry is not None:
                     await _rehearse(
                         target,
                         frame,
-                        folder,
+                        contents,
                         Up(to, include_all),
                         options=Options(locks=locks),
                         deadline_s=dry,
                         tell=tell,
                         as_json=as_json,
                     )
-                plan = await migrate_plan(dsn, folder, Up(to, include_all))
+                plan = await migrate_plan(dsn, contents, Up(to, include_all))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate up", reports.of_plan(frame, plan))
                 result = await migrate_up(
-                    dsn, folder, to=to, include_all=include_all, options=Options(locks=locks), on_progress=tell
+                    dsn, contents, to=to, include_all=include_all, options=Options(locks=locks), on_progress=tell
                 )
         finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
@@ -126,7 +128,7 @@ def up_command(
 async def _rehearse(
     target: Target,
     frame: reports.Frame,
-    folder: Path,
+    folder: Folder,
     request: Up | Down,
     *,
     options: Options,
@@ -178,22 +180,23 @@ def down_command(
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target)
             with refusals(frame, as_json):
+                contents = read_folder(folder)
                 if dry is not None:
                     await _rehearse(
                         target,
                         frame,
-                        folder,
+                        contents,
                         Down(to, last),
                         options=Options(locks=locks),
                         deadline_s=dry,
                         tell=tell,
                         as_json=as_json,
                     )
-                plan = await migrate_plan(dsn, folder, Down(to, last))
+                plan = await migrate_plan(dsn, contents, Down(to, last))
                 if plan.steps:
                     confirm(choice, target, "toolkit migrate down", reports.of_plan(frame, plan))
                 options = Options(locks=locks, export_dir=export_dir)
-                result = await migrate_down(dsn, folder, to=to, last=last, options=options, on_progress=tell)
+                result = await migrate_down(dsn, contents, to=to, last=last, options=options, on_progress=tell)
         finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
     run_async(work())
@@ -229,7 +232,7 @@ def verify_command(
             with refusals(frame, as_json):
                 found = await migrate_verify(
                     target.get("DATABASE_URL"),
-                    folder,
+                    read_folder(folder),
                     to=to,
                     probes=not no_probes,
                     generic=not no_live,

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
@@ -76,6 +77,19 @@ def merged(declared: tuple[Destroyed, ...]) -> tuple[Destroyed, ...]:
 
 
 @dataclass(frozen=True)
+class SqlFile:
+    """A file as it was read: its bytes, whatever becomes of it on disk afterwards."""
+
+    path: Path
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the bytes, in hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
 class Script:
     """One SQL file: its bytes' SHA-256, and its statements in order.
 
@@ -107,7 +121,7 @@ class Migration:
     name: str
     up: Script
     rollback: Script | None
-    verify: Path | None
+    verify: SqlFile | None
 
     @property
     def label(self) -> str:
@@ -117,7 +131,11 @@ class Migration:
 
 @dataclass(frozen=True)
 class Folder:
-    """Every migration of a folder in the order they apply (text order of the version), and what was passed over."""
+    """Every migration of a folder in the order they apply (text order of the version), and what was passed over.
+
+    It holds the files' contents: who works with a Folder works with what was read, also where a file has been saved
+    anew since.
+    """
 
     path: Path
     migrations: tuple[Migration, ...]
@@ -126,6 +144,10 @@ class Folder:
     def get(self, version: str) -> Migration | None:
         """The migration of a version, or None."""
         return next((m for m in self.migrations if m.version == version), None)
+
+    def only(self, versions: Collection[str]) -> Folder:
+        """The same folder as if it held these versions alone."""
+        return replace(self, migrations=tuple(m for m in self.migrations if m.version in versions))
 
 
 def read_folder(path: Path) -> Folder:
@@ -157,7 +179,7 @@ def read_folder(path: Path) -> Folder:
                 name=name,
                 up=read_script(path / file_name),
                 rollback=read_script(rollback, rollback=True) if rollback.is_file() else None,
-                verify=verify if verify.is_file() else None,
+                verify=read_file(verify) if verify.is_file() else None,
             )
         )
     return Folder(path, tuple(migrations), notices)
@@ -207,12 +229,22 @@ def _refuse_orphans(path: Path, names: set[str]) -> None:
                 )
 
 
+def read_file(path: Path) -> SqlFile:
+    """The bytes of a file, unchecked. Raises OSError."""
+    return SqlFile(path, path.read_bytes())
+
+
 def read_script(path: Path, *, rollback: bool = False) -> Script:
-    """Read, cut and check one file; `rollback` says that `-- destroys:` lines belong in it.
+    """Read, cut and check one file, as `script_of` does. Raises OSError besides."""
+    return script_of(read_file(path), rollback=rollback)
+
+
+def script_of(file: SqlFile, *, rollback: bool = False) -> Script:
+    """Cut and check what was read; `rollback` says that `-- destroys:` lines belong in it.
 
     Raises RefusalError with `file:line` and a remedy.
     """
-    data = path.read_bytes()
+    path, data = file.path, file.content
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -238,7 +270,7 @@ def read_script(path: Path, *, rollback: bool = False) -> Script:
         raise RefusalError(f"{path.name} has no statement.", "Write one, or remove the file.")
     return Script(
         path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=file.sha256,
         size=len(data),
         text=text,
         statements=statements,

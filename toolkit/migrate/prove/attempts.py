@@ -46,12 +46,14 @@ async def with_rows(subject: Subject, version: str) -> Rows:
 async def apply(subject: Subject, dsn: str, version: str, options: Options | None = None) -> RunResult:
     """`up` to `version` on a copy of the state before it. Raises CannotBuild as `checked` does."""
     states = subject.states
-    return checked(await migrate_up(dsn, states.path, to=version, include_all=True, options=options or states.options))
+    return checked(
+        await migrate_up(dsn, subject.folder, to=version, include_all=True, options=options or states.options)
+    )
 
 
 async def take_back(subject: Subject, dsn: str, options: Options | None = None) -> RunResult:
     """`down` by one version on a copy of the state after it. Raises CannotBuild as `checked` does."""
-    return checked(await migrate_down(dsn, subject.states.path, last=1, options=options or subject.states.options))
+    return checked(await migrate_down(dsn, subject.folder, last=1, options=options or subject.states.options))
 
 
 def stopped_by(result: RunResult) -> Failure | None:

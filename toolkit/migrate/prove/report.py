@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -87,7 +86,7 @@ def _files(subject: Subject) -> Table:
     for version in subject.versions:
         migration = subject.migration(version)
         back = migration.rollback.sha256 if migration.rollback else "none"
-        verify = hashlib.sha256(migration.verify.read_bytes()).hexdigest() if migration.verify else "none"
+        verify = migration.verify.sha256 if migration.verify else "none"
         rows.append((migration.label, migration.up.sha256, back, verify))
     return Table("Files (SHA-256)", ("version", "up", "rollback", "verify"), tuple(rows))
 

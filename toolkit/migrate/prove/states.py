@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 
@@ -71,11 +70,6 @@ class States:
         self._seedings: dict[str, Seeded] = {}
         self._lock = asyncio.Lock()
 
-    @property
-    def path(self) -> Path:
-        """The folder of the migrations."""
-        return self.folder.path
-
     async def before(self, version: str) -> str:
         """The template of the state before `version`: every earlier version applied. Raises CannotBuild."""
         return await self._state(self.versions.index(version))
@@ -134,7 +128,7 @@ class States:
                 version = self.versions[len(self._reached) - 1]
                 name = await self.scratch.create(self._reached[-1])
                 result = await migrate_up(
-                    self.scratch.dsn(name), self.path, to=version, include_all=True, options=self.options
+                    self.scratch.dsn(name), self.folder, to=version, include_all=True, options=self.options
                 )
                 if not result.ok:
                     self._failed = Failed(version, result)

@@ -31,17 +31,16 @@ class Mended:
     left: tuple[Finding, ...]
 
 
-async def look(dsn: str, folder: Path, prefer: Prefer = "files", accepted: Collection[str] = ()) -> Triage:
+async def look(dsn: str, folder: Folder, prefer: Prefer = "files", accepted: Collection[str] = ()) -> Triage:
     """Triage history and folder, as `triage` says; changes nothing."""
-    contents = read_folder(folder)
     async with connected(dsn) as conn:
-        found, _ = await _triage(conn, contents, prefer, accepted)
+        found, _ = await _triage(conn, folder, prefer, accepted)
     return found
 
 
 async def mend(
     dsn: str,
-    folder: Path,
+    folder: Folder,
     agreed: Triage,
     prefer: Prefer = "files",
     accepted: Collection[str] = (),
@@ -63,17 +62,18 @@ async def mend(
                     await conn.execute(statement, timeout=30)
                 await conn.execute(ledger_sql.BOUND_WAITING, f"{int(options.locks.deadline_s * 1000)}ms", timeout=10)
                 await conn.execute(sql.LOCK_HISTORY, timeout=options.locks.deadline_s + 10)
-                contents = read_folder(folder)
-                found, history = await _triage(conn, contents, prefer, accepted)
-                if found.proposals != agreed.proposals:
+                # The files themselves will be renamed or recorded: they must be what was looked at.
+                same_files = read_folder(folder.path) == folder
+                found, history = await _triage(conn, folder, prefer, accepted)
+                if not same_files or found.proposals != agreed.proposals:
                     raise RefusalError(
                         "History or folder changed since the proposals were shown; nothing was changed.",
                         "Look at the new proposals: `toolkit migrate repair`.",
                     )
                 runner = Runner.of_this_process()
-                await _carry_out(conn, contents, history, found, runner)
+                await _carry_out(conn, folder, history, found, runner)
                 # Last, so that a file that cannot be written takes the rows back too.
-                for written in _change_files(contents, history, found.proposals):
+                for written in _change_files(folder, history, found.proposals):
                     await ledger.record_known(conn, written.version, written, runner=runner, detail="file written")
         except asyncpg.LockNotAvailableError as error:
             raise EnvironmentError_(

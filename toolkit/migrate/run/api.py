@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from toolkit.migrate.catalog import Snapshot, take_snapshot
-from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.execute import OnProgress, Options, Progress, RunResult, Session, execute
 from toolkit.migrate.run.history import Runner
@@ -45,28 +44,26 @@ def _silent(_: Progress) -> None:
     pass
 
 
-async def migrate_status(dsn: str, folder: Path) -> Status:
+async def migrate_status(dsn: str, folder: Folder) -> Status:
     """Compare folder and history; changes nothing."""
-    contents = read_folder(folder)
     async with connected(dsn) as conn:
         history = await ledger.read_history(conn)
         invalid = tuple(
             f"{row['schema']}.{row['name']} on {row['on_table']}"
             for row in await conn.fetch(sql.INVALID_INDEXES, timeout=30)
         )
-    return Status(statuses(contents, history), invalid, contents.notices)
+    return Status(statuses(folder, history), invalid, folder.notices)
 
 
-async def migrate_plan(dsn: str, folder: Path, request: Up | Down) -> Plan:
+async def migrate_plan(dsn: str, folder: Folder, request: Up | Down) -> Plan:
     """What a request would do; changes nothing. Raises MigrationRefused."""
-    contents = read_folder(folder)
     async with connected(dsn) as conn:
-        return make_plan(contents, await ledger.read_history(conn), request)
+        return make_plan(folder, await ledger.read_history(conn), request)
 
 
 async def migrate_up(
     dsn: str,
-    folder: Path,
+    folder: Folder,
     *,
     to: str | None = None,
     include_all: bool = False,
@@ -79,7 +76,7 @@ async def migrate_up(
 
 async def migrate_down(
     dsn: str,
-    folder: Path,
+    folder: Folder,
     *,
     to: str | None = None,
     last: int | None = None,
@@ -100,12 +97,11 @@ async def snapshot(dsn: str) -> Snapshot:
 
 
 async def _run(
-    dsn: str, folder: Path, request: Up | Down, options: Options | None, on_progress: OnProgress | None
+    dsn: str, folder: Folder, request: Up | Down, options: Options | None, on_progress: OnProgress | None
 ) -> RunResult:
     options, tell = options or Options(), on_progress or _silent
-    contents = read_folder(folder)
     async with locked(dsn, options, tell) as conn:
-        plan = make_plan(contents, await ledger.read_history(conn), request)
+        plan = make_plan(folder, await ledger.read_history(conn), request)
         if plan.steps:
             await ledger.prepare(conn)
         return await execute(Session(conn, dsn, Runner.of_this_process(), options, tell), plan)

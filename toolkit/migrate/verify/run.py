@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 
-from toolkit.migrate.folder.files import Folder, Migration, read_folder
+from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.execute import OnProgress, Progress
 from toolkit.migrate.run.plan import MigrationRefused, Refusal
 from toolkit.migrate.verify.live_checks import check_live
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, read_verify_file
+from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, parse_verify_file
 from toolkit.postgres.connection import Connection, connected
 from toolkit.probes import PROBES
 from toolkit.sql.history import BOUND_A_CHECK
@@ -44,7 +43,7 @@ class VerifyResult:
 
 async def migrate_verify(
     dsn: str,
-    folder: Path,
+    folder: Folder,
     *,
     to: str | None = None,
     probes: bool = True,
@@ -58,16 +57,15 @@ async def migrate_verify(
     last; where a folder has no verify files at all, they alone speak, and a notice says so. Raises MigrationRefused
     when nothing is applied or `to` is not.
     """
-    contents = read_folder(folder)
     async with connected(dsn) as conn:
         history = await ledger.read_history(conn)
         applied = {row.version for row in history.rows}
-    chosen = _chosen(contents, applied, to)
-    files = {m.version: read_verify_file(m.verify) for m in chosen if m.verify is not None}
+    chosen = _chosen(folder, applied, to)
+    files = {m.version: parse_verify_file(m.verify) for m in chosen if m.verify is not None}
     results: list[CheckResult] = []
-    notices = contents.notices
+    notices = folder.notices
     if generic and not files:
-        told = f"{folder} has no verify files: the read-only checks say nothing of what its migrations are for"
+        told = f"{folder.path} has no verify files: the read-only checks say nothing of what its migrations are for"
         notices = (*notices, told)
     for migration in chosen:
         if on_progress is not None:
@@ -82,7 +80,7 @@ async def migrate_verify(
                     f"{migration.label} has a verify file",
                     CheckStatus.UNKNOWN,
                     ("nothing says how to see that it holds",),
-                    f"Write {folder / 'verify' / migration.up.path.name}.",
+                    f"Write {folder.path / 'verify' / migration.up.path.name}.",
                     migration.version,
                 )
             )
@@ -93,7 +91,7 @@ async def migrate_verify(
     if generic:
         if on_progress is not None:
             on_progress(Progress("statement", "live", "checking the catalog, and reading as each role"))
-        results += await check_live(dsn, contents)
+        results += await check_live(dsn, folder)
     return VerifyResult(tuple(m.version for m in chosen), tuple(results), notices)
 
 

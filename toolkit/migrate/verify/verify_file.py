@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from toolkit.errors import RefusalError
-from toolkit.migrate.folder.files import read_script
+from toolkit.migrate.folder.files import SqlFile, script_of
 from toolkit.migrate.folder.statements import Statement
 
 _CHECK = re.compile(r"^[ \t]*--[ \t]*check:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
@@ -56,13 +56,13 @@ class VerifyFile:
     checks: tuple[SqlCheck, ...]
 
 
-def read_verify_file(path: Path) -> VerifyFile:
-    """Read `-- check: ID title` / `-- remedy: text` / statements.
+def parse_verify_file(file: SqlFile) -> VerifyFile:
+    """Find `-- check: ID title` / `-- remedy: text` / statements.
 
     Raises RefusalError, with `file:line`, for a check that could not fail (no statement), a check comment inside a
-    statement (it would vanish), an id used twice, a file without checks, and all that read_script refuses.
+    statement (it would vanish), an id used twice, a file without checks, and all that script_of refuses.
     """
-    script = read_script(path)
+    path, script = file.path, script_of(file)
     if not script.transactional:
         raise RefusalError(
             f"{path.name}: a verify file runs in one transaction that is rolled back.",

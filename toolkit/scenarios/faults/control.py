@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from toolkit.errors import EnvironmentError_
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_up
 from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import EmbeddedTarget
@@ -110,7 +111,7 @@ class EmbeddedSystem:
 async def embedded_system(data_dir: Path) -> AsyncIterator[EmbeddedSystem]:
     """An embedded target of its own for scenarios; nothing of it is left when the block ends but its folder."""
     async with EmbeddedTarget(data_dir, schema="bare", throwaway=True) as embedded:
-        result = await migrate_up(embedded.dsn, migrations_dir())
+        result = await migrate_up(embedded.dsn, read_folder(migrations_dir()))
         if not result.ok:
             raise EnvironmentError_(
                 "The migrations could not be applied to the embedded database.",

@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
+from toolkit.migrate.folder.files import read_file
 from toolkit.migrate.prove.behaviour.behaviour_proof import PROOF
 from toolkit.migrate.prove.claims import Level, Outcome
-from toolkit.migrate.verify.verify_file import read_verify_file
+from toolkit.migrate.verify.verify_file import parse_verify_file
 from toolkit.probes import PROBES
 from toolkit.resources import migrations_dir
 
@@ -349,7 +350,7 @@ PROPERTIES = {
 @pytest.mark.parametrize("property_", PROPERTIES)
 def test_each_property_of_events_has_a_check(property_: str) -> None:
     version = "20250727000000"
-    file = read_verify_file(next((migrations_dir() / "verify").glob(f"{version}_*.sql")))
+    file = parse_verify_file(read_file(next((migrations_dir() / "verify").glob(f"{version}_*.sql"))))
     there = {check.id for check in file.checks} | {probe.id for probe in PROBES[version]}
     assert PROPERTIES[property_] <= there
 

@@ -11,6 +11,7 @@ from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import migrate_plan, snapshot
 from toolkit.migrate.catalog import diff
 from toolkit.migrate.catalog.pg_dump import dump_text
+from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.start import from_database, from_schema, read_sql, read_statements
@@ -30,7 +31,7 @@ async def test_a_database_is_rebuilt_with_its_history_and_nothing_differs(migrat
     start = await from_database(tidy, migrated_db)
     rebuilt = tidy.dsn(start.template)
     assert diff(await snapshot(migrated_db), await snapshot(rebuilt)) == ()
-    assert not (await migrate_plan(rebuilt, migrations_dir(), Up())).steps, "its history came along"
+    assert not (await migrate_plan(rebuilt, read_folder(migrations_dir()), Up())).steps, "its history came along"
     assert start.notes == ()
 
 

@@ -164,13 +164,11 @@ async def _with_rows_between(
 
 
 async def _up(subject: Subject, migration: Migration, dsn: str) -> RunResult:
-    return await migrate_up(
-        dsn, subject.folder.path, to=migration.version, include_all=True, options=subject.states.options
-    )
+    return await migrate_up(dsn, subject.folder, to=migration.version, include_all=True, options=subject.states.options)
 
 
 async def _down(subject: Subject, dsn: str) -> RunResult:
-    return await migrate_down(dsn, subject.folder.path, last=1, options=subject.states.options)
+    return await migrate_down(dsn, subject.folder, last=1, options=subject.states.options)
 
 
 def _failure(result: RunResult) -> str:

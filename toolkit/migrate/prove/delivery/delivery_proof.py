@@ -178,11 +178,11 @@ class _Delivery:
 
     async def _up(self) -> RunResult:
         return await migrate_up(
-            self.dsn, self.subject.states.path, to=self.version, include_all=True, options=self.subject.states.options
+            self.dsn, self.subject.folder, to=self.version, include_all=True, options=self.subject.states.options
         )
 
     async def _down(self) -> RunResult:
-        return await migrate_down(self.dsn, self.subject.states.path, last=1, options=self.subject.states.options)
+        return await migrate_down(self.dsn, self.subject.folder, last=1, options=self.subject.states.options)
 
     async def _read(self, phase: Phase) -> None:
         for name, reader in self.readers.items():

@@ -193,8 +193,8 @@ async def _migrate(
     locks = replace(options.locks, deadline_s=min(options.locks.deadline_s, _LONGEST_TRY_S))
     options = replace(options, locks=locks, interrupt=interrupt, observe=observe)
     if direction == "up":
-        return await migrate_up(dsn, subject.folder.path, to=migration.version, include_all=True, options=options)
-    return await migrate_down(dsn, subject.folder.path, last=1, options=options)
+        return await migrate_up(dsn, subject.folder, to=migration.version, include_all=True, options=options)
+    return await migrate_down(dsn, subject.folder, last=1, options=options)
 
 
 def _failure(result: RunResult) -> str:
