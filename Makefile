@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 JS_READY := tests/js/node_modules/.ready
 # Most tests wait for processes and clocks rather than compute, so four of them keep two cores busy.
 WORKERS ?= 4
+# Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: rehearse test unit check bench serve lock format
 
