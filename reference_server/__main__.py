@@ -7,12 +7,20 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-import uvloop
+try:
+    import uvloop
 
-from reference_server.errors import StartRefused
-from reference_server.log import configure_logging, redacted
-from reference_server.process import ServerProcess
-from reference_server.settings import SettingsRefused, load_settings, parse_roles
+    from reference_server.errors import StartRefused
+    from reference_server.log import configure_logging, redacted
+    from reference_server.process import ServerProcess
+    from reference_server.settings import SettingsRefused, load_settings, parse_roles
+except ModuleNotFoundError as error:
+    print(  # noqa: T201
+        f"The server cannot start: {error.name} is not installed.\n"
+        "Install the extra `server`: pip install 'realtime-migration-toolkit[server]'",
+        file=sys.stderr,
+    )
+    sys.exit(4)
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 4

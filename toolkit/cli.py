@@ -20,6 +20,7 @@ from typing import NoReturn
 import click
 import orjson
 
+from toolkit import extras
 from toolkit.commands._output import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
 from toolkit.redact import redact
@@ -38,6 +39,8 @@ COMMANDS: tuple[str, ...] = (
     "monitor",
     "signoff",
 )
+# What a command needs beyond the base; those not named here run or examine a whole system.
+_EXTRAS = {"migrate": "migrate", "load": "load"}
 
 
 class _Commands(click.Group):
@@ -49,6 +52,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        extra = _EXTRAS.get(cmd_name, "scenarios")
+        if extras.missing(extra):
+            return _NotInstalled(cmd_name, extra)
         loaded = import_module(f"toolkit.commands.{cmd_name}").command
         assert isinstance(loaded, click.Command)
         return loaded
@@ -61,6 +67,24 @@ class _Commands(click.Group):
             # here since click would make an exit code of 1 of it.
             forget_stdout()
             raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
+
+
+class _NotInstalled(click.Command):
+    """Stands for a command whose extra is not installed: listed with how to get it, and refused with the same."""
+
+    def __init__(self, name: str, extra: str) -> None:
+        super().__init__(
+            name,
+            params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+            short_help=f"Not installed: it needs the extra `{extra}`.",
+            context_settings={"ignore_unknown_options": True},
+            add_help_option=False,
+        )
+        self._extra = extra
+
+    def invoke(self, ctx: click.Context) -> object:
+        extras.require(self._extra, f"`toolkit {self.name}`")
+        raise AssertionError("unreachable: something of the extra is missing")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

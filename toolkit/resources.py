@@ -1,4 +1,4 @@
-"""Where the SQL and YAML that ship with the toolkit lie, in a clone and in an installed wheel."""
+"""Where the SQL, YAML and documentation that ship with the toolkit lie, in a clone and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -20,3 +20,17 @@ def migrations_dir() -> Path:
 def scenarios_dir() -> Path:
     """Folder of scenario YAML files."""
     return _shipped("scenarios")
+
+
+def docs_dir() -> Path:
+    """Folder of the documentation's Markdown pages."""
+    return _shipped("docs")
+
+
+def doc(page: str) -> str:
+    """The path of a page of the documentation (`lint.md`) for a remedy: a file that its reader can open from here."""
+    path = docs_dir() / page
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

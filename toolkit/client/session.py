@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -28,9 +28,16 @@ from toolkit.client.results import ActionResult, StartResult
 from toolkit.client.state import GenerationState
 from toolkit.client.stream import ProcessEventStream
 from toolkit.contract.prompts import InputType
-from toolkit.targets.target import Target
 
 Answer = Callable[["ArticleGeneration", GenerationState], Awaitable[object]]
+
+
+class Addresses(Protocol):
+    """Settings by their names; a `toolkit.targets.target.Target` is one."""
+
+    def require(self, *names: str) -> object: ...
+
+    def get(self, name: str, /) -> str: ...
 
 
 class ArticleGeneration:
@@ -71,7 +78,7 @@ class ArticleGeneration:
         self._changed = asyncio.Event()
 
     @classmethod
-    def on(cls, target: Target, token: str | TokenProvider | TokenSource, **options: Any) -> ArticleGeneration:
+    def on(cls, target: Addresses, token: str | TokenProvider | TokenSource, **options: Any) -> ArticleGeneration:
         """On a target. Raises UsageError naming what the target lacks."""
         target.require("API_URL", "SUPABASE_URL", "SUPABASE_ANON_KEY")
         return cls(target.get("API_URL"), target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), token, **options)

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from toolkit.contract.prompts import InputType
 from toolkit.errors import UsageError
-from toolkit.resources import scenarios_dir
+from toolkit.resources import doc, scenarios_dir
 from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
 from toolkit.scenarios.scenario_file import VERBS, EditAnswer, Scenario, SelectAnswer
 
-REMEDY = "Correct that line; `toolkit scenarios schema` prints the form, docs/scenarios.md explains each word."
+REMEDY = f"Correct that line; `toolkit scenarios schema` prints the form, {doc('scenarios.md')} explains each word."
 Place = tuple[str | int, ...]
 
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from toolkit.errors import UsageError
 from toolkit.migrate.access.ownership import Hints
+from toolkit.resources import doc
 
-REMEDY = "Correct that line; docs/security-matrix.md explains each word."
+REMEDY = f"Correct that line; {doc('security-matrix.md')} explains each word."
 Allowance = Literal["allow", "deny", "own", "member"]
 Who = Literal["anon", "authenticated", "service_role"]
 ExpectedVerb = Literal["select", "insert", "update", "delete", "truncate", "execute"]

@@ -16,6 +16,7 @@ from typing import Any
 from realtime import AsyncRealtimeClient
 from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
+from toolkit import extras
 from toolkit.errors import ToolkitError
 from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, SERVICE, Ear, Message, missing, owned
 from toolkit.migrate.prove.delivery.publications import Published
@@ -117,6 +118,7 @@ class Endpoint:
                         await self._news.wait()
 
     async def _start(self) -> None:
+        extras.require("server", "The Realtime endpoint")
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-endpoint-")))
         environment = server_environment(DATABASE_URL=self._dsn, SUPABASE_JWT_SECRET=self._secret)
         server = ServerHandle("realtime", COMMAND, environment, folder / "realtime.log")

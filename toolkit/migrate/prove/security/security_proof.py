@@ -32,6 +32,7 @@ from toolkit.migrate.prove.states import CannotBuild, States
 from toolkit.migrate.run.execute import Progress
 from toolkit.postgres.connection import connected
 from toolkit.report.record import Measurement, Table
+from toolkit.resources import doc
 from toolkit.sql import prove_security as sql
 
 _MANY = 60  # tables and views; beyond that not every shape of claims is tried
@@ -44,7 +45,8 @@ _PARTS = {
     "rows": (
         "Nobody reads or writes other people's rows, and everybody reaches what they reached before",
         "Name the roles in the policy (TO authenticated), compare the owner column in USING and in WITH CHECK, and "
-        "revoke what no client needs. What is meant to be so belongs into expectations.yaml (docs/security-matrix.md).",
+        "revoke what no client needs. What is meant to be so belongs into expectations.yaml "
+        f"({doc('security-matrix.md')}).",
     ),
     "claims": (
         "No claims make a policy fail",
