@@ -21,7 +21,7 @@ import click
 import orjson
 
 from toolkit import extras
-from toolkit.commands._output import forget_stdout
+from toolkit.commands._stdout import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
 from toolkit.redact import redact
 from toolkit.report.record import Check, Report, Verdict, tool_version

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, NoReturn
 import click
 import orjson
 
+from toolkit.commands._stdout import forget_stdout
 from toolkit.errors import UsageError
 from toolkit.report import as_terminal
 from toolkit.report.record import Report
@@ -36,12 +35,6 @@ def conclude(text: str, code: int) -> NoReturn:
     except BrokenPipeError:
         forget_stdout()
     raise click.exceptions.Exit(code)
-
-
-def forget_stdout() -> None:
-    """Nobody reads any more: what is still buffered must not fail at the very end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_writable(path: Path | None) -> None:
