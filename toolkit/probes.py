@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,6 +18,8 @@ from uuid import UUID
 import asyncpg
 
 from toolkit.errors import ToolkitError
+from toolkit.migrate.folder.files import Folder
+from toolkit.migrate.repair.triage import created
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.sql import probes as sql
@@ -34,7 +36,7 @@ class Undetermined(Exception):
 
 
 @dataclass(frozen=True)
-class Probe:
+class GenerationProbe:
     """One behaviour: `look` returns what is wrong, a line each; nothing wrong is an empty list."""
 
     id: str
@@ -316,38 +318,66 @@ async def _server_role_works(dsn: str, user: str) -> list[str]:
     return found
 
 
-# Explicit, by version: other folders have no such tables.
-PROBES: Mapping[str, tuple[Probe, ...]] = {
-    "20250727000000": (
-        Probe(
-            "RT-50",
-            f"{WRITERS} concurrent writers: no gap, no duplicate, sequence order is commit order, nobody fails",
-            "The counter row must be locked by the UPDATE that allocates: compare append_process_event with the file.",
-            _concurrent_sequences,
-        ),
-        Probe(
-            "RT-51",
-            f"{WORKERS} concurrent workers claim {TASKS} distinct tasks",
-            "The claim must lock with FOR UPDATE SKIP LOCKED: compare claim_background_task with the file.",
-            _concurrent_claims,
-        ),
-        Probe(
-            "RT-52",
-            "Who may see a process sees its events and tasks, nobody else, whatever the claims",
-            "Compare the policies and grants with the file; claims may be unset, empty, or carry a text sub.",
-            _read_as_each_role,
-        ),
-        Probe(
-            "RT-53",
-            "No client writes events or tasks, by table or by function",
-            "Revoke the privilege from anon, authenticated and public.",
-            _write_as_each_client,
-        ),
-        Probe(
-            "RT-54",
-            "The server's role updates, and the triggers and functions record it",
-            "Grant execute to service_role; the trigger's function must be security definer.",
-            _server_role_works,
-        ),
-    )
-}
+PROBES: tuple[GenerationProbe, ...] = (
+    GenerationProbe(
+        "RT-50",
+        f"{WRITERS} concurrent writers: no gap, no duplicate, sequence order is commit order, nobody fails",
+        "The counter row must be locked by the UPDATE that allocates: compare append_process_event with the file.",
+        _concurrent_sequences,
+    ),
+    GenerationProbe(
+        "RT-51",
+        f"{WORKERS} concurrent workers claim {TASKS} distinct tasks",
+        "The claim must lock with FOR UPDATE SKIP LOCKED: compare claim_background_task with the file.",
+        _concurrent_claims,
+    ),
+    GenerationProbe(
+        "RT-52",
+        "Who may see a process sees its events and tasks, nobody else, whatever the claims",
+        "Compare the policies and grants with the file; claims may be unset, empty, or carry a text sub.",
+        _read_as_each_role,
+    ),
+    GenerationProbe(
+        "RT-53",
+        "No client writes events or tasks, by table or by function",
+        "Revoke the privilege from anon, authenticated and public.",
+        _write_as_each_client,
+    ),
+    GenerationProbe(
+        "RT-54",
+        "The server's role updates, and the triggers and functions record it",
+        "Grant execute to service_role; the trigger's function must be security definer.",
+        _server_role_works,
+    ),
+)
+
+
+# Everything that the statements of the probes touch.
+_TOUCHED = frozenset(
+    {
+        "generated_articles_state",
+        "organizations",
+        "organization_members",
+        "process_events",
+        "background_tasks",
+        "create_process_event",
+        "enqueue_background_task",
+        "claim_background_task",
+        "complete_background_task",
+    }
+)
+
+
+def probes_of(folder: Folder) -> dict[str, tuple[GenerationProbe, ...]]:
+    """The probes by the version that they belong to: the one with which all that they touch is there.
+
+    A folder is known by what its files create, not by their numbers: the migration under another version, or cut into
+    several, is probed, and another migration of the same version is left alone.
+    """
+    there: set[str] = set()
+    for migration in folder.migrations:
+        names = (name.name for name in created(migration.up.statements)[0])
+        there |= {name.replace('"', "").lower().removeprefix("public.") for name in names}
+        if there >= _TOUCHED:
+            return {migration.version: PROBES}
+    return {}

@@ -244,6 +244,7 @@ class _OnTarget:
                 migration.name,
                 self.plan.direction,
                 outcome,
+                trial.step.script.sha256,
                 time.monotonic() - started,
                 1,
                 changes=changes,
@@ -322,7 +323,7 @@ async def _fire_deferred(conn: Connection) -> None:
 
 
 def _not_run(step: Step) -> StepResult:
-    return StepResult(step.migration.version, step.migration.name, step.direction, "not_run")
+    return StepResult(step.migration.version, step.migration.name, step.direction, "not_run", step.script.sha256)
 
 
 async def _positions(conn: Connection) -> dict[str, int | None]:

@@ -207,7 +207,7 @@ def _step_check(step: StepResult, mood: str = "") -> Check:
         step.version,
         f"{label} {mood}{verb}",
         Verdict.PASS,
-        f"{len(step.changes)} facts of the catalog changed; attempts: {step.attempts}",
+        f"{len(step.changes)} facts of the catalog changed; attempts: {step.attempts}; SHA-256 {step.sha256[:12]}…",
     )
 
 

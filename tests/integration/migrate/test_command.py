@@ -112,10 +112,11 @@ def test_nothing_changes_a_database_of_the_users_without_yes(toolkit: Toolkit, w
     assert toolkit("status", "--migrations", folder, "--json").json["versions"][0]["state"] == "pending"
     assert toolkit("up", "--migrations", folder, "--yes").code == 0
     assert toolkit("down", "--migrations", folder).code == 2
-    assert toolkit("verify", "--migrations", folder).code == 2
     # Verify files alone change nothing, so nobody needs to agree. Without any, nothing is known: exit code 3.
-    assert toolkit("verify", "--migrations", folder, "--no-probes", "--no-live").code == 3
+    assert toolkit("verify", "--migrations", folder, "--no-live").code == 3
     assert toolkit("up", "--migrations", folder).code == 0  # nothing to do is nothing to ask
+    assert toolkit("verify").code == 2  # the probes of this project's migration write
+    assert "probe rows" in toolkit("verify").err
 
 
 def test_refusals_failures_and_mistakes_have_their_exit_codes(

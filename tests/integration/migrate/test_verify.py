@@ -14,7 +14,7 @@ from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_
 from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
-from toolkit.probes import PROBES
+from toolkit.probes import PROBES, probes_of
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -34,7 +34,7 @@ def by_id(result: VerifyResult) -> dict[str, CheckResult]:
 
 
 async def probe(dsn: str, identifier: str) -> CheckResult:
-    (found,) = [p for p in PROBES[MIGRATION] if p.id == identifier]
+    (found,) = [p for p in PROBES if p.id == identifier]
     return await found.run(dsn, MIGRATION)
 
 
@@ -44,7 +44,8 @@ async def probe(dsn: str, identifier: str) -> CheckResult:
 async def test_a_good_database_passes_and_verifying_changes_nothing(applied: str, connect: Connect) -> None:
     conn = await connect(applied)
     catalog, rows = await snapshot(applied), await digest_tables(conn, await user_tables(conn))
-    result = await migrate_verify(applied, read_folder(migrations_dir()))
+    folder = read_folder(migrations_dir())
+    result = await migrate_verify(applied, folder, probes=probes_of(folder))
     assert [check for check in result.checks if check.status is not CheckStatus.PASS] == []
     assert result.status is CheckStatus.PASS
     assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54"} <= by_id(result).keys()
@@ -355,3 +356,19 @@ async def test_only_applied_versions_are_verified_and_to_limits_them(bare_db: st
         await migrate_verify(bare_db, read_folder(folder), to="2")
     await migrate_up(bare_db, read_folder(folder))
     assert (await migrate_verify(bare_db, read_folder(folder), to="1")).versions == ("1",)
+
+
+async def test_a_strangers_migration_of_our_version_gets_no_probe_and_no_row_of_one(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = read_folder(
+        write(
+            {
+                "20250727000000_notes.sql": "create table public.notes (id integer primary key);",
+                "verify/20250727000000_notes.sql": "-- check: N holds\nselect 1 where false;",
+            }
+        )
+    )
+    assert (await migrate_up(bare_db, folder)).ok
+    result = await migrate_verify(bare_db, folder, probes=probes_of(folder), generic=False)
+    assert [(check.id, check.status) for check in result.checks] == [("N", CheckStatus.PASS)]

@@ -120,7 +120,7 @@ MORE: list[tuple[str, Plant]] = [
 async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, check: str, plant: Plant) -> None:
     conn = await connect(migrated_db)
     await plant(conn)
-    result = await migrate_verify(migrated_db, read_folder(migrations_dir()), probes=False)
+    result = await migrate_verify(migrated_db, read_folder(migrations_dir()))
     (found,) = [c for c in result.checks if c.id == check]
     assert found.status is CheckStatus.FAIL, found
     assert found.evidence

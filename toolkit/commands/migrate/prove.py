@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,20 +203,23 @@ def prove_command(
 
 
 async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, object]]]:
+    from toolkit.migrate.folder.files import read_folder
     from toolkit.migrate.prove.claims import Subject
     from toolkit.migrate.prove.report import claims_as_dicts, of_proof
     from toolkit.migrate.prove.run import prove
     from toolkit.migrate.prove.states import States
     from toolkit.migrate.scratch.start import read_sql
+    from toolkit.probes import probes_of
 
     started = datetime.now(UTC)
+    folder = await asyncio.to_thread(read_folder, request.folder)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with _scratch(request) as scratch, progress() as tell:
         start = await _start(request, scratch)
         frame = reports.Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
         with refusals(frame, as_json):
-            folder, pending, chosen = await _versions(request, scratch.dsn(start.template))
-        options = request.options
+            pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
+        options = replace(request.options, probes=probes_of(folder))
         states = States(
             scratch,
             start.template,
@@ -230,14 +233,12 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     return of_proof(frame, subject, found, start.notes), claims_as_dicts(found)
 
 
-async def _versions(request: _Request, dsn: str) -> tuple[Folder, tuple[str, ...], tuple[str, ...]]:
-    """The folder, the versions that the start state lacks, and those of them that were asked for."""
-    from toolkit.migrate.folder.files import read_folder
+async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The versions that the start state lacks, and those of them that were asked for."""
     from toolkit.migrate.run import history as ledger
     from toolkit.migrate.run.plan import Up, make_plan
     from toolkit.postgres.connection import connected
 
-    folder = await asyncio.to_thread(read_folder, request.folder)
     async with connected(dsn) as conn:
         plan = make_plan(folder, await ledger.read_history(conn), Up(include_all=True))
     pending = tuple(step.migration.version for step in plan.steps)
@@ -251,7 +252,7 @@ async def _versions(request: _Request, dsn: str) -> tuple[Folder, tuple[str, ...
             f"Version {', '.join(unknown)} is not pending in the start state.", f"Pending are: {', '.join(pending)}."
         )
     chosen = tuple(version for version in pending if not request.versions or version in request.versions)
-    return folder, pending, chosen[-request.last :] if request.last else chosen
+    return pending, chosen[-request.last :] if request.last else chosen
 
 
 def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:

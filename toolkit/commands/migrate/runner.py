@@ -29,6 +29,7 @@ from toolkit.migrate.run.execute import OnProgress, Options
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import Down, Up
 from toolkit.migrate.verify.run import migrate_verify
+from toolkit.probes import probes_of
 from toolkit.targets.target import Target
 
 
@@ -224,17 +225,18 @@ def verify_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            frame = frame_of("migrate verify", started, target)
-            if not no_probes:
+            frame, contents = frame_of("migrate verify", started, target), read_folder(folder)
+            probes = {} if no_probes else probes_of(contents)
+            if probes:
                 confirm_change(
                     target, "toolkit migrate verify (its probe rows; --no-probes leaves them out)", choice.yes
                 )
             with refusals(frame, as_json):
                 found = await migrate_verify(
                     target.get("DATABASE_URL"),
-                    read_folder(folder),
+                    contents,
                     to=to,
-                    probes=not no_probes,
+                    probes=probes,
                     generic=not no_live,
                     on_progress=tell,
                 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.prove.states import States
 from toolkit.migrate.run.execute import OnProgress
+from toolkit.migrate.verify.probe import Probes
 from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict
 
 
@@ -81,7 +82,8 @@ class ProveOptions:
     terminated (0: every one). `stall_budget_ms`: the longest that a reader or writer may be held up. `traffic_s`: for
     how long the synthetic traffic runs before and after the migration. `expectations`: what roles may do, kept by the
     user. `export_dir` receives rows that rollbacks destroy on the scratch databases. `endpoint`: also read the probe
-    rows back through a Realtime endpoint, where one can be started.
+    rows back through a Realtime endpoint, where one can be started. `probes` belong to the schema that is proved: they
+    run beside the verify files.
     """
 
     rows_each: int = 20
@@ -91,6 +93,7 @@ class ProveOptions:
     expectations: Path | None = None
     export_dir: Path = Path(".toolkit/exports")
     endpoint: bool = True
+    probes: Probes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ async def execute(session: Session, plan: Plan) -> RunResult:
 
 
 def _result(step: Step, outcome: Literal["applied", "rolled_back", "failed", "not_run"]) -> StepResult:
-    return StepResult(step.migration.version, step.migration.name, step.direction, outcome)
+    return StepResult(step.migration.version, step.migration.name, step.direction, outcome, step.script.sha256)
 
 
 class FileRun:

@@ -88,12 +88,14 @@ class Session:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of one file. `changes` is what it changed in the catalog; `seconds` includes retries."""
+    """What became of one file. `sha256` is of the bytes that ran, `changes` is what it changed in the catalog;
+    `seconds` includes retries."""
 
     version: str
     name: str
     direction: Direction
     outcome: Literal["applied", "rolled_back", "failed", "not_run"]
+    sha256: str = ""
     seconds: float = 0.0
     attempts: int = 0
     exports: tuple[Export, ...] = ()

@@ -13,9 +13,9 @@ from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.execute import OnProgress, Progress
 from toolkit.migrate.run.plan import MigrationRefused, Refusal
 from toolkit.migrate.verify.live_checks import check_live
+from toolkit.migrate.verify.probe import Probes
 from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, parse_verify_file
 from toolkit.postgres.connection import Connection, connected
-from toolkit.probes import PROBES
 from toolkit.sql.history import BOUND_A_CHECK
 
 _MOST_ROWS = 20
@@ -46,14 +46,14 @@ async def migrate_verify(
     folder: Folder,
     *,
     to: str | None = None,
-    probes: bool = True,
+    probes: Probes | None = None,
     generic: bool = True,
     on_progress: OnProgress | None = None,
 ) -> VerifyResult:
     """Verify every applied version, up to version `to`.
 
-    Verify files change nothing. Probes (`probes=False` leaves them out) commit rows of their own under a
-    recognisable user and remove them again. The read-only checks (LIVE-1…, `generic=False` leaves them out) come
+    Verify files change nothing. `probes` run after the verify file of their version; they may commit rows of their own
+    for a moment. The read-only checks (LIVE-1…, `generic=False` leaves them out) come
     last; where a folder has no verify files at all, they alone speak, and a notice says so. Raises MigrationRefused
     when nothing is applied or `to` is not.
     """
@@ -84,7 +84,7 @@ async def migrate_verify(
                     migration.version,
                 )
             )
-        for probe in PROBES.get(migration.version, ()) if probes else ():
+        for probe in (probes or {}).get(migration.version, ()):
             if on_progress is not None:
                 on_progress(Progress("statement", migration.label, f"probing: {probe.title}"))
             results.append(await probe.run(dsn, migration.version))

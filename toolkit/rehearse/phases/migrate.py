@@ -15,6 +15,7 @@ from toolkit.migrate.run.plan import Up
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.postgres.connection import connected
+from toolkit.probes import probes_of
 from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.populate import Population
@@ -91,13 +92,13 @@ async def run(stage: Stage, found: Findings) -> None:
 async def _precheck(stage: Stage, found: Findings) -> None:
     """What the legacy schema's verify file finds is put right as its remedy says, before anything is migrated."""
     stage.say("verifying what is about to be migrated")
-    result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
+    result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
     bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     seen = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
     if any(check.id == UNUPDATABLE for check in bad):
         async with connected(stage.dsn, "toolkit rehearse") as conn:
             await conn.execute(sql.PROGRESS_IN_RANGE, timeout=30)
-        result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version, probes=False)
+        result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
         bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     found.check(
         "before",
@@ -150,7 +151,12 @@ def teller(stage: Stage, label: str) -> OnProgress:
 
 async def verify_applied(stage: Stage, found: Findings) -> None:
     """Run every verify file and probe."""
-    result = await migrate_verify(stage.dsn, stage.migrations, on_progress=lambda progress: stage.say(progress.message))
+    result = await migrate_verify(
+        stage.dsn,
+        stage.migrations,
+        probes=probes_of(stage.migrations),
+        on_progress=lambda progress: stage.say(progress.message),
+    )
     bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
     witness = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
     found.check(

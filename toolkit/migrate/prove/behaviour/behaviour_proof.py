@@ -266,7 +266,7 @@ def _views(version: str, before: _Found, after: _Found, notes: list[str]) -> lis
 async def _verified(subject: Subject, version: str) -> Claim:
     """The checks of the verify files up to this version, on the state after it."""
     async with subject.states.clone(await subject.states.after(version)) as dsn:
-        result = await migrate_verify(dsn, subject.folder, to=version)
+        result = await migrate_verify(dsn, subject.folder, to=version, probes=subject.options.probes)
     has_file = {m.version for m in subject.folder.migrations if m.verify is not None}
     checks = [check for check in result.checks if check.version in has_file]
     failed = [check for check in checks if check.status is CheckStatus.FAIL]
