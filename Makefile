@@ -9,7 +9,7 @@ WORKERS ?= 4
 # Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: rehearse test unit check bench serve lock format
+.PHONY: rehearse test unit check bench serve docs lock format
 
 rehearse: $(READY)
 	$(BIN)/toolkit rehearse
@@ -32,13 +32,17 @@ bench: $(READY)
 serve: $(READY)
 	$(BIN)/toolkit up --foreground
 
+# Into site/, which opens without a server; a link that leads nowhere fails.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 # The official JavaScript client and the supabase CLI, for tests; node itself comes from a wheel.

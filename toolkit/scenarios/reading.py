@@ -17,7 +17,10 @@ from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
 from toolkit.scenarios.scenario_file import VERBS, EditAnswer, Scenario, SelectAnswer
 
-REMEDY = f"Correct that line; `toolkit scenarios schema` prints the form, {doc('scenarios.md')} explains each word."
+REMEDY = (
+    "Correct that line; `toolkit scenarios schema` prints the form, "
+    f"{doc('reference/scenarios.md')} explains each word."
+)
 Place = tuple[str | int, ...]
 
 

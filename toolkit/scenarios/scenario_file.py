@@ -1,4 +1,4 @@
-"""A scenario as typed, frozen values. The words and what each means are in docs/scenarios.md.
+"""A scenario as typed, frozen values. The words and what each means are in docs/reference/scenarios.md.
 
 `reading.load` makes these from YAML and says file, line and column of what is wrong.
 """

@@ -136,9 +136,9 @@ def test_the_schema_is_json_and_names_every_word():
 
 
 def test_the_vocabulary_is_documented():
-    words = (Path(__file__).resolve().parents[3] / "docs" / "scenarios.md").read_text()
+    words = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "scenarios.md").read_text()
     for word in (*model.Scenario.model_fields, *model.VERBS, *model.Fault.model_fields, *model.Process.model_fields):
-        assert f"`{word}`" in words, f"docs/scenarios.md does not explain `{word}`"
+        assert f"`{word}`" in words, f"docs/reference/scenarios.md does not explain `{word}`"
 
 
 def test_a_range_is_resolved_by_the_seed_alone():

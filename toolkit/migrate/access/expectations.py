@@ -1,5 +1,5 @@
 """`expectations.yaml`: what each role may do, kept by the user beside the migrations. YAML to frozen records; whatever
-is wrong is said as `file:line: expected X, got Y`. docs/security-matrix.md explains every word."""
+is wrong is said as `file:line: expected X, got Y`. docs/reference/expectations.md explains every word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolkit.errors import UsageError
 from toolkit.migrate.access.ownership import Hints
 from toolkit.resources import doc
 
-REMEDY = f"Correct that line; {doc('security-matrix.md')} explains each word."
+REMEDY = f"Correct that line; {doc('reference/expectations.md')} explains each word."
 Allowance = Literal["allow", "deny", "own", "member"]
 Who = Literal["anon", "authenticated", "service_role"]
 ExpectedVerb = Literal["select", "insert", "update", "delete", "truncate", "execute"]

@@ -46,7 +46,7 @@ _PARTS = {
         "Nobody reads or writes other people's rows, and everybody reaches what they reached before",
         "Name the roles in the policy (TO authenticated), compare the owner column in USING and in WITH CHECK, and "
         "revoke what no client needs. What is meant to be so belongs into expectations.yaml "
-        f"({doc('security-matrix.md')}).",
+        f"({doc('reference/expectations.md')}).",
     ),
     "claims": (
         "No claims make a policy fail",

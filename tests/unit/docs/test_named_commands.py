@@ -9,7 +9,7 @@ import click
 
 from toolkit.cli import toolkit
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TEXTS = sorted(
     path
     for folder in ("toolkit", "reference_server", "migrations", "scenarios", "docs")
