@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from toolkit.environment import HOW_TO_GET
 from toolkit.errors import EnvironmentError_
 from toolkit.redact import redact
-from toolkit.targets.settings import HOW_TO_GET
 
 READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from toolkit.checks import ALL
 from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Delivery, Facts, Settings
+from toolkit.environment import HOW_TO_GET
 from toolkit.errors import EnvironmentError_
 from toolkit.monitor.api_facts import api_facts, key_fact
 from toolkit.monitor.database_facts import database_facts
 from toolkit.monitor.realtime_facts import realtime_facts
 from toolkit.report.record import Distribution, Measurement, Report, Verdict, tool_version, worst
 from toolkit.sql.probes import USER_PREFIX
-from toolkit.targets.settings import HOW_TO_GET
 from toolkit.targets.target import Target
 
 PROBE_DEADLINE_S = 10.0

@@ -10,10 +10,10 @@ from typing import TypeVar
 import asyncpg
 
 from toolkit.checks.absent import Absent
+from toolkit.environment import HOW_TO_GET
 from toolkit.errors import ToolkitError
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql.diagnosis import queries
-from toolkit.targets.settings import HOW_TO_GET
 from toolkit.targets.target import Target
 
 T = TypeVar("T")

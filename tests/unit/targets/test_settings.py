@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.environment import HOW_TO_GET
 from toolkit.errors import UsageError
 from toolkit.redact import redact
-from toolkit.targets.settings import HOW_TO_GET, load_settings
+from toolkit.targets.settings import load_settings
 from toolkit.targets.target import Target
 from toolkit.tokens import lifetime, mint, parse_duration
 
