@@ -14,8 +14,27 @@ _SECTION = re.compile(r"^-- name: (\w+)(?: of (\w+))?$", re.MULTILINE)
 _OWNED = re.compile(r":owned\((?:'(\w+)'|([\w.:]+)),\s*([\w.]+)\)")
 _OPTIONS = re.compile(r":(masked_)?options\(([\w.]+)\)")
 _OUTSIDE = re.compile(r":outside\((\w+)\)")
+_STORED = re.compile(r":stored_options\(([\w.]+)\)")
+_INDEX = re.compile(r":index_definition\(([\w.]+), ([\w.]+)\)")
+_OPTION_NAME, _OPTION_VALUE = "split_part(o, '=', 1)", "substr(o, strpos(o, '=') + 1)"
 _SECRET_NAME = "pass|secret|token|key|credential"  # noqa: S105 - what such a name looks like
 _SECRET_VALUE = "://[^ ]*:[^ ]*@|^eyJ"  # noqa: S105 - a URL with a password, a JWT
+
+# Options that a server keeps for itself beside those of the users: Debian's Postgres 15.20 stores `pg_attver=…` of
+# each column. They differ from database to database, and no other server accepts them.
+RESERVED_OPTION = "^pg_"
+# Options of relations that take a boolean, in any of its spellings.
+BOOLEAN_OPTIONS = (
+    "autosummarize",
+    "autovacuum_enabled",
+    "deduplicate_items",
+    "fastupdate",
+    "security_barrier",
+    "security_invoker",
+    "user_catalog_table",
+    "vacuum_index_cleanup",  # or `auto`
+    "vacuum_truncate",
+)
 
 # Every setting that changes how Postgres renders an expression or a value as text; and no compiling of queries, which
 # takes longer than they do.
@@ -102,6 +121,7 @@ def _complete(body: str, left_out: tuple[str, ...]) -> str:
 
     text = body.replace(":scope", f"(nspname !~ '^pg_' and nspname not in ({listed}))")
     text = text.replace(":system", "nspname in ('pg_catalog', 'information_schema')")
+    text = _INDEX.sub(_index_definition, _STORED.sub(_stored_options, text))
     text = _OUTSIDE.sub(outside, _OPTIONS.sub(_options, _OWNED.sub(_owned, text)))
     return text.strip().rstrip(";")
 
@@ -118,11 +138,31 @@ def _owned(match: re.Match[str]) -> str:
 def _options(match: re.Match[str]) -> str:
     """`name=value` texts as an object. Of a secret only sixteen bits of its digest show: enough to see that it
     changed, too few to find it by."""
-    name, value = "split_part(o, '=', 1)", "substr(o, strpos(o, '=') + 1)"
+    name, value = _OPTION_NAME, _OPTION_VALUE
     secret = f"{name} ~* '{_SECRET_NAME}' or {value} ~ '{_SECRET_VALUE}'"
     masked = f"'*** #' || left(encode(sha256(convert_to({value}, 'UTF8')), 'hex'), 4)"
     shown = masked if match[1] else f"case when {secret} then {masked} else {value} end"
     return f"(select jsonb_object_agg({name}, {shown}) from unnest({match[2]}) o)"  # noqa: S608 - from files of ours
+
+
+def _stored_options(match: re.Match[str]) -> str:
+    """Options of a relation or a column as a sorted array, null when there are none: booleans in one spelling, without
+    what the server keeps for itself."""
+    name, value = _OPTION_NAME, _OPTION_VALUE
+    booleans = ", ".join(_literal(one) for one in BOOLEAN_OPTIONS)
+    is_boolean = f"{name} in ({booleans}) and lower({value}) <> 'auto'"
+    one = f"case when {is_boolean} then {name} || '=' || ({value})::boolean else o end"
+    return f"(select jsonb_agg({one} order by o) from unnest({match[1]}) o where o !~ '{RESERVED_OPTION}')"  # noqa: S608
+
+
+def _index_definition(match: re.Match[str]) -> str:
+    """An index's definition without its options, which are a fact of their own; as Postgres writes them there."""
+    oid, options = match.groups()
+    name, value = _OPTION_NAME, _OPTION_VALUE
+    quoted = f"'''' || replace({value}, '''', '''''') || ''''"
+    one = f"quote_ident({name}) || '=' || case quote_ident({value}) when {value} then {value} else {quoted} end"
+    listed = f"select string_agg({one}, ', ' order by n) from unnest({options}) with ordinality x (o, n)"  # noqa: S608
+    return f"replace(pg_get_indexdef({oid}), coalesce(' WITH (' || ({listed}) || ')', ''), '')"
 
 
 def _literal(text: str) -> str:

@@ -4,7 +4,8 @@
 -- the census (catalog_census.sql) knows what was covered. Without "of", facts are about parts of objects.
 -- In scope: schemas that are neither the system's nor left out, without what extensions own.
 -- :scope is replaced by a condition on the column `nspname`; :owned(class, oid) by "belongs to an extension";
--- :outside(i) by "what pg_identify_object said (i) lies in a schema that is left out".
+-- :stored_options(array) by the options of a relation or column that mean something; :index_definition(oid, options) by
+-- the index without its options; :outside(i) by "what pg_identify_object said (i) lies in a schema that is left out".
 
 -- name: schemas of pg_namespace
 select 'schema ' || quote_ident(nspname), jsonb_build_object('owner', pg_get_userbyid(nspowner)), n.oid
@@ -26,8 +27,8 @@ select case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 
     'replica_identity_index', (select i.indexrelid::regclass::text from pg_index i
       where i.indrelid = c.oid and i.indisreplident and c.relreplident = 'i'),
     'clustered_on', (select i.indexrelid::regclass::text from pg_index i where i.indrelid = c.oid and i.indisclustered),
-    'options', (select jsonb_agg(o order by o) from unnest(c.reloptions) o),
-    'toast_options', (select jsonb_agg(o order by o) from pg_class t, unnest(t.reloptions) o where t.oid = c.reltoastrelid),
+    'options', :stored_options(c.reloptions),
+    'toast_options', (select :stored_options(t.reloptions) from pg_class t where t.oid = c.reltoastrelid),
     'access_method', (select amname from pg_am a where a.oid = c.relam),
     'tablespace', (select spcname from pg_tablespace s where s.oid = c.reltablespace),
     'of_type', nullif(c.reloftype, 0)::regtype::text,
@@ -49,7 +50,7 @@ select 'column ' || c.oid::regclass::text || '.' || quote_ident(a.attname),
     'default', pg_get_expr(d.adbin, d.adrelid), 'identity', nullif(a.attidentity, ''),
     'generated', nullif(a.attgenerated, ''), 'storage', a.attstorage, 'compression', nullif(a.attcompression, ''),
     'collation', (select quote_ident(l.collname) from pg_collation l where l.oid = a.attcollation and a.attcollation <> t.typcollation),
-    'statistics', nullif(a.attstattarget, -1), 'options', to_jsonb(a.attoptions),
+    'statistics', nullif(a.attstattarget, -1), 'options', :stored_options(a.attoptions),
     'foreign_options', :options(a.attfdwoptions), 'inherited', not a.attislocal))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -61,7 +62,9 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and :scope and not :owned('pg_
 select 'constraint ' || coalesce(nullif(c.conrelid, 0)::regclass::text, nullif(c.contypid, 0)::regtype::text)
        || '.' || quote_ident(c.conname),
   jsonb_build_object('definition', pg_get_constraintdef(c.oid), 'validated', c.convalidated,
-    'deferrable', c.condeferrable, 'deferred', c.condeferred, 'local', c.conislocal, 'no_inherit', c.connoinherit), c.oid
+    'deferrable', c.condeferrable, 'deferred', c.condeferred, 'local', c.conislocal,
+    -- Of keys it tells only in which order a partitioned table, its key and its partitions were made.
+    'no_inherit', c.contype = 'c' and c.connoinherit), c.oid
 from pg_constraint c join pg_namespace n on n.oid = c.connamespace
 where c.contype <> 'n' and :scope and not :owned('pg_class', c.conrelid) and not :owned('pg_type', c.contypid);
 
@@ -75,7 +78,8 @@ where c.contype = 'n' and :scope and not :owned('pg_class', c.conrelid);
 
 -- name: indexes of pg_class
 select 'index ' || i.indexrelid::regclass::text,
-  jsonb_strip_nulls(jsonb_build_object('definition', pg_get_indexdef(i.indexrelid), 'valid', i.indisvalid, 'ready', i.indisready,
+  jsonb_strip_nulls(jsonb_build_object('definition', :index_definition(i.indexrelid, c.reloptions),
+    'options', :stored_options(c.reloptions), 'valid', i.indisvalid, 'ready', i.indisready,
     'unique', i.indisunique, 'primary', i.indisprimary, 'immediate', i.indimmediate, 'owner', pg_get_userbyid(c.relowner),
     'tablespace', (select spcname from pg_tablespace s where s.oid = c.reltablespace),
     'parent', (select inhparent::regclass::text from pg_inherits where inhrelid = i.indexrelid),

@@ -73,6 +73,8 @@ MUTATIONS: dict[str, tuple[str, str]] = {
         "update pg_index set indisvalid = false where indexrelid = 'app.child_note'::regclass",
         "index app.child_note",
     ),
+    "boolean option": ("alter view app.v set (security_invoker = off)", "view app.v"),
+    "boolean option of an index": ("alter index app.tuned_note reset (deduplicate_items)", "index app.tuned_note"),
     "index options": ("alter index app.child_note set (fillfactor = 50)", "index app.child_note"),
     "index statistics": ("alter index app.child_lower alter column 1 set statistics 50", "index app.child_lower"),
     # -- routines

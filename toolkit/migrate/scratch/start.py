@@ -11,6 +11,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
+from toolkit.migrate.catalog.stored_options import without_reserved
 from toolkit.migrate.folder.statements import SplitError, Statement, split
 from toolkit.migrate.run import history as ledger
 from toolkit.migrate.scratch.databases import Scratch
@@ -144,7 +145,7 @@ async def _restore(
     broken: list[str] = []
     for statement in statements:
         try:
-            await conn.execute(statement.text, timeout=_DEADLINE_S)
+            await conn.execute(without_reserved(statement.text), timeout=_DEADLINE_S)
         except asyncpg.PostgresError as error:
             told = f"{source}:{statement.line}: {error} [{error.sqlstate}]"
             mine = not _of_the_platform(statement) and not (on_top and error.sqlstate in _EXISTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -41,6 +42,29 @@ async def test_a_dump_file_is_rebuilt_on_a_bare_project(migrated_db: str, tidy: 
     start = await from_schema(tidy, read_sql(file), file.name)
     assert diff(await snapshot(migrated_db), await snapshot(tidy.dsn(start.template))) == ()
     assert "platform's own" in start.notes[0], "what bootstrap.sql had made already is told"
+
+
+async def test_options_that_the_server_keeps_for_itself_are_not_replayed(
+    bare_db: str, tidy: Scratch, tmp_path: Path
+) -> None:
+    conn = await asyncpg.connect(bare_db, timeout=10)
+    try:
+        await conn.execute(
+            "create table public.kept (id int, note text) with (fillfactor = 70); create index on public.kept (id);"
+            "update pg_attribute set attoptions = '{pg_attver=7,n_distinct=5}' where attrelid = 'public.kept'::regclass"
+            " and attnum > 0; update pg_class set reloptions = reloptions || array['pg_relver=7']"
+            " where oid = 'public.kept'::regclass; update pg_class set reloptions = '{pg_relver=7}'"
+            " where oid = 'public.kept_id_idx'::regclass"
+        )
+    finally:
+        await conn.close(timeout=5)
+    file = tmp_path / "schema.sql"
+    file.write_text(await dump_text(bare_db))
+    assert "pg_attver=7" in file.read_text()
+    for start in (await from_database(tidy, bare_db), await from_schema(tidy, read_sql(file), file.name)):
+        rebuilt = await snapshot(tidy.dsn(start.template))
+        assert "n_distinct=5" in rebuilt.facts["column public.kept.note"]
+        assert diff(await snapshot(bare_db), rebuilt) == ()
 
 
 async def test_a_role_of_the_original_is_made_before_what_it_owns(bare_db: str, tidy: Scratch) -> None:
