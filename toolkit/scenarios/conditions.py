@@ -17,13 +17,14 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
 _WHO = r"(?P<every>every )?(?P<who>[a-z][a-z0-9_-]*(?:\[\d+\])?)"
 _CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("is", re.compile(rf"{_WHO} is (?P<what>live|caught up|ended|{'|'.join(Status)})")),
+    ("is", re.compile(rf"{_WHO} is (?P<what>live)(?: x (?P<times>\d+))?")),
+    ("is", re.compile(rf"{_WHO} is (?P<what>caught up|ended|{'|'.join(Status)})")),
     ("waits", re.compile(rf"{_WHO} waits for (?P<what>{'|'.join(InputType)})")),
     ("enters", re.compile(rf"{_WHO} enters (?P<what>{'|'.join(GenerationStep)})")),
     ("event", re.compile(rf"{_WHO} event (?P<what>{'|'.join(EventType)}|\d+(?:\.\.\d+)?)(?: x (?P<times>\d+))?")),
 )
 CONDITION_FORMS = (
-    "`NAME is STATUS|live|caught up|ended`, `NAME waits for INPUT`, `NAME enters STEP`, "
+    "`NAME is STATUS|live|caught up|ended`, `NAME is live x N`, `NAME waits for INPUT`, `NAME enters STEP`, "
     "`NAME event TYPE [x N]`, `NAME event N` or `NAME event N..M`"
 )
 

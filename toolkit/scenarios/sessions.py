@@ -76,7 +76,7 @@ class StreamSession:
         if self._stream.state is Phase.ENDED:
             self._note_end()
         await self._stream.aclose()
-        self._tracker.live = False
+        self._tracker.connection(live=False)
 
     async def _deliver(self) -> None:
         try:
@@ -117,7 +117,7 @@ class StreamSession:
             self._history.add("note", self._actor, "ended", process=self._process)
 
     def _mood(self, mood: str, error: str | None) -> None:
-        self._tracker.live = mood == "live"
+        self._tracker.connection(live=mood == "live")
         self._history.add("note", self._actor, mood, process=self._process, error=error)
         self._heard()
 
@@ -166,7 +166,7 @@ class SocketSession:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._tracker.live = False
+        self._tracker.connection(live=False)
 
     async def answer(self, response_type: str, payload: Mapping[str, Any]) -> None:
         """Send a client response. Raises ConnectionError when the socket is not open."""
@@ -211,7 +211,7 @@ class SocketSession:
             self.failure = f"{type(error).__name__}: {error}"
         finally:
             self._socket = None
-            self._tracker.live = False
+            self._tracker.connection(live=False)
             if self._process is not None:
                 self._history.add("note", self._actor, "down", process=self._process, error=self.failure)
             self._heard()
@@ -237,7 +237,7 @@ class SocketSession:
             self._known(self._process)
             self._history.add("note", self._actor, "watch", process=self._process, value={"user": self._user})
         if not self._tracker.live:
-            self._tracker.live = True
+            self._tracker.connection(live=True)
             self._history.add("note", self._actor, "live", process=self._process)
         value = {"type": socket_kind(payload), "data": payload}
         process = str(payload.get("process_id") or self._process or "") or None

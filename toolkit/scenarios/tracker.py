@@ -29,6 +29,7 @@ class Tracker:
         self.entered: set[str] = set()
         self.types: Counter[str] = Counter()
         self.live = False
+        self.times_live = 0
         self.caught_up = False
         self._seen: list[tuple[str, Mapping[str, Any]]] = []
 
@@ -53,6 +54,11 @@ class Tracker:
         elif kind == EventType.GENERATION_COMPLETED:
             self.article_id = str(data["article_id"]) if data.get("article_id") else None
 
+    def connection(self, *, live: bool) -> None:
+        """The application's connection became live, or is lost."""
+        self.times_live += live and not self.live
+        self.live = live
+
     def socket_frame(self, payload: Mapping[str, Any]) -> str:
         """One frame of the old WebSocket, which has no discriminator; returns what kind it is."""
         kind = socket_kind(payload)
@@ -73,11 +79,11 @@ class Tracker:
         return kind
 
     def holds(self, condition: Condition, where: Mapping[str, Any] | None = None) -> bool:
-        """Whether the condition is true now (a status, an open prompt) or has come true (a step, an event)."""
+        """Whether the condition is true now (a status, an open prompt, live) or has come true (a step, an event)."""
         match condition.kind:
             case "is":
                 if condition.what == "live":
-                    return self.live
+                    return self.live and self.times_live >= condition.times
                 if condition.what == "caught up":
                     return self.caught_up
                 return self.ended if condition.what == "ended" else self.status == condition.what
@@ -107,7 +113,7 @@ class Tracker:
         """Nothing is known of where the process stands any more; what happened stays known."""
         self.status = None
         self.open_prompt = None
-        self.live = False
+        self.connection(live=False)
 
     @property
     def words(self) -> str:

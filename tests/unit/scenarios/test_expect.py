@@ -89,6 +89,21 @@ def test_conditions_follow_the_events():
     assert tracker.hopeless(asked("a is caught up")) is None
 
 
+def test_live_for_the_second_time_is_live_after_a_connection_was_lost():
+    tracker = Tracker()
+    tracker.connection(live=True)
+    tracker.connection(live=True)
+    assert tracker.holds(asked("a is live"))
+    assert not tracker.holds(asked("a is live x 2"))
+    tracker.connection(live=False)
+    assert not tracker.holds(asked("a is live"))
+    tracker.connection(live=True)
+    assert tracker.holds(asked("a is live x 2"))
+    assert not tracker.holds(asked("a is live x 3"))
+    with pytest.raises(ValueError, match="live x N"):
+        asked("a is completed x 2")
+
+
 def test_an_event_may_be_narrowed_by_its_data():
     tracker = Tracker()
     tracker.event(1, "section_completed", {"section_index": 0})
