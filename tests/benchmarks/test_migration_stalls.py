@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.prove.claims import ProveOptions, Subject
 from toolkit.migrate.prove.locks.modes import READS
 from toolkit.migrate.prove.locks.observed_runs import Ahead, UnderTraffic, inspect, under_traffic
 from toolkit.migrate.prove.locks.stalls import during, percentile, stalls
 from toolkit.migrate.prove.locks.traffic import Role, streams
-from toolkit.migrate.prove.states import States
+from toolkit.migrate.prove.subject.claims import ProveOptions, Subject
+from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import Scratch, scratch_on

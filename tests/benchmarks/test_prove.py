@@ -13,9 +13,9 @@ import pytest
 from tests.support.big_folder import write_big_folder
 from toolkit.migrate import migrate_up
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.prove.claims import ProveOptions, Subject
 from toolkit.migrate.prove.run import PROOFS, prove
-from toolkit.migrate.prove.states import States
+from toolkit.migrate.prove.subject.claims import ProveOptions, Subject
+from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.scratch.databases import embedded_scratch
 from toolkit.migrate.scratch.start import empty_project
 from toolkit.postgres.cluster import wheel_bin_dir

@@ -17,8 +17,8 @@ from toolkit.client.session import ArticleGeneration
 from toolkit.migrate import migrate_down, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove import round_trip
-from toolkit.migrate.prove.claims import Level, ProveOptions, Subject
-from toolkit.migrate.prove.states import States
+from toolkit.migrate.prove.subject.claims import Level, ProveOptions, Subject
+from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.execute import Options
 from toolkit.migrate.scratch.databases import scratch_on
 from toolkit.migrate.verify.verify_file import CheckStatus

@@ -23,7 +23,7 @@ from toolkit.report.record import tool_version
 
 if TYPE_CHECKING:
     from toolkit.migrate.folder.files import Folder
-    from toolkit.migrate.prove.claims import ProveOptions
+    from toolkit.migrate.prove.subject.claims import ProveOptions
     from toolkit.migrate.scratch.databases import Scratch
     from toolkit.migrate.scratch.start import Start
 
@@ -162,7 +162,7 @@ def prove_command(
         raise UsageError("--version and --last exclude each other.", "Give one of them.")
     if not set(only or NAMES) - set(skip):
         raise UsageError("Every proof is left out.", "Name fewer with --skip.")
-    from toolkit.migrate.prove.claims import ProveOptions
+    from toolkit.migrate.prove.subject.claims import ProveOptions
     from toolkit.report import files
 
     default = folder / "expectations.yaml"
@@ -204,10 +204,10 @@ def prove_command(
 
 async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, object]]]:
     from toolkit.migrate.folder.files import read_folder
-    from toolkit.migrate.prove.claims import Subject
     from toolkit.migrate.prove.report import claims_as_dicts, of_proof
     from toolkit.migrate.prove.run import prove
-    from toolkit.migrate.prove.states import States
+    from toolkit.migrate.prove.subject.claims import Subject
+    from toolkit.migrate.prove.subject.states import States
     from toolkit.migrate.scratch.start import read_sql
     from toolkit.probes import probes_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolkit.migrate.catalog import diff, take_snapshot
-from toolkit.migrate.prove.attempts import Rows, apply, stopped_by, with_rows
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
-from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.prove.subject.attempts import Rows, apply, stopped_by, with_rows
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.failure import Failure
 from toolkit.postgres.connection import connected
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from toolkit.migrate.prove.claims import Claim, Level, Subject
 from toolkit.migrate.prove.run import PROOFS, Proved
+from toolkit.migrate.prove.subject.claims import Claim, Level, Subject
 from toolkit.migrate.report import Frame
 from toolkit.report.record import Measurement, Report, Table, Verdict, worst
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
 from toolkit.migrate.catalog.pg_dump import diff_dumps, dump_schema
-from toolkit.migrate.prove.attempts import Rows, apply, stopped_by, take_back, with_rows
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject, not_checked
+from toolkit.migrate.prove.subject.attempts import Rows, apply, stopped_by, take_back, with_rows
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject, not_checked
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import RunResult
 from toolkit.postgres.connection import connected

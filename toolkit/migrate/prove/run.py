@@ -12,12 +12,12 @@ import asyncpg
 from toolkit.errors import ToolkitError
 from toolkit.migrate.prove import replay, round_trip
 from toolkit.migrate.prove.behaviour import behaviour_proof as behaviour
-from toolkit.migrate.prove.claims import Outcome, Proof, Subject, not_checked
 from toolkit.migrate.prove.crash import crash_proof as crash
 from toolkit.migrate.prove.data import data_proof as data
 from toolkit.migrate.prove.delivery import delivery_proof as delivery
 from toolkit.migrate.prove.locks import locks_proof as locks
 from toolkit.migrate.prove.security import security_proof as security
+from toolkit.migrate.prove.subject.claims import Outcome, Proof, Subject, not_checked
 from toolkit.migrate.run.execute import Progress
 
 PROOFS: tuple[Proof, ...] = (

@@ -12,8 +12,8 @@ import pytest
 
 from toolkit.migrate import Options
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.prove.claims import Claim, Outcome, ProveOptions, Subject
-from toolkit.migrate.prove.states import States
+from toolkit.migrate.prove.subject.claims import Claim, Outcome, ProveOptions, Subject
+from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
 from toolkit.migrate.scratch.platform import BOOTSTRAP

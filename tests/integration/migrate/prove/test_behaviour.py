@@ -12,7 +12,7 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate.folder.files import read_file
 from toolkit.migrate.prove.behaviour.behaviour_proof import PROOF
-from toolkit.migrate.prove.claims import Level, Outcome
+from toolkit.migrate.prove.subject.claims import Level, Outcome
 from toolkit.migrate.verify.verify_file import parse_verify_file
 from toolkit.probes import PROBES
 from toolkit.resources import migrations_dir

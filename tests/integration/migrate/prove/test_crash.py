@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.prove.claims import Claim, Level, Outcome
 from toolkit.migrate.prove.crash import crash_proof as crash
-from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome
+from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run import execute
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.postgres.connection import connected

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.prove.claims import Level, Outcome
 from toolkit.migrate.prove.data.data_proof import PROOF
+from toolkit.migrate.prove.subject.claims import Level, Outcome
 from toolkit.resources import migrations_dir
 
 ROWS = "-- destroys: rows t\n"  # the runner cannot know that a table that is written anew keeps its values

@@ -14,8 +14,8 @@ import pytest
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from tests.integration.migrate.prove.delivery_cases import BREAKS_OFF, HEALTHY, ORDERS, PLANTS, ROLLBACKS, WHOLE, Case
 from tests.support.installed_postgres import major
-from toolkit.migrate.prove.claims import Claim, Level, Outcome
 from toolkit.migrate.prove.delivery.delivery_proof import PROOF
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome
 from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
-from toolkit.migrate.prove.claims import Claim, Level, Outcome
 from toolkit.migrate.prove.locks import locks_proof as locks
 from toolkit.migrate.prove.locks.statement_locks import works_under_lock
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 

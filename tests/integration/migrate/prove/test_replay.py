@@ -6,8 +6,8 @@ import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate.prove import replay
-from toolkit.migrate.prove.claims import Level
-from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.prove.subject.claims import Level
+from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.postgres.connection import connected
 from toolkit.resources import migrations_dir

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate.prove import round_trip
-from toolkit.migrate.prove.claims import Claim, Level, Outcome
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome
 from toolkit.resources import migrations_dir
 
 # Something of everything, so that each plant is one or two lines.

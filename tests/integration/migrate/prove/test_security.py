@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf, said
-from toolkit.migrate.prove.claims import Level, Outcome
 from toolkit.migrate.prove.security.security_proof import PROOF
+from toolkit.migrate.prove.subject.claims import Level, Outcome
 from toolkit.resources import migrations_dir
 
 SUB = "(select auth.jwt() ->> 'sub')"

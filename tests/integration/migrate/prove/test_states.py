@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.prove.conftest import SubjectOf
-from toolkit.migrate.prove.states import CannotBuild, States
+from toolkit.migrate.prove.subject.states import CannotBuild, States
 from toolkit.migrate.scratch.start import read_statements
 
 FILES = {

@@ -14,9 +14,9 @@ import pytest
 from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.prove import run
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, ProveOptions, Subject, not_checked
 from toolkit.migrate.prove.report import claims_as_dicts, of_proof, standing
 from toolkit.migrate.prove.run import Proved, prove
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, ProveOptions, Subject, not_checked
 from toolkit.migrate.report import Frame
 from toolkit.report.record import Report, Verdict
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.migrate.folder.files import Script
-from toolkit.migrate.prove.attempts import apply, stopped_by, take_back, with_rows
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.crash.kill_backend import Blow
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
 from toolkit.migrate.prove.crash.state_digest import Look, advance_sequences, common, differences, look
+from toolkit.migrate.prove.subject.attempts import apply, stopped_by, take_back, with_rows
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.plan import MigrationRefused

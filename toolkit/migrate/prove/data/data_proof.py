@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.migrate.folder.files import Destroyed, Migration
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
 from toolkit.migrate.prove.data.row_pictures import Damage, Picture, compare, take_picture, undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.rows.plausible import RowRefused, Seeded, insert_row, read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.execute import Progress, RunResult

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from toolkit.migrate.prove.claims import Level
+from toolkit.migrate.prove.subject.claims import Level
 from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, update_statements, where_key
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_data as sql

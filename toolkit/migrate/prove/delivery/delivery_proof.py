@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.delivery.endpoint import Endpoint, endpoint_on
 from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, hear
 from toolkit.migrate.prove.delivery.probe_writer import ADMINISTRATOR, Writer
@@ -19,7 +18,8 @@ from toolkit.migrate.prove.delivery.refusals import blamed, covered
 from toolkit.migrate.prove.delivery.tallies import measurements, table_of
 from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Judgement, Phase, Promise, Write, judge
 from toolkit.migrate.prove.delivery.wal_reader import WalReader, reading
-from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.rows.plausible import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.execute import Progress, RunResult

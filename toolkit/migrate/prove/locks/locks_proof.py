@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.folder.files import Migration
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.locks.clients import Refusal, newly_refused
 from toolkit.migrate.prove.locks.modes import in_words
 from toolkit.migrate.prove.locks.observed_runs import (
@@ -22,6 +21,7 @@ from toolkit.migrate.prove.locks.report import figures, locks_table, timeline, t
 from toolkit.migrate.prove.locks.stalls import Stall, circle_in_words, harmed, over_budget, session_names, stalls
 from toolkit.migrate.prove.locks.statement_locks import works_under_lock
 from toolkit.migrate.prove.locks.traffic import streams
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Progress
 

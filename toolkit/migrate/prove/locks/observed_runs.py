@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from toolkit.migrate.folder.files import Migration
-from toolkit.migrate.prove.claims import Subject
 from toolkit.migrate.prove.locks import traffic
 from toolkit.migrate.prove.locks.clients import Client, Refusal, clients, refusals
 from toolkit.migrate.prove.locks.modes import READS, ROWS, WRITES, conflict, in_words, stops
@@ -16,6 +15,7 @@ from toolkit.migrate.prove.locks.stalls import Passage
 from toolkit.migrate.prove.locks.statement_locks import Inside, Taken
 from toolkit.migrate.prove.locks.traffic import Request, Stream
 from toolkit.migrate.prove.locks.waits import Watch, Watched, watching
+from toolkit.migrate.prove.subject.claims import Subject
 from toolkit.migrate.rows.plausible import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.history import Direction

@@ -26,9 +26,9 @@ from toolkit.migrate.access.privileges import Catalogue, read_catalogue
 from toolkit.migrate.access.rulings import Findings, judge
 from toolkit.migrate.access.staging import stage
 from toolkit.migrate.access.try_cells import look
-from toolkit.migrate.prove.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.security.definers import MOST_CALLS, call_definers
-from toolkit.migrate.prove.states import CannotBuild, States
+from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.states import CannotBuild, States
 from toolkit.migrate.run.execute import Progress
 from toolkit.postgres.connection import connected
 from toolkit.report.record import Measurement, Table

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from toolkit.migrate.prove.claims import Subject
-from toolkit.migrate.prove.states import CannotBuild
+from toolkit.migrate.prove.subject.claims import Subject
+from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import Options, RunResult
