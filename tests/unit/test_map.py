@@ -24,7 +24,7 @@ SQL_ROOMS = (
     "toolkit/targets/embedded.py",  # makes the database that everything else asks
 )
 # Statements that people are told to run; nothing here is sent to a database. One with a <name> to fill in is always so.
-WORDS_FOR_PEOPLE = ("toolkit/checks/", "toolkit/migrate/report.py", "toolkit/migrate/folder/statements.py")
+WORDS_FOR_PEOPLE = ("toolkit/checks/", "toolkit/migrate/run/report.py", "toolkit/migrate/folder/statements.py")
 
 # In one case, as statements are written: "Select" and "Create" begin sentences.
 _KEYWORDS = r"""

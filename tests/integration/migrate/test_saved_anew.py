@@ -19,8 +19,8 @@ from tests.integration.migrate.conftest import Write
 from tests.integration.migrate.prove.conftest import SubjectOf, bare_template, scratch, subject_of  # noqa: F401
 from toolkit.migrate.prove.report import of_proof
 from toolkit.migrate.prove.run import prove
-from toolkit.migrate.report import Frame
 from toolkit.migrate.run.run_model import Progress
+from toolkit.report.frame import Frame
 from toolkit.report.record import Verdict
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

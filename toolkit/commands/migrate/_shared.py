@@ -18,12 +18,13 @@ import click
 from toolkit.commands._options import TargetChoice, confirm_change, target_options
 from toolkit.commands._output import conclude, shown, with_more
 from toolkit.errors import ExitCode
-from toolkit.migrate import report as reports
-from toolkit.migrate.dry_run import DEADLINE_S
+from toolkit.migrate.dry_run.run import DEADLINE_S
+from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.execute import OnProgress, Progress
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.report import as_terminal
+from toolkit.report.frame import Frame
 from toolkit.report.record import Report, Verdict, tool_version
 from toolkit.resources import migrations_dir
 from toolkit.targets.target import Target
@@ -113,8 +114,8 @@ def rehearsable(function: F) -> F:
     return offered
 
 
-def frame_of(name: str, started: datetime, target: Target) -> reports.Frame:
-    return reports.Frame(name, started, target.describe(), tool_version())
+def frame_of(name: str, started: datetime, target: Target) -> Frame:
+    return Frame(name, started, target.describe(), tool_version())
 
 
 def confirm(choice: TargetChoice, target: Target, what: str, plan: Report) -> None:
@@ -124,7 +125,7 @@ def confirm(choice: TargetChoice, target: Target, what: str, plan: Report) -> No
 
 
 @contextlib.contextmanager
-def refusals(frame: reports.Frame, as_json: bool) -> Iterator[None]:
+def refusals(frame: Frame, as_json: bool) -> Iterator[None]:
     """With --json a refusal is a report like any other; without, the command line words it."""
     try:
         yield

@@ -12,7 +12,7 @@ from toolkit.commands.migrate._shared import finish
 from toolkit.migrate.lint import report as reports
 from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
 from toolkit.migrate.lint.run import lint
-from toolkit.migrate.report import Frame
+from toolkit.report.frame import Frame
 from toolkit.report.record import tool_version
 from toolkit.resources import migrations_dir
 

@@ -17,8 +17,8 @@ from toolkit.commands._output import conclude, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import folder_option, progress, refusals
 from toolkit.errors import UsageError
-from toolkit.migrate import report as reports
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.report.frame import Frame
 from toolkit.report.record import tool_version
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with _scratch(request) as scratch, progress() as tell:
         start = await _start(request, scratch)
-        frame = reports.Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
+        frame = Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
         with refusals(frame, as_json):
             pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
         options = replace(request.options, probes=probes_of(folder))

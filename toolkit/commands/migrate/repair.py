@@ -13,8 +13,8 @@ from toolkit.commands._options import TargetChoice
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
 from toolkit.errors import UsageError
-from toolkit.migrate import report as reports
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.repair import report as reports
 from toolkit.migrate.repair.mend import look, mend
 
 

@@ -21,15 +21,18 @@ from toolkit.commands.migrate._shared import (
     refusals,
     rehearsable,
 )
-from toolkit.migrate import report as reports
-from toolkit.migrate.dry_run import dry_run
+from toolkit.migrate.dry_run.report import dry_run_as_dict, of_dry_run
+from toolkit.migrate.dry_run.run import dry_run
 from toolkit.migrate.folder.files import Folder, read_folder
+from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.run.execute import OnProgress, Options
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import Down, Up
+from toolkit.migrate.verify.report import of_verify
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.probes import probes_of
+from toolkit.report.frame import Frame
 from toolkit.targets.target import Target
 
 
@@ -128,7 +131,7 @@ def up_command(
 
 async def _rehearse(
     target: Target,
-    frame: reports.Frame,
+    frame: Frame,
     folder: Folder,
     request: Up | Down,
     *,
@@ -147,7 +150,7 @@ async def _rehearse(
         may_copy_rows=target.kind == "embedded",
         on_progress=tell,
     )
-    finish(reports.of_dry_run(frame, found), {"dry_run": reports.dry_run_as_dict(found)}, as_json)
+    finish(of_dry_run(frame, found), {"dry_run": dry_run_as_dict(found)}, as_json)
 
 
 @click.command("down")
@@ -240,6 +243,6 @@ def verify_command(
                     generic=not no_live,
                     on_progress=tell,
                 )
-        finish(reports.of_verify(frame, found), {"versions": list(found.versions)}, as_json)
+        finish(of_verify(frame, found), {"versions": list(found.versions)}, as_json)
 
     run_async(work())

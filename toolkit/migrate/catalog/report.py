@@ -11,7 +11,7 @@ from toolkit.migrate.catalog.compare import Comparison
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import Difference, Snapshot, canonical
 from toolkit.migrate.catalog.take import NOT_MODELLED
-from toolkit.migrate.report import Frame
+from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Table, Verdict, worst
 
 _MOST_NAMES = 12

@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.migrate.lint.reading.findings import Finding, Severity
 from toolkit.migrate.lint.run import OURS, Linted
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX
-from toolkit.migrate.report import Frame
+from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Table, Verdict
 
 _FOLDER = "the folder"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from toolkit.migrate.prove.run import PROOFS, Proved
 from toolkit.migrate.prove.subject.claims import Claim, Level, Subject
-from toolkit.migrate.report import Frame
+from toolkit.report.frame import Frame
 from toolkit.report.record import Measurement, Report, Table, Verdict, worst
 
 REFUTED, LEFT_OUT = "REFUTED", "left out"

@@ -17,7 +17,7 @@ from toolkit.migrate.prove import run
 from toolkit.migrate.prove.report import claims_as_dicts, of_proof, standing
 from toolkit.migrate.prove.run import Proved, prove
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, ProveOptions, Subject, not_checked
-from toolkit.migrate.report import Frame
+from toolkit.report.frame import Frame
 from toolkit.report.record import Report, Verdict
 
 FRAME = Frame("migrate prove", datetime(2026, 1, 1, tzinfo=UTC), "scratch", "1")

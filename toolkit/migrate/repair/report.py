@@ -1,0 +1,65 @@
+"""What a triage found and a repair changed, as reports. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from toolkit.migrate.repair.mend import Mended
+from toolkit.migrate.repair.triage import Finding, Triage
+from toolkit.report.frame import Frame
+from toolkit.report.record import Check, Report, Table, Verdict, worst
+
+
+def of_triage(frame: Frame, found: Triage) -> Report:
+    """Each finding fails, whether a proposal would mend it or a person has to look."""
+    checks = [_finding_check(finding) for finding in found.findings]
+    checks.append(_in_step(found))
+    title = f"{len(found.findings)} out of step, {len(found.proposals)} of them --apply would mend"
+    if not found.findings:
+        title = "Folder and history are in step"
+    changes = tuple((f.id, change) for f in found.findings if f.proposal for change in f.proposal.changes)
+    tables = (Table("What --apply would change", ("finding", "change"), changes),) if changes else ()
+    report = frame.report(title, worst(check.verdict for check in checks), checks)
+    return replace(report, tables=tables, notes=found.unknown)
+
+
+def _finding_check(finding: Finding) -> Check:
+    remedy = "With --apply: " + "; ".join(finding.proposal.changes) if finding.proposal else finding.remedy
+    return Check(finding.id, finding.what, Verdict.FAIL, "; ".join(finding.evidence), remedy)
+
+
+def _in_step(found: Triage) -> Check:
+    pending = f"; pending: {', '.join(found.pending)}" if found.pending else ""
+    return Check(
+        "in-step",
+        f"{len(found.in_step)} versions agree in row and file",
+        Verdict.PASS,
+        f"{', '.join(found.in_step) or 'none'}{pending}",
+    )
+
+
+def of_mended(frame: Frame, found: Triage, mended: Mended) -> Report:
+    """What was changed passes; what is left for people fails."""
+    checks = [
+        Check(finding.id, f"{finding.what}: mended", Verdict.PASS, "; ".join(finding.proposal.changes))
+        for finding in mended.done
+        if finding.proposal is not None
+    ]
+    checks += [_finding_check(finding) for finding in mended.left]
+    checks.append(_in_step(found))
+    title = f"{len(mended.done)} mended" + (f", {len(mended.left)} left to decide" if mended.left else "")
+    note = "Recorded in supabase_migrations.toolkit_repairs, with each row as it was before."
+    report = frame.report(title, worst(check.verdict for check in checks), checks)
+    return replace(report, notes=(*found.unknown, *((note,) if mended.done else ())))
+
+
+def triage_as_dict(found: Triage, mended: Mended | None = None) -> dict[str, Any]:
+    """The triage for JSON; `applied` says whether its proposals were carried out."""
+    return {
+        "findings": [asdict(finding) for finding in found.findings],
+        "in_step": list(found.in_step),
+        "pending": list(found.pending),
+        "unknown": list(found.unknown),
+        "applied": mended is not None,
+    }
