@@ -10,9 +10,8 @@ from collections.abc import Sequence
 try:
     import uvloop
 
-    from reference_server.errors import StartRefused
     from reference_server.log import configure_logging, redacted
-    from reference_server.process import ServerProcess
+    from reference_server.process import ServerProcess, StartRefused
     from reference_server.settings import SettingsRefused, load_settings, parse_roles
 except ModuleNotFoundError as error:
     print(  # noqa: T201

@@ -1,4 +1,4 @@
-"""The composition root: the only place that wires parts."""
+"""The composition root: the only place that wires server."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from fastapi import FastAPI
 
 from reference_server.api import articles, events, health, internal, legacy_websocket, processes
 from reference_server.api.cors import ApiCors
-from reference_server.api.legacy_generation import RunTools
-from reference_server.api.legacy_sockets import LegacyGenerations
+from reference_server.api.legacy_generation import LegacyTools
+from reference_server.api.legacy_supervisor import LegacySupervisor
 from reference_server.api.metrics import Metrics
 from reference_server.api.middleware import RequestMiddleware
 from reference_server.api.responses import Json, install_error_handlers
+from reference_server.api.server_context import ServerContext
 from reference_server.api.transport import TransportFlag
 from reference_server.generation.deterministic_writer import DeterministicWriter
 from reference_server.generation.openai_writer import OpenAIWriter
 from reference_server.generation.service import GenerationService, ServiceSettings
 from reference_server.generation.writer import ContentWriter
-from reference_server.hosted_worker import WorkerPart
-from reference_server.migrated_schema import EventParts
-from reference_server.process_context import Parts
+from reference_server.lifecycle.hosted_worker import HostedWorker
+from reference_server.lifecycle.schema_follower import SchemaFollower
 from reference_server.realtime.changes.bindings import parse_bindings
 from reference_server.realtime.changes.feed import ChangeFeed
 from reference_server.realtime.sockets.policies import ChannelPolicies
@@ -28,39 +28,39 @@ from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema
-from reference_server.tokens import TokenVerifier
+from reference_server.tokens.verifier import TokenVerifier
 from reference_server.workers.loop import Worker, WorkerSettings
 
 
-def build_app(parts: Parts) -> FastAPI:
-    """The ASGI application for the roles of `parts`; everything it needs is in `app.state.parts`."""
+def build_app(server: ServerContext) -> FastAPI:
+    """The ASGI application for the roles of `parts`; everything it needs is in `app.state.server`."""
     app = FastAPI(
         title="Article generation",
         version="0.1.0",
         description="Processes are started and steered over HTTP; what happens to them is read from Realtime.",
         default_response_class=Json,
     )
-    app.state.parts = parts
+    app.state.server = server
     install_error_handlers(app)
     app.add_middleware(
         RequestMiddleware,
-        metrics=parts.metrics,
-        deadline_s=parts.settings.request_deadline_seconds,
-        max_bytes=parts.settings.request_max_bytes,
-        broadcast_bytes=parts.settings.realtime_max_frame_bytes,
+        metrics=server.metrics,
+        deadline_s=server.settings.request_deadline_seconds,
+        max_bytes=server.settings.request_max_bytes,
+        broadcast_bytes=server.settings.realtime_max_frame_bytes,
     )
-    if parts.settings.allowed_origins:
-        app.add_middleware(ApiCors, origins=parts.settings.allowed_origins)
+    if server.settings.allowed_origins:
+        app.add_middleware(ApiCors, origins=server.settings.allowed_origins)
     app.include_router(health.router)
-    if Role.API in parts.roles:
+    if Role.API in server.roles:
         for router in (processes.router, events.router, articles.router, internal.router, legacy_websocket.router):
             app.include_router(router)
-    if parts.events.realtime is not None:
-        app.router.routes.extend(realtime_routes(parts.events.realtime))
+    if server.schema_follower.realtime is not None:
+        app.router.routes.extend(realtime_routes(server.schema_follower.realtime))
     return app
 
 
-def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> Parts:
+def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> ServerContext:
     """Every part of a process with these roles, none of them started."""
     metrics = Metrics()
     verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
@@ -80,15 +80,15 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
         retry_base_seconds=settings.retry_base_seconds,
         lease_seconds=settings.task_lease_seconds,
     )
-    return Parts(
+    return ServerContext(
         settings=settings,
         roles=roles,
         pool=pool,
         verifier=verifier,
         transport=TransportFlag(settings.generation_transport),
         service=GenerationService(pool, service_settings),
-        legacy=LegacyGenerations(RunTools(pool, writer, settings.legacy_heartbeat_seconds), metrics),
-        events=EventParts(
+        legacy=LegacySupervisor(LegacyTools(pool, writer, settings.legacy_heartbeat_seconds), metrics),
+        schema_follower=SchemaFollower(
             pool,
             schema,
             realtime=realtime,
@@ -109,7 +109,7 @@ async def _nothing_to_close() -> None:
 
 def _worker(
     settings: Settings, service_settings: ServiceSettings, writer: ContentWriter, metrics: Metrics
-) -> WorkerPart:
+) -> HostedWorker:
     worker_settings = WorkerSettings(
         concurrency=settings.worker_concurrency,
         poll_seconds=settings.task_poll_seconds,
@@ -117,7 +117,7 @@ def _worker(
         service=service_settings,
     )
     size = min(settings.worker_concurrency, settings.database_pool_size) + 2
-    return WorkerPart(
+    return HostedWorker(
         lambda: open_pool(settings.dsn, max_size=size, deadline_s=settings.database_deadline_seconds),
         lambda pool: Worker(pool, settings.dsn, writer, worker_settings, observer=metrics.worker),
         drain_s=settings.shutdown_grace_seconds / 2,

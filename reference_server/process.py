@@ -13,10 +13,10 @@ import asyncpg
 import structlog
 import uvicorn
 
+from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app, wire
-from reference_server.errors import DATABASE_TROUBLE, StartRefused
+from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.log import redacted
-from reference_server.process_context import Parts
 from reference_server.realtime.sockets.router import uvicorn_options
 from reference_server.replication.stream import StreamLost
 from reference_server.settings import Role, Settings
@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 # For requests still under way and close handshakes, after the parts have come to rest.
 LAST_ANSWERS_S = 3
+
+
+class StartRefused(Exception):
+    """The process cannot start; the message says why and what to do."""
 
 
 class ServerProcess:
@@ -46,16 +50,16 @@ class ServerProcess:
         with self._signals(), contextlib.closing(self._listen()) as listener:
             async with self._pool() as pool:
                 schema = await self._schema(pool)
-                parts = wire(self.settings, self.roles, pool, schema)
+                server = wire(self.settings, self.roles, pool, schema)
                 try:
-                    await self._start(parts)
+                    await self._start(server)
                     if not self._stop.is_set():
-                        await self._serve(parts, listener)
+                        await self._serve(server, listener)
                 finally:
-                    await self._drain(parts)
+                    await self._drain(server)
 
-    async def _start(self, parts: Parts) -> None:
-        starting = asyncio.create_task(parts.events.start())
+    async def _start(self, server: ServerContext) -> None:
+        starting = asyncio.create_task(server.schema_follower.start())
         stopping = asyncio.create_task(self._stop.wait())
         try:
             async with asyncio.timeout(self.settings.startup_deadline_seconds * 2):
@@ -72,17 +76,17 @@ class ServerProcess:
                 task.cancel()
             await asyncio.wait({starting, stopping})
 
-    async def _drain(self, parts: Parts) -> None:
+    async def _drain(self, server: ServerContext) -> None:
         """Put every part to rest, within the grace period and half of it again. Safe to call twice."""
         grace = self.settings.shutdown_grace_seconds
         await asyncio.gather(
-            self._end("legacy generations", parts.legacy.stop, grace),
-            self._end("worker", parts.events.stop_worker, grace),
+            self._end("legacy generations", server.legacy.stop, grace),
+            self._end("worker", server.schema_follower.stop_worker, grace),
         )
         # After the work, so that its last events still reach subscribers.
-        await self._end("realtime", lambda: parts.events.stop_realtime(grace / 3), grace / 2)
-        await self._end("token verifier", parts.verifier.aclose, 1)
-        await self._end("writer", parts.close_writer, 1)
+        await self._end("realtime", lambda: server.schema_follower.stop_realtime(grace / 3), grace / 2)
+        await self._end("token verifier", server.verifier.aclose, 1)
+        await self._end("writer", server.close_writer, 1)
 
     async def _end(self, name: str, ending: Callable[[], Awaitable[None]], deadline_s: float) -> None:
         try:
@@ -91,9 +95,9 @@ class ServerProcess:
         except Exception as error:  # one part's trouble must not keep the others from ending
             log.exception("a part did not end in order", part=name, cause=repr(error))
 
-    async def _serve(self, parts: Parts, listener: socket.socket) -> None:
+    async def _serve(self, server: ServerContext, listener: socket.socket) -> None:
         config = uvicorn.Config(
-            build_app(parts),
+            build_app(server),
             **uvicorn_options(self.settings.realtime_limits),
             loop="none",
             lifespan="off",
@@ -102,17 +106,17 @@ class ServerProcess:
             server_header=False,
             timeout_graceful_shutdown=LAST_ANSWERS_S,
         )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        http = _HttpServer(config)
+        serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
         try:
-            accepting = asyncio.create_task(server.accepting.wait())
+            accepting = asyncio.create_task(http.accepting.wait())
             await asyncio.wait({serving, accepting}, return_when=FIRST)
             accepting.cancel()
-            if server.started:
+            if http.started:
                 host, port = listener.getsockname()[:2]
                 print(f"ready http://{host}:{port}", flush=True)  # noqa: T201
                 log.info(
-                    "ready", host=host, port=port, roles=sorted(self.roles), transport=str(parts.transport.current)
+                    "ready", host=host, port=port, roles=sorted(self.roles), transport=str(server.transport.current)
                 )
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait({serving, stopping}, return_when=FIRST)
@@ -121,11 +125,11 @@ class ServerProcess:
                 serving.result()
         finally:
             # New work is refused first; then what runs is put to rest while answers still reach clients.
-            parts.draining = True
-            for listening in server.servers if server.started else ():
+            server.draining = True
+            for listening in http.servers if http.started else ():
                 listening.close()
-            await self._drain(parts)
-            server.should_exit = True
+            await self._drain(server)
+            http.should_exit = True
             await asyncio.wait({serving}, timeout=LAST_ANSWERS_S + 2)
 
     def _listen(self) -> socket.socket:
@@ -200,7 +204,7 @@ class ServerProcess:
                 loop.remove_signal_handler(number)
 
 
-class _Server(uvicorn.Server):
+class _HttpServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.accepting = asyncio.Event()

@@ -14,12 +14,12 @@ import structlog
 from fastapi import Depends, Path, Query, Request
 
 from reference_server.api.auth import Caller, CallerDep
-from reference_server.errors import Conflict, Forbidden, NotFound
+from reference_server.api.http_errors import Conflict, Forbidden, NotFound
+from reference_server.api.server_context import ServerContext, server_of
 from reference_server.generation.errors import NotFound as GenerationNotFound
 from reference_server.generation.views import ArticleView
-from reference_server.process_context import Parts, parts_of
 from reference_server.store import reads
-from reference_server.store.reads import Access
+from reference_server.store.reads import ProcessAccess
 
 ProcessId = Annotated[UUID, Path(description="The process id that start returned.")]
 
@@ -29,14 +29,14 @@ class Granted:
     """A process the caller may at least read."""
 
     process_id: UUID
-    access: Access
+    access: ProcessAccess
     caller: Caller
 
 
 async def readable_process(process_id: ProcessId, request: Request, caller: CallerDep) -> Granted:
     """Dependency of the routes that read a process. Raises NotFound."""
     structlog.contextvars.bind_contextvars(process_id=str(process_id))
-    access = await reads.process_access(parts_of(request).pool, process_id, caller.user_id)
+    access = await reads.process_access(server_of(request).pool, process_id, caller.user_id)
     if access is None or not _may_read(caller, access.user_id, member=access.member):
         raise GenerationNotFound("process", process_id)
     return Granted(process_id, access, caller)
@@ -51,7 +51,7 @@ async def owned_process(granted: Annotated[Granted, Depends(readable_process)]) 
 
 async def steerable_process(request: Request, granted: Annotated[Granted, Depends(owned_process)]) -> Granted:
     """Dependency of the commands that only processes of the Realtime transport take. Raises Conflict too."""
-    parts_of(request).require_migrated()
+    server_of(request).require_migrated()
     if granted.access.transport != "realtime":
         raise other_transport(granted.process_id)
     return granted
@@ -72,11 +72,11 @@ def check_article(caller: Caller, article: ArticleView) -> None:
         raise GenerationNotFound("article", article.id)
 
 
-async def check_organization(parts: Parts, caller: Caller, organization_id: UUID | None) -> None:
+async def check_organization(server: ServerContext, caller: Caller, organization_id: UUID | None) -> None:
     """Raises NotFound when the caller does not belong to the organisation."""
     if organization_id is None or caller.is_service:
         return
-    if caller.user_id is None or not await reads.is_member(parts.pool, organization_id, caller.user_id):
+    if caller.user_id is None or not await reads.is_member(server.pool, organization_id, caller.user_id):
         raise NotFound(
             f"you belong to no organisation {organization_id}",
             code="organization_not_found",

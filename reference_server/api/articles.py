@@ -12,7 +12,7 @@ from reference_server.api import schemas
 from reference_server.api.access import Cursor, Limit, check_article
 from reference_server.api.auth import CallerDep
 from reference_server.api.documented import errors
-from reference_server.process_context import parts_of
+from reference_server.api.server_context import server_of
 
 router = APIRouter(prefix="/api/articles", tags=["articles"])
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/articles", tags=["articles"])
 async def list_articles(
     request: Request, caller: CallerDep, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.ArticlePage:
-    page = await parts_of(request).service.list_articles(caller.user_id or "", limit=limit, cursor=cursor)
+    page = await server_of(request).service.list_articles(caller.user_id or "", limit=limit, cursor=cursor)
     return schemas.ArticlePage(
         articles=[schemas.ArticleSummary(**asdict(article)) for article in page.articles],
         next_cursor=page.next_cursor,
@@ -32,6 +32,6 @@ async def list_articles(
 async def get_article(
     request: Request, caller: CallerDep, article_id: Annotated[UUID, Path(description="The article's id.")]
 ) -> schemas.Article:
-    article = await parts_of(request).service.get_article(article_id, caller.user_id)
+    article = await server_of(request).service.get_article(article_id, caller.user_id)
     check_article(caller, article)
     return schemas.Article(user_id=article.owner_user_id, **asdict(article))

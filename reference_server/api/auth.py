@@ -10,8 +10,9 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from reference_server.errors import Forbidden, Unauthorized, Unavailable
-from reference_server.tokens import KeysUnavailable, TokenError, TokenVerifier
+from reference_server.api.http_errors import Forbidden, Unauthorized, Unavailable
+from reference_server.tokens.token import KeysUnavailable, TokenError
+from reference_server.tokens.verifier import TokenVerifier
 
 SERVICE_ROLE = "service_role"
 USER_ROLE = "authenticated"
@@ -69,7 +70,7 @@ async def identify_token(verifier: TokenVerifier, token: str) -> Caller:
 
 async def current_caller(request: Request, _scheme: Annotated[Any, Depends(bearer_scheme)]) -> Caller:
     """Dependency of every route of the API."""
-    caller = await identify(request.app.state.parts.verifier, request.headers.get("authorization"))
+    caller = await identify(request.app.state.server.verifier, request.headers.get("authorization"))
     structlog.contextvars.bind_contextvars(user_id=caller.user_id)
     return caller
 

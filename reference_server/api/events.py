@@ -12,9 +12,9 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from reference_server.api import schemas
 from reference_server.api.access import Owned, Readable
 from reference_server.api.documented import errors
+from reference_server.api.http_errors import Invalid
 from reference_server.api.processes import subscription_info
-from reference_server.errors import Invalid
-from reference_server.process_context import parts_of
+from reference_server.api.server_context import server_of
 
 router = APIRouter(prefix="/api/articles/generation/{process_id}", tags=["events"])
 
@@ -45,9 +45,9 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     event_types: Annotated[str | None, Query(max_length=2000, description=_FILTER)] = None,
 ) -> list[schemas.Event]:
-    parts = parts_of(request)
-    parts.require_migrated()
-    page = await parts.service.events(
+    server = server_of(request)
+    server.require_migrated()
+    page = await server.service.events(
         granted.process_id, since_sequence=since_sequence, limit=limit, event_types=_event_types(event_types)
     )
     response.headers["X-Last-Sequence"] = str(page.last_sequence)
@@ -59,9 +59,9 @@ async def list_events(
 async def acknowledge(
     request: Request, granted: Owned, event_id: Annotated[UUID, Path(description="The event's id.")]
 ) -> schemas.Acknowledged:
-    parts = parts_of(request)
-    parts.require_migrated()
-    await parts.service.acknowledge(granted.process_id, event_id, granted.caller.user_id or granted.caller.role)
+    server = server_of(request)
+    server.require_migrated()
+    await server.service.acknowledge(granted.process_id, event_id, granted.caller.user_id or granted.caller.role)
     return schemas.Acknowledged(event_id=event_id)
 
 
@@ -71,17 +71,17 @@ async def acknowledge(
 async def append_test_event(
     request: Request, granted: Owned, body: Annotated[schemas.TestEventBody | None, Body()] = None
 ) -> schemas.TestEventCreated:
-    parts = parts_of(request)
-    parts.require_migrated()
-    event = await parts.service.test_event(granted.process_id, (body or schemas.TestEventBody()).message)
+    server = server_of(request)
+    server.require_migrated()
+    event = await server.service.test_event(granted.process_id, (body or schemas.TestEventBody()).message)
     return schemas.TestEventCreated(event_id=event.id, event_sequence=event.event_sequence)
 
 
 @router.get("/realtime-info", summary="How to subscribe to a process", responses=errors(404))
 async def realtime_info(request: Request, granted: Readable) -> schemas.RealtimeInfo:
-    parts = parts_of(request)
-    parts.require_migrated()
-    view = await parts.service.get(granted.process_id)
+    server = server_of(request)
+    server.require_migrated()
+    view = await server.service.get(granted.process_id)
     return schemas.RealtimeInfo(
         process_id=granted.process_id,
         realtime_channel=view.realtime_channel,

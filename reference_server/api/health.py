@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from reference_server.api.responses import Json
-from reference_server.api.scrape import gather
-from reference_server.errors import DATABASE_TROUBLE
-from reference_server.process_context import Parts, parts_of
+from reference_server.api.scrape import scrape
+from reference_server.api.server_context import ServerContext, server_of
+from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.store import health as database
 
 log = structlog.get_logger(__name__)
@@ -32,19 +32,19 @@ async def live() -> Json:
     responses={503: {"description": "Something it needs is away; `checks` says what."}},
 )
 async def ready(request: Request) -> Json:
-    parts = parts_of(request)
+    server = server_of(request)
     checks = {
-        "database": await _database(parts),
-        "replication": parts.events.replication_check(),
-        "workers": parts.events.workers_check(),
+        "database": await _database(server),
+        "replication": server.schema_follower.replication_check(),
+        "workers": server.schema_follower.workers_check(),
     }
-    if parts.draining:
+    if server.draining:
         checks["process"] = {"status": "failing", "detail": "shutting down"}
     ok = all(check["status"] != "failing" for check in checks.values())
     body = {
         "status": "ready" if ok else "not_ready",
-        "transport": str(parts.transport.current),
-        "roles": sorted(parts.roles),
+        "transport": str(server.transport.current),
+        "roles": sorted(server.roles),
         "checks": checks,
     }
     return Json(body, status_code=200 if ok else 503)
@@ -52,17 +52,17 @@ async def ready(request: Request) -> Json:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    parts = parts_of(request)
-    return Response(parts.metrics.render(await gather(parts)), media_type="text/plain; version=0.0.4; charset=utf-8")
+    server = server_of(request)
+    return Response(server.metrics.render(await scrape(server)), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def _database(parts: Parts) -> dict[str, Any]:
+async def _database(server: ServerContext) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PROBE_DEADLINE_S):
-            await database.answers(parts.pool)
+            await database.answers(server.pool)
     except DATABASE_TROUBLE as error:  # TimeoutError is an OSError
         log.warning("database probe failed", error=repr(error))
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}
-    if not parts.events.schema.legacy:
+    if not server.schema_follower.schema.legacy:
         return {"status": "failing", "detail": "the schema is missing: run `toolkit migrate up`"}
-    return {"status": "ok", "schema": "migrated" if parts.migrated else "legacy"}
+    return {"status": "ok", "schema": "migrated" if server.migrated else "legacy"}

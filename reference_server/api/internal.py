@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from reference_server.api import schemas
 from reference_server.api.auth import CallerDep, ServiceDep
 from reference_server.api.documented import errors
-from reference_server.process_context import parts_of
+from reference_server.api.server_context import server_of
 from toolkit.contract.requests import Transport
 
 router = APIRouter(prefix="/api/internal", tags=["internal"])
@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 
 @router.get("/background-tasks/status", summary="The task queue and its workers", responses=errors())
 async def background_tasks_status(request: Request, caller: CallerDep) -> schemas.TaskStatus:
-    parts = parts_of(request)
-    parts.require_migrated()
-    status = await parts.service.queue_status()
+    server = server_of(request)
+    server.require_migrated()
+    status = await server.service.queue_status()
     workers = [asdict(worker) for worker in status.workers]
     if not caller.is_service:
         # How many and how alive is everybody's to see; which machines, the operators'.
@@ -32,7 +32,7 @@ async def background_tasks_status(request: Request, caller: CallerDep) -> schema
 
 @router.get("/transport", summary="Which transport new processes use", responses=errors(403))
 async def get_transport(request: Request, _caller: ServiceDep) -> schemas.TransportState:
-    return schemas.TransportState(transport=parts_of(request).transport.current)
+    return schemas.TransportState(transport=server_of(request).transport.current)
 
 
 @router.put(
@@ -42,10 +42,10 @@ async def get_transport(request: Request, _caller: ServiceDep) -> schemas.Transp
     responses=errors(403),
 )
 async def put_transport(request: Request, _caller: ServiceDep, body: schemas.TransportBody) -> schemas.TransportState:
-    parts = parts_of(request)
+    server = server_of(request)
     if body.transport is not Transport.WEBSOCKET:
-        await parts.events.refresh()
-        parts.require_migrated()
-    before, parts.transport.current = parts.transport.current, body.transport
+        await server.schema_follower.refresh()
+        server.require_migrated()
+    before, server.transport.current = server.transport.current, body.transport
     log.info("transport switched", before=str(before), after=str(body.transport))
     return schemas.TransportState(transport=body.transport)

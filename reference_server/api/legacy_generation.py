@@ -18,7 +18,7 @@ import structlog
 
 from reference_server.api import legacy_frames as frames
 from reference_server.api.legacy_frames import ClientResponse, Frame
-from reference_server.generation import answers, decide
+from reference_server.generation import answers, next_step
 from reference_server.generation.context import ArticleContext, from_json, to_json
 from reference_server.generation.errors import GenerationError
 from reference_server.generation.prompts import prompt_data
@@ -51,16 +51,16 @@ class Socket(Protocol):
 
 
 @dataclass(frozen=True)
-class RunTools:
+class LegacyTools:
     pool: asyncpg.Pool
     writer: ContentWriter
     heartbeat_s: float = 30.0
 
 
-class LegacyRun:
+class LegacyGeneration:
     """`mark` is this run's id in the row. Call `drive` once; everything else at any time."""
 
-    def __init__(self, tools: RunTools, process_id: UUID, mark: str, saved: Saved) -> None:
+    def __init__(self, tools: LegacyTools, process_id: UUID, mark: str, saved: Saved) -> None:
         """Raises ContextUnreadable, ValueError for a row that cannot be gone on with."""
         self.process_id = process_id
         self.mark = mark
@@ -69,7 +69,7 @@ class LegacyRun:
         self._context = from_json(saved.article_context)
         self._status = Status(saved.status)
         self._progress = saved.progress_percentage
-        self._step = decide.stands_at(Step(_where(saved)), self._context)
+        self._step = next_step.stands_at(Step(_where(saved)), self._context)
         self._socket: Socket | None = None
         self._answers: asyncio.Queue[ClientResponse] = asyncio.Queue(maxsize=100)
         self._gone = asyncio.Event()
@@ -191,7 +191,7 @@ class LegacyRun:
             if self._gone.is_set():  # else a newer client came in the same moment: the step is done again
                 await self._rest(advance(self._status, Action.PAUSE))
             return
-        await self._go_on(step, decide.after(step, result))
+        await self._go_on(step, next_step.after(step, result))
 
     async def _run_writer(self, step: Step) -> ArticleContext:
         pause = FIRST_RETRY_S
@@ -217,7 +217,7 @@ class LegacyRun:
             for frame in frames.of_step(event, image_mode=self._context.request.image_mode):
                 await self._tell(frame)
 
-    async def _go_on(self, finished: Step, following: decide.Advance) -> None:
+    async def _go_on(self, finished: Step, following: next_step.Advance) -> None:
         self._context = following.context
         if following.kind is Kind.WORK:
             await self._start_step(following.step, finished=finished)
@@ -258,7 +258,7 @@ class LegacyRun:
 
     async def _finish(self) -> None:
         context = self._context
-        article = context.article or decide.assemble(context)
+        article = context.article or next_step.assemble(context)
         advance(self._status, Action.COMPLETE)
         finished = Finished(
             article.title,

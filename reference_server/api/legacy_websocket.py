@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from reference_server.api import legacy_frames as frames
 from reference_server.api.access import check_organization
 from reference_server.api.auth import Caller, identify, identify_token
-from reference_server.api.legacy_generation import LegacyRun
+from reference_server.api.http_errors import ServerError
+from reference_server.api.legacy_generation import LegacyGeneration
 from reference_server.api.legacy_sockets import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
 from reference_server.api.schemas import StartBody
-from reference_server.errors import ServerError
+from reference_server.api.server_context import ServerContext, server_of
 from reference_server.generation.context import ArticleContext, ContextUnreadable, to_json
-from reference_server.process_context import Parts, parts_of
 from reference_server.store import legacy, processes, reads
 from reference_server.store.legacy import Saved
 from toolkit.contract.statuses import Status
@@ -39,21 +39,21 @@ async def legacy_websocket(websocket: WebSocket) -> None:
 
     A new one may belong to an organisation, `organization_id`, as with the start over HTTP.
     """
-    parts = parts_of(websocket)
+    server = server_of(websocket)
     try:
         await websocket.accept()
     except WebSocketDisconnect:  # gone before it was answered
         return
     socket = ClientSocket(websocket)
-    parts.metrics.legacy_sockets.inc()
+    server.metrics.legacy_sockets.inc()
     try:
-        caller = await _caller(parts, websocket)
-        if parts.draining:
+        caller = await _caller(server, websocket)
+        if server.draining:
             raise Refused(RESTART, "restarting")
-        run = await _run(parts, socket, caller, websocket.query_params)
-        if run is not None:
-            structlog.contextvars.bind_contextvars(process_id=str(run.process_id))
-            await _converse(parts, socket, run, caller.expires_at)
+        generation = await _generation_for(server, socket, caller, websocket.query_params)
+        if generation is not None:
+            structlog.contextvars.bind_contextvars(process_id=str(generation.process_id))
+            await _converse(server, socket, generation, caller.expires_at)
     except Refused as refusal:
         if refusal.message is not None:
             await _try_send(socket, frames.failure("start", refusal.message))
@@ -65,35 +65,37 @@ async def legacy_websocket(websocket: WebSocket) -> None:
         log.exception("legacy socket broke")
         await socket.close(INTERNAL, "internal_error")
     finally:
-        parts.metrics.legacy_sockets.dec()
+        server.metrics.legacy_sockets.dec()
 
 
-async def _caller(parts: Parts, websocket: WebSocket) -> Caller:
+async def _caller(server: ServerContext, websocket: WebSocket) -> Caller:
     token = websocket.query_params.get("token")
     if token:
-        return await identify_token(parts.verifier, token)
-    return await identify(parts.verifier, websocket.headers.get("authorization"))
+        return await identify_token(server.verifier, token)
+    return await identify(server.verifier, websocket.headers.get("authorization"))
 
 
-async def _run(parts: Parts, socket: ClientSocket, caller: Caller, query: Mapping[str, str]) -> LegacyRun | None:
-    """The run this socket drives; None when the client left before it began. Raises Refused."""
+async def _generation_for(
+    server: ServerContext, socket: ClientSocket, caller: Caller, query: Mapping[str, str]
+) -> LegacyGeneration | None:
+    """The generation this socket is attached to; None when the client left before one began. Raises Refused."""
     process_id = _uuid(query, "process_id")
     if process_id is not None:
-        return await _resumed(parts, socket, caller, process_id)
-    if not parts.transport.websocket_allowed:
+        return await _resumed(server, socket, caller, process_id)
+    if not server.transport.websocket_allowed:
         raise Refused(
             POLICY,
             "transport_unavailable",
             "new generations are started with POST /api/articles/generation/start at present",
         )
     organization_id = _uuid(query, "organization_id")
-    await check_organization(parts, caller, organization_id)
+    await check_organization(server, caller, organization_id)
     lifetime = caller.expires_at - time.time()
     try:
-        async with asyncio.timeout(min(parts.settings.legacy_idle_seconds, lifetime)):
+        async with asyncio.timeout(min(server.settings.legacy_idle_seconds, lifetime)):
             first = await socket.receive()
     except TimeoutError:
-        if lifetime < parts.settings.legacy_idle_seconds:
+        if lifetime < server.settings.legacy_idle_seconds:
             raise _expired() from None
         raise Refused(NORMAL, "idle_timeout", "no start request came") from None
     if first is None:
@@ -106,7 +108,7 @@ async def _run(parts: Parts, socket: ClientSocket, caller: Caller, query: Mappin
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "start request"
         raise Refused(POLICY, "validation_failed", f"{where}: {problem['msg']}") from None
-    return await _started(parts, socket, caller, body, organization_id)
+    return await _started(server, socket, caller, body, organization_id)
 
 
 def _uuid(query: Mapping[str, str], name: str) -> UUID | None:
@@ -124,20 +126,20 @@ def _expired() -> Refused:
 
 
 async def _started(
-    parts: Parts, socket: ClientSocket, caller: Caller, body: StartBody, organization_id: UUID | None
-) -> LegacyRun:
+    server: ServerContext, socket: ClientSocket, caller: Caller, body: StartBody, organization_id: UUID | None
+) -> LegacyGeneration:
     if caller.user_id is None:
         raise Refused(POLICY, "user_required", "the token names no user a process could belong to")
     template = body.style_template_id
     if template is not None and not caller.is_service:
-        async with parts.pool.acquire(timeout=ACQUIRE_DEADLINE_S) as db:
+        async with server.pool.acquire(timeout=ACQUIRE_DEADLINE_S) as db:
             if not await processes.may_use_template(db, template, caller.user_id):
                 raise Refused(POLICY, "style_template_not_found", f"there is no style template {template} of yours")
     context = to_json(ArticleContext(body.request()))
     mark = str(uuid.uuid4())
     status = Status.AUTO_PROGRESSING if body.auto_mode else Status.IN_PROGRESS
     process_id = await legacy.insert(
-        parts.pool,
+        server.pool,
         user_id=caller.user_id,
         organization_id=organization_id,
         status=status,
@@ -147,37 +149,39 @@ async def _started(
         style_template_id=template,
         runner=mark,
     )
-    return await parts.legacy.start(process_id, mark, Saved(status, "start", None, 0, context), socket)
+    return await server.legacy.start(process_id, mark, Saved(status, "start", None, 0, context), socket)
 
 
-async def _resumed(parts: Parts, socket: ClientSocket, caller: Caller, process_id: UUID) -> LegacyRun:
-    access = await reads.process_access(parts.pool, process_id, caller.user_id)
+async def _resumed(server: ServerContext, socket: ClientSocket, caller: Caller, process_id: UUID) -> LegacyGeneration:
+    access = await reads.process_access(server.pool, process_id, caller.user_id)
     if access is None or not (caller.is_service or caller.user_id == access.user_id):
         raise Refused(POLICY, "process_not_found", f"there is no process {process_id} of yours")
     if access.transport != "websocket":
         raise Refused(
             POLICY, "other_transport", "this process is steered over HTTP and followed over Realtime, not over a socket"
         )
-    if (run := parts.legacy.run_of(process_id)) is not None:
-        await run.attach(socket)
-        return run
+    if (generation := server.legacy.running_of(process_id)) is not None:
+        await generation.attach(socket)
+        return generation
     mark = str(uuid.uuid4())
-    saved = await legacy.take_over(parts.pool, process_id, mark)
+    saved = await legacy.take_over(server.pool, process_id, mark)
     if saved is None:
         raise Refused(POLICY, "process_over", f"the process is {access.status}; there is nothing to go on with")
     try:
-        return await parts.legacy.start(process_id, mark, saved, socket)
+        return await server.legacy.start(process_id, mark, saved, socket)
     except (ContextUnreadable, ValueError) as error:
         raise Refused(POLICY, "unreadable_process", f"what is stored of the process cannot be used: {error}") from None
 
 
-async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun, expires_at: float) -> None:
-    """Read the client's frames until it leaves, falls silent, its token expires, or the run is over."""
-    over = asyncio.create_task(parts.legacy.wait(run))
+async def _converse(
+    server: ServerContext, socket: ClientSocket, generation: LegacyGeneration, expires_at: float
+) -> None:
+    """Read the client's frames until it leaves, falls silent, its token expires, or the generation is over."""
+    over = asyncio.create_task(server.legacy.wait(generation))
     try:
         while not over.done():
             reading = asyncio.create_task(socket.receive())
-            idle, lifetime = parts.settings.legacy_idle_seconds, expires_at - time.time()
+            idle, lifetime = server.settings.legacy_idle_seconds, expires_at - time.time()
             await asyncio.wait(
                 {reading, over}, timeout=max(0.0, min(idle, lifetime)), return_when=asyncio.FIRST_COMPLETED
             )
@@ -187,8 +191,8 @@ async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun, expires_
                 if not over.done():
                     if lifetime < idle:
                         raise _expired()  # its work goes on, or pauses, as for any client that is gone
-                    log.info("the client fell silent: cancelled", process_id=str(run.process_id))
-                    await parts.legacy.cancel(run)
+                    log.info("the client fell silent: cancelled", process_id=str(generation.process_id))
+                    await server.legacy.cancel(generation)
                     raise Refused(NORMAL, "idle_timeout", "the generation was cancelled: no frame came from the client")
                 return
             frame = reading.result()
@@ -199,13 +203,13 @@ async def _converse(parts: Parts, socket: ClientSocket, run: LegacyRun, expires_
             try:
                 response = frames.parse_response(frame)
             except frames.BadFrame as error:
-                await _try_send(socket, frames.failure(run.step, str(error)))
+                await _try_send(socket, frames.failure(generation.step, str(error)))
                 continue
             if response is not None:
-                await run.answer(response)
+                await generation.answer(response)
     finally:
         over.cancel()
-        run.detach(socket)
+        generation.detach(socket)
 
 
 async def _try_send(socket: ClientSocket, frame: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ class Metrics:
         self.legacy_sockets = Gauge(
             "legacy_websocket_connections", "Open legacy WebSocket generations.", registry=self.registry
         )
-        self.legacy_runs = Counter(
+        self.legacy_generations = Counter(
             "legacy_generations_total",
             "Legacy generations by how their socket's run ended.",
             ("outcome",),

@@ -10,9 +10,9 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reference_server.api.http_errors import DeadlineExceeded, PayloadTooLarge
 from reference_server.api.metrics import Metrics
 from reference_server.api.responses import error_response, worded
-from reference_server.errors import DeadlineExceeded, PayloadTooLarge
 
 log = structlog.get_logger(__name__)
 

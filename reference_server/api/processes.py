@@ -15,10 +15,10 @@ from reference_server.api import schemas
 from reference_server.api.access import Cursor, Limit, Owned, Readable, Steerable, check_organization, other_transport
 from reference_server.api.auth import Caller, CallerDep
 from reference_server.api.documented import errors
+from reference_server.api.http_errors import Forbidden
+from reference_server.api.server_context import server_of
 from reference_server.api.state_view import state_of_row, state_of_view
-from reference_server.errors import Forbidden
 from reference_server.generation.errors import NotFound
-from reference_server.process_context import parts_of
 from reference_server.store import legacy, reads
 from toolkit.contract.statuses import Status
 from toolkit.contract.tasks import realtime_channel
@@ -48,12 +48,12 @@ async def start(
     organization_id: Annotated[UUID | None, Query(description="Members of it may read the process.")] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.Started:
-    parts = parts_of(request)
+    server = server_of(request)
     user_id = require_user(caller)
-    parts.transport.require_realtime()
-    parts.require_migrated()
-    await check_organization(parts, caller, organization_id)
-    started = await parts.service.start(
+    server.transport.require_realtime()
+    server.require_migrated()
+    await check_organization(server, caller, organization_id)
+    started = await server.service.start(
         user_id,
         body.request(),
         organization_id=organization_id,
@@ -76,7 +76,7 @@ async def start(
 async def list_processes(
     request: Request, caller: CallerDep, status: Status | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.ProcessPage:
-    page = await parts_of(request).service.list_processes(
+    page = await server_of(request).service.list_processes(
         caller.user_id or "", status=status, limit=limit, cursor=cursor
     )
     return schemas.ProcessPage(
@@ -87,10 +87,10 @@ async def list_processes(
 
 @router.get("/{process_id}", summary="The state of a process", responses=errors(404))
 async def get_state(request: Request, granted: Readable) -> schemas.ProcessState:
-    parts = parts_of(request)
-    if parts.migrated:
-        return state_of_view(await parts.service.get(granted.process_id))
-    row = await reads.process_state(parts.pool, granted.process_id)
+    server = server_of(request)
+    if server.migrated:
+        return state_of_view(await server.service.get(granted.process_id))
+    row = await reads.process_state(server.pool, granted.process_id)
     if row is None:
         raise NotFound("process", granted.process_id)
     return state_of_row(row)
@@ -104,7 +104,7 @@ async def user_input(
     body: Annotated[schemas.UserInputBody, Body(openapi_examples=schemas.USER_INPUT_EXAMPLES)],
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.InputReceived:
-    result = await parts_of(request).service.answer(
+    result = await server_of(request).service.answer(
         granted.process_id, body.response_type, body.payload, idempotency_key=idempotency_key
     )
     if result.replayed:
@@ -118,17 +118,17 @@ async def user_input(
 
 @router.post("/{process_id}/pause", summary="Pause a process", responses=errors(403, 404, 409))
 async def pause(request: Request, granted: Steerable) -> schemas.Controlled:
-    result = await parts_of(request).service.pause(granted.process_id)
+    result = await server_of(request).service.pause(granted.process_id)
     message = "The process has been paused." if result.changed else "The process was paused already."
     return schemas.Controlled(process_id=granted.process_id, status=result.status, message=message)
 
 
 @router.post("/{process_id}/resume", summary="Go on with a paused or failed process", responses=errors(403, 404, 409))
 async def resume(request: Request, granted: Owned) -> schemas.Resumed:
-    parts = parts_of(request)
-    parts.require_migrated()
+    server = server_of(request)
+    server.require_migrated()
     await _take_over(request, granted)
-    result = await parts.service.resume(granted.process_id)
+    result = await server.service.resume(granted.process_id)
     message = "The prompt is open again." if result.status is Status.USER_INPUT_REQUIRED else "The process goes on."
     return schemas.Resumed(
         process_id=granted.process_id,
@@ -140,10 +140,10 @@ async def resume(request: Request, granted: Owned) -> schemas.Resumed:
 
 @router.delete("/{process_id}", summary="Cancel a process", responses=errors(403, 404, 409))
 async def cancel(request: Request, granted: Owned) -> schemas.Controlled:
-    parts = parts_of(request)
-    parts.require_migrated()
+    server = server_of(request)
+    server.require_migrated()
     await _take_over(request, granted)
-    result = await parts.service.cancel(granted.process_id)
+    result = await server.service.cancel(granted.process_id)
     message = "The process has been cancelled." if result.changed else "The process was cancelled already."
     return schemas.Controlled(process_id=granted.process_id, status=result.status, message=message)
 
@@ -152,8 +152,8 @@ async def _take_over(request: Request, granted: Owned) -> None:
     """Move a process whose legacy socket is gone to the Realtime transport; refuse while the socket lives."""
     if granted.access.transport == "realtime" or granted.access.status in ("completed", "cancelled"):
         return
-    parts = parts_of(request)
-    if not await legacy.adopt(parts.pool, granted.process_id, silent_s=parts.settings.legacy_silence_seconds):
+    server = server_of(request)
+    if not await legacy.adopt(server.pool, granted.process_id, silent_s=server.settings.legacy_silence_seconds):
         raise other_transport(granted.process_id)
 
 

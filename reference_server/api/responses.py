@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from reference_server.errors import (
+from reference_server.api.http_errors import (
     Conflict,
     DeadlineExceeded,
     Forbidden,

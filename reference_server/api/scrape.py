@@ -9,29 +9,29 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from reference_server.api.metrics import flatten, gauge
-from reference_server.errors import DATABASE_TROUBLE
-from reference_server.process_context import Parts
+from reference_server.api.server_context import ServerContext
+from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.store import metrics as database_metrics
 
 log = structlog.get_logger(__name__)
 DEADLINE_S = 5.0
 
 
-async def gather(parts: Parts) -> list[Metric]:
+async def scrape(server: ServerContext) -> list[Metric]:
     """Every fact that can be had; `database_up` says whether the database's are among them."""
-    found = gauge("legacy_generations_running", "Legacy generations this process drives.", parts.legacy.running)
-    found += gauge("process_draining", "1 while the process shuts down.", parts.draining)
-    if parts.events.realtime is not None:
-        found += flatten("realtime", "Realtime endpoint", asdict(parts.events.realtime.facts()))
-        found += gauge("realtime_ready", "1 while changes flow.", parts.events.realtime.facts().ready)
-        feed = getattr(parts.events.realtime.feed, "facts", None)
+    found = gauge("legacy_generations_running", "Legacy generations this process drives.", server.legacy.running)
+    found += gauge("process_draining", "1 while the process shuts down.", server.draining)
+    if server.schema_follower.realtime is not None:
+        found += flatten("realtime", "Realtime endpoint", asdict(server.schema_follower.realtime.facts()))
+        found += gauge("realtime_ready", "1 while changes flow.", server.schema_follower.realtime.facts().ready)
+        feed = getattr(server.schema_follower.realtime.feed, "facts", None)
         if feed is not None:
             found += flatten("realtime_feed", "Change feed", asdict(feed))
-    if parts.events.worker is not None:
-        found += flatten("worker", "Background worker of this process", parts.events.worker.facts())
+    if server.schema_follower.worker is not None:
+        found += flatten("worker", "Background worker of this process", server.schema_follower.worker.facts())
     try:
         async with asyncio.timeout(DEADLINE_S):
-            found += await _database(parts)
+            found += await _database(server)
         found += gauge("database_up", "1 while the database answers.", 1)
     except DATABASE_TROUBLE as error:
         log.warning("the database's metrics are missing", cause=repr(error))
@@ -39,13 +39,13 @@ async def gather(parts: Parts) -> list[Metric]:
     return found
 
 
-async def _database(parts: Parts) -> list[Metric]:
-    found = gauge("processes", "Generation processes by status.", await database_metrics.processes(parts.pool))
-    if not parts.migrated:
+async def _database(server: ServerContext) -> list[Metric]:
+    found = gauge("processes", "Generation processes by status.", await database_metrics.processes(server.pool))
+    if not server.migrated:
         return found
     appended = CounterMetricFamily("process_events_appended", "Events ever appended, by all processes together.")
-    appended.add_metric((), await database_metrics.events_appended(parts.pool))
-    queue = await parts.service.queue_status()
+    appended.add_metric((), await database_metrics.events_appended(server.pool))
+    queue = await server.service.queue_status()
     found += [appended]
     found += gauge("background_tasks", "Background tasks by status.", queue.queue)
     found += gauge(

@@ -7,7 +7,7 @@ that run are never affected: they end on the transport they began with.
 
 from __future__ import annotations
 
-from reference_server.errors import Conflict
+from reference_server.api.http_errors import Conflict
 from toolkit.contract.requests import Transport
 
 WEBSOCKET_PATH = "/api/articles/ws/generate"

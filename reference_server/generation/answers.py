@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from reference_server.generation import decide
+from reference_server.generation import next_step
 from reference_server.generation.content import Outline, OutlineSection, Persona, ResearchPlan, ResearchQuery, Theme
 from reference_server.generation.context import ArticleContext
 from reference_server.generation.errors import AnswerRefused, UnexpectedResponse
@@ -63,7 +63,7 @@ def apply(gate: Step, response_type: str, payload: Mapping[str, Any], context: A
         edited = fields.object(name, prompt.edit_fields)
         fields.done()
         context = _edit(prompt.input_type, edited, context)
-    return Answered(context, decide.after(gate, context).step, prompt.input_type, regenerates=False)
+    return Answered(context, next_step.after(gate, context).step, prompt.input_type, regenerates=False)
 
 
 _NOUN = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reference_server.generation import decide, moves
+from reference_server.generation import moves, next_step
 from reference_server.generation.errors import ActionNotAllowed, NotFound, ProcessUnreadable
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.views import ControlResult
@@ -51,11 +51,11 @@ async def resume(db: Connection, process_id: UUID, settings: ServiceSettings) ->
         saved = saved_step(state.current_step_name, state.resume_from_step)
     except ValueError as error:
         raise ProcessUnreadable(f"The process was saved on a step this version does not know: {error}") from error
-    step = decide.stands_at(saved, context)
+    step = next_step.stands_at(saved, context)
     # First the word, then the change: after an error nothing else may come before it.
     resumed = {"message": f"Resumed at {step}.", "resume_step": step}
     await events.append(db, process_id, Source.API, (EventType.GENERATION_RESUMED, resumed))
-    context = moves.written(context)
+    context = moves.with_next_revision(context)
     progress = progress_after(state.progress_percentage, step)
 
     if STEPS[step].kind is Kind.GATE:

@@ -35,7 +35,7 @@ def running_status(context: ArticleContext) -> Status:
     return Status.AUTO_PROGRESSING if context.request.auto_mode else Status.IN_PROGRESS
 
 
-def written(context: ArticleContext) -> ArticleContext:
+def with_next_revision(context: ArticleContext) -> ArticleContext:
     """The context as it is about to be stored."""
     return replace(context, revision=context.revision + 1)
 

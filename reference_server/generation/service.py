@@ -165,7 +165,7 @@ class GenerationService:
                 raise NotWaiting(status, expired=True) from None  # everything else was looked at above
             context, task = moves.next_task(
                 process_id,
-                moves.written(answered.context),
+                moves.with_next_revision(answered.context),
                 answered.step,
                 TaskType.CONTINUE,
                 settings=self._settings,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from reference_server.generation.content import Outline, Persona, Theme
 from reference_server.generation.context import ArticleContext
-from reference_server.generation.decide import assemble
+from reference_server.generation.next_step import assemble
 from reference_server.generation.prompts import as_json
 from reference_server.generation.writer import Assignment, ContentWriter, WriterError
 from toolkit.contract.events import EventType

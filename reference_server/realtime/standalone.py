@@ -14,7 +14,7 @@ from reference_server.realtime.protocol.ports import Feed
 from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.realtime.sockets.router import realtime_routes
 from reference_server.realtime.sockets.service import RealtimeService
-from reference_server.tokens import TokenVerifier
+from reference_server.tokens.verifier import TokenVerifier
 
 
 def create_service(

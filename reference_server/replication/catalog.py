@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from reference_server.replication.facts import ColumnFacts, PgType, RoleAccess, TableFacts
+from reference_server.replication.facts import ColumnFacts, PgType, RolePrivileges, TableFacts
 
 Pool = asyncpg.Pool
 PRIVILEGES_TRUSTED_S = 5.0
@@ -106,18 +106,18 @@ class Catalog:
     def _unknown(self, oids: Iterable[int]) -> set[int]:
         return {oid for oid in oids if oid not in self.types or oid in self._stale}
 
-    async def access(self, facts: TableFacts, role: str) -> RoleAccess:
+    async def privileges(self, facts: TableFacts, role: str) -> RolePrivileges:
         """What `role` may read of the table; no columns when it may not use the schema."""
-        known = facts.access.get(role)
+        known = facts.privileges.get(role)
         now = time.monotonic()
         if known is not None and now - known.checked_at < PRIVILEGES_TRUSTED_S:
             return known
-        row = await self.pool.fetchrow(_ACCESS, facts.oid, role, timeout=self.deadline_s)
+        row = await self.pool.fetchrow(_PRIVILEGES, facts.oid, role, timeout=self.deadline_s)
         if row is None:  # the role or the table is gone
-            return RoleAccess(frozenset(), bypasses_rls=False, checked_at=now)
-        access = RoleAccess(frozenset(row["columns"] or ()), row["bypasses_rls"], now)
-        facts.access[role] = access
-        return access
+            return RolePrivileges(frozenset(), bypasses_rls=False, checked_at=now)
+        privileges = RolePrivileges(frozenset(row["columns"] or ()), row["bypasses_rls"], now)
+        facts.privileges[role] = privileges
+        return privileges
 
     async def is_api_role(self, role: str) -> bool:
         """Whether API clients may act as `role`: one that `authenticator` may take, never a superuser.
@@ -207,7 +207,7 @@ left join lateral (
 where t.oid = any ($1::bigint[]::oid[])
 """
 
-_ACCESS = """
+_PRIVILEGES = """
 select r.rolbypassrls or r.rolsuper as bypasses_rls,
        (select array_agg(a.attname::text)
           from pg_catalog.pg_attribute a

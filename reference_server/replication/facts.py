@@ -41,7 +41,7 @@ class ColumnFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleAccess:
+class RolePrivileges:
     """What a role may read of one table. `bypasses_rls` includes superusers."""
 
     columns: frozenset[str]
@@ -51,7 +51,7 @@ class RoleAccess:
 
 @dataclass
 class TableFacts:
-    """One table; `access` caches what roles may read."""
+    """One table; `privileges` keeps what roles may read."""
 
     oid: int
     schema: str
@@ -59,7 +59,7 @@ class TableFacts:
     has_rls: bool
     key: tuple[str, ...]  # primary key columns, in the table's order
     columns: dict[str, ColumnFacts]  # in the table's order
-    access: dict[str, RoleAccess] = field(default_factory=dict)
+    privileges: dict[str, RolePrivileges] = field(default_factory=dict)
 
     @property
     def quoted(self) -> str:

@@ -29,7 +29,7 @@ _STATE = "select to_jsonb(s) as state from public.generated_articles_state s whe
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ProcessAccess:
     """Whose a process is. `member`: the asking user belongs to its organisation."""
 
     user_id: str
@@ -39,9 +39,9 @@ class Access:
     member: bool
 
 
-async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | None) -> Access | None:
+async def process_access(pool: asyncpg.Pool, process_id: UUID, user_id: str | None) -> ProcessAccess | None:
     row = await read(lambda: pool.fetchrow(_ACCESS, process_id, user_id))
-    return None if row is None else Access(**row)
+    return None if row is None else ProcessAccess(**row)
 
 
 async def is_member(db: Connection | asyncpg.Pool, organization_id: UUID, user_id: str) -> bool:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from reference_server.generation import decide, moves
+from reference_server.generation import moves, next_step
 from reference_server.generation.context import ArticleContext, ContextUnreadable, from_json
 from reference_server.generation.control import saved_step
 from reference_server.generation.errors import StaleClaim
@@ -64,7 +64,7 @@ class Recorder:
         assert state is not None  # the claim holds its row
         try:
             context = from_json(state.article_context)
-            step = decide.stands_at(saved_step(state.current_step_name, state.resume_from_step), context)
+            step = next_step.stands_at(saved_step(state.current_step_name, state.resume_from_step), context)
         except (ContextUnreadable, ValueError) as error:
             problem = Failure(str(error), retryable=False, details={"type": type(error).__name__})
             await self._fail(db, task, Status(state.status), state.current_step_name or Step.START, problem)
@@ -92,7 +92,7 @@ class Recorder:
 
     async def checkpoint(self, task: Claimed, checkpoint: Checkpoint) -> ArticleContext:
         """Keeps a part of a step; the context as stored. Raises StaleClaim."""
-        context = moves.written(checkpoint.context)
+        context = moves.with_next_revision(checkpoint.context)
         made = [(event.type, event.data) for event in checkpoint.events]
 
         async def keep(db: Connection) -> ArticleContext:
@@ -122,8 +122,8 @@ class Recorder:
         With `inherit` the next task is this worker's at once and is returned, unless another one that is due
         comes before it: who claims after a finished step gets the same task either way. Raises StaleClaim.
         """
-        onward = decide.after(run.step, result.context)
-        context = moves.written(onward.context)
+        onward = next_step.after(run.step, result.context)
+        context = moves.with_next_revision(onward.context)
         following = None
         if onward.kind is Kind.WORK:
             context, following = moves.next_task(
@@ -261,7 +261,7 @@ def _finished(
     task_id: UUID,
     run: StepRun,
     result: StepResult,
-    onward: decide.Advance,
+    onward: next_step.Advance,
     following: NewTask | None,
 ) -> FinishedStep:
     """What the database is to do about a finished step; `onward` has the context to be stored."""

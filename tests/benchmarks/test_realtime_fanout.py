@@ -16,9 +16,8 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from reference_server.realtime.changes.subscriptions import Change
 from reference_server.realtime.protocol.limits import Limits
-from reference_server.realtime.protocol.ports import Sink
+from reference_server.realtime.protocol.ports import Change, Sink
 from reference_server.realtime.standalone import create_app, create_service
 from tests.support.golden import SECRET, LiveServer, mint
 

@@ -18,9 +18,10 @@ import pytest
 from reference_server.realtime.changes import backlog
 from reference_server.realtime.changes import decide as delivery
 from reference_server.realtime.changes.bindings import parse_bindings
-from reference_server.realtime.changes.feed import ChangeFeed, SubscribeRefused
+from reference_server.realtime.changes.feed import ChangeFeed
 from reference_server.realtime.changes.feed_facts import FeedState
-from reference_server.realtime.changes.visibility import Identity, Visibility
+from reference_server.realtime.changes.visibility import Identity, VisibilityQuestion
+from reference_server.realtime.protocol.ports import SubscribeRefused
 from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
 from tests.support.databases import Databases
@@ -179,7 +180,7 @@ async def test_a_row_is_judged_only_when_its_transaction_is_visible(db: Database
     await writer.execute("insert into public.notes values (1, 'me', 0, '')")
     xid = await writer.fetchval("select (pg_current_xact_id()::text::bigint & 4294967295)")
     me = Identity("authenticated", json.dumps(user("me")))
-    question = asyncio.create_task(db.feed._access.visible(Visibility(facts, {xid}, {me: {("1",)}})))
+    question = asyncio.create_task(db.feed._visibility.visible(VisibilityQuestion(facts, {xid}, {me: {("1",)}})))
     done, _ = await asyncio.wait([question], timeout=0.1)
     assert not done, "answered while the row's transaction was still open"
     await transaction.commit()
@@ -405,7 +406,7 @@ async def test_a_database_that_stops_answering_questions_is_a_lost_feed(db: Data
     states: asyncio.Queue[str] = asyncio.Queue()
     db.feed.on_state(states.put_nowait)
     reader = await subscribe(db.feed, user("me"), {"table": "notes"})
-    db.feed._access.deadline_s = 0.1
+    db.feed._visibility.deadline_s = 0.1
     await db.run("insert into public.notes values (1, 'you', 0, '')")
     async with asyncio.timeout(15):
         assert [await states.get(), await states.get()] == ["lost", "live"]

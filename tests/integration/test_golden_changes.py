@@ -21,8 +21,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from reference_server.realtime.changes.bindings import BindingsRejected, parse_bindings
-from reference_server.realtime.changes.feed import Change, ChangeFeed, SubscribeRefused, Subscription
+from reference_server.realtime.changes.bindings import parse_bindings
+from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.changes.subscriptions import Subscription
+from reference_server.realtime.protocol.ports import BindingsRejected, Change, SubscribeRefused
 from tests.support.databases import Databases
 
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from reference_server.tokens import BadSignature, KeysUnavailable, TokenVerifier
+from reference_server.tokens.token import BadSignature, KeysUnavailable
+from reference_server.tokens.verifier import TokenVerifier
 from tests.support.golden import serving
 from tests.support.waiting import Gate
 from toolkit.postgres.cluster import free_port

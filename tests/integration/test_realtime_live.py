@@ -26,7 +26,7 @@ from reference_server.realtime.protocol.refusals import NOT_MIGRATED
 from reference_server.realtime.sockets.policies import ChannelPolicies, PoliciesUnavailable
 from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.realtime.standalone import create_app, create_service
-from reference_server.tokens import TokenVerifier
+from reference_server.tokens.verifier import TokenVerifier
 from tests.support.golden import SECRET, mint, prepare, serving
 from tests.support.waiting import Gate, until
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reference_server.realtime.changes.bindings import parse_bindings
-from reference_server.realtime.changes.feed import Change, ChangeFeed, Subscription
+from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.changes.subscriptions import Subscription
+from reference_server.realtime.protocol.ports import Change
 
 DEADLINE_S = 10.0
 OWNER_A = "a0000000-0000-4000-8000-00000000000a"

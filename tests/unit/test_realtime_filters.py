@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.changes.bindings import Binding, BindingsRejected, binding_id, parse_bindings
+from reference_server.realtime.changes.bindings import Binding, binding_id, parse_bindings
 from reference_server.realtime.changes.filters import (
     ASK,
     Condition,
@@ -24,6 +24,7 @@ from reference_server.realtime.changes.row_change import Values
 from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import Identity, in_progress
 from reference_server.realtime.protocol.inspect_text import inspect_tuples, inspect_value
+from reference_server.realtime.protocol.ports import BindingsRejected
 from reference_server.replication.facts import ColumnFacts, PgType
 
 

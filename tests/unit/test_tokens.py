@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.tokens import (
+from reference_server.tokens.token import (
     BadSignature,
     ExpiredToken,
     KeysUnavailable,
@@ -24,9 +24,9 @@ from reference_server.tokens import (
     MissingClaims,
     NotYetValidToken,
     TokenError,
-    TokenVerifier,
     UnsupportedAlgorithm,
 )
+from reference_server.tokens.verifier import TokenVerifier
 
 SECRET = "a-project-secret-that-is-long-enough-for-any-hmac-up-to-sha-512-bits"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

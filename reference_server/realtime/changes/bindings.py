@@ -10,6 +10,7 @@ from typing import Any
 
 from reference_server.realtime.changes.filters import FilterError, Predicate, parse_filter
 from reference_server.realtime.protocol.inspect_text import inspect_tuples, inspect_value
+from reference_server.realtime.protocol.ports import BindingsRejected
 
 ANY = "*"
 EVENTS = frozenset({"INSERT", "UPDATE", "DELETE"})
@@ -20,14 +21,6 @@ SELECT_NEEDS_TABLE = (
 SELECT_NOT_A_LIST = (
     'Error parsing `select` params: expected a list of column name strings, e.g. select: ["col1", "col2"]'
 )
-
-
-class BindingsRejected(ValueError):
-    """An entry is not an object: the join itself is refused with `reason`."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from reference_server.realtime.changes.filters import ASK, Condition, Unknown
 from reference_server.realtime.changes.row_change import NO_PRIMARY_KEY, UNAUTHORIZED, RowChange, Values
-from reference_server.realtime.changes.subscriptions import Change, Registration, Subscription, SubscriptionIndex
-from reference_server.realtime.changes.visibility import Access, AccessFailed, Visibility
-from reference_server.replication.facts import RoleAccess, TableFacts
+from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import QuestionFailed, Visibility, VisibilityQuestion
+from reference_server.realtime.protocol.ports import Change
+from reference_server.replication.facts import RolePrivileges, TableFacts
 
 # Bounds the memory and the time of one round: many subscribers mean few changes at once.
 MATCHES_AT_ONCE = 5_000
@@ -33,7 +34,7 @@ class _Match:
     change: RowChange
     subscription: Subscription
     registrations: list[Registration]
-    access: RoleAccess | None = None
+    privileges: RolePrivileges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +46,22 @@ class Decided:
     failures: Failures
 
 
-async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, access: Access) -> Decided:
+async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, visibility: Visibility) -> Decided:
     """Decide as many of the changes, at least one, as concern about MATCHES_AT_ONCE subscriptions.
 
-    Raises what `Access` raises when the database is gone.
+    Raises what `Visibility` raises when the database is gone.
     """
     failures: Failures = {}
-    await _fill_generated(changes, access)
-    taken, matches = await _matches(changes, index, access, failures)
-    allowed: dict[tuple[int, str], RoleAccess] = {}
+    await _fill_generated(changes, visibility)
+    taken, matches = await _matches(changes, index, visibility, failures)
+    allowed: dict[tuple[int, str], RolePrivileges] = {}
     for match in matches:
         facts, role = match.change.plan.facts, match.subscription.identity.role
         found = allowed.get((id(facts), role))
         if found is None:
-            found = allowed[id(facts), role] = await access.catalog.access(facts, role)
-        match.access = found
-    visible = await _visible(matches, access, failures)
+            found = allowed[id(facts), role] = await visibility.catalog.privileges(facts, role)
+        match.privileges = found
+    visible = await _visible(matches, visibility, failures)
     shared: dict[tuple[tuple[int, ...], int], Change] = {}
     deliveries = []
     for match in matches:
@@ -79,7 +80,7 @@ async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, access:
 
 
 async def _matches(
-    changes: Sequence[RowChange], index: SubscriptionIndex, access: Access, failures: Failures
+    changes: Sequence[RowChange], index: SubscriptionIndex, visibility: Visibility, failures: Failures
 ) -> tuple[int, list[_Match]]:
     questions: dict[Condition, dict[str, None]] = {}
     open_cases: list[tuple[RowChange, list[Registration]]] = []
@@ -102,7 +103,7 @@ async def _matches(
         if candidates:
             open_cases.append((change, candidates))
             found_so_far += len(candidates)
-    answers = await access.passing({c: list(values) for c, values in questions.items()}) if questions else {}
+    answers = await visibility.passing({c: list(values) for c, values in questions.items()}) if questions else {}
     matches = []
     for change, candidates in open_cases:
         by_subscription: dict[Subscription, list[Registration]] = {}
@@ -124,14 +125,14 @@ def _test(condition: Condition, values: Values, known: dict[Condition, bool | Un
 def _passes(
     registration: Registration,
     change: RowChange,
-    answers: dict[Condition, set[str] | AccessFailed],
+    answers: dict[Condition, set[str] | QuestionFailed],
     failures: Failures,
 ) -> bool:
     for condition in registration.conditions:
         answer = answers.get(condition)
         if answer is None or condition.test(change.tested[condition.column]) is not ASK:
             continue
-        if isinstance(answer, AccessFailed):
+        if isinstance(answer, QuestionFailed):
             failures.setdefault(registration.subscription, f"the filter on {condition.column} failed: {answer}")
             return False
         if _text(change.tested, condition) not in answer:
@@ -153,27 +154,32 @@ _Seen = dict[tuple[int, object], set[tuple[str, ...]]]
 def _refusal(match: _Match) -> str | None:
     """Why a subscriber gets no row at all: there is no key to ask by, or it may not read it."""
     change = match.change
-    assert match.access is not None
+    assert match.privileges is not None
     if change.kind == "DELETE":
         return None
     if not change.plan.key or change.primary_key() is None:
         return NO_PRIMARY_KEY
-    return None if change.plan.key <= match.access.columns else UNAUTHORIZED
+    return None if change.plan.key <= match.privileges.columns else UNAUTHORIZED
 
 
 def _is_asked(match: _Match) -> bool:
-    assert match.access is not None
+    assert match.privileges is not None
     facts = match.change.plan.facts
-    return match.change.kind != "DELETE" and facts.has_rls and not match.access.bypasses_rls and _refusal(match) is None
+    return (
+        match.change.kind != "DELETE"
+        and facts.has_rls
+        and not match.privileges.bypasses_rls
+        and _refusal(match) is None
+    )
 
 
-async def _visible(matches: Sequence[_Match], access: Access, failures: Failures) -> _Seen:
-    questions: dict[int, Visibility] = {}
+async def _visible(matches: Sequence[_Match], visibility: Visibility, failures: Failures) -> _Seen:
+    questions: dict[int, VisibilityQuestion] = {}
     for match in matches:
         if not _is_asked(match):
             continue
         facts: TableFacts = match.change.plan.facts
-        question = questions.setdefault(id(facts), Visibility(facts))
+        question = questions.setdefault(id(facts), VisibilityQuestion(facts))
         question.xids.add(match.change.xid)
         key = match.change.primary_key()
         assert key is not None
@@ -181,13 +187,13 @@ async def _visible(matches: Sequence[_Match], access: Access, failures: Failures
     seen: _Seen = {}
     if not questions:
         return seen
-    results = await asyncio.gather(*map(access.visible, questions.values()), return_exceptions=True)
-    denied: dict[tuple[int, object], AccessFailed] = {}
+    results = await asyncio.gather(*map(visibility.visible, questions.values()), return_exceptions=True)
+    denied: dict[tuple[int, object], QuestionFailed] = {}
     for table, result in zip(questions, results, strict=True):
         if isinstance(result, BaseException):
             raise result
         for identity, answer in result.items():
-            if isinstance(answer, AccessFailed):
+            if isinstance(answer, QuestionFailed):
                 denied[table, identity] = answer
             else:
                 seen[table, identity] = answer
@@ -208,7 +214,7 @@ def _may_see(match: _Match, visible: _Seen) -> bool:
 
 def _payloads(match: _Match) -> list[tuple[tuple[int, ...], bytes]]:
     """One message per distinct `select`; a refusal is one message for all."""
-    assert match.access is not None
+    assert match.privileges is not None
     refusal = _refusal(match)
     if refusal is not None:
         return [(_ids(match.registrations), match.change.refused(refusal))]
@@ -217,7 +223,7 @@ def _payloads(match: _Match) -> list[tuple[tuple[int, ...], bytes]]:
         select = registration.binding.select
         groups.setdefault(None if select is None else frozenset(select), []).append(registration)
     return [
-        (_ids(group), match.change.data(match.access.columns, group[0].binding.select)) for group in groups.values()
+        (_ids(group), match.change.data(match.privileges.columns, group[0].binding.select)) for group in groups.values()
     ]
 
 
@@ -228,7 +234,7 @@ def _ids(registrations: Sequence[Registration]) -> tuple[int, ...]:
 # -- generated columns ------------------------------------------------------------------------
 
 
-async def _fill_generated(changes: Sequence[RowChange], access: Access) -> None:
+async def _fill_generated(changes: Sequence[RowChange], visibility: Visibility) -> None:
     """Add the stored generated columns that the stream leaves out, computed by Postgres."""
     by_plan: dict[int, list[Values]] = {}
     plans = {}
@@ -244,7 +250,7 @@ async def _fill_generated(changes: Sequence[RowChange], access: Access) -> None:
         plan = plans[key]
         columns = [column.name for column in plan.relation.columns if column.name in plan.facts.columns]
         texts = [[_decoded(values[name]) for name in columns] for values in rows]
-        made = await access.generated(plan.facts, columns, texts) if rows else []
+        made = await visibility.generated(plan.facts, columns, texts) if rows else []
         for values, extra in zip(rows, made, strict=True):
             for name, text in extra.items():
                 if name in plan.generated:

@@ -19,7 +19,7 @@ from reference_server.realtime.changes.decide import Delivery, decide
 from reference_server.realtime.changes.registrar import Registrar
 from reference_server.realtime.changes.row_change import RowChange, TablePlan, lag_s, plan_table, row_change
 from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
-from reference_server.realtime.changes.visibility import Access, AccessFailed
+from reference_server.realtime.changes.visibility import QuestionFailed, Visibility
 from reference_server.replication.pgoutput import Relation
 from reference_server.replication.stream import StreamLost, WalStream
 
@@ -76,9 +76,9 @@ class Deliverer:
         self.backlog.clear()
         self._plans.clear()
 
-    async def run(self, access: Access, registrar: Registrar) -> None:
+    async def run(self, visibility: Visibility, registrar: Registrar) -> None:
         """Serve what is added, until cancelled."""
-        self._access, self._registrar, self._catalog = access, registrar, access.catalog
+        self._visibility, self._registrar, self._catalog = visibility, registrar, visibility.catalog
         while True:
             if not self.backlog:
                 self._wake.clear()
@@ -100,7 +100,7 @@ class Deliverer:
         while rest and epoch == self.epoch:
             try:
                 taken, deliveries = await self._decide(rest[:at_once])
-            except (*DATABASE_LOST, AccessFailed) as error:
+            except (*DATABASE_LOST, QuestionFailed) as error:
                 self._stream.fail(StreamLost(f"the database did not answer a question about a change: {brief(error)}"))
                 return
             except Exception as error:
@@ -128,7 +128,7 @@ class Deliverer:
                 return 1, []
             begin = queued.begin
             changes.append(row_change(plan, queued.message, begin.xid, begin.committed_us, begin.commit_lsn))
-        decided = await decide(changes, self._index, self._access)
+        decided = await decide(changes, self._index, self._visibility)
         for subscription, reason in decided.failures.items():
             self._fail(subscription, reason)
         return decided.taken, decided.deliveries

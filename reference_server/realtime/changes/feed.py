@@ -20,9 +20,9 @@ from reference_server.realtime.changes.deliverer import DATABASE_LOST, Deliverer
 from reference_server.realtime.changes.feed_facts import FeedFacts, FeedState
 from reference_server.realtime.changes.registrar import Registrar
 from reference_server.realtime.changes.row_change import lag_s
-from reference_server.realtime.changes.subscriptions import Change, Sink, Subscription, SubscriptionIndex
-from reference_server.realtime.changes.visibility import SESSION_FUNCTION, Access, Identity
-from reference_server.realtime.protocol.ports import FeedAway, SubscribeRefused
+from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
+from reference_server.realtime.changes.visibility import SESSION_FUNCTION, Identity, Visibility
+from reference_server.realtime.protocol.ports import FeedAway, Sink, SubscribeRefused
 from reference_server.replication.catalog import Catalog
 from reference_server.replication.pgoutput import (
     Begin,
@@ -38,8 +38,6 @@ from reference_server.replication.pgoutput import (
     lsn_text,
 )
 from reference_server.replication.stream import SESSION_SETTINGS, StreamLost, WalStream
-
-__all__ = ["Change", "ChangeFeed", "FeedFacts", "FeedState", "SubscribeRefused", "Subscription"]
 
 log = structlog.get_logger(__name__)
 
@@ -94,14 +92,14 @@ class ChangeFeed:
                 },
             )
         self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
-        self._access = Access(self._pool, self._catalog, self.query_deadline_s)
-        self._registrar = Registrar(self._catalog, self._access, self._index)
+        self._visibility = Visibility(self._pool, self._catalog, self.query_deadline_s)
+        self._registrar = Registrar(self._catalog, self._visibility, self._index)
         try:
             await self._stream.start(deadline_s)
         except BaseException:
             self._pool.terminate()
             raise
-        self._worker = asyncio.create_task(self._deliverer.run(self._access, self._registrar), name="change-feed")
+        self._worker = asyncio.create_task(self._deliverer.run(self._visibility, self._registrar), name="change-feed")
 
     async def stop(self) -> None:
         """Close every connection; the slot goes with them. Safe to call twice."""
@@ -274,7 +272,7 @@ class ChangeFeed:
     async def _on_live(self) -> None:
         try:
             await self._pool.expire_connections()
-            await self._access.answers()
+            await self._visibility.answers()
         except (*DATABASE_LOST, asyncpg.PostgresError) as error:
             raise StreamLost(f"the database does not answer questions: {brief(error)}") from error
         self._set_state("live")

@@ -11,7 +11,7 @@ import structlog
 
 from reference_server.realtime.changes.bindings import Binding
 from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
-from reference_server.realtime.changes.visibility import Access, Identity, InvalidBinding
+from reference_server.realtime.changes.visibility import Identity, InvalidBinding, Visibility
 from reference_server.realtime.protocol.ports import SubscribeRefused
 from reference_server.replication.catalog import Catalog
 from reference_server.replication.facts import TableFacts
@@ -24,7 +24,7 @@ class Registrar:
     """Checks bindings against the catalog as it is now."""
 
     catalog: Catalog
-    access: Access
+    visibility: Visibility
     index: SubscriptionIndex
 
     async def registrations(
@@ -54,7 +54,7 @@ class Registrar:
                 continue
             subscription = registration.subscription
             try:
-                found = await self.access.check_binding(registration.binding, facts, subscription.identity.role)
+                found = await self.visibility.check_binding(registration.binding, facts, subscription.identity.role)
             except InvalidBinding as error:
                 failures[subscription] = str(error)
                 continue
@@ -63,7 +63,7 @@ class Registrar:
         for subscription, binding in self.index.missing_on(facts.schema, facts.name):
             # A filtered wildcard met a table that was published after it subscribed.
             try:
-                found = await self.access.check_binding(binding, facts, subscription.identity.role)
+                found = await self.visibility.check_binding(binding, facts, subscription.identity.role)
             except InvalidBinding as error:
                 log.info("realtime_wildcard_does_not_fit", table=facts.quoted, reason=str(error))
                 continue
@@ -81,7 +81,7 @@ class Registrar:
                 f"connect parameters: {binding.shown()}"
             )
         try:
-            conditions = [(facts, await self.access.check_binding(binding, facts, role)) for facts in tables]
+            conditions = [(facts, await self.visibility.check_binding(binding, facts, role)) for facts in tables]
         except InvalidBinding as error:
             raise SubscribeRefused(str(error)) from None
         if not binding.predicates:

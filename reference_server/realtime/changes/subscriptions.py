@@ -13,17 +13,7 @@ from reference_server.realtime.changes.bindings import ANY, Binding
 from reference_server.realtime.changes.filters import Condition, Decision, comparison_key
 from reference_server.realtime.changes.row_change import Values
 from reference_server.realtime.changes.visibility import Identity
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one subscriber gets of one row change. `data` is a JSON object, shared between subscribers."""
-
-    ids: tuple[int, ...]
-    data: bytes
-
-
-Sink = Callable[[Change], None]
+from reference_server.realtime.protocol.ports import Sink
 
 
 @dataclass(eq=False, slots=True)

@@ -62,7 +62,7 @@ class InvalidBinding(ValueError):
     """A binding that Postgres refuses; the text is the whole message for the client."""
 
 
-class AccessFailed(RuntimeError):
+class QuestionFailed(RuntimeError):
     """Postgres could not say whether a row may be seen, or a value passes."""
 
 
@@ -75,7 +75,7 @@ class Identity:
 
 
 @dataclass
-class Visibility:
+class VisibilityQuestion:
     """Rows of one table to be looked at by several identities. Keys are primary keys, as text."""
 
     facts: TableFacts
@@ -84,7 +84,7 @@ class Visibility:
 
 
 @dataclass
-class Access:
+class Visibility:
     """Questions to Postgres about rows and values."""
 
     pool: Pool
@@ -99,7 +99,7 @@ class Access:
 
     async def check_binding(self, binding: Binding, facts: TableFacts, role: str) -> tuple[Condition, ...]:
         """The binding's conditions on this table. Raises InvalidBinding."""
-        readable = (await self.catalog.access(facts, role)).columns
+        readable = (await self.catalog.privileges(facts, role)).columns
         try:
             for predicate in binding.predicates:
                 if predicate.column not in readable or predicate.column not in facts.columns:
@@ -176,14 +176,14 @@ class Access:
 
     # -- rows ---------------------------------------------------------------------------------
 
-    async def visible(self, question: Visibility) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+    async def visible(self, question: VisibilityQuestion) -> dict[Identity, set[tuple[str, ...]] | QuestionFailed]:
         """For each identity the keys it may see now, or why that could not be found out.
 
-        Waits until the transactions `question.xids` are visible to others. Raises AccessFailed when
+        Waits until the transactions `question.xids` are visible to others. Raises QuestionFailed when
         they do not become so, asyncpg and OS errors when the database does not answer.
         """
         pending = {identity: sorted(keys) for identity, keys in question.wanted.items()}
-        answers: dict[Identity, set[tuple[str, ...]] | AccessFailed] = {}
+        answers: dict[Identity, set[tuple[str, ...]] | QuestionFailed] = {}
         query = _visibility_query(question.facts)
         try:
             async with asyncio.timeout(VISIBLE_WITHIN_S):
@@ -194,7 +194,7 @@ class Access:
                     if pending:
                         await asyncio.sleep(VISIBLE_RETRY_S)
         except TimeoutError:
-            raise AccessFailed(
+            raise QuestionFailed(
                 f"rows of {question.facts.quoted} were in the WAL but not visible within {VISIBLE_WITHIN_S:g} s; "
                 "is a commit waiting for a synchronous standby?"
             ) from None
@@ -202,7 +202,7 @@ class Access:
 
     async def _visible_once(
         self, query: str, pending: Mapping[Identity, Sequence[tuple[str, ...]]], xids: Iterable[int]
-    ) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+    ) -> dict[Identity, set[tuple[str, ...]] | QuestionFailed]:
         identities = list(pending)
         chunks = [identities[at : at + IDENTITIES_A_CALL] for at in range(0, len(identities), IDENTITIES_A_CALL)]
         results = await asyncio.gather(*(self._chunk(query, chunk, pending, xids) for chunk in chunks))
@@ -214,13 +214,13 @@ class Access:
         identities: list[Identity],
         pending: Mapping[Identity, Sequence[tuple[str, ...]]],
         xids: Iterable[int],
-    ) -> dict[Identity, set[tuple[str, ...]] | AccessFailed]:
+    ) -> dict[Identity, set[tuple[str, ...]] | QuestionFailed]:
         rows = await self._call(query, identities, pending)
-        answers: dict[Identity, set[tuple[str, ...]] | AccessFailed] = {}
+        answers: dict[Identity, set[tuple[str, ...]] | QuestionFailed] = {}
         for row in rows:
             identity = identities[row["who"] - 1]
             if row["failure"] is not None:
-                answers[identity] = AccessFailed(row["failure"])
+                answers[identity] = QuestionFailed(row["failure"])
             elif not any(in_progress(xid, row["snapshot"]) for xid in xids):
                 answers[identity] = {pending[identity][at - 1] for at in row["ordinals"]}
         return answers
@@ -248,7 +248,7 @@ class Access:
 
     # -- values -------------------------------------------------------------------------------
 
-    async def passing(self, questions: Mapping[Condition, Sequence[str]]) -> dict[Condition, set[str] | AccessFailed]:
+    async def passing(self, questions: Mapping[Condition, Sequence[str]]) -> dict[Condition, set[str] | QuestionFailed]:
         """For each condition those of the values that pass."""
         conditions = list(questions)
         try:
@@ -257,15 +257,15 @@ class Access:
             raise
         except asyncpg.PostgresError as error:
             if len(conditions) == 1:
-                return {conditions[0]: AccessFailed(str(error))}
-        answers: dict[Condition, set[str] | AccessFailed] = {}
+                return {conditions[0]: QuestionFailed(str(error))}
+        answers: dict[Condition, set[str] | QuestionFailed] = {}
         for condition in conditions:  # find the one that fails; the others keep their answers
             answers |= await self.passing({condition: questions[condition]})
         return answers
 
     async def _passing(
         self, conditions: Sequence[Condition], questions: Mapping[Condition, Sequence[str]]
-    ) -> dict[Condition, set[str] | AccessFailed]:
+    ) -> dict[Condition, set[str] | QuestionFailed]:
         arms: list[str] = []
         args: list[object] = []
         for at, condition in enumerate(conditions):
@@ -277,7 +277,7 @@ class Access:
             test = condition.sql("v.x", operand)
             # Types and operators come from the catalog and from our table, operands are parameters.
             arms.append(f"select {at} as who, v.x from unnest(${len(args) - 1}::text[]) as v (x) where {test}")  # noqa: S608
-        answers: dict[Condition, set[str] | AccessFailed] = {condition: set() for condition in conditions}
+        answers: dict[Condition, set[str] | QuestionFailed] = {condition: set() for condition in conditions}
         for row in await self.pool.fetch(" union all ".join(arms), *args, timeout=self.deadline_s):
             passed = answers[conditions[row["who"]]]
             assert isinstance(passed, set)

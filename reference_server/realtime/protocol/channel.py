@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from reference_server.realtime.protocol.messages import Message, Ref
-from reference_server.tokens import VerifiedToken
+from reference_server.tokens.token import VerifiedToken
 
 TOPIC_PREFIX: Final = "realtime:"
 
 
-class Binding(Protocol):
-    """One postgres_changes binding of a join."""
+class JoinBinding(Protocol):
+    """One postgres_changes binding, as far as the join and its reply know it.
+
+    `raw` is what the client sent; the reply repeats it together with `id`.
+    """
 
     @property
     def id(self) -> int: ...
@@ -70,7 +73,7 @@ class Channel:
     self_broadcast: bool
     ack: bool
     presence_key: str
-    bindings: tuple[Binding, ...] = ()
+    bindings: tuple[JoinBinding, ...] = ()
     legacy: bool = False
     may_read_presence: bool = True
     refreshing: bool = False  # a new token is being verified: the old one's end does not count

@@ -1,28 +1,37 @@
-"""What the protocol needs of the database half: subscriptions to committed changes."""
+"""What the sockets need of the half that reads changes from the database, so that neither half imports the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from reference_server.realtime.protocol.channel import Binding
+from reference_server.realtime.protocol.channel import JoinBinding
 
 
-class RowChange(Protocol):
-    """One change as one subscription sees it; `data` is the JSON object of `payload["data"]`."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one subscription receives of one changed row.
 
-    @property
-    def ids(self) -> tuple[int, ...]: ...
-    @property
-    def data(self) -> bytes: ...
+    `ids` are the ids of the bindings that match; `data` is the JSON object of `payload["data"]`, shared by all
+    subscriptions that receive the same columns.
+    """
+
+    ids: tuple[int, ...]
+    data: bytes
 
 
-Sink: TypeAlias = Callable[[Any], None]  # called with a RowChange, on the event loop, and must not wait
-ParseBindings: TypeAlias = Callable[[object], Sequence[Binding]]
+# Called on the event loop for each change, in commit order; it must not wait.
+Sink: TypeAlias = Callable[[Change], None]
+# Reads `config.postgres_changes` of a join. Raises BindingsRejected.
+ParseBindings: TypeAlias = Callable[[object], Sequence[JoinBinding]]
 
 
 class Feed(Protocol):
-    """`state` is one of starting, live, lost, stopped; `on_state` reports each change of it."""
+    """A stream of committed changes. `subscribe` returns an opaque subscription, which the other methods take.
+
+    `state` is one of starting, live, lost, stopped; `on_state` callbacks are called at each change of it.
+    """
 
     @property
     def state(self) -> str: ...
@@ -36,6 +45,14 @@ class Feed(Protocol):
     def on_state(self, callback: Callable[[str], None]) -> None: ...
 
 
+class BindingsRejected(ValueError):
+    """An entry of `config.postgres_changes` is not an object: the join itself is refused with `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class SubscribeRefused(Exception):
     """The bindings can never be served as they are; `message` is the text for the client."""
 
@@ -45,4 +62,4 @@ class SubscribeRefused(Exception):
 
 
 class FeedAway(SubscribeRefused):
-    """Not the bindings' fault: the database or the stream does not answer. The same join may succeed later."""
+    """The database or the replication stream does not answer: the same join may succeed later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from reference_server.tokens import (
+from reference_server.tokens.token import (
     BadSignature,
     ExpiredToken,
     KeysUnavailable,

@@ -15,8 +15,8 @@ from reference_server.realtime.protocol import codec, refusals
 from reference_server.realtime.protocol.channel import (
     TOPIC_PREFIX,
     BadConfig,
-    Binding,
     Channel,
+    JoinBinding,
     JoinRequest,
     read_join,
     usable_token,
@@ -32,7 +32,7 @@ from reference_server.realtime.protocol.messages import (
     UserBroadcast,
     Vsn,
 )
-from reference_server.tokens import VerifiedToken
+from reference_server.tokens.token import VerifiedToken
 
 Frame: TypeAlias = str | bytes
 Status: TypeAlias = Literal["ok", "error"]
@@ -181,7 +181,7 @@ class Session:
     # Answers of the shell
 
     def joined(
-        self, request: JoinRequest, channel: Channel, bindings: Sequence[Binding], superseded: Channel | None
+        self, request: JoinRequest, channel: Channel, bindings: Sequence[JoinBinding], superseded: Channel | None
     ) -> list[Effect]:
         self.joining.discard(channel.topic)
         self.channels[channel.topic] = channel

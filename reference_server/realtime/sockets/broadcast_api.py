@@ -17,7 +17,7 @@ from reference_server.realtime.protocol.channel import TOPIC_PREFIX
 from reference_server.realtime.protocol.messages import Broadcast, Message, UserBroadcast
 from reference_server.realtime.sockets.policies import PoliciesUnavailable
 from reference_server.realtime.sockets.service import RealtimeService
-from reference_server.tokens import KeysUnavailable, TokenError, VerifiedToken
+from reference_server.tokens.token import KeysUnavailable, TokenError, VerifiedToken
 
 BLANK, INVALID, OVERSIZE = "can't be blank", "is invalid", "Payload size exceeds tenant limit"
 CORS = {"access-control-allow-origin": "*"}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
-from reference_server.realtime.changes.bindings import BindingsRejected
 from reference_server.realtime.protocol import refusals
 from reference_server.realtime.protocol.channel import Channel, JoinRequest
+from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.protocol.messages import Incoming, UserBroadcast
-from reference_server.realtime.protocol.ports import FeedAway, SubscribeRefused
+from reference_server.realtime.protocol.ports import BindingsRejected, Feed, FeedAway, ParseBindings, SubscribeRefused
 from reference_server.realtime.protocol.session import (
     Close,
     Effect,
@@ -25,33 +25,54 @@ from reference_server.realtime.protocol.session import (
     Session,
     Track,
 )
+from reference_server.realtime.sockets.hub import Hub
 from reference_server.realtime.sockets.lanes import Lanes, Work
-from reference_server.realtime.sockets.member import ChannelMember
+from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
 from reference_server.realtime.sockets.outbox import AsgiSend, Outbox
-from reference_server.realtime.sockets.policies import Access, PoliciesUnavailable
-from reference_server.tokens import TokenError, VerifiedToken
-
-if TYPE_CHECKING:
-    from reference_server.realtime.sockets.service import RealtimeService
+from reference_server.realtime.sockets.policies import ChannelPolicies, ChannelRights, PoliciesUnavailable
+from reference_server.tokens.token import TokenError, VerifiedToken
+from reference_server.tokens.verifier import TokenVerifier
 
 AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 INTERNAL_ERROR: Final = 1011
-PUBLIC: Final = Access(True, True)  # a channel that is not private asks nobody
+EVERY_RIGHT: Final = ChannelRights(broadcast=True, presence=True)  # on a channel that is not private
 log = structlog.get_logger(__name__)
+
+
+class Endpoint(Protocol):
+    """What a connection needs of the endpoint that holds it.
+
+    `no_changes` is the text with which joins that ask for changes are refused, None while they are served.
+    """
+
+    verifier: TokenVerifier
+    feed: Feed
+    parse_bindings: ParseBindings
+    policies: ChannelPolicies
+    limits: Limits
+    private_only: bool
+    clock: Callable[[], float]
+    hub: Hub
+    change_frames: ChangeFrames
+    no_changes: str | None
+
+    def admit(self, connection: Connection) -> str | None: ...
+    def count_event(self) -> bool: ...
+    def unsubscribe_soon(self, subscription: Any) -> None: ...
 
 
 class Connection:
     """A message waits for earlier ones of its topic alone: no join keeps heartbeats or other channels."""
 
-    def __init__(self, service: RealtimeService, session: Session, send: AsgiSend) -> None:
+    def __init__(self, endpoint: Endpoint, session: Session, send: AsgiSend) -> None:
         self.session = session
         self.closed = asyncio.Event()
-        self.outbox = Outbox(send, service.limits, self._farewell)
-        self._service = service
+        self.outbox = Outbox(send, endpoint.limits, self._farewell)
+        self._endpoint = endpoint
         self._members: dict[Channel, ChannelMember] = {}
         self._admitted = 0  # joins under way that were admitted
         self._lanes = Lanes(
-            self._begin, most_items=service.limits.waiting_frames, most_bytes=service.limits.frame_bytes
+            self._begin, most_items=endpoint.limits.waiting_frames, most_bytes=endpoint.limits.frame_bytes
         )
         self._tick_at = 0.0
         self._earlier_tick = asyncio.Event()
@@ -73,7 +94,7 @@ class Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not writer.done() and self.outbox.closing:
-                await asyncio.wait({writer}, timeout=self._service.limits.send_s)
+                await asyncio.wait({writer}, timeout=self._endpoint.limits.send_s)
         finally:
             for task in tasks:
                 task.cancel()
@@ -89,7 +110,7 @@ class Connection:
     def fail_changes(self) -> None:
         """The stream of changes is lost: every channel that listens to it gets phx_error, so that it rejoins."""
         for channel in [channel for channel in self._members if channel.bindings]:
-            self._perform(self.session.fail(channel, self._service.clock()))
+            self._perform(self.session.fail(channel, self._endpoint.clock()))
 
     async def _read(self, receive: AsgiReceive) -> None:
         while True:
@@ -98,13 +119,13 @@ class Connection:
                 return
             text = event.get("text")
             frame = text if text is not None else event["bytes"]
-            message = self.session.read(frame, self._service.clock())
+            message = self.session.read(frame, self._endpoint.clock())
             if message is not None:
                 size = len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())
                 await self._lanes.put(message.topic, (message, size), size)
 
     async def _tick(self) -> None:
-        clock = self._service.clock
+        clock = self._endpoint.clock
         while not self.outbox.closing:
             self._earlier_tick.clear()
             self._tick_at = self.session.deadline()
@@ -115,7 +136,7 @@ class Connection:
 
     def _begin(self, item: tuple[Incoming, int]) -> Work | None:
         """Perform what a message causes; what has to be asked elsewhere is answered as a coroutine."""
-        effects = self.session.handle(*item, self._service.clock())
+        effects = self.session.handle(*item, self._endpoint.clock())
         asking = self._asking(effects[-1]) if effects else None
         self._perform(effects if asking is None else effects[:-1])
         self._reschedule()
@@ -130,8 +151,8 @@ class Connection:
                 return self._refresh(channel, self._members[channel], raw_token)
             case Publish(channel) | Track(channel):
                 member = self._members[channel]
-                if channel.private and member.write_access is None:
-                    return self._with_write_access(effect, member)
+                if channel.private and member.write_rights is None:
+                    return self._with_write_rights(effect, member)
         return None
 
     async def _finish(self, asking: Coroutine[Any, Any, list[Effect]]) -> None:
@@ -166,10 +187,10 @@ class Connection:
         member = self._members.pop(channel, None)
         if member is None:
             return
-        self._service.hub.leave(member)
+        self._endpoint.hub.leave(member)
         member.detach()
         if member.subscription is not None:
-            self._service.unsubscribe_soon(member.subscription)
+            self._endpoint.unsubscribe_soon(member.subscription)
 
     def _farewell(self) -> list[str]:
         frames = []
@@ -186,15 +207,15 @@ class Connection:
             return
         channel = member.channel
         self._perform([self.session.system(channel, "error", why, "postgres_changes")])
-        self._perform(self.session.fail(channel, self._service.clock()))
+        self._perform(self.session.fail(channel, self._endpoint.clock()))
 
     # Joins
 
     async def _join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
-        refusal = self._service.admit(self)
+        refusal = self._endpoint.admit(self)
         if refusal is not None:
             too_fast = refusal == refusals.TOO_MANY_JOINS
-            return self.session.refused(request, refusal, superseded, self._service.clock(), then_close=too_fast)
+            return self.session.refused(request, refusal, superseded, self._endpoint.clock(), then_close=too_fast)
         self._admitted += 1
         try:
             return await self._admitted_join(request, superseded)
@@ -202,29 +223,29 @@ class Connection:
             self._admitted -= 1
 
     async def _admitted_join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
-        service, session, clock = self._service, self.session, self._service.clock
+        endpoint, session, clock = self._endpoint, self.session, self._endpoint.clock
         try:
             raw_token, token = await self._token_for(request)
-            access = await self._read_access(request, token.claims)
+            rights = await self._read_rights(request, token.claims)
         except TokenError as error:
             return session.refused(request, refusals.at_join(error), superseded, clock())
         except PoliciesUnavailable as error:
             log.warning("private channel could not be authorised", error=str(error))
             return session.refused(request, refusals.NO_DATABASE, superseded, clock())
-        if isinstance(access, str):
-            return session.refused(request, access, superseded, clock())
+        if isinstance(rights, str):
+            return session.refused(request, rights, superseded, clock())
         try:
-            bindings = tuple(service.parse_bindings(request.postgres_changes))
+            bindings = tuple(endpoint.parse_bindings(request.postgres_changes))
         except BindingsRejected as error:
             return session.refused(request, error.reason, superseded, clock())
-        if bindings and service.no_changes is not None:
-            return session.refused(request, service.no_changes, superseded, clock())
-        member = ChannelMember(session.vsn, self.outbox.put, service.change_frames)
+        if bindings and endpoint.no_changes is not None:
+            return session.refused(request, endpoint.no_changes, superseded, clock())
+        member = ChannelMember(session.vsn, self.outbox.put, endpoint.change_frames)
         refused: str | None = None
         if bindings:
             try:
-                async with asyncio.timeout(service.limits.subscribe_s):
-                    member.subscription = await service.feed.subscribe(
+                async with asyncio.timeout(endpoint.limits.subscribe_s):
+                    member.subscription = await endpoint.feed.subscribe(
                         bindings,
                         token.claims,
                         member.change,
@@ -250,16 +271,16 @@ class Connection:
             presence_key=request.presence_key,
             bindings=bindings if refused is None else (),
             legacy=request.legacy,
-            may_read_presence=access.presence,
+            may_read_presence=rights.presence,
         )
-        if member.subscription is not None and service.feed.state != "live":
-            service.unsubscribe_soon(member.subscription)
+        if member.subscription is not None and endpoint.feed.state != "live":
+            endpoint.unsubscribe_soon(member.subscription)
             member.detach()
             return session.refused(request, refusals.NO_DATABASE, superseded, clock())
         member.attach(channel)
         self._members[channel] = member
         self._perform(session.joined(request, channel, bindings, superseded))
-        service.hub.enter(member)
+        endpoint.hub.enter(member)
         self._after_join(request, channel, refused, subscribed=member.subscription is not None)
         member.release()
         if member.failed is not None:
@@ -269,7 +290,7 @@ class Connection:
     def _after_join(self, request: JoinRequest, channel: Channel, refused: str | None, *, subscribed: bool) -> None:
         session, effects = self.session, list[Effect]()
         if request.presence_enabled and channel.may_read_presence:
-            effects.append(session.push(channel, "presence_state", self._service.hub.presence_state(channel.key)))
+            effects.append(session.push(channel, "presence_state", self._endpoint.hub.presence_state(channel.key)))
         if subscribed:
             effects.append(session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes"))
         if refused is not None:
@@ -279,17 +300,17 @@ class Connection:
     async def _token_for(self, request: JoinRequest) -> tuple[str, VerifiedToken]:
         session = self.session
         if request.token is not None and request.token != session.raw_token:
-            return request.token, await self._service.verifier.verify(request.token)
-        if (expired := session.token.expired(self._service.clock())) is not None:
+            return request.token, await self._endpoint.verifier.verify(request.token)
+        if (expired := session.token.expired(self._endpoint.clock())) is not None:
             raise expired
         return session.raw_token, session.token
 
-    async def _read_access(self, request: JoinRequest, claims: Mapping[str, Any]) -> Access | str:
+    async def _read_rights(self, request: JoinRequest, claims: Mapping[str, Any]) -> ChannelRights | str:
         """What may be received, or the reason of the refusal."""
         if not request.private:
-            return refusals.PRIVATE_ONLY if self._service.private_only else PUBLIC
-        access = await self._service.policies.may_read(request.name, claims)
-        return access if access.any else f"Unauthorized: {refusals.cannot_read(request.name)}"
+            return refusals.PRIVATE_ONLY if self._endpoint.private_only else EVERY_RIGHT
+        rights = await self._endpoint.policies.may_read(request.name, claims)
+        return rights if rights.any else f"Unauthorized: {refusals.cannot_read(request.name)}"
 
     # A joined channel
 
@@ -300,66 +321,66 @@ class Connection:
         return effects if channel in self._members else []
 
     async def _refreshed(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
-        service, session = self._service, self.session
+        endpoint, session = self._endpoint, self.session
         try:
-            token = await service.verifier.verify(raw_token)
+            token = await endpoint.verifier.verify(raw_token)
             if channel.private:
-                access = await service.policies.may_read(channel.name, token.claims)
-                if not access.any:
-                    return session.expel(channel, refusals.cannot_read(channel.name), service.clock())
-                channel.may_read_presence = access.presence
+                rights = await endpoint.policies.may_read(channel.name, token.claims)
+                if not rights.any:
+                    return session.expel(channel, refusals.cannot_read(channel.name), endpoint.clock())
+                channel.may_read_presence = rights.presence
         except TokenError as error:
-            return session.expel(channel, error.message, service.clock())
+            return session.expel(channel, error.message, endpoint.clock())
         except PoliciesUnavailable as error:
             log.warning("private channel could not be re-authorised", error=str(error))
-            return session.fail(channel, service.clock())
-        member.write_access = None
+            return session.fail(channel, endpoint.clock())
+        member.write_rights = None
         if member.subscription is None:
             session.refreshed(channel, raw_token, token)
             return []
         try:
-            async with asyncio.timeout(service.limits.subscribe_s):
-                await service.feed.update_claims(member.subscription, token.claims)
+            async with asyncio.timeout(endpoint.limits.subscribe_s):
+                await endpoint.feed.update_claims(member.subscription, token.claims)
         except SubscribeRefused as error:
             # The subscription has ended. phx_error, because the JavaScript client only notes system messages.
             why = session.system(channel, "error", error.message, "postgres_changes")
-            return [why, *session.fail(channel, service.clock())]
+            return [why, *session.fail(channel, endpoint.clock())]
         except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
             log.warning("claims of a subscription could not be replaced", topic=channel.topic, error=repr(error))
-            return session.fail(channel, service.clock())
+            return session.fail(channel, endpoint.clock())
         session.refreshed(channel, raw_token, token)
         return [session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes")]
 
-    async def _with_write_access(self, effect: Publish | Track, member: ChannelMember) -> list[Effect]:
+    async def _with_write_rights(self, effect: Publish | Track, member: ChannelMember) -> list[Effect]:
         """Asked of the database once, at the first message, and again after a token refresh."""
         channel = effect.channel
         try:
-            member.write_access = await self._service.policies.may_write(channel.name, channel.token.claims)
+            member.write_rights = await self._endpoint.policies.may_write(channel.name, channel.token.claims)
         except PoliciesUnavailable as error:
             log.warning("a write could not be authorised", error=str(error))
             return [self.session.reply(channel, effect.ref, "error", {"reason": refusals.NO_DATABASE})]
         return [effect] if channel in self._members else []  # else it ended while the database was asked
 
     def _publish(self, effect: Publish, member: ChannelMember) -> list[Effect]:
-        channel, message, service = effect.channel, effect.message, self._service
-        if not (member.write_access or PUBLIC).broadcast:
+        channel, message, endpoint = effect.channel, effect.message, self._endpoint
+        if not (member.write_rights or EVERY_RIGHT).broadcast:
             return []  # as the real server: no reply, even where an ack was asked for
         if isinstance(message, UserBroadcast):
             # A client's own metadata is not passed on; `meta` is the server's.
             message = UserBroadcast(message.topic, message.event, message.payload, message.is_json)
-        service.hub.publish(channel.key, message, sender=member)
+        endpoint.hub.publish(channel.key, message, sender=member)
         effects = self.session.published(channel, effect.ref)
-        if not service.count_event():
-            effects += self.session.expel(channel, refusals.TOO_MANY_MESSAGES, service.clock())
+        if not endpoint.count_event():
+            effects += self.session.expel(channel, refusals.TOO_MANY_MESSAGES, endpoint.clock())
         return effects
 
     def _track(self, effect: Track, member: ChannelMember) -> list[Effect]:
-        channel, session, service = effect.channel, self.session, self._service
-        if not (member.write_access or PUBLIC).presence:
+        channel, session, endpoint = effect.channel, self.session, self._endpoint
+        if not (member.write_rights or EVERY_RIGHT).presence:
             return [session.reply(channel, effect.ref, "error", {})]
         self._perform([session.reply(channel, effect.ref, "ok", {})])
         if effect.meta is None:
-            service.hub.untrack(member)
+            endpoint.hub.untrack(member)
         else:
-            service.hub.track(member, effect.meta)
-        return [] if service.count_event() else session.expel(channel, refusals.TOO_MANY_MESSAGES, service.clock())
+            endpoint.hub.track(member, effect.meta)
+        return [] if endpoint.count_event() else session.expel(channel, refusals.TOO_MANY_MESSAGES, endpoint.clock())

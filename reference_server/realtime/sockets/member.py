@@ -10,8 +10,8 @@ import orjson
 from reference_server.realtime.protocol import codec
 from reference_server.realtime.protocol.channel import Channel
 from reference_server.realtime.protocol.messages import Message, Vsn
-from reference_server.realtime.protocol.ports import RowChange
-from reference_server.realtime.sockets.policies import Access
+from reference_server.realtime.protocol.ports import Change
+from reference_server.realtime.sockets.policies import ChannelRights
 
 
 class ChangeFrames:
@@ -22,7 +22,7 @@ class ChangeFrames:
         self._text = ""
         self._frames: dict[tuple[Vsn, str, tuple[int, ...]], str] = {}
 
-    def frame(self, vsn: Vsn, topic: str, change: RowChange) -> str:
+    def frame(self, vsn: Vsn, topic: str, change: Change) -> str:
         if change.data is not self._data:
             self._data, self._text = change.data, change.data.decode()
             self._frames = {}
@@ -40,11 +40,11 @@ class ChannelMember:
         self.vsn = vsn
         self.deliver = deliver
         self.subscription: Any = None
-        self.write_access: Access | None = None
+        self.write_rights: ChannelRights | None = None
         self.failed: str | None = None  # why the feed gave up before the join was answered
         self._frames = frames
         self._channel: Channel | None = None
-        self._held: list[RowChange] | None = []
+        self._held: list[Change] | None = []
 
     @property
     def channel(self) -> Channel:
@@ -58,7 +58,7 @@ class ChannelMember:
     def attach(self, channel: Channel) -> None:
         self._channel = channel
 
-    def change(self, change: RowChange) -> None:
+    def change(self, change: Change) -> None:
         """The feed's sink."""
         if self._held is not None:
             self._held.append(change)
@@ -75,7 +75,7 @@ class ChannelMember:
         """Nothing more is delivered, even if the feed still calls."""
         self._held, self._channel = None, None
 
-    def _deliver_change(self, channel: Channel, change: RowChange) -> None:
+    def _deliver_change(self, channel: Channel, change: Change) -> None:
         if not channel.legacy:
             self.deliver(self._frames.frame(self.vsn, channel.topic, change))
             return

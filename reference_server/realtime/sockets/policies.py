@@ -16,7 +16,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from reference_server.errors import DATABASE_TROUBLE
+from reference_server.database_trouble import DATABASE_TROUBLE
 
 _PROBE_ROWS = """
 insert into realtime.messages (topic, extension, event, payload, private)
@@ -42,7 +42,9 @@ class PoliciesUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ChannelRights:
+    """What a token may do on one private channel, for each of the two extensions."""
+
     broadcast: bool
     presence: bool
 
@@ -61,7 +63,7 @@ class ChannelPolicies:
         self._pool: asyncpg.Pool | None = None
         self._lock = asyncio.Lock()
 
-    async def may_read(self, topic: str, claims: Mapping[str, Any]) -> Access:
+    async def may_read(self, topic: str, claims: Mapping[str, Any]) -> ChannelRights:
         """What this token may receive on `topic`; raises PoliciesUnavailable."""
         try:
             async with self._probe() as connection:
@@ -69,14 +71,14 @@ class ChannelPolicies:
                 await _become(connection, topic, claims)
                 found = {row["extension"] for row in await connection.fetch(_VISIBLE, topic)}
         except _DENIED:
-            return Access(False, False)
+            return ChannelRights(False, False)
         except DATABASE_TROUBLE as error:
             raise PoliciesUnavailable(str(error) or type(error).__name__) from error
-        return Access("broadcast" in found, "presence" in found)
+        return ChannelRights("broadcast" in found, "presence" in found)
 
-    async def may_write(self, topic: str, claims: Mapping[str, Any]) -> Access:
+    async def may_write(self, topic: str, claims: Mapping[str, Any]) -> ChannelRights:
         """What this token may send to `topic`; raises PoliciesUnavailable."""
-        return Access(
+        return ChannelRights(
             await self.may_insert(topic, claims, "broadcast"), await self.may_insert(topic, claims, "presence")
         )
 

@@ -20,7 +20,8 @@ from reference_server.realtime.sockets.hub import Hub
 from reference_server.realtime.sockets.member import ChangeFrames
 from reference_server.realtime.sockets.outbox import AsgiSend
 from reference_server.realtime.sockets.policies import ChannelPolicies
-from reference_server.tokens import TokenVerifier, VerifiedToken
+from reference_server.tokens.token import VerifiedToken
+from reference_server.tokens.verifier import TokenVerifier
 
 SERVICE_RESTART: Final = 1012
 log = structlog.get_logger(__name__)

@@ -21,7 +21,7 @@ from reference_server.realtime.protocol.messages import Vsn
 from reference_server.realtime.sockets.connection import AsgiReceive
 from reference_server.realtime.sockets.outbox import CLIENT_GONE, AsgiSend
 from reference_server.realtime.sockets.service import RealtimeService
-from reference_server.tokens import KeysUnavailable, TokenError, VerifiedToken
+from reference_server.tokens.token import KeysUnavailable, TokenError, VerifiedToken
 
 log = structlog.get_logger(__name__)
 

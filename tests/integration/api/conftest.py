@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app, wire
-from reference_server.process_context import Parts
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import read_schema
@@ -18,7 +18,7 @@ from tests.support.server_process import SECRET, bearer
 Client = Callable[..., httpx.AsyncClient]
 
 
-async def _parts(dsn: str, deadline_s: float = 10, **settings: Any) -> AsyncIterator[Parts]:
+async def _server_context(dsn: str, deadline_s: float = 10, **settings: Any) -> AsyncIterator[ServerContext]:
     values = Settings(database_url=dsn, supabase_jwt_secret=SECRET, **settings)
     pool = await open_pool(dsn, max_size=4, deadline_s=deadline_s)
     try:
@@ -28,31 +28,31 @@ async def _parts(dsn: str, deadline_s: float = 10, **settings: Any) -> AsyncIter
 
 
 @pytest.fixture
-async def parts(migrated_db: str) -> AsyncIterator[Parts]:
-    async for found in _parts(migrated_db, generation_transport="both"):
+async def server(migrated_db: str) -> AsyncIterator[ServerContext]:
+    async for found in _server_context(migrated_db, generation_transport="both"):
         yield found
 
 
 @pytest.fixture
-async def legacy_parts(legacy_db: str) -> AsyncIterator[Parts]:
-    async for found in _parts(legacy_db, generation_transport="websocket"):
+async def legacy_server(legacy_db: str) -> AsyncIterator[ServerContext]:
+    async for found in _server_context(legacy_db, generation_transport="websocket"):
         yield found
 
 
-def client_of(parts: Parts, sub: str | None = "owner", role: str = "authenticated") -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(build_app(parts), raise_app_exceptions=True)
+def client_of(server: ServerContext, sub: str | None = "owner", role: str = "authenticated") -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(build_app(server), raise_app_exceptions=True)
     return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=bearer(sub, role))
 
 
 @pytest.fixture
-async def owner(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(parts) as client:
+async def owner(server: ServerContext) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(server) as client:
         yield client
 
 
 @pytest.fixture
-async def service(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(parts, None, "service_role") as client:
+async def service(server: ServerContext) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(server, None, "service_role") as client:
         yield client
 
 

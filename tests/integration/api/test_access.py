@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app
-from reference_server.process_context import Parts
 from tests.integration.api.conftest import client_of, code_of, started
 from tests.support.server_process import token
 
@@ -75,12 +75,12 @@ def unlisted(app: FastAPI) -> set[tuple[str, str]]:
     return routes ^ {(row.method, row.path) for row in TABLE}
 
 
-def test_no_route_is_missing_from_the_table(parts: Parts) -> None:
-    assert unlisted(build_app(parts)) == set()
+def test_no_route_is_missing_from_the_table(server: ServerContext) -> None:
+    assert unlisted(build_app(server)) == set()
 
 
-async def test_a_route_somebody_forgot_to_guard_is_found(parts: Parts, world: World) -> None:
-    app = build_app(parts)
+async def test_a_route_somebody_forgot_to_guard_is_found(server: ServerContext, world: World) -> None:
+    app = build_app(server)
 
     @app.get("/api/articles/generation/{process_id}/secrets")
     async def secrets(process_id: uuid.UUID) -> dict[str, str]:
@@ -97,37 +97,37 @@ async def test_a_route_somebody_forgot_to_guard_is_found(parts: Parts, world: Wo
 
 
 @pytest.fixture
-async def world(parts: Parts) -> AsyncIterator[World]:
+async def world(server: ServerContext) -> AsyncIterator[World]:
     """A process of an organisation with an open prompt, its event, and an article of the same organisation."""
-    organization = await parts.pool.fetchval(
+    organization = await server.pool.fetchval(
         "insert into organizations (name, owner_user_id) values ('o', 'owner') returning id"
     )
     for user in ("owner", "member"):
-        await parts.pool.execute("insert into organization_members values ($1, $2)", organization, user)
+        await server.pool.execute("insert into organization_members values ($1, $2)", organization, user)
     clients = {
-        "none": client_of(parts),
-        "bad": client_of(parts),
-        "expired": client_of(parts),
-        "anon": client_of(parts, None, "anon"),
-        "other": client_of(parts, "other"),
-        "member": client_of(parts, "member"),
-        "owner": client_of(parts, "owner"),
-        "service": client_of(parts, None, "service_role"),
+        "none": client_of(server),
+        "bad": client_of(server),
+        "expired": client_of(server),
+        "anon": client_of(server, None, "anon"),
+        "other": client_of(server, "other"),
+        "member": client_of(server, "member"),
+        "owner": client_of(server, "owner"),
+        "service": client_of(server, None, "service_role"),
     }
     del clients["none"].headers["authorization"]
     clients["bad"].headers["authorization"] = f"Bearer {token('owner', secret='another-secret-that-is-long-enough')}"
     clients["expired"].headers["authorization"] = f"Bearer {token('owner', ttl_s=-10)}"
     process_id = await started(clients["owner"], organization_id=str(organization))
-    await parts.pool.execute(
+    await server.pool.execute(
         """update generated_articles_state set current_step_name = 'persona_generated',
            article_context = article_context || '{"personas": [{"id": 0, "description": "p"}]}' where id = $1""",
         process_id,
     )
-    await parts.pool.execute("select mark_process_waiting_for_input($1, 'select_persona')", process_id)
-    event_id = await parts.pool.fetchval(
+    await server.pool.execute("select mark_process_waiting_for_input($1, 'select_persona')", process_id)
+    event_id = await server.pool.fetchval(
         "select id from process_events where process_id = $1 order by event_sequence limit 1", process_id
     )
-    article_id = await parts.pool.fetchval(
+    article_id = await server.pool.fetchval(
         "insert into articles (user_id, organization_id, title) values ('owner', $1, 't') returning id", organization
     )
     try:
@@ -158,8 +158,8 @@ async def test_who_may_call(world: World, row: Row) -> None:
             assert same[0] == same[1], "the answer must not tell an absent process from somebody else's"
 
 
-async def test_an_organisation_is_for_its_members(parts: Parts, world: World) -> None:
-    organization = await parts.pool.fetchval("select id from organizations")
+async def test_an_organisation_is_for_its_members(server: ServerContext, world: World) -> None:
+    organization = await server.pool.fetchval("select id from organizations")
     answer = await world.clients["other"].post(
         f"/api/articles/generation/start?organization_id={organization}", json={"initial_keywords": ["x"]}
     )

@@ -7,17 +7,17 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app
-from reference_server.process_context import Parts
 from tests.support.server_process import bearer
 
 ORIGIN = "https://app.example.com"
 API = "/api/articles/generation"
 
 
-def browser(parts: Parts, origins: str) -> httpx.AsyncClient:
-    settings = parts.settings.model_copy(update={"cors_origins": origins, "request_max_bytes": 1024})
-    app = build_app(replace(parts, settings=settings))
+def browser(server: ServerContext, origins: str) -> httpx.AsyncClient:
+    settings = server.settings.model_copy(update={"cors_origins": origins, "request_max_bytes": 1024})
+    app = build_app(replace(server, settings=settings))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test", headers={"Origin": ORIGIN})
 
 
@@ -30,8 +30,8 @@ async def preflight(client: httpx.AsyncClient, path: str = API) -> httpx.Respons
 
 
 @pytest.mark.parametrize("origins", [ORIGIN, f"http://localhost:5173, {ORIGIN}", "*"])
-async def test_a_listed_origin_may_call_and_read(parts: Parts, origins: str) -> None:
-    async with browser(parts, origins) as client:
+async def test_a_listed_origin_may_call_and_read(server: ServerContext, origins: str) -> None:
+    async with browser(server, origins) as client:
         allowed = await preflight(client)
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] in (ORIGIN, "*")
@@ -48,14 +48,14 @@ async def test_a_listed_origin_may_call_and_read(parts: Parts, origins: str) -> 
 
 
 @pytest.mark.parametrize("origins", ["", "https://other.example.com"])
-async def test_no_other_origin_may(parts: Parts, origins: str) -> None:
-    async with browser(parts, origins) as client:
+async def test_no_other_origin_may(server: ServerContext, origins: str) -> None:
+    async with browser(server, origins) as client:
         assert "access-control-allow-origin" not in (await preflight(client)).headers
         answer = await client.get(API, headers=bearer("owner"))
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_health_is_not_the_api(parts: Parts) -> None:
-    async with browser(parts, "*") as client:
+async def test_health_is_not_the_api(server: ServerContext) -> None:
+    async with browser(server, "*") as client:
         assert "access-control-allow-origin" not in (await client.get("/health/live")).headers

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.integration.api.conftest import _parts, client_of, code_of, started
+from tests.integration.api.conftest import _server_context, client_of, code_of, started
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ async def test_a_locked_table(
     code: str,
 ) -> None:
     blocker = await connect(migrated_db)
-    async for parts in _parts(migrated_db, pool_deadline_s, **settings):
-        async with client_of(parts) as client:
+    async for server in _server_context(migrated_db, pool_deadline_s, **settings):
+        async with client_of(server) as client:
             process_id = await started(client)
             async with blocker.transaction():
                 await blocker.execute("lock table generated_articles_state in access exclusive mode")

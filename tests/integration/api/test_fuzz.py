@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app
-from reference_server.process_context import Parts
 from tests.integration.api.conftest import client_of, code_of, started
 
 JSON = st.recursive(
@@ -52,13 +52,13 @@ def bodies(schema: dict[str, Any], document: dict[str, Any]) -> st.SearchStrateg
 
 
 @pytest.fixture
-async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(parts) as found:
+async def client(server: ServerContext) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(server) as found:
         yield found
 
 
-async def test_every_answer_has_a_documented_shape(parts: Parts) -> None:
-    for path, methods in build_app(parts).openapi()["paths"].items():
+async def test_every_answer_has_a_documented_shape(server: ServerContext) -> None:
+    for path, methods in build_app(server).openapi()["paths"].items():
         for method, operation in methods.items():
             if path.startswith("/api"):
                 schemas = [a["content"]["application/json"]["schema"] for a in operation["responses"].values()]
@@ -66,8 +66,8 @@ async def test_every_answer_has_a_documented_shape(parts: Parts) -> None:
                 assert {"401", "422", "503"} <= set(operation["responses"]), (method, path)
 
 
-async def test_no_request_ends_in_a_500(parts: Parts, client: httpx.AsyncClient) -> None:
-    document = build_app(parts).openapi()
+async def test_no_request_ends_in_a_500(server: ServerContext, client: httpx.AsyncClient) -> None:
+    document = build_app(server).openapi()
     process_id = await started(client)
     operations = [
         (method.upper(), path, operation)

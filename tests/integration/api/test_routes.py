@@ -9,7 +9,7 @@ import httpx
 import psycopg2
 import pytest
 
-from reference_server.process_context import Parts
+from reference_server.api.server_context import ServerContext
 from reference_server.store import reads
 from tests.integration.api.conftest import client_of, code_of, started
 
@@ -17,7 +17,7 @@ API = "/api/articles/generation"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
-async def test_start_answers_as_the_guide_says(owner: httpx.AsyncClient, parts: Parts) -> None:
+async def test_start_answers_as_the_guide_says(owner: httpx.AsyncClient, server: ServerContext) -> None:
     body = {"initial_keywords": ["a", "b"], "target_age_group": "30代", "persona_type": "主婦", "image_mode": False}
     answer = await owner.post(f"{API}/start", json=body)
     assert answer.status_code == 201
@@ -30,7 +30,7 @@ async def test_start_answers_as_the_guide_says(owner: httpx.AsyncClient, parts: 
         "filter": f"process_id=eq.{process_id}",
         "channel": f"process_{process_id}",
     }
-    tasks = await parts.pool.fetch("select task_type, status from background_tasks where process_id = $1", process_id)
+    tasks = await server.pool.fetch("select task_type, status from background_tasks where process_id = $1", process_id)
     assert [tuple(task) for task in tasks] == [("generation_start", "pending")]
     state = (await owner.get(f"{API}/{process_id}")).json()
     assert (state["status"], state["transport"]) == ("in_progress", "realtime")
@@ -105,9 +105,9 @@ async def test_json_that_is_declared_as_json_is_read(owner: httpx.AsyncClient, d
 
 
 async def test_a_style_template_of_somebody_else_and_an_unknown_one_are_404(
-    owner: httpx.AsyncClient, parts: Parts
+    owner: httpx.AsyncClient, server: ServerContext
 ) -> None:
-    theirs = await parts.pool.fetchval(
+    theirs = await server.pool.fetchval(
         "insert into style_guide_templates (user_id, name) values ('boss', 't') returning id"
     )
     for template in (str(theirs), NOBODY):
@@ -115,34 +115,34 @@ async def test_a_style_template_of_somebody_else_and_an_unknown_one_are_404(
         assert (answer.status_code, code_of(answer)) == (404, "style_template_not_found")
 
 
-async def test_event_types_are_open(owner: httpx.AsyncClient, parts: Parts) -> None:
+async def test_event_types_are_open(owner: httpx.AsyncClient, server: ServerContext) -> None:
     process_id = await started(owner)
-    await parts.pool.execute("select create_process_event($1, 'Ours: Möbel/1', '{}')", uuid.UUID(process_id))
+    await server.pool.execute("select create_process_event($1, 'Ours: Möbel/1', '{}')", uuid.UUID(process_id))
     for names, found in (("Ours: Möbel/1", 1), ("nope", 0)):
         answer = await owner.get(f"{API}/{process_id}/events", params={"event_types": names})
         assert (answer.status_code, len(answer.json())) == (200, found), answer.text
 
 
-async def test_a_read_survives_connections_that_broke_unseen(owner: httpx.AsyncClient, parts: Parts) -> None:
+async def test_a_read_survives_connections_that_broke_unseen(owner: httpx.AsyncClient, server: ServerContext) -> None:
     process_id = await started(owner)
     # Not over asyncpg: the event loop must have no turn in which to notice that its connections are gone.
-    with contextlib.closing(psycopg2.connect(parts.settings.dsn)) as other, other.cursor() as cursor:
+    with contextlib.closing(psycopg2.connect(server.settings.dsn)) as other, other.cursor() as cursor:
         cursor.execute(
             "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
         )
         assert cursor.fetchone() != (0,)
-    access = await reads.process_access(parts.pool, uuid.UUID(process_id), "owner")
+    access = await reads.process_access(server.pool, uuid.UUID(process_id), "owner")
     assert access is not None
     assert access.user_id == "owner"
 
 
-async def test_a_body_above_the_limit_is_413(owner: httpx.AsyncClient, parts: Parts) -> None:
+async def test_a_body_above_the_limit_is_413(owner: httpx.AsyncClient, server: ServerContext) -> None:
     async def endless():
         for _ in range(40):
             yield b" " * 65_536
 
-    for content in (b"x" * (parts.settings.request_max_bytes + 1), endless()):
+    for content in (b"x" * (server.settings.request_max_bytes + 1), endless()):
         answer = await owner.post(f"{API}/start", content=content, headers={"content-type": "application/json"})
         assert answer.status_code == 413
         assert code_of(answer) == "payload_too_large"
@@ -205,7 +205,7 @@ async def test_events_are_paged_and_filtered(owner: httpx.AsyncClient) -> None:
     assert missing.status_code == 404
 
 
-async def test_a_start_with_a_key_happens_once(owner: httpx.AsyncClient, parts: Parts) -> None:
+async def test_a_start_with_a_key_happens_once(owner: httpx.AsyncClient, server: ServerContext) -> None:
     key = {"Idempotency-Key": str(uuid.uuid4())}
     first = await owner.post(f"{API}/start", json={"initial_keywords": ["a"]}, headers=key)
     again = await owner.post(f"{API}/start", json={"initial_keywords": ["a"]}, headers=key)
@@ -214,7 +214,7 @@ async def test_a_start_with_a_key_happens_once(owner: httpx.AsyncClient, parts: 
     assert again.headers["idempotent-replayed"] == "true"
     other = await owner.post(f"{API}/start", json={"initial_keywords": ["b"]}, headers=key)
     assert (other.status_code, code_of(other)) == (409, "idempotency_key_reused")
-    assert await parts.pool.fetchval("select count(*) from generated_articles_state") == 1
+    assert await server.pool.fetchval("select count(*) from generated_articles_state") == 1
     bad = await owner.post(f"{API}/start", json={"initial_keywords": ["a"]}, headers={"Idempotency-Key": "a b"})
     assert bad.status_code == 422
 
@@ -247,7 +247,7 @@ async def test_a_service_token_without_a_user_starts_nothing(service: httpx.Asyn
 
 
 async def test_the_flag_is_switched_at_run_time(
-    owner: httpx.AsyncClient, service: httpx.AsyncClient, parts: Parts
+    owner: httpx.AsyncClient, service: httpx.AsyncClient, server: ServerContext
 ) -> None:
     process_id = await started(owner)
     answer = await service.put("/api/internal/transport", json={"transport": "websocket"})
@@ -269,10 +269,10 @@ async def test_lists_are_paged_by_cursor(owner: httpx.AsyncClient) -> None:
 
 
 async def test_queue_status_hides_machines_from_users(
-    owner: httpx.AsyncClient, service: httpx.AsyncClient, parts: Parts
+    owner: httpx.AsyncClient, service: httpx.AsyncClient, server: ServerContext
 ) -> None:
     await started(owner)
-    claimed = await parts.pool.fetch("select * from claim_background_task('worker-7', 'machine-7')")
+    claimed = await server.pool.fetch("select * from claim_background_task('worker-7', 'machine-7')")
     assert len(claimed) == 1
     user = (await owner.get("/api/internal/background-tasks/status")).json()
     operator = (await service.get("/api/internal/background-tasks/status")).json()
@@ -289,11 +289,11 @@ async def test_request_ids_are_passed_through_when_they_are_harmless(owner: http
     assert uuid.UUID(replaced.headers["x-request-id"])
 
 
-async def test_reads_work_on_the_legacy_schema_and_commands_say_what_to_do(legacy_parts: Parts) -> None:
-    process_id = await legacy_parts.pool.fetchval(
+async def test_reads_work_on_the_legacy_schema_and_commands_say_what_to_do(legacy_server: ServerContext) -> None:
+    process_id = await legacy_server.pool.fetchval(
         "insert into generated_articles_state (user_id) values ('owner') returning id"
     )
-    async with client_of(legacy_parts) as owner:
+    async with client_of(legacy_server) as owner:
         state = await owner.get(f"{API}/{process_id}")
         assert state.status_code == 200, state.text
         assert state.json()["last_event_sequence"] == 0
@@ -305,6 +305,6 @@ async def test_reads_work_on_the_legacy_schema_and_commands_say_what_to_do(legac
             assert (answer.status_code, code_of(answer)) == (503, "schema_not_migrated")
         start = await owner.post(f"{API}/start", json={"initial_keywords": ["a"]})
         assert (start.status_code, code_of(start)) == (409, "transport_unavailable")
-    async with client_of(legacy_parts, None, "service_role") as service:
+    async with client_of(legacy_server, None, "service_role") as service:
         answer = await service.put("/api/internal/transport", json={"transport": "both"})
         assert (answer.status_code, code_of(answer)) == (503, "schema_not_migrated")

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from starlette.exceptions import HTTPException
 
+from reference_server.api.http_errors import Conflict, Unauthorized
 from reference_server.api.responses import error_body, worded
-from reference_server.errors import Conflict, Unauthorized
 from reference_server.generation import errors as generation
 from reference_server.store.pool import CommitUnknown
 from toolkit.contract.prompts import InputType

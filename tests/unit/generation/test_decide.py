@@ -8,7 +8,7 @@ import pytest
 
 from reference_server.generation.content import GenerationRequest, Outline, Persona, ResearchPlan, Section, Theme
 from reference_server.generation.context import ArticleContext
-from reference_server.generation.decide import after, assemble, auto_select, stands_at
+from reference_server.generation.next_step import after, assemble, auto_select, stands_at
 from toolkit.contract.prompts import PROMPTS
 from toolkit.contract.requests import AutoStrategy
 from toolkit.contract.steps import REGENERATES, STEPS, Flow, Kind, Step, next_resting

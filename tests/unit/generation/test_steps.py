@@ -10,8 +10,8 @@ import pytest
 
 from reference_server.generation.content import GenerationRequest, Section
 from reference_server.generation.context import ArticleContext
-from reference_server.generation.decide import after
 from reference_server.generation.deterministic_writer import DeterministicWriter
+from reference_server.generation.next_step import after
 from reference_server.generation.steps import Checkpoint, StepImpossible, StepRun, run_step
 from reference_server.generation.writer import Assignment, WriterError
 from reference_server.workers.outcome import failure_of

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_server.realtime.changes.subscriptions import Change
 from reference_server.realtime.protocol.channel import Channel
 from reference_server.realtime.protocol.limits import Limits, RateMeter
 from reference_server.realtime.protocol.messages import Message, UserBroadcast, Vsn
+from reference_server.realtime.protocol.ports import Change
 from reference_server.realtime.protocol.presence import Presence
 from reference_server.realtime.sockets.broadcast_api import read_batch
 from reference_server.realtime.sockets.hub import Hub
 from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
 from reference_server.realtime.sockets.outbox import Outbox
-from reference_server.tokens import VerifiedToken
+from reference_server.tokens.token import VerifiedToken
 from tests.support.waiting import until
 
 TOKEN = VerifiedToken({"role": "anon"}, "anon", None, 1e12)

@@ -24,7 +24,7 @@ from reference_server.realtime.protocol.session import (
     Session,
     Track,
 )
-from reference_server.tokens import VerifiedToken
+from reference_server.tokens.token import VerifiedToken
 
 NOW = 1_000.0
 LIMITS = Limits()

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 LISTEN_PATIENCE_S = 5.0
 
 
-class WorkerPart:
+class HostedWorker:
     """A worker with connections of its own, so that its work and the API's do not wait for each other."""
 
     def __init__(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reference_server import migrated_schema as event_parts
 from reference_server.app import wire
+from reference_server.lifecycle import schema_follower
 from reference_server.realtime.protocol.refusals import NOT_MIGRATED
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
@@ -24,8 +24,8 @@ async def test_realtime_says_that_the_schema_is_not_migrated_until_it_is(
         database_url=legacy_db, supabase_jwt_secret=SECRET, generation_transport="websocket", schema_poll_seconds=0.02
     )
     pool = await open_pool(legacy_db, max_size=4, deadline_s=10)
-    parts = wire(settings, frozenset({Role.REALTIME}), pool, await read_schema(pool))
-    realtime = parts.events.realtime
+    server = wire(settings, frozenset({Role.REALTIME}), pool, await read_schema(pool))
+    realtime = server.schema_follower.realtime
     assert realtime is not None
     assert realtime.no_changes == NOT_MIGRATED
     troubled = asyncio.Event()
@@ -35,16 +35,16 @@ async def test_realtime_says_that_the_schema_is_not_migrated_until_it_is(
         raise RuntimeError("nobody foresaw this")
 
     try:
-        await parts.events.start()
+        await server.schema_follower.start()
         assert realtime.no_changes == NOT_MIGRATED
         with monkeypatch.context() as patch:
-            patch.setattr(event_parts, "read_schema", trouble)
+            patch.setattr(schema_follower, "read_schema", trouble)
             await asyncio.wait_for(troubled.wait(), 5)
         await apply_migrations(legacy_db)
         await until(lambda: realtime.no_changes is None, "the migration to be noticed")
         await until(lambda: realtime.facts().ready, "the stream to be live")
     finally:
-        await parts.events.stop_worker()
-        await parts.events.stop_realtime(5)
-        await parts.verifier.aclose()
+        await server.schema_follower.stop_worker()
+        await server.schema_follower.stop_realtime(5)
+        await server.verifier.aclose()
         await pool.close()

@@ -13,8 +13,8 @@ from typing import Any
 import asyncpg
 import structlog
 
-from reference_server.errors import DATABASE_TROUBLE
-from reference_server.hosted_worker import WorkerPart
+from reference_server.database_trouble import DATABASE_TROUBLE
+from reference_server.lifecycle.hosted_worker import HostedWorker
 from reference_server.realtime.protocol import refusals
 from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.replication.stream import StreamLost
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 Check = dict[str, Any]
 
 
-class EventParts:
+class SchemaFollower:
     """`realtime` and `make_worker` are None when the process has not the role."""
 
     def __init__(
@@ -34,13 +34,13 @@ class EventParts:
         schema: Schema,
         *,
         realtime: RealtimeService | None,
-        make_worker: Callable[[], WorkerPart] | None,
+        make_worker: Callable[[], HostedWorker] | None,
         poll_s: float,
         start_deadline_s: float,
     ) -> None:
         self.schema = schema
         self.realtime = realtime
-        self.worker: WorkerPart | None = None
+        self.worker: HostedWorker | None = None
         self._pool = pool
         self._make_worker = make_worker
         self._poll_s = poll_s

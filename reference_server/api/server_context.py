@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import asyncpg
 from starlette.requests import HTTPConnection
 
-from reference_server.api.legacy_sockets import LegacyGenerations
+from reference_server.api.http_errors import Unavailable
+from reference_server.api.legacy_supervisor import LegacySupervisor
 from reference_server.api.metrics import Metrics
 from reference_server.api.transport import TransportFlag
-from reference_server.errors import Unavailable
 from reference_server.generation.service import GenerationService
-from reference_server.migrated_schema import EventParts
+from reference_server.lifecycle.schema_follower import SchemaFollower
 from reference_server.settings import Role, Settings
-from reference_server.tokens import TokenVerifier
+from reference_server.tokens.verifier import TokenVerifier
 
 
 @dataclass
-class Parts:
+class ServerContext:
     """`events` holds what needs the migrated schema: the worker and Realtime."""
 
     settings: Settings
@@ -28,15 +28,15 @@ class Parts:
     verifier: TokenVerifier
     transport: TransportFlag
     service: GenerationService
-    legacy: LegacyGenerations
-    events: EventParts
+    legacy: LegacySupervisor
+    schema_follower: SchemaFollower
     metrics: Metrics
     close_writer: Callable[[], Awaitable[None]]
     draining: bool = False
 
     @property
     def migrated(self) -> bool:
-        return self.events.schema.migrated
+        return self.schema_follower.schema.migrated
 
     def require_migrated(self) -> None:
         """Raises Unavailable while the database has the legacy schema."""
@@ -48,7 +48,7 @@ class Parts:
             )
 
 
-def parts_of(connection: HTTPConnection) -> Parts:
+def server_of(connection: HTTPConnection) -> ServerContext:
     """The parts of the process that serves this request."""
-    parts: Parts = connection.app.state.parts
-    return parts
+    server: ServerContext = connection.app.state.server
+    return server

@@ -16,13 +16,7 @@ ServerError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
-
-import asyncpg
-
-# What asyncpg raises when the database refuses, fails, or is not there. InternalClientError is a session
-# that was ended by the server: the farewell has arrived, the end of the connection not yet.
-DATABASE_TROUBLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+from typing import Any
 
 
 class ServerError(Exception):
@@ -112,7 +106,3 @@ class DeadlineExceeded(ServerError):
     status = 504
     code = "deadline_exceeded"
     remedy = "Read the process's state before repeating the request; send an Idempotency-Key when you repeat it."
-
-
-class StartRefused(Exception):
-    """The process cannot start; the message says why and what to do."""
