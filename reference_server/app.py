@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from reference_server.api import articles, events, health, internal, legacy_websocket, processes
 from reference_server.api.cors import ApiCors
@@ -34,7 +35,11 @@ from reference_server.workers.loop import Worker, WorkerSettings
 
 def build_app(server: ServerContext) -> FastAPI:
     """The ASGI application for the roles of `parts`; everything it needs is in `app.state.server`."""
-    app = FastAPI(
+    # /docs with its scripts and styles served from here. Not /redoc: its script fetches a picture from another host.
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url="/docs/assets",
+        swagger_ui_parameters={"validatorUrl": None},  # else the page may ask a validator on another host
         title="Article generation",
         version="0.1.0",
         description="Processes are started and steered over HTTP; what happens to them is read from Realtime.",

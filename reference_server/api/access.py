@@ -14,9 +14,9 @@ import structlog
 from fastapi import Depends, Path, Query, Request
 
 from reference_server.api.auth import Caller, CallerDep
-from reference_server.api.http_errors import Conflict, Forbidden, NotFound
-from reference_server.api.server_context import ServerContext, server_of
-from reference_server.generation.errors import NotFound as GenerationNotFound
+from reference_server.api.http_errors import Conflict, Forbidden
+from reference_server.api.server_context import server_of
+from reference_server.generation.errors import NotFound
 from reference_server.generation.views import ArticleView
 from reference_server.store import reads
 from reference_server.store.reads import ProcessAccess
@@ -38,7 +38,7 @@ async def readable_process(process_id: ProcessId, request: Request, caller: Call
     structlog.contextvars.bind_contextvars(process_id=str(process_id))
     access = await reads.process_access(server_of(request).pool, process_id, caller.user_id)
     if access is None or not _may_read(caller, access.user_id, member=access.member):
-        raise GenerationNotFound("process", process_id)
+        raise NotFound("process", process_id)
     return Granted(process_id, access, caller)
 
 
@@ -68,20 +68,8 @@ def other_transport(process_id: UUID) -> Conflict:
 
 def check_article(caller: Caller, article: ArticleView) -> None:
     """Raises NotFound unless the caller may read the article."""
-    if not _may_read(caller, article.owner_user_id, member=article.is_member):
-        raise GenerationNotFound("article", article.id)
-
-
-async def check_organization(server: ServerContext, caller: Caller, organization_id: UUID | None) -> None:
-    """Raises NotFound when the caller does not belong to the organisation."""
-    if organization_id is None or caller.is_service:
-        return
-    if caller.user_id is None or not await reads.is_member(server.pool, organization_id, caller.user_id):
-        raise NotFound(
-            f"you belong to no organisation {organization_id}",
-            code="organization_not_found",
-            remedy="Leave organization_id out, or ask to be added to the organisation.",
-        )
+    if not _may_read(caller, article.user_id, member=article.is_member):
+        raise NotFound("article", article.id)
 
 
 def _may_read(caller: Caller, owner: str, *, member: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -22,10 +21,7 @@ async def list_articles(
     request: Request, caller: CallerDep, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.ArticlePage:
     page = await server_of(request).service.list_articles(caller.user_id or "", limit=limit, cursor=cursor)
-    return schemas.ArticlePage(
-        articles=[schemas.ArticleSummary(**asdict(article)) for article in page.articles],
-        next_cursor=page.next_cursor,
-    )
+    return schemas.ArticlePage.model_validate(page)
 
 
 @router.get("/{article_id}", summary="A finished article", responses=errors(404))
@@ -34,4 +30,4 @@ async def get_article(
 ) -> schemas.Article:
     article = await server_of(request).service.get_article(article_id, caller.user_id)
     check_article(caller, article)
-    return schemas.Article(user_id=article.owner_user_id, **asdict(article))
+    return schemas.Article.model_validate(article)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -52,7 +51,7 @@ async def list_events(
     )
     response.headers["X-Last-Sequence"] = str(page.last_sequence)
     response.headers["X-Oldest-Sequence"] = str(page.oldest_sequence)
-    return [schemas.Event(**asdict(event)) for event in page.events]
+    return [schemas.Event.model_validate(event) for event in page.events]
 
 
 @router.post("/events/{event_id}/acknowledge", summary="Mark an event as seen", responses=errors(403, 404))

@@ -14,22 +14,22 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
 from reference_server.api import legacy_frames as frames
-from reference_server.api.access import check_organization
 from reference_server.api.auth import Caller, identify, identify_token
 from reference_server.api.http_errors import ServerError
 from reference_server.api.legacy_generation import LegacyGeneration
 from reference_server.api.legacy_sockets import INTERNAL, NORMAL, POLICY, RESTART, ClientSocket, Refused
+from reference_server.api.responses import worded
 from reference_server.api.schemas import StartBody
 from reference_server.api.server_context import ServerContext, server_of
+from reference_server.generation import belongings
 from reference_server.generation.context import ArticleContext, ContextUnreadable, to_json
-from reference_server.store import legacy, processes, reads
+from reference_server.generation.errors import GenerationError
+from reference_server.store import legacy, reads
 from reference_server.store.legacy import Saved
 from toolkit.contract.statuses import Status
 
 log = structlog.get_logger(__name__)
 router = APIRouter()
-
-ACQUIRE_DEADLINE_S = 10.0
 
 
 @router.websocket("/api/articles/ws/generate")
@@ -58,9 +58,10 @@ async def legacy_websocket(websocket: WebSocket) -> None:
         if refusal.message is not None:
             await _try_send(socket, frames.failure("start", refusal.message))
         await socket.close(refusal.code, refusal.reason)
-    except ServerError as error:
-        await _try_send(socket, frames.failure("start", f"{error.message}. {error.remedy}"))
-        await socket.close(POLICY if error.status < 500 else INTERNAL, error.code)
+    except (ServerError, GenerationError) as error:
+        problem = worded(error)
+        await _try_send(socket, frames.failure("start", f"{problem.message.removesuffix('.')}. {problem.remedy}"))
+        await socket.close(POLICY if problem.status < 500 else INTERNAL, problem.code)
     except Exception:
         log.exception("legacy socket broke")
         await socket.close(INTERNAL, "internal_error")
@@ -89,7 +90,8 @@ async def _generation_for(
             "new generations are started with POST /api/articles/generation/start at present",
         )
     organization_id = _uuid(query, "organization_id")
-    await check_organization(server, caller, organization_id)
+    if organization_id is not None and caller.user_id is not None and not caller.is_service:
+        await belongings.check_organization(server.pool, caller.user_id, organization_id)
     lifetime = caller.expires_at - time.time()
     try:
         async with asyncio.timeout(min(server.settings.legacy_idle_seconds, lifetime)):
@@ -132,9 +134,7 @@ async def _started(
         raise Refused(POLICY, "user_required", "the token names no user a process could belong to")
     template = body.style_template_id
     if template is not None and not caller.is_service:
-        async with server.pool.acquire(timeout=ACQUIRE_DEADLINE_S) as db:
-            if not await processes.may_use_template(db, template, caller.user_id):
-                raise Refused(POLICY, "style_template_not_found", f"there is no style template {template} of yours")
+        await belongings.check_template(server.pool, caller.user_id, template)
     context = to_json(ArticleContext(body.request()))
     mark = str(uuid.uuid4())
     status = Status.AUTO_PROGRESSING if body.auto_mode else Status.IN_PROGRESS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,12 +11,12 @@ import structlog
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 
 from reference_server.api import schemas
-from reference_server.api.access import Cursor, Limit, Owned, Readable, Steerable, check_organization, other_transport
+from reference_server.api.access import Cursor, Limit, Owned, Readable, Steerable, other_transport
 from reference_server.api.auth import Caller, CallerDep
 from reference_server.api.documented import errors
 from reference_server.api.http_errors import Forbidden
 from reference_server.api.server_context import server_of
-from reference_server.api.state_view import state_of_row, state_of_view
+from reference_server.api.state_view import state_of_row
 from reference_server.generation.errors import NotFound
 from reference_server.store import legacy, reads
 from toolkit.contract.statuses import Status
@@ -52,7 +51,6 @@ async def start(
     user_id = require_user(caller)
     server.transport.require_realtime()
     server.require_migrated()
-    await check_organization(server, caller, organization_id)
     started = await server.service.start(
         user_id,
         body.request(),
@@ -79,17 +77,14 @@ async def list_processes(
     page = await server_of(request).service.list_processes(
         caller.user_id or "", status=status, limit=limit, cursor=cursor
     )
-    return schemas.ProcessPage(
-        processes=[schemas.ProcessSummary(**asdict(summary)) for summary in page.processes],
-        next_cursor=page.next_cursor,
-    )
+    return schemas.ProcessPage.model_validate(page)
 
 
 @router.get("/{process_id}", summary="The state of a process", responses=errors(404))
 async def get_state(request: Request, granted: Readable) -> schemas.ProcessState:
     server = server_of(request)
     if server.migrated:
-        return state_of_view(await server.service.get(granted.process_id))
+        return schemas.ProcessState.model_validate(await server.service.get(granted.process_id))
     row = await reads.process_state(server.pool, granted.process_id)
     if row is None:
         raise NotFound("process", granted.process_id)

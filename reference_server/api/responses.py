@@ -17,7 +17,6 @@ from starlette.responses import JSONResponse, Response
 from reference_server.api.http_errors import (
     Conflict,
     DeadlineExceeded,
-    Forbidden,
     Invalid,
     MethodNotAllowed,
     NotFound,
@@ -113,7 +112,7 @@ def worded(error: BaseException) -> ServerError:
 
 _GENERATION: dict[type[GenerationError], type[ServerError]] = {
     generation.NotFound: NotFound,
-    generation.NotMember: Forbidden,
+    generation.OrganizationNotFound: NotFound,
     generation.StyleTemplateNotFound: NotFound,
     generation.ActionNotAllowed: Conflict,
     generation.NotWaiting: Conflict,

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
 from fastapi.openapi.models import Example
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 
 from reference_server.generation.content import GenerationRequest
 from toolkit.contract.prompts import InputType, ResponseType
@@ -92,15 +101,10 @@ class StartBody(Body):
         return self
 
     def request(self) -> GenerationRequest:
-        values = self.model_dump()
-        template = self.style_template_id
-        return GenerationRequest(
-            **values
-            | {
-                "initial_keywords": tuple(self.initial_keywords),
-                "style_template_id": None if template is None else str(template),
-            }
-        )
+        return _REQUEST.validate_python(self.model_dump(mode="json"))
+
+
+_REQUEST = TypeAdapter(GenerationRequest)
 
 
 class UserInputBody(Body):
@@ -151,13 +155,19 @@ class TransportBody(Body):
 # -- answers of the API ---------------------------------------------------------------------------
 
 
-class SubscriptionInfo(BaseModel):
+class Answer(BaseModel):
+    """Every body of an answer; the views of the use cases become answers by the names of their fields."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SubscriptionInfo(Answer):
     table: str = "process_events"
     filter: str = Field(examples=["process_id=eq.7b1d0b0e-5b0e-4a57-9a43-0c9c0c1f1a11"])
     channel: str
 
 
-class Started(BaseModel):
+class Started(Answer):
     process_id: UUID
     realtime_channel: str
     status: Literal["started"] = "started"
@@ -165,7 +175,15 @@ class Started(BaseModel):
     subscription_info: SubscriptionInfo
 
 
-class ProcessState(BaseModel):
+class OpenPrompt(Answer):
+    """What the open prompt proposes, and the response types it takes."""
+
+    input_type: InputType
+    data: dict[str, Any]
+    answers: list[str]
+
+
+class ProcessState(Answer):
     process_id: UUID
     status: Status
     current_step: str
@@ -173,7 +191,7 @@ class ProcessState(BaseModel):
     progress_percentage: int
     is_waiting_for_input: bool
     input_type: InputType | str | None  # rows of older programs hold others
-    prompt: dict[str, Any] | None = Field(description="What the open prompt proposes.")
+    prompt: OpenPrompt | None
     user_input_timeout: datetime | None
     image_mode: bool
     image_settings: dict[str, Any]
@@ -187,7 +205,7 @@ class ProcessState(BaseModel):
     transport: Literal["websocket", "realtime"]
 
 
-class ProcessSummary(BaseModel):
+class ProcessSummary(Answer):
     process_id: UUID
     status: Status
     current_step: str
@@ -203,19 +221,19 @@ class ProcessSummary(BaseModel):
     updated_at: datetime
 
 
-class ProcessPage(BaseModel):
+class ProcessPage(Answer):
     processes: list[ProcessSummary]
     next_cursor: str | None
 
 
-class InputReceived(BaseModel):
+class InputReceived(Answer):
     process_id: UUID
     status: Literal["input_received"] = "input_received"
     message: str
     input_type: InputType
 
 
-class Controlled(BaseModel):
+class Controlled(Answer):
     process_id: UUID
     status: str = Field(examples=["paused"])
     message: str
@@ -225,7 +243,7 @@ class Resumed(Controlled):
     realtime_channel: str
 
 
-class Event(BaseModel):
+class Event(Answer):
     id: UUID
     process_id: UUID
     event_type: str
@@ -236,18 +254,18 @@ class Event(BaseModel):
     created_at: datetime
 
 
-class Acknowledged(BaseModel):
+class Acknowledged(Answer):
     event_id: UUID
     acknowledged: Literal[True] = True
 
 
-class TestEventCreated(BaseModel):
+class TestEventCreated(Answer):
     __test__ = False
     event_id: UUID
     event_sequence: int
 
 
-class RealtimeInfo(BaseModel):
+class RealtimeInfo(Answer):
     process_id: UUID
     realtime_channel: str
     subscription_info: SubscriptionInfo
@@ -256,7 +274,7 @@ class RealtimeInfo(BaseModel):
     last_updated: datetime
 
 
-class Article(BaseModel):
+class Article(Answer):
     id: UUID
     user_id: str
     organization_id: UUID | None
@@ -271,7 +289,7 @@ class Article(BaseModel):
     updated_at: datetime
 
 
-class ArticleSummary(BaseModel):
+class ArticleSummary(Answer):
     id: UUID
     title: str
     keywords: list[str]
@@ -281,12 +299,12 @@ class ArticleSummary(BaseModel):
     updated_at: datetime
 
 
-class ArticlePage(BaseModel):
+class ArticlePage(Answer):
     articles: list[ArticleSummary]
     next_cursor: str | None
 
 
-class TaskStatus(BaseModel):
+class TaskStatus(Answer):
     queue: dict[str, int] = Field(description="Tasks by status.")
     oldest_pending_seconds: float | None
     by_type: dict[str, dict[str, int]]
@@ -297,7 +315,7 @@ class TaskStatus(BaseModel):
     expired_leases: int
 
 
-class TransportState(BaseModel):
+class TransportState(Answer):
     transport: Transport
 
 

@@ -9,32 +9,25 @@ import structlog
 from reference_server.api.schemas import ProcessState
 from reference_server.generation.context import ContextUnreadable, from_json
 from reference_server.generation.prompts import prompt_data
-from reference_server.generation.views import OpenPrompt, ProcessView
+from reference_server.generation.views import OpenPrompt
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
 from toolkit.contract.statuses import Status
 
 log = structlog.get_logger(__name__)
 
 
-def state_of_view(view: ProcessView) -> ProcessState:
-    """On the migrated schema."""
-    shared = {name: getattr(view, name) for name in ProcessState.model_fields if name != "prompt"}
-    return ProcessState(**shared, prompt=None if view.prompt is None else _shown(view.prompt))
-
-
 def state_of_row(row: dict[str, Any]) -> ProcessState:
     """On the legacy schema: `row` by column name; what only the migration adds is null."""
     waiting = bool(row["is_waiting_for_input"]) and row["status"] == Status.USER_INPUT_REQUIRED
     shared = {name: row.get(name) for name in ProcessState.model_fields}
-    prompt = _prompt(row) if waiting else None
-    return ProcessState(
-        **shared
+    return ProcessState.model_validate(
+        shared
         | {
             "process_id": row["id"],
             "current_step": row["current_step_name"] or "start",
             "is_waiting_for_input": waiting,
             "input_type": row["input_type"] if waiting else None,
-            "prompt": None if prompt is None else _shown(prompt),
+            "prompt": _prompt(row) if waiting else None,
             "last_event_sequence": 0,
             "transport": (row["process_metadata"] or {}).get("transport", "websocket"),
         }
@@ -49,7 +42,3 @@ def _prompt(row: dict[str, Any]) -> OpenPrompt | None:
         log.warning("the open prompt cannot be shown", cause=str(error))
         return None
     return OpenPrompt(spec.input_type, data, tuple(sorted(spec.answers)))
-
-
-def _shown(prompt: OpenPrompt) -> dict[str, Any]:
-    return {"input_type": prompt.input_type, "data": prompt.data, "answers": list(prompt.answers)}

@@ -23,15 +23,18 @@ class NotFound(GenerationError):
         super().__init__(f"There is no {kind} {wanted}.")
 
 
-class NotMember(GenerationError):
-    """The organisation named by a start request is not the caller's."""
+class OrganizationNotFound(GenerationError):
+    """The organization does not exist, or the caller is not a member of it: the answer does not tell which."""
 
-    code = "not_a_member"
-    remedy = "Leave it out, or name one that you belong to."
+    code = "organization_not_found"
+    remedy = "Leave organization_id out, or ask to be added to the organization."
+
+    def __init__(self, wanted: UUID | None) -> None:
+        super().__init__(f"There is no organization {wanted} that you may use.")
 
 
 class StyleTemplateNotFound(GenerationError):
-    """Absent, or none of the caller's business."""
+    """The template does not exist, or the caller may not use it: the answer does not tell which."""
 
     code = "style_template_not_found"
     remedy = "Leave style_template_id out, or name a template of your own or of an organization you belong to."
@@ -103,14 +106,6 @@ class ProcessUnreadable(GenerationError):
 
     code = "process_unreadable"
     remedy = "Start a new process; this one was saved by another version of the server."
-
-
-class TextRefused(GenerationError):
-    code = "invalid_text"
-    remedy = "Remove the character; text may hold anything that UTF-8 and Postgres can store."
-
-    def __init__(self) -> None:
-        super().__init__("The request contains a NUL character or a lone surrogate, which cannot be stored.")
 
 
 class InvalidCursor(GenerationError):

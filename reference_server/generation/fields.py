@@ -107,8 +107,6 @@ class Fields:
 def _text(value: object, path: str, longest: int, *, may_be_empty: bool = False) -> str:
     if not isinstance(value, str):
         refuse("invalid_payload", f"{path} must be text, not {_kind(value)}")
-    if "\0" in value:
-        refuse("invalid_payload", f"{path} contains a NUL character")
     trimmed = value.strip()
     if not trimmed and not may_be_empty:
         refuse("invalid_payload", f"{path} must not be empty")

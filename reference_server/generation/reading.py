@@ -20,7 +20,6 @@ from reference_server.generation.views import (
     ArticleView,
     EventPage,
     OpenPrompt,
-    ProcessAccess,
     ProcessPage,
     ProcessSummary,
     ProcessView,
@@ -36,8 +35,8 @@ from toolkit.contract.tasks import TaskStatus, realtime_channel
 Row = asyncpg.Record
 
 
-async def process(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> ProcessView:
-    row = await processes.view(pool, process_id, viewer_id)
+async def process(pool: asyncpg.Pool, process_id: UUID) -> ProcessView:
+    row = await processes.view(pool, process_id)
     if row is None:
         raise NotFound("process", process_id)
     status = Status(row["status"])
@@ -51,7 +50,6 @@ async def process(pool: asyncpg.Pool, process_id: UUID, viewer_id: str | None) -
         prompt = OpenPrompt(spec.input_type, prompt_data(spec.step, context), tuple(sorted(spec.answers)))
     return ProcessView(
         process_id=process_id,
-        access=ProcessAccess(process_id, row["user_id"], row["organization_id"], row["is_member"]),
         status=status,
         current_step=row["current_step_name"] or "start",
         executing_step=row["executing_step"],
@@ -159,7 +157,7 @@ async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
 def _article(row: Row, placeholders: tuple[dict[str, Any], ...] = ()) -> ArticleView:
     return ArticleView(
         id=row["id"],
-        owner_user_id=row["user_id"],
+        user_id=row["user_id"],
         organization_id=row["organization_id"],
         is_member=row["is_member"],
         generation_process_id=row["generation_process_id"],

@@ -14,17 +14,16 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from reference_server.generation import answers, control, moves, reading
+from reference_server.generation import answers, belongings, control, moves, reading
 from reference_server.generation.content import GenerationRequest
 from reference_server.generation.context import ArticleContext
 from reference_server.generation.errors import (
     IdempotencyKeyReused,
     NotFound,
-    NotMember,
     NotWaiting,
+    OrganizationNotFound,
     ProcessUnreadable,
     StyleTemplateNotFound,
-    TextRefused,
 )
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.views import (
@@ -39,7 +38,7 @@ from reference_server.generation.views import (
     StartedProcess,
     StoredEvent,
 )
-from reference_server.store import events, processes, reads, tasks
+from reference_server.store import events, processes, tasks
 from reference_server.store.pool import Connection, read, transact
 from toolkit.contract.events import EventType, Source
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
@@ -75,10 +74,11 @@ class GenerationService:
     ) -> StartedProcess:
         """A new process with its first task; or the one that this key started before.
 
-        Raises NotMember for an organisation and StyleTemplateNotFound for a template that is not the user's
-        (of `trusted` callers: that does not exist), IdempotencyKeyReused, TextRefused.
+        `request_digest` tells requests apart that carry the same key. Of a `trusted` caller nobody asks whether the
+        organization and the template are the user's, only whether they exist.
+
+        Raises OrganizationNotFound, StyleTemplateNotFound, IdempotencyKeyReused.
         """
-        _check_text(request)
         digest = request_digest or _digest(request)
         template = _template_id(request.style_template_id)
 
@@ -90,8 +90,10 @@ class GenerationService:
                     if first_digest != digest:
                         raise IdempotencyKeyReused
                     return StartedProcess(process_id, replayed=True)
-            if not trusted:
-                await self._check_belongings(db, user_id, organization_id, template)
+            if organization_id is not None and not trusted:
+                await belongings.check_organization(db, user_id, organization_id)
+            if template is not None and not trusted:
+                await belongings.check_template(db, user_id, template)
             context = ArticleContext(request)
             process_id = await processes.insert(
                 db,
@@ -124,7 +126,7 @@ class GenerationService:
         except asyncpg.ForeignKeyViolationError as error:
             if template is not None and "style_template" in (error.constraint_name or ""):
                 raise StyleTemplateNotFound(template) from None
-            raise NotMember(f"There is no organization {organization_id}.") from None
+            raise OrganizationNotFound(organization_id) from None
 
     async def answer(
         self,
@@ -204,7 +206,6 @@ class GenerationService:
 
     async def test_event(self, process_id: UUID, message: str) -> StoredEvent:
         """Appends a `test_event`, for trying out a subscription."""
-        _check_text(message)
 
         async def work(db: Connection) -> StoredEvent:
             event = (EventType.TEST_EVENT, {"message": message})
@@ -220,8 +221,8 @@ class GenerationService:
         if not await read(lambda: events.acknowledge(self._pool, process_id, event_id, user_id)):
             raise NotFound("event", event_id)
 
-    async def get(self, process_id: UUID, viewer_id: str | None = None) -> ProcessView:
-        return await read(lambda: reading.process(self._pool, process_id, viewer_id))
+    async def get(self, process_id: UUID) -> ProcessView:
+        return await read(lambda: reading.process(self._pool, process_id))
 
     async def list_processes(
         self, user_id: str, *, status: Status | None = None, limit: int = 50, cursor: str | None = None
@@ -247,28 +248,12 @@ class GenerationService:
     async def _transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         return await transact(self._pool, work)
 
-    async def _check_belongings(
-        self, db: Connection, user_id: str, organization_id: UUID | None, template: UUID | None
-    ) -> None:
-        if organization_id is not None and not await reads.is_member(db, organization_id, user_id):
-            raise NotMember(f"You are not a member of an organization {organization_id}.")
-        if template is not None and not await processes.may_use_template(db, template, user_id):
-            raise StyleTemplateNotFound(template)
-
 
 def _template_id(text: str | None) -> UUID | None:
     try:
         return None if text is None else UUID(text)
     except ValueError:
         raise StyleTemplateNotFound(text or "") from None
-
-
-def _check_text(value: object) -> None:
-    try:
-        if b"\\u0000" in orjson.dumps(value).replace(b"\\\\", b""):
-            raise TextRefused
-    except orjson.JSONEncodeError:
-        raise TextRefused from None
 
 
 def _digest(value: object) -> str:

@@ -15,16 +15,6 @@ from toolkit.contract.tasks import realtime_channel
 
 
 @dataclass(frozen=True)
-class ProcessAccess:
-    """Who may do what with a process: the owner everything, members of its organisation read."""
-
-    process_id: UUID
-    owner_user_id: str
-    organization_id: UUID | None
-    is_member: bool
-
-
-@dataclass(frozen=True)
 class StartedProcess:
     """`replayed`: the idempotency key was known and nothing new was started."""
 
@@ -50,7 +40,6 @@ class ProcessView:
     """`is_waiting_for_input` says whether an answer would be taken now: false while paused at a gate."""
 
     process_id: UUID
-    access: ProcessAccess
     status: Status
     current_step: Step | str
     executing_step: str | None
@@ -141,7 +130,7 @@ class EventPage:
 @dataclass(frozen=True)
 class ArticleView:
     id: UUID
-    owner_user_id: str
+    user_id: str
     organization_id: UUID | None
     is_member: bool
     generation_process_id: UUID | None

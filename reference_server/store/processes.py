@@ -74,8 +74,8 @@ async def lock_prompt(db: Connection, process_id: UUID) -> Prompt | None:
     return None if row is None else Prompt(**dict(row))
 
 
-async def view(db: Connection | asyncpg.Pool, process_id: UUID, viewer_id: str | None) -> asyncpg.Record | None:
-    return await db.fetchrow(_SQL["view"], process_id, viewer_id)
+async def view(db: Connection | asyncpg.Pool, process_id: UUID) -> asyncpg.Record | None:
+    return await db.fetchrow(_SQL["view"], process_id)
 
 
 async def list_of_user(
@@ -96,7 +96,7 @@ async def started_with_key(db: Connection, user_id: str, key: str) -> tuple[UUID
     return None if row is None else (row["id"], row["digest"])
 
 
-async def may_use_template(db: Connection, template_id: UUID, user_id: str) -> bool:
+async def may_use_template(db: Connection | asyncpg.Pool, template_id: UUID, user_id: str) -> bool:
     return bool(await db.fetchval(_SQL["may_use_template"], template_id, user_id))
 
 

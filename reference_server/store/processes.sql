@@ -17,15 +17,12 @@ where s.id = $1
 for no key update;
 
 -- name: view
-select s.id, s.user_id, s.organization_id, s.status::text as status, s.current_step_name, s.executing_step,
+select s.id, s.status::text as status, s.current_step_name, s.executing_step,
        s.progress_percentage, s.is_waiting_for_input, s.input_type, s.user_input_timeout, s.image_mode,
        s.image_settings, s.error_message, s.article_id, s.realtime_channel, s.created_at, s.updated_at,
        s.generated_content, s.article_context, s.resume_from_step,
        coalesce(s.process_metadata ->> 'transport', 'websocket') as transport,
-       coalesce(c.last_sequence, 0) as last_sequence,
-       exists (
-         select from public.organization_members m where m.organization_id = s.organization_id and m.user_id = $2
-       ) as is_member
+       coalesce(c.last_sequence, 0) as last_sequence
 from public.generated_articles_state s
 left join public.process_event_counters c on c.process_id = s.id
 where s.id = $1;

@@ -19,7 +19,7 @@ CASES = [
     (Conflict("m", code="c"), 409, "c"),
     (IllegalTransition(Status.COMPLETED, Action.PAUSE), 409, "illegal_transition"),
     (generation.NotFound("process", uuid.uuid4()), 404, "not_found"),
-    (generation.NotMember("m"), 403, "not_a_member"),
+    (generation.OrganizationNotFound(uuid.uuid4()), 404, "organization_not_found"),
     (generation.StyleTemplateNotFound("x"), 404, "style_template_not_found"),
     (
         generation.ActionNotAllowed(Status.COMPLETED, Action.PAUSE, frozenset({Status.IN_PROGRESS})),
@@ -77,5 +77,4 @@ def test_every_refusal_of_a_use_case_has_a_status() -> None:
     kinds = {kind for kind in vars(generation).values() if isinstance(kind, type)}
     refusals = {kind for kind in kinds if issubclass(kind, generation.GenerationError)} - {generation.GenerationError}
     covered = {type(error) for error, _, _ in CASES}
-    # TextRefused is a wrong request and takes the default of 422.
-    assert refusals - covered <= {generation.TextRefused}
+    assert refusals <= covered
