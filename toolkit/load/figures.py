@@ -31,26 +31,31 @@ FIGURES: dict[str, str] = {
 
 
 class Samples:
-    """Milliseconds of one figure; keeps an even sample when there are very many."""
+    """Milliseconds of one figure, each with when it was taken; keeps an even sample when there are very many."""
 
     def __init__(self, keep: int = RESERVOIR) -> None:
         self.count = 0
         self._keep = keep
-        self._kept: list[float] = []
+        self._kept: list[tuple[float, float]] = []
         self._rng = random.Random(0)  # noqa: S311 - which samples are kept needs no secrecy
 
-    def add(self, value: float) -> None:
-        """Take one sample in."""
+    def add(self, value: float, at: float) -> None:
+        """Take one sample in; `at` in seconds since the epoch."""
         self.count += 1
         if len(self._kept) < self._keep:
-            self._kept.append(value)
+            self._kept.append((value, at))
         elif (place := self._rng.randrange(self.count)) < self._keep:
-            self._kept[place] = value
+            self._kept[place] = (value, at)
 
     @property
     def kept(self) -> list[float]:
         """What is kept, in no particular order."""
-        return list(self._kept)
+        return [value for value, _ in self._kept]
+
+    @property
+    def moments(self) -> list[float]:
+        """When each of `kept` was taken, in the same order."""
+        return [at for _, at in self._kept]
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class Crew:
         self._measure(GENERATION if session.process else START, ms, problem)
 
     def _take(self, figure: str, ms: float, error: str | None = None) -> None:
-        self.samples.setdefault(figure, Samples()).add(ms)
+        self.samples.setdefault(figure, Samples()).add(ms, time.time())
         self._measure(figure, ms, error)
 
     def _subject(self, label: str) -> str:
@@ -245,6 +245,7 @@ class Crew:
             stopped=self.count["stopped"],
             failures=tuple(self.failures),
             samples={name: samples.kept for name, samples in self.samples.items()},
+            moments={name: samples.moments for name, samples in self.samples.items()},
             counts=counts,
             checks=checks,
             notes=tuple(notes),

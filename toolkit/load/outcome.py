@@ -18,7 +18,8 @@ class Outcome:
     """One worker's part of a run, or all parts together.
 
     `users` are those that began a generation, `finished_users` those that ran all of theirs. `samples` are
-    milliseconds by figure; `counts` everything that is counted. `environment` is why the worker could not begin.
+    milliseconds by figure, and `moments` when each of them was taken, in seconds since the epoch; `counts` everything
+    that is counted. `environment` is why the worker could not begin.
     """
 
     worker: str
@@ -30,6 +31,7 @@ class Outcome:
     stopped: int = 0
     failures: tuple[str, ...] = ()
     samples: dict[str, list[float]] = field(default_factory=dict)
+    moments: dict[str, list[float]] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
@@ -54,10 +56,13 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     if len(outcomes) == 1:
         return outcomes[0]
     samples: dict[str, list[float]] = {}
+    moments: dict[str, list[float]] = {}
     counts: dict[str, float] = {}
     for outcome in outcomes:
         for name, values in outcome.samples.items():
             samples.setdefault(name, []).extend(values)
+        for name, values in outcome.moments.items():
+            moments.setdefault(name, []).extend(values)
         for name, value in outcome.counts.items():
             counts[name] = counts.get(name, 0) + value
     ill = [outcome.environment for outcome in outcomes if outcome.environment]
@@ -71,6 +76,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
         stopped=sum(outcome.stopped for outcome in outcomes),
         failures=tuple(line for outcome in outcomes for line in outcome.failures)[:MAX_FAILURES_TOLD],
         samples=samples,
+        moments=moments,
         counts=counts,
         checks=_merged(outcomes),
         notes=tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),

@@ -6,17 +6,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from toolkit.load.figures import FIGURES, FIRST_EVENT, GENERATION, START, Thresholds, judge_figures, p
+from toolkit.load.figures import (
+    DELIVERY,
+    FIGURES,
+    FIRST_EVENT,
+    GENERATION,
+    REACTION,
+    START,
+    Thresholds,
+    judge_figures,
+    p,
+)
 from toolkit.load.outcome import Outcome, together
-from toolkit.report.record import Check, Distribution, Link, Measurement, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import (
+    Check,
+    Curve,
+    Distribution,
+    Link,
+    Measurement,
+    Report,
+    Table,
+    Timeline,
+    Verdict,
+    tool_version,
+    worst,
+)
 
 NAME = "load"
 COMPARISON = "load.comparison"
+GROUP = "comparison"
 # "Meets" is not "to the microsecond": both runs share a machine with whatever else it does. What answers within a
 # second feels immediate (the limit that criterion 10 has for the first feedback, too).
 TOLERANCE = 0.10
 IMMEDIATE_MS = 1000.0
 COMPARED = (START, FIRST_EVENT, GENERATION)
+# What is shown over time: with the others each generation gives one sample, or they say the same.
+OVER_TIME = (FIRST_EVENT, REACTION, DELIVERY)
+STRETCHES = 60
 LOCUST_PAGE = "locust.html"
 REPORT_FILE = "report.json"
 UNITS = {
@@ -65,8 +91,9 @@ def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds
         checks=tuple(checks),
         measurements=tuple(_measurements(whole, group)),
         tables=(_figures_table(whole, group),),
+        timelines=over_time(whole, group, began),
         distributions=tuple(
-            Distribution(f"{figure}: {FIGURES[figure]}", "ms", tuple(values), group)
+            Distribution(f"{figure}: {FIGURES[figure]}", "ms", tuple(values), group, _spoken(group))
             for figure in FIGURES
             if (values := whole.samples.get(figure))
         ),
@@ -76,6 +103,33 @@ def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds
         ),
         notes=whole.notes,
     )
+
+
+def over_time(whole: Outcome, transport: str, began: datetime) -> tuple[Timeline, ...]:
+    """What the users waited for as the run went on: the p95 of each figure in each stretch of it."""
+    origin = began.timestamp()
+    last = max((at for moments in whole.moments.values() for at in moments), default=origin)
+    width = max((last - origin) / STRETCHES, 0.5)
+    series = _spoken(transport)
+    curves = []
+    for figure in OVER_TIME:
+        stretches: dict[int, list[float]] = {}
+        for value, at in zip(whole.samples.get(figure, ()), whole.moments.get(figure, ()), strict=True):
+            stretches.setdefault(max(0, int((at - origin) / width)), []).append(value)
+        points = tuple(((number + 0.5) * width, p(values, 0.95)) for number, values in sorted(stretches.items()))
+        if len(points) > 1:
+            curves.append(Curve(f"{figure}, p95", "ms", points, series))
+    title = f"As the run went on: p95 of each {width:.2g} s"
+    return (Timeline(title, curves=tuple(curves), group=transport),) if curves else ()
+
+
+def _over_one_axis(parts: Sequence[Report]) -> tuple[Timeline, ...]:
+    """The transports' timelines as one: each begins at its own start."""
+    timelines = [timeline for part in parts for timeline in part.timelines]
+    if not timelines:
+        return ()
+    curves = tuple(curve for timeline in timelines for curve in timeline.curves)
+    return (Timeline("As each run went on: p95 of each stretch, both from their start", curves=curves, group=GROUP),)
 
 
 def _reached(whole: Outcome, group: str) -> Check:
@@ -142,11 +196,17 @@ def _measurements(whole: Outcome, group: str) -> list[Measurement]:
 
 def _figures_table(whole: Outcome, group: str) -> Table:
     rows = tuple(
-        (figure, str(len(values)), *(f"{p(values, share):.1f}" for share in (0.5, 0.95, 0.99)), f"{max(values):.1f}")
+        (
+            figure,
+            FIGURES[figure],
+            str(len(values)),
+            *(f"{p(values, share):.1f}" for share in (0.5, 0.95, 0.99)),
+            f"{max(values):.1f}",
+        )
         for figure in FIGURES
         if (values := whole.samples.get(figure))
     )
-    return Table(f"{_spoken(group)}, ms", ("Figure", "Samples", "p50", "p95", "p99", "max"), rows, group)
+    return Table(f"{_spoken(group)}, ms", ("Figure", "What it is", "Samples", "p50", "p95", "p99", "max"), rows, group)
 
 
 # -- both transports --------------------------------------------------------------------------
@@ -167,7 +227,8 @@ def both(realtime: Report, websocket: Report) -> Report:
         checks=(comparison, *(check for part in parts for check in part.checks)),
         measurements=(*ratios, *(measurement for part in parts for measurement in part.measurements)),
         tables=(table, *(table for part in parts for table in part.tables)),
-        distributions=tuple(picture for part in parts for picture in part.distributions),
+        timelines=_over_one_axis(parts),
+        distributions=tuple(replace(picture, group=GROUP) for part in parts for picture in part.distributions),
         links=tuple(
             replace(link, href=f"{part_name}/{link.href}")
             for part_name, part in (("websocket", websocket), ("realtime", realtime))
@@ -191,7 +252,7 @@ def compare(realtime: Report, websocket: Report) -> tuple[Check, Table, list[Mea
                 unmeasured.append(f"{figure} {name}")
                 continue
             ratio = new / old if old else float(new > 0)
-            ratios.append(Measurement(f"{figure} {name} ratio", round(ratio, 3), "x", "comparison"))
+            ratios.append(Measurement(f"{figure} {name} ratio", round(ratio, 3), "x", GROUP))
             rows.append((f"{figure} {name}, ms", f"{old:.1f}", f"{new:.1f}", f"{ratio:.2f}"))
             facts.append(f"{figure} {name} {new:.0f} against {old:.0f} ms")
             immediate = 0.0 if figure == GENERATION else IMMEDIATE_MS
@@ -230,8 +291,8 @@ def compare(realtime: Report, websocket: Report) -> tuple[Check, Table, list[Mea
         f"A generation may take {TOLERANCE:.0%} longer, and start and first event up to {IMMEDIATE_MS:g} ms: look at "
         "the workers' concurrency, the queue and the CPU."
     )
-    check = Check(COMPARISON, title, verdict, detail, "" if verdict is Verdict.PASS else remedy, "comparison")
-    table = Table("Comparison", ("", "WebSocket", "Realtime", "Ratio"), tuple(rows), "comparison")
+    check = Check(COMPARISON, title, verdict, detail, "" if verdict is Verdict.PASS else remedy, GROUP)
+    table = Table("Comparison", ("", "WebSocket", "Realtime", "Ratio"), tuple(rows), GROUP)
     return check, table, ratios
 
 

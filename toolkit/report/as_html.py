@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toolkit.report import pictures
 from toolkit.report.links import is_link
-from toolkit.report.record import Distribution, Report, Timeline, Verdict, files_of, groups
+from toolkit.report.record import Check, Distribution, Report, Table, Timeline, Verdict
 
+# Figures, signs, a unit or two, and what stands for "nothing": a column of such cells is read from its right edge.
+_NUMBER = re.compile(r"[-+<≤]?[\d.,]+\s?(?:ms|s|min|%|x|MB|kB|B)?|[–—-]|")
+_SHORT = 26
+_RAW = ("report.json", "history.jsonl")
+MANY = 40  # checks: beyond that, those that passed are folded away behind their number
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
 
 
@@ -16,8 +25,65 @@ def _timeline(picture: Timeline) -> Markup:
     return Markup(pictures.timeline(picture))  # noqa: S704 - every text in it went through html.escape
 
 
-def _distribution(picture: Distribution) -> Markup:
-    return Markup(pictures.distribution(picture))  # noqa: S704 - the same
+def _distributions(of_group: Sequence[Distribution]) -> Markup:
+    return Markup(pictures.distributions(of_group))  # noqa: S704 - the same
+
+
+@dataclass
+class Section:
+    """Everything a page shows of one group: what was looked at, then its pictures and tables."""
+
+    name: str
+    bad: list[Check] = field(default_factory=list)
+    passed: list[Check] = field(default_factory=list)
+    timelines: list[Timeline] = field(default_factory=list)
+    distributions: list[Distribution] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def sections(report: Report) -> list[Section]:
+    """The groups of a report: those with checks first, in the order of the checks, so that what failed comes first."""
+    found: dict[str, Section] = {}
+
+    def of(group: str) -> Section:
+        return found.setdefault(group, Section(group))
+
+    for check in report.checks:
+        section = of(check.group)
+        (section.passed if check.verdict is Verdict.PASS else section.bad).append(check)
+    for timeline in report.timelines:
+        of(timeline.group).timelines.append(timeline)
+    for distribution in report.distributions:
+        of(distribution.group).distributions.append(distribution)
+    for table in report.tables:
+        of(table.group).tables.append(table)
+    return list(found.values())
+
+
+def column_kinds(table: Table) -> list[str]:
+    """How each column is set: `number` to the right, `short` on one line, "" with line breaks where needed."""
+    kinds = []
+    for place in range(max((len(row) for row in table.rows), default=0)):
+        cells = [row[place] for row in table.rows if place < len(row)]
+        if all(_NUMBER.fullmatch(cell) for cell in cells) and any(map(str.isdigit, "".join(cells))):
+            kinds.append("number")
+        else:
+            kinds.append("short" if max(map(len, cells)) <= _SHORT else "")
+    return kinds
+
+
+def pages_of(files: Iterable[str], fact: str = "") -> list[str]:
+    """Where a reader finds what `files` hold: whoever writes a report or a history writes its page beside it.
+
+    A fact that begins with the id of a check leads to that check on the page.
+    """
+    anchor = found[0] if (found := re.match(r"[\w.:-]+(?=: )", fact)) else ""
+    pages = []
+    for file in files:
+        folder, slash, name = file.rpartition("/")
+        page = f"{folder}{slash}report.html" if name in _RAW else file
+        pages.append(f"{page}#{anchor}" if anchor and name == "report.json" else page)
+    return list(dict.fromkeys(pages))
 
 
 _ENVIRONMENT = Environment(
@@ -33,12 +99,15 @@ def render(report: Report) -> str:
     """The whole page as text."""
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
-        groups=groups(report.checks),
+        sections=sections(report),
+        many=len(report.checks) > MANY,
         marks=MARKS,
         counts={verdict: report.count(verdict) for verdict in Verdict},
         seconds=(report.finished_at - report.started_at).total_seconds(),
-        files_of=files_of,
         is_link=is_link,
         timeline=_timeline,
-        distribution=_distribution,
+        distributions=_distributions,
+        column_kinds=column_kinds,
+        pages_of=pages_of,
+        quantity=pictures.quantity,
     )

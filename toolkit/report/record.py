@@ -118,11 +118,15 @@ class Band:
 
 @dataclass(frozen=True)
 class Curve:
-    """Figures over the same time axis: points of (seconds, value)."""
+    """Figures over the same time axis: points of (seconds, value).
+
+    Curves of one name and unit with different `series` (two transports, say) are drawn over one axis.
+    """
 
     name: str
     unit: str
     points: tuple[tuple[float, float], ...]
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,12 +142,17 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Samples of one figure, drawn as a histogram with its percentiles."""
+    """Samples of one figure, drawn as a histogram with its percentiles.
+
+    Those of one group and unit are drawn over one axis; `series` tells apart samples of the same figure (two
+    transports, say). A title may go on after a colon with what was measured.
+    """
 
     title: str
     unit: str
     samples: tuple[float, ...]
     group: str = ""
+    series: str = ""
 
 
 @dataclass(frozen=True)

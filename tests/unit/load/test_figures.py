@@ -60,7 +60,8 @@ def test_no_limit_is_no_check():
 def test_a_reservoir_keeps_an_even_sample():
     samples = Samples(keep=1000)
     for n in range(100_000):
-        samples.add(float(n))
+        samples.add(float(n), at=1000.0 + n)
     assert samples.count == 100_000
     assert len(samples.kept) == 1000
     assert p(samples.kept, 0.5) == pytest.approx(50_000, rel=0.1)
+    assert [at - value for value, at in zip(samples.kept, samples.moments, strict=True)] == [1000.0] * 1000

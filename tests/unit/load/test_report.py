@@ -23,6 +23,7 @@ def outcome(worker="0", users=10, ms=10.0, **changes):
         started=users,
         completed=users,
         samples={name: [ms] * users for name in FIGURES},
+        moments={name: [BEGAN.timestamp() + n for n in range(users)] for name in FIGURES},
         counts={"lost": 0, "delivered": 100},
         checks=(Check("load.no-loss", "Every event arrived", Verdict.PASS, "100 events", "", "realtime"),),
         histories=(f"history-{worker}.jsonl",),
@@ -37,6 +38,18 @@ def planned(transport="realtime", users=10, workers=1):
 def judged(*outcomes, workers=1, **limits):
     users = sum(o.users for o in outcomes) or 10
     return report(planned(users=users, workers=workers), outcomes, Thresholds(**limits), began=BEGAN)
+
+
+def test_what_users_waited_for_is_shown_over_time_and_both_transports_over_one_axis():
+    fast, slow = judged(outcome(ms=10.0)), judged(outcome(ms=2000.0))
+    (alone,) = fast.timelines
+    assert {curve.name for curve in alone.curves} == {"first event, p95", "reaction, p95", "event delivery, p95"}
+    assert alone.curves[0].points == tuple(
+        (n + 0.25, 10.0) for n in range(10)
+    )  # one sample a second, stretches of 0.5 s
+    whole = both(fast, slow)
+    assert {picture.group for picture in whole.distributions} == {"comparison"}
+    assert {timeline.group for timeline in whole.timelines} == {"comparison"}
 
 
 def verdicts(found):
@@ -57,7 +70,7 @@ def test_a_good_run_passes_and_is_read_back():
         ({"completed": 9, "failed": 1}, "load.failures", Verdict.FAIL),
         ({"finished_users": 9}, "load.users", Verdict.UNKNOWN),
         ({"environment": "the API does not answer"}, "load.target", Verdict.UNKNOWN),
-        ({"samples": {}}, "load.p95-start", Verdict.UNKNOWN),
+        ({"samples": {}, "moments": {}}, "load.p95-start", Verdict.UNKNOWN),
     ],
 )
 def test_what_is_wrong_or_missing_is_no_pass(changes, id, verdict):
@@ -139,4 +152,4 @@ def test_a_first_event_within_a_second_is_immediate():
 
 def test_a_run_that_failed_or_measured_nothing_is_no_comparison():
     assert comparison(compared(1, 1, realtime=outcome(completed=9, failed=1))).verdict is Verdict.FAIL
-    assert comparison(compared(1, 1, realtime=outcome(samples={}))).verdict is Verdict.UNKNOWN
+    assert comparison(compared(1, 1, realtime=outcome(samples={}, moments={}))).verdict is Verdict.UNKNOWN

@@ -14,6 +14,7 @@ from toolkit.migrate.run.history import Direction
 from toolkit.report.record import Band, Curve, Lane, Measurement, Table, Tick, Timeline
 
 _ROLES: tuple[Role, ...] = ("reader", "writer")
+GROUP = "locks"  # the proof's name: its pictures stand with its claims
 _MOST_TICKS, _BIN_S = 150, 0.02
 _SHOWN_MS = 5.0  # shorter stalls are no bands: nobody could see them
 
@@ -43,7 +44,7 @@ def locks_table(version: str, inspection: Inspection, run: UnderTraffic | None) 
                 )
             )
     columns = ("", "line", "statement", "strongest new lock", "on", "stops", "held, ms", "work that grows")
-    return Table(f"{version}: locks by statement", columns, tuple(rows), f"locks {version}")
+    return Table(f"{version}: locks by statement", columns, tuple(rows), GROUP)
 
 
 def traffic_tables(version: str, runs: Sequence[tuple[str, UnderTraffic]]) -> tuple[Table, ...]:
@@ -62,7 +63,7 @@ def traffic_tables(version: str, runs: Sequence[tuple[str, UnderTraffic]]) -> tu
         refused += [
             (f"{phase}{title}", *rest, str(times)) for (phase, *rest), times in counted.most_common(_MOST_TICKS)
         ]
-    group = f"locks {version}"
+    group = GROUP
     tables = (
         Table(
             f"{version}: who waited for whom",
@@ -125,16 +126,16 @@ def timeline(
             for one in run.requests
             if one.role == role and one.sqlstate
         ]
-        lanes.append(Lane(f"{role}s", tuple(refused[:_MOST_TICKS])))
+        lanes.append(Lane(f"{role}s refused", tuple(refused[:_MOST_TICKS])))
     bands = [Band(one.started, one.ended, one.direction, "plain") for one in run.passages]
     shown = [stall for stall in found if stall.ms >= _SHOWN_MS][:_MOST_TICKS]
-    bands += [Band(one.start, one.end, str(one)[:160], "bad" if one.ms > budget_ms else "warn") for one in shown]
+    bands += [Band(one.start, one.end, str(one), "bad" if one.ms > budget_ms else "warn") for one in shown]
     return Timeline(
         title,
         tuple(lanes),
         tuple(bands),
         tuple(_curve(run, role) for role in _ROLES),
-        "stalls",
+        GROUP,
     )
 
 
