@@ -20,8 +20,9 @@ import asyncpg
 from toolkit.errors import ToolkitError
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.repair.triage import created
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
+from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected, redact
+from toolkit.report.record import Check, Verdict
 from toolkit.sql import probes as sql
 
 WRITERS, WRITES_EACH = 8, 12
@@ -44,29 +45,30 @@ class GenerationProbe:
     remedy: str
     look: Callable[[str, str], Awaitable[list[str]]]
 
-    async def run(self, dsn: str, version: str) -> CheckResult:
-        """Look, and clean up in any case; leftovers that could not be removed make the result a failure."""
+    async def run(self, dsn: str, version: str) -> Check:
+        """Look, and clean up in any case; leftovers that could not be removed make the verdict a failure."""
         user = f"{sql.USER_PREFIX}{secrets.token_hex(6)}"
-        status, evidence = CheckStatus.PASS, []
+        violations, undecided = list[str](), ""
         try:
             async with asyncio.timeout(_PROBE_DEADLINE_S):
                 await _remove(dsn, sql.REMOVE_STALE)
-                evidence = await self.look(dsn, user)
-            status = CheckStatus.FAIL if evidence else CheckStatus.PASS
+                violations += await self.look(dsn, user)
         except asyncpg.SyntaxOrAccessError as error:
-            status, evidence = CheckStatus.FAIL, [f"{error} [{error.sqlstate}]"]
+            violations.append(f"{error} [{error.sqlstate}]")
         except Undetermined as open_question:
-            status, evidence = CheckStatus.UNKNOWN, [str(open_question)]
+            undecided = str(open_question)
         except TimeoutError:
-            status, evidence = CheckStatus.UNKNOWN, [f"no result within {_PROBE_DEADLINE_S} s"]
+            undecided = f"no result within {_PROBE_DEADLINE_S} s"
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ToolkitError) as error:
-            status, evidence = CheckStatus.UNKNOWN, [f"{type(error).__name__}: {error}"]
+            undecided = f"{type(error).__name__}: {error}"
         finally:
             # Also after a cancellation: the rows must go.
             left = await asyncio.shield(_clean_up(dsn, user))
         if left:
-            status, evidence = CheckStatus.FAIL, [*evidence, left]
-        return CheckResult(self.id, self.title, status, tuple(evidence), self.remedy, version)
+            violations.append(left)
+        if undecided and not violations:
+            return Check(self.id, self.title, Verdict.UNKNOWN, undecided, UNDECIDED, version)
+        return Check.of_lines(self.id, self.title, violations, detail=undecided, remedy=self.remedy, group=version)
 
 
 async def _clean_up(dsn: str, user: str) -> str:

@@ -30,6 +30,15 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.PASS
 
 
+MOST_LINES = 20
+
+
+def shortened(lines: Iterable[str], most: int = MOST_LINES) -> tuple[str, ...]:
+    """At most `most` lines, and after them how many were left out. The one way in which a list is cut."""
+    found = tuple(lines)
+    return found if len(found) <= most else (*found[:most], f"… and {len(found) - most} more")
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One fact that a verdict rests on, and the files in which it is written: paths like those of a `Link`."""
@@ -40,7 +49,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was looked at: the record of every verdict, whoever gave it.
 
     `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines that
     prove a failure, shortest first; `evidence` what a pass rests on as much as a failure.
@@ -54,6 +63,28 @@ class Check:
     group: str = ""
     witness: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def seen(self) -> str:
+        """What the verdict rests on, in one line."""
+        return "; ".join(filter(None, (self.detail, *self.witness)))
+
+    @classmethod
+    def of_lines(
+        cls,
+        id: str,
+        title: str,
+        violations: Iterable[str],
+        *,
+        detail: str = "",
+        remedy: str = "",
+        group: str = "",
+        most: int = MOST_LINES,
+    ) -> Check:
+        """A pass where there are no violations, else a failure with `most` of them and with the remedy."""
+        witness = shortened(violations, most)
+        verdict = Verdict.FAIL if witness else Verdict.PASS
+        return cls(id, title, verdict, detail, remedy if witness else "", group, witness)
 
 
 @dataclass(frozen=True)

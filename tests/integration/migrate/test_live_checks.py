@@ -12,7 +12,7 @@ from tests.integration.migrate.conftest import Write
 from toolkit.migrate import Options, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.live_checks import CHECKS, check_live
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
+from toolkit.report.record import Check, Verdict
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -166,10 +166,10 @@ async def live(bare_db: str, write: Write, options: Options) -> tuple[str, Path]
     return bare_db, folder
 
 
-async def _failing(dsn: str, folder: Path) -> dict[str, CheckResult]:
+async def _failing(dsn: str, folder: Path) -> dict[str, Check]:
     results = await check_live(dsn, read_folder(folder))
     assert [one.id for one in results] == [check.id for check in CHECKS]
-    return {one.id: one for one in results if one.status is not CheckStatus.PASS}
+    return {one.id: one for one in results if one.verdict is not Verdict.PASS}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -179,8 +179,8 @@ async def test_what_is_planted_is_seen_by_its_check_alone(live: tuple[str, Path]
     await (await connect(dsn)).execute(statement)
     failing = await _failing(dsn, folder)
     assert [*failing] == [wanted], failing
-    assert failing[wanted].status is CheckStatus.FAIL
-    assert evidence in "\n".join(failing[wanted].evidence)
+    assert failing[wanted].verdict is Verdict.FAIL
+    assert evidence in "\n".join(failing[wanted].witness)
     assert failing[wanted].remedy
 
 
@@ -212,8 +212,8 @@ async def test_a_login_that_may_not_become_a_client_is_told(live: tuple[str, Pat
         await conn.execute(f'grant select on all tables in schema supabase_migrations to "{name}"')
         failing = await _failing(dsn.replace("postgres@", f"{name}@", 1), folder)
         assert {*failing} == {"LIVE-12", "LIVE-14"}
-        assert all(one.status is CheckStatus.UNKNOWN for one in failing.values())
-        assert "may not become one of them" in failing["LIVE-12"].evidence[0]
+        assert all(one.verdict is Verdict.UNKNOWN for one in failing.values())
+        assert "may not become one of them" in failing["LIVE-12"].detail
     finally:
         await conn.execute(f'drop owned by "{name}"')
         await conn.execute(f'drop role "{name}"')
@@ -222,11 +222,11 @@ async def test_a_login_that_may_not_become_a_client_is_told(live: tuple[str, Pat
 async def test_a_folder_without_verify_files_is_verified_by_these(live: tuple[str, Path]) -> None:
     dsn, folder = live
     result = await migrate_verify(dsn, read_folder(folder))
-    assert result.status is CheckStatus.PASS
+    assert result.verdict is Verdict.PASS
     assert len(result.checks) == len(CHECKS)
     assert any("has no verify files" in notice for notice in result.notices)
     without = await migrate_verify(dsn, read_folder(folder), generic=False)
-    assert without.status is CheckStatus.UNKNOWN
+    assert without.verdict is Verdict.UNKNOWN
 
 
 async def test_our_own_schemas_pass_by_reason(legacy_db: str, migrated_db: str) -> None:

@@ -13,8 +13,8 @@ from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_verify, snapshot
 from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
 from toolkit.probes import PROBES, probes_of
+from toolkit.report.record import Check, Verdict
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -29,11 +29,11 @@ async def applied(bare_db: str) -> str:
     return bare_db
 
 
-def by_id(result: VerifyResult) -> dict[str, CheckResult]:
+def by_id(result: VerifyResult) -> dict[str, Check]:
     return {check.id: check for check in result.checks}
 
 
-async def probe(dsn: str, identifier: str) -> CheckResult:
+async def probe(dsn: str, identifier: str) -> Check:
     (found,) = [p for p in PROBES if p.id == identifier]
     return await found.run(dsn, MIGRATION)
 
@@ -46,8 +46,8 @@ async def test_a_good_database_passes_and_verifying_changes_nothing(applied: str
     catalog, rows = await snapshot(applied), await digest_tables(conn, await user_tables(conn))
     folder = read_folder(migrations_dir())
     result = await migrate_verify(applied, folder, probes=probes_of(folder))
-    assert [check for check in result.checks if check.status is not CheckStatus.PASS] == []
-    assert result.status is CheckStatus.PASS
+    assert [check for check in result.checks if check.verdict is not Verdict.PASS] == []
+    assert result.verdict is Verdict.PASS
     assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54"} <= by_id(result).keys()
     assert compare_digests(rows, await digest_tables(conn, await user_tables(conn))) == ()
     assert (await snapshot(applied)).digest() == catalog.digest()
@@ -181,7 +181,7 @@ async def test_each_planted_defect_is_found_by_its_probe_and_no_probe_leaves_row
         undo = await _definitions(conn)
         await conn.execute(defect)
         result = await probe(applied, identifier)
-        if result.status is not CheckStatus.FAIL or evidence not in "\n".join(result.evidence):
+        if result.verdict is not Verdict.FAIL or evidence not in "\n".join(result.witness):
             missed.append((name, result))
         left = await conn.fetchval(
             "select count(*) from public.generated_articles_state where user_id like 'toolkit%'"
@@ -227,7 +227,7 @@ async def test_the_servers_own_workers_leave_probe_tasks_alone(applied: str) -> 
         b.worker()
         process_id = await b.start()
         found = await probe(applied, "RT-51")
-        assert (found.status, found.evidence) == (CheckStatus.PASS, ())
+        assert (found.verdict, found.witness) == (Verdict.PASS, ())
         await b.until(process_id, lambda view: view.is_waiting_for_input)  # it was at work all the time
 
 
@@ -237,8 +237,8 @@ async def test_live_workers_that_take_probe_tasks_make_it_unknown_and_not_a_fail
     conn = await connect(applied)
     await conn.execute(LEAKY_CLAIM)
     result = await probe(applied, "RT-51")
-    assert result.status is CheckStatus.UNKNOWN
-    assert "live-worker-1" in result.evidence[0]
+    assert result.verdict is Verdict.UNKNOWN
+    assert "live-worker-1" in result.detail
 
 
 async def test_rows_that_cannot_be_removed_are_a_failure_and_go_with_a_later_run(
@@ -250,11 +250,11 @@ async def test_rows_that_cannot_be_removed_are_a_failure_and_go_with_a_later_run
         "create trigger no before delete on public.generated_articles_state for each row execute function public.no()"
     )
     result = await probe(applied, "RT-54")
-    assert result.status is CheckStatus.FAIL
-    assert "could not be removed" in result.evidence[-1]
+    assert result.verdict is Verdict.FAIL
+    assert "could not be removed" in result.witness[-1]
     await conn.execute("drop trigger no on public.generated_articles_state")
     await conn.execute("update public.generated_articles_state set created_at = now() - interval '2 hours'")
-    assert (await probe(applied, "RT-54")).status is CheckStatus.PASS
+    assert (await probe(applied, "RT-54")).verdict is Verdict.PASS
     assert await conn.fetchval("select count(*) from public.generated_articles_state") == 0
 
 
@@ -300,7 +300,7 @@ async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: W
     )
     await migrate_up(bare_db, read_folder(folder))
     found = by_id(await migrate_verify(bare_db, read_folder(folder), generic=False))
-    assert {name: check.status.value for name, check in found.items()} == {
+    assert {name: check.verdict.value for name, check in found.items()} == {
         "OK": "pass",
         "ROWS": "fail",
         "RAISES": "fail",
@@ -310,10 +310,10 @@ async def test_violations_exceptions_and_undecided_checks(bare_db: str, write: W
         "LAST": "pass",
         "2-verify": "unknown",
     }
-    assert found["ROWS"].evidence[0] == "id=1, why=x"
-    assert found["ROWS"].evidence[-1] == "… and 10 more"
+    assert found["ROWS"].witness[0] == "id=1, why=x"
+    assert found["ROWS"].witness[-1] == "… and 10 more"
     assert found["ROWS"].remedy == "delete some"
-    assert found["RAISES"].evidence[0].startswith("1_a.sql:8: it is wrong")
+    assert found["RAISES"].witness[0].startswith("1_a.sql:8: it is wrong")
     conn = await connect(bare_db)
     assert await conn.fetchval("select count(*) from public.a") == 30
 
@@ -330,12 +330,12 @@ async def test_a_broken_preamble_and_a_lost_connection_are_unknown(bare_db: str,
     )
     await migrate_up(bare_db, read_folder(folder))
     found = by_id(await migrate_verify(bare_db, read_folder(folder), generic=False))
-    assert {name: check.status.value for name, check in found.items()} == {
+    assert {name: check.verdict.value for name, check in found.items()} == {
         "A": "unknown",
         "B": "unknown",
         "C": "unknown",
     }
-    assert "division by zero" in found["A"].evidence[0]
+    assert "division by zero" in found["A"].detail
 
 
 async def test_only_applied_versions_are_verified_and_to_limits_them(bare_db: str, write: Write) -> None:
@@ -371,4 +371,4 @@ async def test_a_strangers_migration_of_our_version_gets_no_probe_and_no_row_of_
     )
     assert (await migrate_up(bare_db, folder)).ok
     result = await migrate_verify(bare_db, folder, probes=probes_of(folder), generic=False)
-    assert [(check.id, check.status) for check in result.checks] == [("N", CheckStatus.PASS)]
+    assert [(check.id, check.status) for check in result.checks] == [("N", Verdict.PASS)]

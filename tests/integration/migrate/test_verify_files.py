@@ -11,7 +11,7 @@ import pytest
 from tests.integration.migrate.test_verify import MAX_PLUS_ONE
 from toolkit.migrate import migrate_verify
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.verify.verify_file import CheckStatus
+from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -122,8 +122,8 @@ async def test_the_planted_defect_is_found(migrated_db: str, connect: Connect, c
     await plant(conn)
     result = await migrate_verify(migrated_db, read_folder(migrations_dir()))
     (found,) = [c for c in result.checks if c.id == check]
-    assert found.status is CheckStatus.FAIL, found
-    assert found.evidence
+    assert found.verdict is Verdict.FAIL, found
+    assert found.witness
     assert found.remedy
 
 

@@ -17,13 +17,13 @@ from toolkit.migrate.access.try_cells import ask
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, statuses
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus
+from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected
+from toolkit.report.record import Check, Verdict
 from toolkit.sql import history as ledger_sql
 from toolkit.sql import live_checks as sql
 
 _DEADLINE_S = 30
-_MOST_LINES = 20
 _NEARLY = 0.8  # of a sequence's numbers
 _ALWAYS = {"true", ""}
 _PUBLICATION = re.compile(
@@ -64,19 +64,15 @@ class LiveCheck:
     judge: Callable[[LiveFacts], Sequence[str]]
     needs: tuple[str, ...] = ()
 
-    def run(self, facts: LiveFacts) -> CheckResult:
-        """The result; at most twenty lines of evidence."""
+    def run(self, facts: LiveFacts) -> Check:
+        """The verdict, with the violations as its witness."""
         for question in self.needs:
             if question in facts.absent:
-                reason = (facts.absent[question],)
-                return CheckResult(self.id, self.title, CheckStatus.UNKNOWN, reason, self.remedy, "live")
-        found = list(self.judge(facts))
-        more = [f"… and {len(found) - _MOST_LINES} more"] if len(found) > _MOST_LINES else []
-        status = CheckStatus.FAIL if found else CheckStatus.PASS
-        return CheckResult(self.id, self.title, status, (*found[:_MOST_LINES], *more), self.remedy, "live")
+                return Check(self.id, self.title, Verdict.UNKNOWN, facts.absent[question], UNDECIDED, "live")
+        return Check.of_lines(self.id, self.title, self.judge(facts), remedy=self.remedy, group="live")
 
 
-async def check_live(dsn: str, folder: Folder) -> list[CheckResult]:
+async def check_live(dsn: str, folder: Folder) -> list[Check]:
     """Every check, in order. Reads only: read-only transactions that are rolled back, bounded in time; a role's read
     of a table touches its first two blocks."""
     async with connected(dsn, "toolkit migrate verify: live") as conn:

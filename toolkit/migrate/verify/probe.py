@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from toolkit.migrate.verify.verify_file import CheckResult
+from toolkit.report.record import Check
 
 
 class Probe(Protocol):
@@ -16,7 +16,7 @@ class Probe(Protocol):
         """What holds when the probe finds nothing."""
         ...
 
-    async def run(self, dsn: str, version: str) -> CheckResult:
+    async def run(self, dsn: str, version: str) -> Check:
         """Look at the database, in which `version` is applied, and leave it as it was."""
         ...
 

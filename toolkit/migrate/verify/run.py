@@ -4,6 +4,7 @@ of what a single session cannot show, and the read-only checks that any folder a
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import asyncpg
@@ -14,11 +15,11 @@ from toolkit.migrate.run.execute import OnProgress, Progress
 from toolkit.migrate.run.plan import MigrationRefused, Refusal
 from toolkit.migrate.verify.live_checks import check_live
 from toolkit.migrate.verify.probe import Probes
-from toolkit.migrate.verify.verify_file import CheckResult, CheckStatus, SqlCheck, VerifyFile, parse_verify_file
+from toolkit.migrate.verify.verify_file import UNDECIDED, SqlCheck, VerifyFile, parse_verify_file
 from toolkit.postgres.connection import Connection, connected
+from toolkit.report.record import Check, Verdict, worst
 from toolkit.sql.history import BOUND_A_CHECK
 
-_MOST_ROWS = 20
 # A lock that was not free, a cancelled statement, a server out of resources: the check itself was not decided.
 _UNDECIDED = ("08", "53", "55P03", "57", "40P01", "40001")
 _STATEMENT_DEADLINE_S = 60
@@ -26,19 +27,16 @@ _STATEMENT_DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """Every check of every verified version, in order."""
+    """Every check of every verified version, in order, each in the group of its version; "live" for the last ones."""
 
     versions: tuple[str, ...]
-    checks: tuple[CheckResult, ...]
+    checks: tuple[Check, ...]
     notices: tuple[str, ...] = ()
 
     @property
-    def status(self) -> CheckStatus:
+    def verdict(self) -> Verdict:
         """The worst of them; no checks at all is unknown."""
-        found = {check.status for check in self.checks}
-        if CheckStatus.FAIL in found:
-            return CheckStatus.FAIL
-        return CheckStatus.UNKNOWN if CheckStatus.UNKNOWN in found or not found else CheckStatus.PASS
+        return worst(check.verdict for check in self.checks)
 
 
 async def migrate_verify(
@@ -62,7 +60,7 @@ async def migrate_verify(
         applied = {row.version for row in history.rows}
     chosen = _chosen(folder, applied, to)
     files = {m.version: parse_verify_file(m.verify) for m in chosen if m.verify is not None}
-    results: list[CheckResult] = []
+    results: list[Check] = []
     notices = folder.notices
     if generic and not files:
         told = f"{folder.path} has no verify files: the read-only checks say nothing of what its migrations are for"
@@ -75,11 +73,11 @@ async def migrate_verify(
             results += await _run_file(dsn, migration, file)
         elif files or not generic:
             results.append(
-                CheckResult(
+                Check(
                     f"{migration.version}-verify",
                     f"{migration.label} has a verify file",
-                    CheckStatus.UNKNOWN,
-                    ("nothing says how to see that it holds",),
+                    Verdict.UNKNOWN,
+                    "nothing says how to see that it holds",
                     f"Write {folder.path / 'verify' / migration.up.path.name}.",
                     migration.version,
                 )
@@ -116,7 +114,7 @@ def _chosen(folder: Folder, applied: set[str], to: str | None) -> tuple[Migratio
     return tuple(m for m in known if to is None or m.version <= to)
 
 
-async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[CheckResult]:
+async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[Check]:
     async with connected(dsn, "toolkit migrate verify") as conn:
         outer = conn.transaction()
         await outer.start()
@@ -125,11 +123,11 @@ async def _run_file(dsn: str, migration: Migration, file: VerifyFile) -> list[Ch
             await conn.execute(BOUND_A_CHECK, timeout=10)
             error = await _preamble(conn, file)
             return [
-                CheckResult(
+                Check(
                     check.id,
                     check.title,
-                    CheckStatus.UNKNOWN,
-                    (f"{file.path.name}: the statements before the first check failed: {error}",),
+                    Verdict.UNKNOWN,
+                    f"{file.path.name}: the statements before the first check failed: {error}",
                     "Correct them.",
                     migration.version,
                 )
@@ -155,12 +153,15 @@ async def _preamble(conn: Connection, file: VerifyFile) -> str:
     return ""
 
 
-async def _run_check(conn: Connection, migration: Migration, check: SqlCheck, file: VerifyFile) -> CheckResult:
-    def result(status: CheckStatus, evidence: tuple[str, ...] = ()) -> CheckResult:
-        return CheckResult(check.id, check.title, status, evidence, check.remedy, migration.version)
+async def _run_check(conn: Connection, migration: Migration, check: SqlCheck, file: VerifyFile) -> Check:
+    def undecided(why: str) -> Check:
+        return Check(check.id, check.title, Verdict.UNKNOWN, why, UNDECIDED, migration.version)
+
+    def decided(violations: Iterable[str]) -> Check:
+        return Check.of_lines(check.id, check.title, violations, remedy=check.remedy, group=migration.version)
 
     if conn.is_closed():
-        return result(CheckStatus.UNKNOWN, ("the connection was lost before this check",))
+        return undecided("the connection was lost before this check")
     savepoint = conn.transaction()
     await savepoint.start()
     at = check.statements[0]
@@ -170,16 +171,14 @@ async def _run_check(conn: Connection, migration: Migration, check: SqlCheck, fi
         at = check.statements[-1]
         rows = await conn.fetch(at.text, timeout=_STATEMENT_DEADLINE_S)
     except asyncpg.PostgresError as error:
-        status = CheckStatus.UNKNOWN if (error.sqlstate or "").startswith(_UNDECIDED) else CheckStatus.FAIL
-        return result(status, (f"{file.path.name}:{at.line}: {error} [{error.sqlstate}]",))
+        said = f"{file.path.name}:{at.line}: {error} [{error.sqlstate}]"
+        return undecided(said) if (error.sqlstate or "").startswith(_UNDECIDED) else decided([said])
     except (asyncpg.InterfaceError, OSError) as error:
         what = "no answer within its deadline" if isinstance(error, TimeoutError) else f"the connection broke: {error}"
-        return result(CheckStatus.UNKNOWN, (f"{file.path.name}:{at.line}: {what}",))
+        return undecided(f"{file.path.name}:{at.line}: {what}")
     finally:
         with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError):
             await savepoint.rollback()
-    if not rows or not at.is_read:
-        return result(CheckStatus.PASS)
-    shown = [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows[:_MOST_ROWS]]
-    more = [f"… and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
-    return result(CheckStatus.FAIL, tuple(shown + more))
+    if not at.is_read:
+        return decided([])
+    return decided(", ".join(f"{name}={value}" for name, value in row.items()) for row in rows)

@@ -1,10 +1,9 @@
-"""What a verification found, and the checks a verify file holds (text → checks; pure)."""
+"""The checks that a verify file holds (text → checks; pure)."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from toolkit.errors import RefusalError
@@ -13,27 +12,8 @@ from toolkit.migrate.folder.statements import Statement
 
 _CHECK = re.compile(r"^[ \t]*--[ \t]*check:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
 _REMEDY = re.compile(r"^[ \t]*--[ \t]*remedy:[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
+UNDECIDED = "Look at what kept it from an answer, then verify again: of this nothing is known."
 _ANY_CHECK = re.compile(r"^[ \t]*--[ \t]*check:", re.IGNORECASE | re.MULTILINE)
-
-
-class CheckStatus(StrEnum):
-    """`unknown`: it could not be determined; that is no pass."""
-
-    PASS = "pass"  # noqa: S105 - a verdict
-    FAIL = "fail"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One check's outcome; `evidence` is what was seen, a line each; `remedy` what to do about a failure."""
-
-    id: str
-    title: str
-    status: CheckStatus
-    evidence: tuple[str, ...] = ()
-    remedy: str = ""
-    version: str = ""
 
 
 @dataclass(frozen=True)

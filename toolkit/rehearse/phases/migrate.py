@@ -13,7 +13,6 @@ from toolkit.migrate.run.execute import OnProgress, Progress, RunResult
 from toolkit.migrate.run.execute import Options as MigrateOptions
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.verify.run import migrate_verify
-from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.postgres.connection import connected
 from toolkit.probes import probes_of
 from toolkit.rehearse.diary import Findings
@@ -93,20 +92,20 @@ async def _precheck(stage: Stage, found: Findings) -> None:
     """What the legacy schema's verify file finds is put right as its remedy says, before anything is migrated."""
     stage.say("verifying what is about to be migrated")
     result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
-    bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
-    seen = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
+    bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
+    seen = [f"{check.id}: {check.title}: {check.seen}" for check in bad]
     if any(check.id == UNUPDATABLE for check in bad):
         async with connected(stage.dsn, "toolkit rehearse") as conn:
             await conn.execute(sql.PROGRESS_IN_RANGE, timeout=30)
         result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
-        bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
+        bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
     found.check(
         "before",
         "What the migration's rules would refuse is found before it, and put right",
         not bad,
         f"{len(result.checks)} checks hold; found and put right by its remedy: {'; '.join(seen) or 'nothing'}",
         bad[0].remedy if bad else "",
-        [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad],
+        [f"{check.id}: {check.title}: {check.seen}" for check in bad],
     )
 
 
@@ -157,12 +156,12 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
         probes=probes_of(stage.migrations),
         on_progress=lambda progress: stage.say(progress.message),
     )
-    bad = [check for check in result.checks if check.status is not CheckStatus.PASS]
-    witness = [f"{check.id}: {check.title}: {'; '.join(check.evidence)}" for check in bad]
+    bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
+    witness = [f"{check.id}: {check.title}: {check.seen}" for check in bad]
     found.check(
         "verify",
         "What was applied has the shape and the behaviour it should have",
-        Verdict(result.status.value),
+        result.verdict,
         f"{len(result.checks) - len(bad)} of {len(result.checks)} checks hold",
         bad[0].remedy if bad else "",
         witness,

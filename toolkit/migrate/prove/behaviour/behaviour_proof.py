@@ -19,8 +19,8 @@ from toolkit.migrate.rows.plausible import Seeded, Shape, read_shapes, seed
 from toolkit.migrate.run.api import migrate_up
 from toolkit.migrate.run.execute import Progress
 from toolkit.migrate.verify.run import migrate_verify
-from toolkit.migrate.verify.verify_file import CheckStatus
 from toolkit.postgres.connection import connected
+from toolkit.report.record import Verdict, shortened
 
 _PURPOSE = "toolkit migrate prove: behaviour"
 _ROWS_EACH = 4
@@ -268,13 +268,13 @@ async def _verified(subject: Subject, version: str) -> Claim:
     async with subject.states.clone(await subject.states.after(version)) as dsn:
         result = await migrate_verify(dsn, subject.folder, to=version, probes=subject.options.probes)
     has_file = {m.version for m in subject.folder.migrations if m.verify is not None}
-    checks = [check for check in result.checks if check.version in has_file]
-    failed = [check for check in checks if check.status is CheckStatus.FAIL]
-    violations = [f"{check.id} {check.title}: {'; '.join(check.evidence[:3])}" for check in failed]
-    open_ones = [check for check in checks if check.status is CheckStatus.UNKNOWN]
+    checks = [check for check in result.checks if check.group in has_file]
+    failed = [check for check in checks if check.verdict is Verdict.FAIL]
+    violations = [f"{check.id} {check.title}: {'; '.join(shortened(check.witness, 3))}" for check in failed]
+    open_ones = [check for check in checks if check.verdict is Verdict.UNKNOWN]
     basis = f"{len(checks)} checks of the verify files and probes"
     if open_ones:
-        basis += "; undecided: " + "; ".join(f"{c.id}: {'; '.join(c.evidence[:1])}" for c in open_ones[:5])
+        basis += "; undecided: " + "; ".join(shortened((f"{c.id}: {c.detail}" for c in open_ones), 5))
     return Claim(
         f"{PROOF.name}-{version}-verify",
         PROOF.name,
