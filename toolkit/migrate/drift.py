@@ -198,11 +198,10 @@ def _history_check(versions: tuple[VersionStatus, ...]) -> Check:
         for version in versions
         if version.state in {"edited", "missing_locally", "interrupted"}
     ]
-    return Check(
+    return Check.of_lines(
         "history",
         "Every applied version has its file, as it ran",
-        Verdict.FAIL if troubles else Verdict.PASS,
-        "what these versions did to the database is not what was replayed" if troubles else "",
-        "See `toolkit migrate status`; get the file as it ran, or repair the history.",
-        witness=tuple(troubles),
+        troubles,
+        detail="what these versions did to the database is not what was replayed" if troubles else "",
+        remedy="See `toolkit migrate status`; get the file as it ran, or repair the history.",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from toolkit.report.record import Band, Check, Link, Measurement, Table, Tick, Verdict, worst
+from toolkit.report.record import Band, Check, Link, Measurement, Table, Tick, Verdict, shortened, worst
 from toolkit.resources import migrations_dir
 
 Outcome = Literal["done", "aborted", "not_run"]
@@ -99,10 +99,10 @@ class Findings:
     ) -> bool:
         """Record one check as `<prefix>.<id>`; at most `most` lines of witness are kept. Whether it passed."""
         verdict = good if isinstance(good, Verdict) else (Verdict.PASS if good else Verdict.FAIL)
-        lines = tuple(witness)
-        shown = lines[:most] + ((f"… and {len(lines) - most} more",) if len(lines) > most else ())
         remedy = "" if verdict is Verdict.PASS else remedy
-        self.checks.append(Check(f"{self.prefix}.{id}", title, verdict, detail, remedy, self.group, shown))
+        self.checks.append(
+            Check(f"{self.prefix}.{id}", title, verdict, detail, remedy, self.group, shortened(witness, most))
+        )
         return verdict is Verdict.PASS
 
     def add(self, checks: Iterable[Check]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.stage import LEASE_S, Stage
-from toolkit.report.record import Band, Check, Evidence, Link, Tone, Verdict
+from toolkit.report.record import Band, Check, Evidence, Link, Tone, Verdict, shortened
 from toolkit.scenarios.faults.control import EmbeddedSystem
 from toolkit.scenarios.reading import find, load
 from toolkit.scenarios.run import ScenarioResult, run_scenario
@@ -151,6 +151,6 @@ def _check(id: str, scenario: Scenario, results: Sequence[ScenarioResult], group
         f"{scenario.scenario}: {len(checks) - len(bad)} of {len(checks)} checks passed{again}",
         bad[0].remedy if bad else "",
         group,
-        tuple(witness[:12]),
+        shortened(witness, 12),
         (Evidence("history", (f"{_href(result)}/history.jsonl",)),),
     )

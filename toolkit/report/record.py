@@ -33,10 +33,10 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 MOST_LINES = 20
 
 
-def shortened(lines: Iterable[str], most: int = MOST_LINES) -> tuple[str, ...]:
-    """At most `most` lines, and after them how many were left out. The one way in which a list is cut."""
+def shortened(lines: Iterable[str], most: int | None = MOST_LINES) -> tuple[str, ...]:
+    """At most `most` lines (None: all), and after them how many were left out. The one way in which a list is cut."""
     found = tuple(lines)
-    return found if len(found) <= most else (*found[:most], f"… and {len(found) - most} more")
+    return found if most is None or len(found) <= most else (*found[:most], f"… and {len(found) - most} more")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Check:
         detail: str = "",
         remedy: str = "",
         group: str = "",
-        most: int = MOST_LINES,
+        most: int | None = MOST_LINES,
     ) -> Check:
         """A pass where there are no violations, else a failure with `most` of them and with the remedy."""
         witness = shortened(violations, most)

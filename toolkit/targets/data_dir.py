@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
+from toolkit.report.record import shortened
 from toolkit.tokens import mint_api_key
 
 DEFAULT_DATA_DIR = Path(".toolkit") / "embedded"
@@ -212,7 +213,8 @@ class DataDir:
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in _OURS)
         if foreign:
             raise RefusalError(
-                f"{self.path} also holds {', '.join(foreign[:5])}, which no target made; nothing was deleted.",
+                f"{self.path} also holds {', '.join(shortened(foreign, 5))}, which no target made; nothing was "
+                "deleted.",
                 "Move it elsewhere, or delete the folder yourself.",
             )
         shutil.rmtree(self.path)

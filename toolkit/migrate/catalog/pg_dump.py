@@ -22,7 +22,6 @@ from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.redact import redact
 
 _DEADLINE_S = 120
-_MOST_LINES = 40
 # pg_dump writes this above every object.
 _HEADER = re.compile(r"^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)\n--\n", re.MULTILINE)
 # What stands above each entry of a normalised dump.
@@ -144,13 +143,12 @@ def compare_dumps(before: str, after: str) -> tuple[DumpDifference, ...]:
 
 
 def diff_dumps(before: str, after: str) -> tuple[str, ...]:
-    """Changed lines of two normalised dumps, `+` and `-`, each with its entry, at most forty."""
-    lines = (
+    """Changed lines of two normalised dumps, `+` and `-`, each with its entry."""
+    return tuple(
         f"{line[0]} {difference.title} | {line[1:].strip()}"
         for difference in compare_dumps(before, after)
         for line in difference.lines
     )
-    return tuple(itertools.islice(lines, _MOST_LINES))
 
 
 def _by_title(normalised: str) -> dict[str, str]:

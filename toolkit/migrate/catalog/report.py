@@ -12,7 +12,7 @@ from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.facts import Difference, Snapshot, canonical
 from toolkit.migrate.catalog.take import NOT_MODELLED
 from toolkit.report.frame import Frame
-from toolkit.report.record import Check, Report, Table, Verdict, worst
+from toolkit.report.record import Check, Report, Table, Verdict, shortened, worst
 
 _MOST_NAMES = 12
 _LONG = 300
@@ -34,21 +34,21 @@ def of_comparison(frame: Frame, found: Comparison, title: str, remedy: str, more
     facts = max(len(side.snapshot.facts) for side in (found.before, found.after))
     checks = [
         *more,
-        Check(
+        Check.of_lines(
             "facts",
             f"The {facts} facts are the same",
-            _verdict(found.differences),
-            _count(found.differences),
-            remedy,
-            witness=tuple(line for difference in found.differences for line in lines_of(difference)),
+            (line for difference in found.differences for line in lines_of(difference)),
+            detail=_count(found.differences),
+            remedy=remedy,
+            most=None,
         ),
-        Check(
+        Check.of_lines(
             "unmodelled",
             "Objects that no fact stands for are on both sides",
-            _verdict(found.unmodelled),
-            "nothing but their names was compared",
-            remedy,
-            witness=tuple(f"only {where}: {kind} {name}" for kind, name, where in found.unmodelled),
+            (f"only {where}: {kind} {name}" for kind, name, where in found.unmodelled),
+            detail="nothing but their names was compared",
+            remedy=remedy,
+            most=None,
         ),
         *_by_dump(found, remedy),
     ]
@@ -113,36 +113,31 @@ def _by_dump(found: Comparison, remedy: str) -> list[Check]:
         return [Check("dump", title, Verdict.UNKNOWN, found.dumps.problem, "Or leave it out with --no-dump.")]
     entries = found.dumps.differences
     lines = [f"{one.title}: {line}" for one in entries for line in one.lines or ("(removed or empty)",)]
-    hidden = len(lines) - _MOST_OF_THE_DUMP
-    if hidden > 0:
-        lines = [*lines[:_MOST_OF_THE_DUMP], f"… and {hidden} more lines (--json shows all)"]
+    detail = _count(entries, "entry differs", "entries differ")
+    if len(lines) > _MOST_OF_THE_DUMP:
+        detail += " (--json shows every line)"
     return [
-        Check("dump", title, _verdict(entries), _count(entries, "entry", "entries"), remedy, witness=tuple(lines)),
-        Check(
+        Check.of_lines("dump", title, lines, detail=detail, remedy=remedy, most=_MOST_OF_THE_DUMP),
+        Check.of_lines(
             "oracles",
             "Our facts and pg_dump agree",
-            _verdict(found.disagreements),
-            "one of the two does not see what the other does",
-            "Judge the difference by the line above, and report it: it is a fault of this toolkit's catalog.",
-            witness=found.disagreements,
+            found.disagreements,
+            detail="one of the two does not see what the other does" if found.disagreements else "",
+            remedy="Judge the difference by the line above, and report it: it is a fault of this toolkit's catalog.",
+            most=None,
         ),
     ]
 
 
-def _verdict(troubles: Sequence[object]) -> Verdict:
-    return Verdict.FAIL if troubles else Verdict.PASS
-
-
-def _count(found: Sequence[object], one: str = "fact", many: str = "facts") -> str:
-    return f"{len(found)} {one if len(found) == 1 else many} differ{'s' * (len(found) == 1)}" if found else ""
+def _count(found: Sequence[object], one: str = "fact differs", many: str = "facts differ") -> str:
+    return f"{len(found)} {one if len(found) == 1 else many}" if found else ""
 
 
 def _unmodelled(snapshot: Snapshot) -> tuple[Table, ...]:
     if not snapshot.unmodelled:
         return ()
     rows = tuple(
-        (one.kind, str(one.count), ", ".join(one.names[:_MOST_NAMES]) + (", …" if len(one.names) > _MOST_NAMES else ""))
-        for one in snapshot.unmodelled
+        (one.kind, str(one.count), ", ".join(shortened(one.names, _MOST_NAMES))) for one in snapshot.unmodelled
     )
     return (Table("There, but no fact stands for it", ("kind", "how many", "which"), rows),)
 

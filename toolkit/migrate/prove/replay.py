@@ -11,8 +11,6 @@ from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.failure import Failure
 from toolkit.postgres.connection import connected
 
-_MOST_LINES = 20
-
 
 async def run(subject: Subject, version: str) -> Outcome:
     """Raises CannotBuild when an earlier version does not apply."""
@@ -28,7 +26,7 @@ async def run(subject: Subject, version: str) -> Outcome:
         return Outcome((await _refuted(subject, version, failure, rows),))
     statements = len(subject.migration(version).up.statements)
     basis = f"each of its {statements} statements ran on the state before it"
-    claims = [_claim(version, "", "It applies to the state before it", Level.PROVED, basis)]
+    claims = [Claim.of(PROOF, version, "", "It applies to the state before it", Level.PROVED, basis)]
     if rows.template is None:
         claims[0] = replace(claims[0], basis=f"{basis}; {rows.basis}")
     else:
@@ -45,30 +43,23 @@ async def _refuted(subject: Subject, version: str, failure: Failure, rows: Rows)
         async with subject.states.clone(rows.template) as dsn:
             if (await apply(subject, dsn, version)).ok:
                 violations.append(f"with {rows.basis} it applies: it depends on rows that an empty database lacks")
-    return replace(
-        _claim(version, "", "It applies to the state before it", Level.PROVED, "it was run on the state before it"),
-        violations=tuple(violations),
-        remedy=failure.remedy,
-    )
+    title, basis = "It applies to the state before it", "it was run on the state before it"
+    return Claim.of(PROOF, version, "", title, Level.PROVED, basis, violations, failure.remedy)
 
 
 async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows) -> Claim:
     title = "It applies to a database with rows in it"
     if not rows.count:
-        return _claim(version, "-rows", title, Level.NOT_CHECKED, rows.basis)
+        return Claim.of(PROOF, version, "rows", title, Level.NOT_CHECKED, rows.basis)
     try:
         async with subject.states.clone(template) as dsn:
             failure = stopped_by(await apply(subject, dsn, version))
     except CannotBuild as why:
-        return _claim(version, "-rows", title, Level.NOT_CHECKED, why.what)
-    claim = _claim(version, "-rows", title, Level.SAMPLED, f"run with {rows.basis}")
+        return Claim.of(PROOF, version, "rows", title, Level.NOT_CHECKED, why.what)
+    claim = Claim.of(PROOF, version, "rows", title, Level.SAMPLED, f"run with {rows.basis}")
     if failure is None:
         return claim
-    return replace(
-        claim,
-        violations=(f"{failure}; without rows it applies",),
-        remedy=failure.remedy,
-    )
+    return claim.refuted_by([f"{failure}; without rows it applies"], failure.remedy)
 
 
 async def _claim_whole(subject: Subject, version: str) -> Claim:
@@ -76,7 +67,7 @@ async def _claim_whole(subject: Subject, version: str) -> Claim:
     states = subject.states
     title = "The whole folder applies in one run, to the same result"
     basis = f"{len(states.versions)} versions in one run, compared with as many runs"
-    claim = _claim(version, "-whole", title, Level.PROVED, basis)
+    claim = Claim.of(PROOF, version, "whole", title, Level.PROVED, basis)
     async with states.clone(await states.after(version)) as dsn, connected(dsn) as conn:
         stepwise = await take_snapshot(conn)
     async with states.clone(await states.before(states.versions[0])) as dsn:
@@ -85,20 +76,11 @@ async def _claim_whole(subject: Subject, version: str) -> Claim:
         except CannotBuild as why:
             return replace(claim, level=Level.NOT_CHECKED, basis=why.what)
         if failure:
-            return replace(claim, violations=(f"{failure}; by itself it applies",), remedy=failure.remedy)
+            return claim.refuted_by([f"{failure}; by itself it applies"], failure.remedy)
         async with connected(dsn) as conn:
             found = diff(stepwise, await take_snapshot(conn))
-    return replace(
-        claim,
-        violations=tuple(str(difference) for difference in found[:_MOST_LINES]),
-        remedy="A file leaves something in its session (a temporary table) that a later file meets: clean it up."
-        if found
-        else "",
-    )
-
-
-def _claim(version: str, part: str, title: str, level: Level, basis: str) -> Claim:
-    return Claim(f"{PROOF.name}-{version}{part}", PROOF.name, title, level, basis, version=version)
+    remedy = "A file leaves something in its session (a temporary table) that a later file meets: clean it up."
+    return claim.refuted_by(map(str, found), remedy)
 
 
 PROOF = Proof("replay", "Every version applies, in the order of the files", run)

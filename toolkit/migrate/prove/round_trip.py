@@ -22,7 +22,6 @@ from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import RunResult
 from toolkit.postgres.connection import connected
 
-_MOST_LINES = 40
 _LEGS = ("up", "down", "up again")
 _WITH_ROWS = "With rows too, up, down and up again run through and end where they were"
 _UNDO = "Make the rollback undo exactly what the migration did: the differences say what is left or missing."
@@ -61,7 +60,7 @@ async def run(subject: Subject, version: str, *, pg_dump: Path | None = None) ->
     claims = judge(version, trip)
     if trip.failure or any(claim.violations for claim in claims):
         # The same would be said again; what rows do is worth a look when this is mended.
-        refuted = _claim(version, "rows", _WITH_ROWS, Level.NOT_CHECKED, "without rows it is refuted already")
+        refuted = Claim.of(PROOF, version, "rows", _WITH_ROWS, Level.NOT_CHECKED, "without rows it is refuted already")
         return Outcome((*claims, refuted))
     rows = await with_rows(subject, version)
     if rows.template is None:
@@ -71,16 +70,17 @@ async def run(subject: Subject, version: str, *, pg_dump: Path | None = None) ->
 
 def judge(version: str, trip: Trip) -> tuple[Claim, ...]:
     """Whether the runs went through and A = A′, B = B′, by each oracle, and whether the oracles agree. Pure."""
-    runs = _claim(version, "runs", "Up, down and up again run through", Level.PROVED, "three runs on one copy")
+    runs = Claim.of(PROOF, version, "runs", "Up, down and up again run through", Level.PROVED, "three runs on one copy")
     if trip.failure is not None:
-        runs = replace(runs, violations=(f"{trip.leg}: {trip.failure}",), remedy=trip.failure.remedy)
+        runs = runs.refuted_by([f"{trip.leg}: {trip.failure}"], trip.failure.remedy)
     claims, disagreements, compared = [runs], [], 0
     for part, title, first in (
         ("back", "The rollback returns the catalog to what it was", 0),
         ("again", "Applying again gives the same catalog", 1),
     ):
         if len(trip.states) < first + 3:
-            claims.append(_claim(version, part, title, Level.NOT_CHECKED, f"the {trip.leg} did not run through"))
+            why = f"the {trip.leg} did not run through"
+            claims.append(Claim.of(PROOF, version, part, title, Level.NOT_CHECKED, why))
             continue
         one, other = trip.states[first], trip.states[first + 2]
         ours, theirs = _by_facts(version, part, title, one, other), _by_dump(version, part, title, one, other)
@@ -92,7 +92,8 @@ def judge(version: str, trip: Trip) -> tuple[Claim, ...]:
             says = ("equal", "different") if theirs.violations else ("different", "equal")
             example = (theirs.violations or ours.violations)[0]
             disagreements.append(f"{part}: our facts say {says[0]}, pg_dump says {says[1]}: {example}")
-    agree = _claim(
+    agree = Claim.of(
+        PROOF,
         version,
         "oracles",
         "Both oracles say the same",
@@ -100,26 +101,24 @@ def judge(version: str, trip: Trip) -> tuple[Claim, ...]:
         f"{compared} of 2 pairs of states compared by both",
     )
     remedy = "One of the two does not see the difference: judge it by the line above, and undo it if it is real."
-    return (*claims, replace(agree, violations=tuple(disagreements), remedy=remedy))
+    return (*claims, agree.refuted_by(disagreements, remedy))
 
 
 def _by_facts(version: str, part: str, title: str, one: State, other: State) -> Claim:
-    found = tuple(str(difference) for difference in diff(one.facts, other.facts))
-    claim = _claim(version, part, title, Level.PROVED, f"{len(one.facts.facts)} facts of the catalog compared")
-    return replace(claim, violations=found[:_MOST_LINES], remedy=_UNDO)
+    basis = f"{len(one.facts.facts)} facts of the catalog compared"
+    return Claim.of(PROOF, version, part, title, Level.PROVED, basis, map(str, diff(one.facts, other.facts)), _UNDO)
 
 
 def _by_dump(version: str, part: str, title: str, one: State, other: State) -> Claim:
     part, title = f"{part}-dump", f"{title} (pg_dump's view)"
     if one.dump is None or other.dump is None:
-        return _claim(version, part, title, Level.NOT_CHECKED, one.why or other.why)
+        return Claim.of(PROOF, version, part, title, Level.NOT_CHECKED, one.why or other.why)
     basis = f"{len(one.dump.splitlines())} lines of the dump compared"
-    found = diff_dumps(one.dump, other.dump)
-    return replace(_claim(version, part, title, Level.PROVED, basis), violations=found[:_MOST_LINES], remedy=_UNDO)
+    return Claim.of(PROOF, version, part, title, Level.PROVED, basis, diff_dumps(one.dump, other.dump), _UNDO)
 
 
 async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows) -> Claim:
-    claim = _claim(version, "rows", _WITH_ROWS, Level.SAMPLED, f"run with {rows.basis}")
+    claim = Claim.of(PROOF, version, "rows", _WITH_ROWS, Level.SAMPLED, f"run with {rows.basis}")
     if not rows.count:
         return replace(claim, level=Level.NOT_CHECKED, basis=rows.basis)
     async with subject.states.clone(template) as dsn:
@@ -132,7 +131,7 @@ async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows)
         if len(results) == 1:
             # The replay proof says so; of the way back nothing is known.
             return replace(claim, level=Level.NOT_CHECKED, basis=f"with rows the version does not apply: {failure}")
-        return replace(claim, violations=(f"{_LEGS[len(results) - 1]}: {failure}",), remedy=failure.remedy)
+        return claim.refuted_by([f"{_LEGS[len(results) - 1]}: {failure}"], failure.remedy)
     up, down, again = results
     if up.catalog_before == down.catalog_after and up.catalog_after == again.catalog_after:
         return claim
@@ -145,7 +144,7 @@ async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows)
         if len(trip.states) > first + 2
         for difference in diff(trip.states[first].facts, trip.states[first + 2].facts)
     ] or ["the catalog differed on one copy and not on a second one: what it does depends on more than the database"]
-    return replace(claim, violations=tuple(found[:_MOST_LINES]), remedy=_UNDO)
+    return claim.refuted_by(found, _UNDO)
 
 
 async def _legs(subject: Subject, dsn: str, version: str) -> AsyncGenerator[RunResult, None]:
@@ -180,10 +179,6 @@ async def _look(dsn: str, pg_dump: Path | None, *, dumps: bool) -> State:
             raise found
     assert isinstance(facts, Snapshot)
     return State(facts, None, dump.what) if isinstance(dump, EnvironmentError_) else State(facts, str(dump))
-
-
-def _claim(version: str, part: str, title: str, level: Level, basis: str) -> Claim:
-    return Claim(f"{PROOF.name}-{version}-{part}", PROOF.name, title, level, basis, version=version)
 
 
 PROOF = Proof("round-trip", "Up, down and up again end where they were", run)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from toolkit.migrate.folder.statements import Statement
 from toolkit.postgres.connection import Connection
+from toolkit.report.record import shortened
 from toolkit.sql import history as sql
 
 _DDL = frozenset({"CREATE", "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE"})
@@ -39,8 +40,7 @@ async def gone(conn: Connection, made: Sequence[Made]) -> str:
         return ""
     columns = zip(*((one.catalog, one.id, one.sub, one.name) for one in made), strict=True)
     names = [row["name"] for row in await conn.fetch(sql.GONE, *map(list, columns), timeout=60)]
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return ", ".join(shortened(names, _MOST_NAMED))
 
 
 def changed_nothing(statements: Sequence[Statement]) -> str:

@@ -17,6 +17,7 @@ from toolkit.migrate.run import history as ledger
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
 from toolkit.postgres.connection import Connection, connected, redact
+from toolkit.report.record import shortened
 from toolkit.sql import scratch as sql
 from toolkit.sql.quoting import quote_identifier
 
@@ -151,10 +152,9 @@ async def _restore(
             mine = not _of_the_platform(statement) and not (on_top and error.sqlstate in _EXISTS)
             (broken if mine else left_out).append(told)
     if broken:
-        more = f"\n… and {len(broken) - _MOST_TOLD} more" if len(broken) > _MOST_TOLD else ""
         lacks = f" The scratch server lacks these extensions: {', '.join(missing)}." if missing else ""
         raise EnvironmentError_(
-            f"The start state could not be rebuilt from {source}:\n" + "\n".join(broken[:_MOST_TOLD]) + more,
+            f"The start state could not be rebuilt from {source}:\n" + "\n".join(shortened(broken, _MOST_TOLD)),
             f"Prove on a server that can hold it: --scratch-url or --postgres.{lacks}",
         )
     notes = [f"Extension {name} is not on the scratch server; it was left out." for name in missing]

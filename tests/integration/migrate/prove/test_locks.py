@@ -14,7 +14,7 @@ from tests.integration.migrate.prove.conftest import SubjectOf, refuted, said
 from toolkit.migrate.prove.locks import locks_proof as locks
 from toolkit.migrate.prove.locks.statement_locks import works_under_lock
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome
-from toolkit.report.record import Verdict
+from toolkit.report.record import MOST_LINES, Verdict
 from toolkit.resources import migrations_dir
 
 ALONE = "-- toolkit: transaction=false\n"
@@ -157,7 +157,7 @@ async def test_work_that_grows_under_a_lock_is_named_by_its_line_and_nothing_els
     size = claim_of(outcome, "up-size")
     assert size.verdict is Verdict.FAIL
     assert "CONCURRENTLY" in size.remedy
-    assert size.violations[-1] == f"and {len(lines) - 12} more"
+    assert size.violations[-1] == f"… and {len(lines) - MOST_LINES} more"
     assert (
         missing(claim_of(outcome, "down-size"), ("1_change.sql:2: rewrites public.retyped under ACCESS EXCLUSIVE",))
         == []

@@ -24,7 +24,6 @@ from toolkit.report.record import Verdict, shortened
 
 _PURPOSE = "toolkit migrate prove: behaviour"
 _ROWS_EACH = 4
-_MOST_LINES = 30
 _CODE = re.compile(r"\[(\w{5})\]")
 _VERBS = ("insert", "update", "delete")
 
@@ -131,17 +130,17 @@ def _functions(version: str, before: _Found, after: _Found, notes: list[str]) ->
     if silent:
         basis += f"; not callable from SQL: {', '.join(silent)}"
     if called.undecided:
-        basis += "; undecided: " + "; ".join(f"{name}: {why}" for name, why in list(called.undecided.items())[:3])
+        basis += "; undecided: " + "; ".join(shortened((f"{name}: {why}" for name, why in called.undecided.items()), 3))
     return [
-        Claim(
-            f"{PROOF.name}-{version}-functions",
-            PROOF.name,
+        Claim.of(
+            PROOF,
+            version,
+            "functions",
             "Every function can be called",
             Level.SAMPLED if called.callees else Level.NOT_CHECKED,
             basis,
-            _limited(violations),
+            violations,
             "Correct the function; the message says what it cannot find or do.",
-            version,
         )
     ]
 
@@ -190,20 +189,20 @@ def _writes(version: str, before: _Found, after: _Found, declared: set[str], not
         basis += "; not reached: " + "; ".join(f"{name} ({why})" for name, why in missed.items())
     if after.seeded.refused:
         level = Level.SAMPLED
-        some = list(after.seeded.refused.items())[:3]
-        basis += "; no row in " + "; ".join(f"{table}: {why}" for table, why in some)
+        some = shortened((f"{table}: {why}" for table, why in after.seeded.refused.items()), 3)
+        basis += f"; no row in {'; '.join(some)}"
     if not fired.worked and not fired.problems and not violations:
         level, basis = Level.NOT_CHECKED, f"nothing could be written ({basis})"
-    return Claim(
-        f"{PROOF.name}-{version}-writes",
-        PROOF.name,
+    return Claim.of(
+        PROOF,
+        version,
+        "writes",
         "Ordinary inserts, updates and deletes work, and every trigger with them",
         level,
         basis,
-        _limited(violations),
+        violations,
         "Correct the trigger function; a table that is meant to refuse from now on is declared in the migration's "
         "header: `-- changes: rows TABLE`.",
-        version,
     )
 
 
@@ -250,15 +249,15 @@ def _views(version: str, before: _Found, after: _Found, notes: list[str]) -> lis
         violations += _new_ones(view, problems, before.viewed.problems.get(view, []), notes, touched=touched)
     basis = f"every column of every row of {len(after.views)} views over {_ROWS_EACH} rows or more a table"
     return [
-        Claim(
-            f"{PROOF.name}-{version}-views",
-            PROOF.name,
+        Claim.of(
+            PROOF,
+            version,
+            "views",
             "Every view can be read",
             Level.SAMPLED,
             basis,
-            _limited(violations),
+            violations,
             "Correct the view: rows that its tables allow must not break it.",
-            version,
         )
     ]
 
@@ -275,22 +274,16 @@ async def _verified(subject: Subject, version: str) -> Claim:
     basis = f"{len(checks)} checks of the verify files and probes"
     if open_ones:
         basis += "; undecided: " + "; ".join(shortened((f"{c.id}: {c.detail}" for c in open_ones), 5))
-    return Claim(
-        f"{PROOF.name}-{version}-verify",
-        PROOF.name,
+    return Claim.of(
+        PROOF,
+        version,
+        "verify",
         "What the verify files say of it holds",
         Level.SAMPLED if open_ones else Level.PROVED,
         basis,
-        _limited(violations),
+        violations,
         failed[0].remedy if failed else "",
-        version,
     )
-
-
-def _limited(lines: Sequence[str]) -> tuple[str, ...]:
-    if len(lines) <= _MOST_LINES:
-        return tuple(lines)
-    return (*lines[:_MOST_LINES], f"… and {len(lines) - _MOST_LINES} more")
 
 
 PROOF = Proof("behaviour", "What it makes works when it is used", run)

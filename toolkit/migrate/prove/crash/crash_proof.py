@@ -26,8 +26,8 @@ from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.migrate.run.run_model import Options, Progress, RunResult
 from toolkit.postgres.connection import Connection, connected
+from toolkit.report.record import shortened
 
-_MOST_LINES = 20
 _MOST_REFUTED = 3
 _LINES_A_POINT = 4
 _MOST_NAMED = 8
@@ -60,8 +60,7 @@ class _Tally:
 
     def refute(self, point: Point, lines: list[str]) -> None:
         self.refuted += 1
-        more = [f"… and {len(lines) - _LINES_A_POINT} more differences"] if len(lines) > _LINES_A_POINT else []
-        self.lines += [f"ended {point}: {line}" for line in (*lines[:_LINES_A_POINT], *more)]
+        self.lines += [f"ended {point}: {line}" for line in shortened(lines, _LINES_A_POINT)]
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ async def run(subject: Subject, version: str) -> Outcome:
             return Outcome((_elsewhere(version, f"{failure}; with its sequences one less far it applied"), again))
         after = await _agreed(room, first, applied, second, result)
         up = await _crash(room, _Way("up", migration.up, start, before, after, room.up))
-        down = _claim(version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
+        down = Claim.of(PROOF, version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
         if migration.rollback is not None:
             third = await _copy(room, stack, first)
             results = [await room.down(room.dsn(name)) for name in (third, second)]
@@ -135,10 +134,9 @@ def _passed_over(version: str, after: Look) -> tuple[str, ...]:
     names = after.passed_over
     if not names:
         return ()
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return (
         f"{version}: these come out differently each time it is applied, so what a crash does to them is not "
-        f"compared: {', '.join(names[:_MOST_NAMED])}{more}.",
+        f"compared: {', '.join(shortened(names, _MOST_NAMED))}.",
     )
 
 
@@ -179,14 +177,15 @@ async def _once_more(room: _Room, name: str) -> tuple[Claim, Look]:
         found.append(f"the ledger has {now.ledger} entries, before it had {done.ledger}")
     if now.positions != done.positions:
         found.append("a sequence was moved")
-    claim = _claim(
+    claim = Claim.of(
+        PROOF,
         room.version,
         "again",
         "Running up again after success changes nothing, not even the ledger",
         Level.PROVED,
         "one run more, on a database where it was applied",
     )
-    return replace(claim, violations=tuple(found[:_MOST_LINES]), remedy="Report this: the runner should not."), done
+    return claim.refuted_by(found, "Report this: the runner should not."), done
 
 
 async def _crash(room: _Room, way: _Way) -> Claim:
@@ -211,7 +210,8 @@ async def _crash(room: _Room, way: _Way) -> Claim:
                 dsn = ""
     everything = tally.tried == len(points)
     counted = f"each of the {len(points)}" if everything else f"{tally.tried} of the {len(points)}"
-    claim = _claim(
+    claim = Claim.of(
+        PROOF,
         room.version,
         way.direction,
         _TITLES[way.direction],
@@ -220,7 +220,7 @@ async def _crash(room: _Room, way: _Way) -> Claim:
     )
     if not tally.tried and not tally.lines:
         claim = replace(claim, level=Level.NOT_CHECKED, basis="no point was reached")
-    return replace(claim, violations=tuple(tally.lines[:_MOST_LINES]), remedy=_REMEDY)
+    return claim.refuted_by(tally.lines, _REMEDY)
 
 
 async def _strike(room: _Room, way: _Way, dsn: str, point: Point, tally: _Tally) -> list[str]:
@@ -265,12 +265,9 @@ async def _look_after(way: _Way, dsn: str, result: RunResult, expected: Look) ->
 
 
 def _elsewhere(version: str, line: str) -> Claim:
-    claim = _claim(version, "up", _TITLES["up"], Level.SAMPLED, "run on a second copy of the state before it")
-    return replace(claim, violations=(f"{line}: it changes what no rollback undoes",), remedy=_REMEDY)
-
-
-def _claim(version: str, part: str, title: str, level: Level, basis: str) -> Claim:
-    return Claim(f"{PROOF.name}-{version}-{part}", PROOF.name, title, level, basis, version=version)
+    lines = [f"{line}: it changes what no rollback undoes"]
+    basis = "run on a second copy of the state before it"
+    return Claim.of(PROOF, version, "up", _TITLES["up"], Level.SAMPLED, basis, lines, _REMEDY)
 
 
 PROOF = Proof("crash", "Interrupted anywhere, nothing is left half done", run)

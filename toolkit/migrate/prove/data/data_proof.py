@@ -20,8 +20,8 @@ from toolkit.migrate.rows.plausible import RowRefused, Seeded, insert_row, read_
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.execute import Progress, RunResult
 from toolkit.postgres.connection import connected
+from toolkit.report.record import shortened
 
-_MOST_LINES = 30
 _PURPOSE = "toolkit migrate prove: data"
 _TRIAL = 9001  # serial of the row that shows whether a table takes one
 
@@ -223,20 +223,8 @@ def _claims(
             written.basis() if part == "between" else _extent(before, seeding)
         )
         lines = findings.violations.get(part, [])
-        if len(lines) > _MOST_LINES:
-            lines = [*lines[:_MOST_LINES], f"… and {len(lines) - _MOST_LINES} more"]
-        claims.append(
-            Claim(
-                f"{PROOF.name}-{migration.version}-{part}",
-                PROOF.name,
-                title,
-                level,
-                basis,
-                tuple(lines),
-                _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY,
-                migration.version,
-            )
-        )
+        remedy = _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY
+        claims.append(Claim.of(PROOF, migration.version, part, title, level, basis, lines, remedy))
     return tuple(claims)
 
 
@@ -262,13 +250,13 @@ def _extent(before: Picture, seeding: Seeded) -> tuple[Level, str]:
     if partly:
         basis += f"; of large tables a part: {', '.join(partly)}"
     if empty:
-        basis += f"; no row in {len(empty)} tables: {', '.join(empty[:5])}"
+        basis += f"; no row in {len(empty)} tables: {', '.join(shortened(empty, 5))}"
         basis += f" ({_reasons(seeding)})" if seeding.refused else ""
     return (Level.SAMPLED if empty or partly else Level.PROVED), basis
 
 
 def _reasons(seeding: Seeded) -> str:
-    return "; ".join(f"{table}: {why}" for table, why in list(seeding.refused.items())[:3]) or "none was seeded"
+    return "; ".join(shortened((f"{table}: {why}" for table, why in seeding.refused.items()), 3)) or "none was seeded"
 
 
 PROOF = Proof("data", "Rows survive the migration and its rollback", run)

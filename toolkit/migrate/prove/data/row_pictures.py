@@ -12,6 +12,7 @@ from toolkit.migrate.catalog import reading
 from toolkit.migrate.folder.files import Destroyed
 from toolkit.migrate.rows.shapes import Column, Shape
 from toolkit.postgres.connection import Connection
+from toolkit.report.record import shortened
 from toolkit.sql import prove_data as sql
 from toolkit.sql.quoting import quote_identifier
 
@@ -74,7 +75,7 @@ class Damage:
 
 
 def _examples(keys: Iterable[str]) -> str:
-    shown = [key for key in keys if key][:_MOST_EXAMPLES]
+    shown = shortened(filter(None, keys), _MOST_EXAMPLES)
     return f" (of row {', '.join(shown)})" if shown else ""
 
 

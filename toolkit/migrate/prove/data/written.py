@@ -10,6 +10,7 @@ import asyncpg
 from toolkit.migrate.prove.subject.claims import Level
 from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, update_statements, where_key
 from toolkit.postgres.connection import Connection
+from toolkit.report.record import shortened
 from toolkit.sql import prove_data as sql
 from toolkit.sql import prove_rows
 from toolkit.sql.quoting import quote_identifier
@@ -32,7 +33,7 @@ class Written:
     def basis(self) -> tuple[Level, str]:
         """What a claim about these rows rests on."""
         if not self.tables:
-            why = "; ".join(f"{table}: {why}" for table, why in list(self.refused.items())[:3])
+            why = "; ".join(shortened((f"{table}: {why}" for table, why in self.refused.items()), 3))
             return Level.NOT_CHECKED, f"no row could be written{': ' + why if why else ': there is no table'}"
         basis = (
             f"{self.inserted} rows inserted, {self.updated} updated and {self.deleted} deleted in "
@@ -40,7 +41,7 @@ class Written:
         )
         if not self.refused:
             return Level.PROVED, basis
-        some = "; ".join(f"{table}: {why}" for table, why in list(self.refused.items())[:3])
+        some = "; ".join(shortened((f"{table}: {why}" for table, why in self.refused.items()), 3))
         return Level.SAMPLED, f"{basis}; {len(self.refused)} tables took none: {some}"
 
 

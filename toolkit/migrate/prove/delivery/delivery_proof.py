@@ -325,16 +325,8 @@ class _Delivery:
 
     def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Finding] = ()) -> Claim:
         remedies = " ".join(dict.fromkeys(finding.remedy for finding in found))
-        return Claim(
-            f"delivery-{self.version}-{part}",
-            "delivery",
-            title,
-            level,
-            basis,
-            tuple(finding.text for finding in found),
-            remedies,
-            self.version,
-        )
+        lines = (finding.text for finding in found)
+        return Claim.of(PROOF, self.version, part, title, level, basis, lines, remedies)
 
 
 _UP = "Every probe row is delivered once and in order before, during and after the migration"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from toolkit.postgres.connection import Connection
+from toolkit.report.record import shortened
 from toolkit.sql import prove_delivery as sql
 
 _DEADLINE_S = 60
@@ -219,7 +220,8 @@ def _missing(
         others = sorted(now.names(publication, now.root(table)))
         if others:
             return Finding(
-                f"{table} is published as {', '.join(others[:3])} now: whoever listens to {table} hears nothing",
+                f"{table} is published as {', '.join(shortened(others, 3))} now: whoever listens to {table} hears "
+                "nothing",
                 f"Keep publish_via_partition_root of {publication} as it was.",
             )
         return Finding(f"{table} left publication {publication}: its changes are delivered no longer", again)
@@ -295,11 +297,5 @@ def _large(now: Published, joined: list[str]) -> Iterator[str]:
     for (publication, table), member in now.members.items():
         columns = [column for column in member.large if column in member.columns and column not in member.identity]
         if table in joined and columns and "UPDATE" in now.publications[publication].operations:
-            yield (
-                f"{table}: an UPDATE that leaves {_few(columns)} alone does not carry the value when it is large"
-                " (TOAST)"
-            )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            some = ", ".join(shortened(columns, 4))
+            yield f"{table}: an UPDATE that leaves {some} alone does not carry the value when it is large (TOAST)"

@@ -24,12 +24,12 @@ from toolkit.migrate.prove.locks.traffic import streams
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Progress
+from toolkit.report.record import shortened
 
 NAME, TITLE = "locks", "Locks and stalls"
 # Long enough ahead of the file that waiting it out breaks the budget three times over.
 _AHEAD_TIMES_BUDGET = 3.0
 _AFTERWARDS_S = 0.2
-_MOST_LINES = 12
 
 _SIZE_REMEDY = (
     "Build indexes with CREATE INDEX CONCURRENTLY in a file that begins with `-- toolkit: transaction=false`; add "
@@ -160,11 +160,8 @@ class Found:
         violations: Sequence[str] = (),
         remedy: str = "",
     ) -> Claim:
-        shown = tuple(violations[:_MOST_LINES])
-        if len(violations) > _MOST_LINES:
-            shown += (f"and {len(violations) - _MOST_LINES} more",)
-        id_ = "-".join(filter(None, (NAME, self.version, direction, part)))
-        return Claim(id_, NAME, title, level, basis, shown, remedy, self.version)
+        part = "-".join(filter(None, (direction, part)))
+        return Claim.of(PROOF, self.version, part, title, level, basis, violations, remedy)
 
     def _size(self, look: Look) -> Claim:
         """From inside: what the statements do to tables while they stop somebody."""
@@ -235,7 +232,7 @@ class Found:
         )
         silent = [client.table for client in clients if client.refused]
         if silent:
-            basis += f"; {', '.join(silent[:5])}{' …' if len(silent) > 5 else ''} only read: no row was accepted"
+            basis += f"; {', '.join(shortened(silent, 5))} only read: no row was accepted"
         broken = newly_refused(unfit, look.refused)
         violations = tuple(dict.fromkeys(_broken(refusal, look.direction) for refusal in broken))
         return self._claim(

@@ -212,19 +212,8 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
         level = Level.SAMPLED if lacking or (part == "functions" and calls) else Level.PROVED
         if len(absent) == len(ROLES):
             level, what, lacking = Level.NOT_CHECKED, "the server has none of the roles of a project", []
-        more = [f"… and {len(violations) - _MOST_LINES} more"] if len(violations) > _MOST_LINES else []
-        claims.append(
-            Claim(
-                f"{PROOF.name}-{version}-{part}",
-                PROOF.name,
-                title,
-                level,
-                "; ".join([what, *lacking]),
-                (*violations[:_MOST_LINES], *more),
-                remedy,
-                version,
-            )
-        )
+        basis_ = "; ".join([what, *lacking])
+        claims.append(Claim.of(PROOF, version, part, title, level, basis_, violations, remedy, most=_MOST_LINES))
     return claims
 
 
@@ -251,15 +240,16 @@ async def _held(subject: Subject, version: str, after: Matrix, expectations: Exp
             level, basis = Level.NOT_CHECKED, f"{expectations.file} speaks of no cell that exists"
     else:
         level, basis = Level.PROVED, f"the names in {expectations.file}; its cells are those of version {final}"
-    return Claim(
-        f"{PROOF.name}-{version}-expectations",
-        PROOF.name,
+    return Claim.of(
+        PROOF,
+        version,
+        "expectations",
         "Everybody may do what is expected of them, and no more",
         level,
         basis,
-        tuple(violations),
+        violations,
         "Correct the migration, or the expectation that is wrong.",
-        version,
+        most=_MOST_LINES,
     )
 
 

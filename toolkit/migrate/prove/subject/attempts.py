@@ -10,6 +10,7 @@ from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import Options, RunResult
+from toolkit.report.record import shortened
 
 # Those belong to the whole server. The copy on which the state after the version was built made or holds them, so a
 # second copy fails where a second server would not.
@@ -38,8 +39,7 @@ async def with_rows(subject: Subject, version: str) -> Rows:
         return Rows(None, 0, "there is no table yet that could hold rows")
     count = sum(filled.values())
     refused = [f"{table} ({why})" for table, why in sorted(seeding.refused.items())]
-    left = f", and {len(refused) - _MOST_REFUSED} more" if len(refused) > _MOST_REFUSED else ""
-    none = f"; no row would go into {', '.join(refused[:_MOST_REFUSED])}{left}" if refused else ""
+    none = f"; no row would go into {', '.join(shortened(refused, _MOST_REFUSED))}" if refused else ""
     return Rows(template, count, f"{count} rows in {len(filled)} tables{none}")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.execute import OnProgress
 from toolkit.migrate.verify.probe import Probes
-from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict
+from toolkit.report.record import MOST_LINES, Check, Measurement, Table, Timeline, Verdict, shortened
 
 
 class Level(StrEnum):
@@ -42,6 +42,30 @@ class Claim:
     remedy: str = ""
     version: str = ""
     by_request: bool = False
+
+    @classmethod
+    def of(  # noqa: PLR0917 - the order of the record
+        cls,
+        proof: Proof,
+        version: str,
+        part: str,
+        title: str,
+        level: Level,
+        basis: str,
+        violations: Iterable[str] = (),
+        remedy: str = "",
+        *,
+        most: int = MOST_LINES,
+    ) -> Claim:
+        """What `proof` says of one `part` of a version ("": of the version as a whole); `most` violations are kept."""
+        id_ = "-".join(filter(None, (proof.name, version, part)))
+        claim = cls(id_, proof.name, title, level, basis, version=version)
+        return claim.refuted_by(violations, remedy, most=most)
+
+    def refuted_by(self, violations: Iterable[str], remedy: str, *, most: int = MOST_LINES) -> Claim:
+        """The same claim with what refutes it and what to do about that; without violations it stands."""
+        lines = shortened(violations, most)
+        return replace(self, violations=lines, remedy=remedy) if lines else self
 
     @property
     def verdict(self) -> Verdict:
@@ -125,7 +149,4 @@ class Proof:
 
 def not_checked(proof: Proof, version: str, why: str, *, by_request: bool = False) -> Claim:
     """The claim that stands for a proof which could not, or should not, look at a version."""
-    ending = f"-{version}" if version else ""
-    return Claim(
-        f"{proof.name}{ending}", proof.name, proof.title, Level.NOT_CHECKED, why, version=version, by_request=by_request
-    )
+    return replace(Claim.of(proof, version, "", proof.title, Level.NOT_CHECKED, why), by_request=by_request)
