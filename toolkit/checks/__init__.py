@@ -1,15 +1,16 @@
 """Named checks: pure functions over gathered facts. `ALL` is every one, in the order they are shown.
 
-`facts` — what can be known about a target. `model` — what a check is.
+`facts` — what can be known about a target. `named_check` — what a check is.
 `system`, `catalog`, `work`, `service` — the checks.
 """
 
 from __future__ import annotations
 
 from toolkit.checks import catalog, service, system, work
+from toolkit.checks.facts import Facts
 from toolkit.checks.named_check import NamedCheck
 
-ALL: tuple[NamedCheck, ...] = (
+ALL: tuple[NamedCheck[Facts], ...] = (
     system.settings_complete,
     system.anon_key,
     system.service_key,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from toolkit.checks.absent import known
 from toolkit.checks.facts import Facts, Schema
-from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
+from toolkit.checks.named_check import check, failed, none_of, passed, unknown
+from toolkit.report.record import Check
 
 SCHEMA = "Schema"
 STATE, EVENTS, TASKS = "generated_articles_state", "process_events", "background_tasks"
@@ -43,7 +44,7 @@ _SERVERS_OWN = (EVENTS, TASKS, COUNTERS, DEPENDENCIES)
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE"})
 
 
-def _of_all(schema: Schema, tables: tuple[str, ...], problems: list[str], wrong: str, fine: str) -> Finding:
+def _of_all(schema: Schema, tables: tuple[str, ...], problems: list[str], wrong: str, fine: str) -> Check:
     """Like none_of, but of a table that is missing nobody can say that it is fine."""
     missing = [f"public.{name}" for name in tables if name not in schema.tables]
     if missing and not problems:
@@ -52,7 +53,7 @@ def _of_all(schema: Schema, tables: tuple[str, ...], problems: list[str], wrong:
 
 
 @check("MIG-1", "Every migration is applied", group=SCHEMA, remedy="toolkit migrate plan, then toolkit migrate up.")
-def migrations_applied(facts: Facts) -> Finding:
+def migrations_applied(facts: Facts) -> Check:
     states = known(facts.migrations).states
     open_ = [f"{version}: {state}" for version, state in states.items() if state in {"pending", "interrupted"}]
     return none_of(open_, f"{len(open_)} of {len(states)} are not applied", f"{len(states)} applied")
@@ -64,7 +65,7 @@ def migrations_applied(facts: Facts) -> Finding:
     group=SCHEMA,
     remedy="toolkit migrate status says what to do about each.",
 )
-def migrations_unedited(facts: Facts) -> Finding:
+def migrations_unedited(facts: Facts) -> Check:
     found = known(facts.migrations)
     odd = [f"{v}: {s}" for v, s in found.states.items() if s in {"edited", "gap", "missing_locally"}]
     odd += [f"invalid index {name}" for name in found.invalid_indexes]
@@ -72,7 +73,7 @@ def migrations_unedited(facts: Facts) -> Finding:
 
 
 @check("SCH-1", "The tables exist", group=SCHEMA, remedy="toolkit migrate up, then toolkit migrate verify.")
-def tables_exist(facts: Facts) -> Finding:
+def tables_exist(facts: Facts) -> Check:
     there = known(facts.schema).tables
     return none_of([f"public.{t} is missing" for t in TABLES if t not in there], "tables are missing", "all there")
 
@@ -84,7 +85,7 @@ def tables_exist(facts: Facts) -> Finding:
     remedy=f"create publication {PUBLICATION}; or alter publication {PUBLICATION} set (publish = "
     "'insert, update, delete, truncate').",
 )
-def publication_exists(facts: Facts) -> Finding:
+def publication_exists(facts: Facts) -> Check:
     publication = known(facts.schema).publication
     if publication is None:
         return failed(f"there is no publication {PUBLICATION}")
@@ -98,7 +99,7 @@ def publication_exists(facts: Facts) -> Finding:
     group=SCHEMA,
     remedy=f"alter publication {PUBLICATION} add table public.<table>; then let clients join again.",
 )
-def tables_published(facts: Facts) -> Finding:
+def tables_published(facts: Facts) -> Check:
     publication = known(facts.schema).publication
     if publication is None:
         return failed(f"there is no publication {PUBLICATION}")
@@ -119,7 +120,7 @@ def tables_published(facts: Facts) -> Finding:
     remedy="alter table public.<table> replica identity default; it needs a primary key. Without one, updates and "
     "deletes of a published table fail.",
 )
-def replica_identity(facts: Facts) -> Finding:
+def replica_identity(facts: Facts) -> Check:
     schema = known(facts.schema)
     bad = [
         f"public.{name}: replica identity {table.identity}{'' if table.has_key else ', no primary key'}"
@@ -135,7 +136,7 @@ def replica_identity(facts: Facts) -> Finding:
     group=SCHEMA,
     remedy="alter table public.<table> enable row level security; everybody with the anon key can read it now.",
 )
-def row_security_on(facts: Facts) -> Finding:
+def row_security_on(facts: Facts) -> Check:
     schema = known(facts.schema)
     off = [f"public.{name}" for name, table in schema.tables.items() if not table.row_security]
     return _of_all(schema, TABLES, off, "row level security is off", "on everywhere")
@@ -148,7 +149,7 @@ def row_security_on(facts: Facts) -> Finding:
     remedy="Create a SELECT policy for authenticated (see the migration's section 6). With row security on and no "
     "policy, Realtime delivers nothing and says nothing.",
 )
-def read_policies(facts: Facts) -> Finding:
+def read_policies(facts: Facts) -> Check:
     tables = known(facts.schema).tables
     bad = [
         f"public.{name}: no SELECT policy for authenticated"
@@ -165,7 +166,7 @@ def read_policies(facts: Facts) -> Finding:
     remedy="grant select on public.<table> to authenticated, service_role. Without the grant a subscription is "
     "refused, or only DELETE arrives.",
 )
-def readers_granted(facts: Facts) -> Finding:
+def readers_granted(facts: Facts) -> Check:
     tables = known(facts.schema).tables
     bad = [
         f"{role} may not select public.{name}"
@@ -184,7 +185,7 @@ def readers_granted(facts: Facts) -> Finding:
     remedy="revoke insert, update, delete on public.<table> from anon, authenticated; revoke select on "
     "public.<table> from anon. A table created on Supabase is granted to everybody at first.",
 )
-def clients_cannot_write(facts: Facts) -> Finding:
+def clients_cannot_write(facts: Facts) -> Check:
     tables = known(facts.schema).tables
     bad = []
     for name in _SERVERS_OWN:
@@ -205,7 +206,7 @@ def clients_cannot_write(facts: Facts) -> Finding:
     remedy="alter table public.<table> enable trigger <trigger>; or toolkit migrate verify when it is missing. What "
     "changed meanwhile is in no event.",
 )
-def triggers_enabled(facts: Facts) -> Finding:
+def triggers_enabled(facts: Facts) -> Check:
     triggers = known(facts.schema).triggers
     bad = [
         f"{name} on public.{table} {'is disabled' if (table, name) in triggers else 'is missing'}"
@@ -221,7 +222,7 @@ def triggers_enabled(facts: Facts) -> Finding:
     group=SCHEMA,
     remedy="toolkit migrate verify; grant execute on function public.<function> to service_role.",
 )
-def functions_there(facts: Facts) -> Finding:
+def functions_there(facts: Facts) -> Check:
     functions = known(facts.schema).functions
     bad = [f"public.{name} is missing" for name in (*SERVER_FUNCTIONS, *INNER_FUNCTIONS) if name not in functions]
     bad += [
@@ -239,7 +240,7 @@ def functions_there(facts: Facts) -> Finding:
     remedy="revoke execute on function public.<function> from public, anon, authenticated. They run with their "
     "owner's rights.",
 )
-def functions_closed(facts: Facts) -> Finding:
+def functions_closed(facts: Facts) -> Check:
     functions = known(facts.schema).functions
     bad = [
         f"{role} may execute public.{name}"

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from toolkit.checks.absent import Absent, Undetermined
 from toolkit.checks.facts import Facts
-from toolkit.report.record import Check, Verdict
+from toolkit.report.record import Check, Evidence, Verdict, shortened
 
 _MOST_LINES = 10
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check saw. `witness` are lines of evidence; `warning` is told although the check passes."""
-
-    verdict: Verdict
-    detail: str = ""
-    witness: tuple[str, ...] = ()
-    warning: str = ""
+F = TypeVar("F")
 
 
-def passed(detail: str = "", *, warning: str = "") -> Finding:
-    """Nothing is wrong; `detail` says what was seen."""
-    return Finding(Verdict.PASS, detail, warning=warning)
+def passed(detail: str = "", *, warning: str = "") -> Check:
+    """Nothing is wrong; `detail` says what was seen. `warning` is a fact to be told all the same."""
+    return Check("", "", Verdict.PASS, detail, evidence=(Evidence(warning),) if warning else ())
 
 
-def failed(detail: str, witness: Sequence[str] = ()) -> Finding:
-    """Something is wrong; at most ten lines of evidence are kept."""
-    more = (f"… and {len(witness) - _MOST_LINES} more",) if len(witness) > _MOST_LINES else ()
-    return Finding(Verdict.FAIL, detail, (*witness[:_MOST_LINES], *more))
+def failed(detail: str, witness: Sequence[str] = ()) -> Check:
+    """Something is wrong; at most ten lines of witness are kept."""
+    return Check("", "", Verdict.FAIL, detail, witness=shortened(witness, _MOST_LINES))
 
 
 def unknown(reason: str, remedy: str = "") -> Undetermined:
@@ -38,37 +31,34 @@ def unknown(reason: str, remedy: str = "") -> Undetermined:
     return Undetermined(Absent(reason, remedy))
 
 
-def none_of(problems: Sequence[str], wrong: str, fine: str) -> Finding:
-    """Fails with the problems as evidence when there are any."""
+def none_of(problems: Sequence[str], wrong: str, fine: str) -> Check:
+    """Fails with the problems as witness when there are any."""
     return failed(wrong, problems) if problems else passed(fine)
 
 
 @dataclass(frozen=True)
-class NamedCheck:
-    """One check. `judge` decides over the facts; `remedy` says what to do about a failure."""
+class NamedCheck(Generic[F]):
+    """One check. `judge` decides over the facts, of which it may know nothing but that; `remedy`: of a failure."""
 
     id: str
     title: str
     remedy: str
     group: str
-    judge: Callable[[Facts], Finding]
+    judge: Callable[[F], Check]
 
-    def run(self, facts: Facts) -> tuple[Check, str]:
-        """The check's result, and its warning ("" for none). An absent fact makes it unknown."""
+    def run(self, facts: F) -> Check:
+        """The verdict under this check's name. An absent fact makes it unknown."""
         try:
-            finding = self.judge(facts)
+            found = self.judge(facts)
         except Undetermined as open_question:
-            absent = open_question.absent
-            return Check(self.id, self.title, Verdict.UNKNOWN, absent.reason, absent.remedy, self.group), ""
-        remedy = self.remedy if finding.verdict is Verdict.FAIL else ""
-        result = Check(self.id, self.title, finding.verdict, finding.detail, remedy, self.group, finding.witness)
-        return result, f"{self.id}: {finding.warning}" if finding.warning else ""
+            found = Check("", "", Verdict.UNKNOWN, open_question.absent.reason, open_question.absent.remedy)
+        return found.named(self.id, self.title, remedy=self.remedy, group=self.group)
 
 
-def check(id: str, title: str, *, remedy: str, group: str) -> Callable[[Callable[[Facts], Finding]], NamedCheck]:
+def check(id: str, title: str, *, remedy: str, group: str) -> Callable[[Callable[[Facts], Check]], NamedCheck[Facts]]:
     """Makes a named check of a function. Membership is not its business: see `toolkit.checks.ALL`."""
 
-    def named(judge: Callable[[Facts], Finding]) -> NamedCheck:
+    def named(judge: Callable[[Facts], Check]) -> NamedCheck[Facts]:
         return NamedCheck(id, title, remedy, group, judge)
 
     return named

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from toolkit.checks.absent import known
 from toolkit.checks.facts import Answer, Facts
-from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
+from toolkit.checks.named_check import check, failed, none_of, passed, unknown
+from toolkit.report.record import Check
 
 API, REALTIME = "API", "Realtime"
 _REFUSED = frozenset({401, 403})
@@ -16,7 +17,7 @@ def _said(answer: Answer) -> str:
 
 
 @check("API-1", "The API answers", group=API, remedy=_PROXY)
-def api_alive(facts: Facts) -> Finding:
+def api_alive(facts: Facts) -> Check:
     answer = known(facts.api.live)
     return passed(_said(answer)) if answer.status == 200 else failed(_said(answer))
 
@@ -27,7 +28,7 @@ def api_alive(facts: Facts) -> Finding:
     group=API,
     remedy="Its answer names what it lacks: the database, the replication stream, the workers.",
 )
-def api_ready(facts: Facts) -> Finding:
+def api_ready(facts: Facts) -> Check:
     answer = known(facts.api.ready)
     if answer.status == 404:
         raise unknown("it has no /health/ready", "Ask its makers how it says that it is ready.")
@@ -40,7 +41,7 @@ def api_ready(facts: Facts) -> Finding:
     group=API,
     remedy="The API verifies tokens with another secret: give it this project's SUPABASE_JWT_SECRET (or JWKS).",
 )
-def token_accepted(facts: Facts) -> Finding:
+def token_accepted(facts: Facts) -> Check:
     answer = known(facts.api.with_token)
     if answer.status in _REFUSED:
         return failed(_said(answer))
@@ -55,7 +56,7 @@ def token_accepted(facts: Facts) -> Finding:
     group=API,
     remedy="Stop the API and make it verify signatures: whoever can reach it is every user now.",
 )
-def wrong_token_refused(facts: Facts) -> Finding:
+def wrong_token_refused(facts: Facts) -> Check:
     answers = {
         "a token of another secret": known(facts.api.with_wrong_token),
         "no token": known(facts.api.with_no_token),
@@ -73,7 +74,7 @@ def wrong_token_refused(facts: Facts) -> Finding:
     group=API,
     remedy="Set GENERATION_TRANSPORT to both or realtime, or PUT /api/internal/transport on each API process.",
 )
-def transport_allows(facts: Facts) -> Finding:
+def transport_allows(facts: Facts) -> Check:
     transport = known(facts.api.transport)
     if transport == "websocket":
         return failed("GENERATION_TRANSPORT is websocket: starts over HTTP are refused with 409")
@@ -86,7 +87,7 @@ def transport_allows(facts: Facts) -> Finding:
     group=API,
     remedy="Its answer says what is wrong; on a legacy schema: toolkit migrate up.",
 )
-def queue_answers(facts: Facts) -> Finding:
+def queue_answers(facts: Facts) -> Check:
     answer = known(facts.api.queue)
     return passed(answer.body) if answer.status == 200 else failed(_said(answer))
 
@@ -97,7 +98,7 @@ def queue_answers(facts: Facts) -> Finding:
     group=REALTIME,
     remedy="Its answer says what is away; on Supabase look at the project's status page.",
 )
-def realtime_healthy(facts: Facts) -> Finding:
+def realtime_healthy(facts: Facts) -> Check:
     answer = known(facts.realtime.health)
     if answer.status == 404:
         raise unknown("there is no /realtime/v1/health", "The checks below show whether it works.")
@@ -111,7 +112,7 @@ def realtime_healthy(facts: Facts) -> Finding:
     remedy="Check SUPABASE_URL and SUPABASE_ANON_KEY, that proxies pass WebSockets on, and that the project is not "
     "paused.",
 )
-def handshake(facts: Facts) -> Finding:
+def handshake(facts: Facts) -> Check:
     trouble = known(facts.realtime.handshake)
     return failed(trouble) if trouble else passed("opened")
 
@@ -122,7 +123,7 @@ def handshake(facts: Facts) -> Finding:
     group=REALTIME,
     remedy="Make Realtime verify the key: give it the project's JWT secret.",
 )
-def wrong_key_refused(facts: Facts) -> Finding:
+def wrong_key_refused(facts: Facts) -> Check:
     refused = known(facts.realtime.wrong_key)
     return passed(refused) if refused else failed("a key signed with another secret was accepted")
 
@@ -134,7 +135,7 @@ def wrong_key_refused(facts: Facts) -> Finding:
     remedy="An error names the table or the token. Joined and never live: the publication or the replication stream "
     "(PUB-1, PUB-2, DB-2, DB-3).",
 )
-def subscription_live(facts: Facts) -> Finding:
+def subscription_live(facts: Facts) -> Check:
     seen = known(facts.realtime.subscription)
     if seen.live:
         return passed("live" if seen.live_after_ms is None else f"live after {seen.live_after_ms:.0f} ms")
@@ -148,7 +149,7 @@ def subscription_live(facts: Facts) -> Finding:
     remedy="Joined and silent: the table is not published (PUB-2), the trigger is off (TRG-1), or row security hides "
     "the row from its owner (RLS-2, GRT-1). Subscribe with the user's token, not with the anon key.",
 )
-def event_delivered(facts: Facts) -> Finding:
+def event_delivered(facts: Facts) -> Check:
     delivery = known(facts.realtime.delivery)
     missing = len(set(delivery.written) - set(delivery.received))
     seen = f"{len(delivery.written) - missing} of {len(delivery.written)} events"
@@ -165,7 +166,7 @@ def event_delivered(facts: Facts) -> Finding:
     remedy="Number events by create_process_event alone; clients must order by event_sequence and drop doubles "
     "(ProcessEventStream does).",
 )
-def event_order(facts: Facts) -> Finding:
+def event_order(facts: Facts) -> Check:
     delivery = known(facts.realtime.delivery)
     if not delivery.received:
         raise unknown("nothing arrived", "See RT-5.")
@@ -184,7 +185,7 @@ def event_order(facts: Facts) -> Finding:
     group=REALTIME,
     remedy="Enable row level security on process_events and revoke select from anon (RLS-1, GRT-2).",
 )
-def anon_hears_nothing(facts: Facts) -> Finding:
+def anon_hears_nothing(facts: Facts) -> Check:
     heard = known(facts.realtime.anon)
     if heard.received:
         return failed(f"{heard.received} events reached a subscriber without a user")
@@ -198,7 +199,7 @@ def anon_hears_nothing(facts: Facts) -> Finding:
     remedy="The SELECT policies of process_events and generated_articles_state must compare the owner with "
     "auth.jwt() ->> 'sub'.",
 )
-def stranger_hears_nothing(facts: Facts) -> Finding:
+def stranger_hears_nothing(facts: Facts) -> Check:
     heard = known(facts.realtime.stranger)
     if heard.received:
         return failed(f"{heard.received} events reached another user")

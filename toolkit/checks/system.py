@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from toolkit.checks.absent import known
 from toolkit.checks.facts import Clock, Facts, Key
-from toolkit.checks.named_check import Finding, check, failed, none_of, passed, unknown
+from toolkit.checks.named_check import check, failed, none_of, passed, unknown
+from toolkit.report.record import Check
 
 SETTINGS, DATABASE = "Settings", "Database"
 OLDEST_VERSION = 150000  # the oldest Postgres that the migrations and the tests of this project know
@@ -16,7 +17,7 @@ _MIB = 1024**2
 
 
 @check("SET-1", "Everything needed to look at the system is set", group=SETTINGS, remedy="Set what is missing.")
-def settings_complete(facts: Facts) -> Finding:
+def settings_complete(facts: Facts) -> Check:
     missing = known(facts.settings).missing
     if missing:
         where = "; ".join(f"{name}: {how}" for name, how in missing.items())
@@ -30,7 +31,7 @@ def settings_complete(facts: Facts) -> Finding:
     group=SETTINGS,
     remedy="Copy SUPABASE_ANON_KEY and SUPABASE_JWT_SECRET again, both from the same project.",
 )
-def anon_key(facts: Facts) -> Finding:
+def anon_key(facts: Facts) -> Check:
     return _key(known(facts.anon_key), "anon", facts.now)
 
 
@@ -40,11 +41,11 @@ def anon_key(facts: Facts) -> Finding:
     group=SETTINGS,
     remedy="Copy SUPABASE_SERVICE_ROLE_KEY and SUPABASE_JWT_SECRET again, both from the same project.",
 )
-def service_key(facts: Facts) -> Finding:
+def service_key(facts: Facts) -> Check:
     return _key(known(facts.service_key), "service_role", facts.now)
 
 
-def _key(key: Key, role: str, now: float) -> Finding:
+def _key(key: Key, role: str, now: float) -> Check:
     if key.role != role:
         return failed(f"its role is {key.role}, not {role}")
     if key.expires_at is not None and key.expires_at <= now:
@@ -57,7 +58,7 @@ def _key(key: Key, role: str, now: float) -> Finding:
 @check(
     "DB-1", "The database answers and its version is known to work", group=DATABASE, remedy="Use Postgres 15 or later."
 )
-def database_answers(facts: Facts) -> Finding:
+def database_answers(facts: Facts) -> Check:
     version = known(facts.server).version
     text = f"Postgres {version // 10000}.{version % 10000}"
     return passed(text) if version >= OLDEST_VERSION else failed(text)
@@ -69,7 +70,7 @@ def database_answers(facts: Facts) -> Finding:
     group=DATABASE,
     remedy="Set wal_level = logical and restart Postgres (a Supabase project has it so).",
 )
-def wal_is_logical(facts: Facts) -> Finding:
+def wal_is_logical(facts: Facts) -> Check:
     level = known(facts.server).wal_level
     return passed("wal_level is logical") if level == "logical" else failed(f"wal_level is {level}")
 
@@ -81,7 +82,7 @@ def wal_is_logical(facts: Facts) -> Finding:
     remedy="Drop slots that nobody uses (select pg_drop_replication_slot('…')), or raise max_replication_slots and "
     "max_wal_senders.",
 )
-def replication_has_room(facts: Facts) -> Finding:
+def replication_has_room(facts: Facts) -> Check:
     server = known(facts.server)
     seen = f"slots {server.slots_used} of {server.slots_max}, senders {server.senders_used} of {server.senders_max}"
     full = server.slots_used >= server.slots_max or server.senders_used >= server.senders_max
@@ -94,7 +95,7 @@ def replication_has_room(facts: Facts) -> Finding:
     group=DATABASE,
     remedy="Find out whose it is; when nobody's: select pg_drop_replication_slot('<name>').",
 )
-def no_abandoned_slot(facts: Facts) -> Finding:
+def no_abandoned_slot(facts: Facts) -> Check:
     slots = known(facts.slots)
     bad = [
         f"{slot.name}: {'active' if slot.active else 'inactive'}, keeps {slot.retained_bytes / _MIB:.0f} MiB, "
@@ -115,7 +116,7 @@ def no_abandoned_slot(facts: Facts) -> Finding:
     remedy="Use the direct connection or the session pooler (port 5432): LISTEN, advisory locks and prepared "
     "statements belong to a session.",
 )
-def session_is_stable(facts: Facts) -> Finding:
+def session_is_stable(facts: Facts) -> Check:
     session = known(facts.session)
     if session.port == TRANSACTION_POOLER_PORT or not session.one_backend:
         return failed(f"port {session.port or 'unknown'}: transactions run in different server processes")
@@ -131,7 +132,7 @@ def session_is_stable(facts: Facts) -> Finding:
     remedy="Connect as the owner of the tables, or as a role with BYPASSRLS (postgres on Supabase): a worker that "
     "row security hides tasks from waits for ever.",
 )
-def role_sees_rows(facts: Facts) -> Finding:
+def role_sees_rows(facts: Facts) -> Check:
     session = known(facts.session)
     if known(session.sees_all_rows):
         return passed(f"role {session.role}")
@@ -144,7 +145,7 @@ def role_sees_rows(facts: Facts) -> Finding:
     group=DATABASE,
     remedy="Close idle programs, use a session pooler, or raise max_connections.",
 )
-def connections_left(facts: Facts) -> Finding:
+def connections_left(facts: Facts) -> Check:
     server = known(facts.server)
     seen = f"{server.connections_used} of {server.connections_max} connections in use"
     return failed(seen) if server.connections_used > 0.9 * server.connections_max else passed(seen)
@@ -156,7 +157,7 @@ def connections_left(facts: Facts) -> Finding:
     group=DATABASE,
     remedy="Synchronise the clocks (NTP): tokens are refused as expired or not yet valid.",
 )
-def database_clock(facts: Facts) -> Finding:
+def database_clock(facts: Facts) -> Check:
     return _clock(known(facts.database_clock), "the database")
 
 
@@ -166,11 +167,11 @@ def database_clock(facts: Facts) -> Finding:
     group=DATABASE,
     remedy="Synchronise the clocks (NTP): tokens are refused as expired or not yet valid.",
 )
-def api_clock(facts: Facts) -> Finding:
+def api_clock(facts: Facts) -> Check:
     return _clock(known(facts.api.clock), "the API")
 
 
-def _clock(clock: Clock, whose: str) -> Finding:
+def _clock(clock: Clock, whose: str) -> Check:
     seen = f"{whose} is {clock.ahead_s:+.1f} s from us (± {clock.give_or_take_s:.1f} s)"
     problems = [seen] if abs(clock.ahead_s) - clock.give_or_take_s > MOST_SKEW_S else []
     return none_of(problems, f"more than {MOST_SKEW_S:g} s apart", seen)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from toolkit.checks.absent import known
 from toolkit.checks.facts import Fact, Facts, Found
-from toolkit.checks.named_check import Finding, check, failed, passed
+from toolkit.checks.named_check import check, failed, passed
 from toolkit.contract.steps import STEPS, Kind, Step
+from toolkit.report.record import Check
 
 EVENTS, TASKS, PROCESSES = "Events", "Background tasks", "Processes"
 MOST_DUE_S = 60.0
@@ -13,7 +14,7 @@ MOST_DUE_S = 60.0
 _RESTING = frozenset(step.value for step, info in STEPS.items() if info.kind is not Kind.TRANSIENT)
 
 
-def _none(fact: Fact[Found], wrong: str, fine: str) -> Finding:
+def _none(fact: Fact[Found], wrong: str, fine: str) -> Check:
     found = known(fact)
     return failed(f"{found.count} {wrong}", found.examples) if found.count else passed(fine)
 
@@ -25,7 +26,7 @@ def _none(fact: Fact[Found], wrong: str, fine: str) -> Finding:
     remedy="Somebody deleted or wrote events by hand, or without the counter's lock. Clients wait at such a gap: let "
     "them read the state anew, and let create_process_event alone append.",
 )
-def sequences_gap_free(facts: Facts) -> Finding:
+def sequences_gap_free(facts: Facts) -> Check:
     log = known(facts.log)
     return _none(log.broken, "processes have a broken sequence", f"{log.events} events")
 
@@ -37,7 +38,7 @@ def sequences_gap_free(facts: Facts) -> Finding:
     remedy="update public.process_event_counters set last_sequence = <max> where process_id = '<id>'; until then "
     "every new event of that process fails.",
 )
-def counters_ahead(facts: Facts) -> Finding:
+def counters_ahead(facts: Facts) -> Check:
     return _none(known(facts.log).behind, "counters are behind their log", "none is behind")
 
 
@@ -48,7 +49,7 @@ def counters_ahead(facts: Facts) -> Finding:
     remedy="A row was changed while trigger_publish_process_event was off. Enable it and let clients read the state: "
     "the missed change will never come as an event.",
 )
-def log_agrees(facts: Facts) -> Finding:
+def log_agrees(facts: Facts) -> Check:
     return _none(known(facts.log).disagreeing, "processes changed without an event", "it does")
 
 
@@ -59,7 +60,7 @@ def log_agrees(facts: Facts) -> Finding:
     remedy="Look at the worker that holds the task (its log, by process id): it sends heartbeats and does nothing. "
     "Restart it; its task is taken over.",
 )
-def working_processes_speak(facts: Facts) -> Finding:
+def working_processes_speak(facts: Facts) -> Check:
     return _none(known(facts.log).silent, "running tasks whose process has been silent for 10 minutes", "none")
 
 
@@ -70,12 +71,12 @@ def working_processes_speak(facts: Facts) -> Finding:
     remedy="Start a worker: it takes over what a dead one held (python -m reference_server --role worker). Until one "
     "runs, these processes stand still.",
 )
-def leases_held(facts: Facts) -> Finding:
+def leases_held(facts: Facts) -> Check:
     return _none(known(facts.tasks).expired_leases, "running tasks without a heartbeat for a minute", "all are held")
 
 
 @check("TSK-2", "Tasks that are due are taken", group=TASKS, remedy="Start workers, or more of them; see WRK-1.")
-def tasks_taken(facts: Facts) -> Finding:
+def tasks_taken(facts: Facts) -> Check:
     tasks = known(facts.tasks)
     oldest = tasks.oldest_due_s
     if oldest is not None and oldest > MOST_DUE_S:
@@ -89,7 +90,7 @@ def tasks_taken(facts: Facts) -> Finding:
     group=TASKS,
     remedy="Read the error, mend its cause, then resume the process (POST …/generation/<id>/resume).",
 )
-def none_failed(facts: Facts) -> Finding:
+def none_failed(facts: Facts) -> Check:
     return _none(known(facts.tasks).failed, "tasks failed", "none failed")
 
 
@@ -99,7 +100,7 @@ def none_failed(facts: Facts) -> Finding:
     group=TASKS,
     remedy="Read the error of the earlier attempts; the next failure fails the process.",
 )
-def retries_left(facts: Facts) -> Finding:
+def retries_left(facts: Facts) -> Check:
     return _none(known(facts.tasks).last_attempt, "open tasks have used up their retries", "retries are left")
 
 
@@ -109,7 +110,7 @@ def retries_left(facts: Facts) -> Finding:
     group=TASKS,
     remedy="update public.background_tasks set status = 'cancelled' where id = '<id>'; nobody will ever claim it.",
 )
-def no_task_of_ended(facts: Facts) -> Finding:
+def no_task_of_ended(facts: Facts) -> Check:
     return _none(known(facts.tasks).of_ended, "open tasks of ended processes", "none")
 
 
@@ -119,7 +120,7 @@ def no_task_of_ended(facts: Facts) -> Finding:
     group=TASKS,
     remedy="select public.settle_task_dependents('<parent id>'); somebody ended the parent by hand.",
 )
-def dependencies_settled(facts: Facts) -> Finding:
+def dependencies_settled(facts: Facts) -> Check:
     return _none(known(facts.tasks).waiting_for_ended, "tasks wait for nothing", "none")
 
 
@@ -130,7 +131,7 @@ def dependencies_settled(facts: Facts) -> Finding:
     remedy="Start one: python -m reference_server --role worker (or --role all). With DATABASE_URL behind a "
     "transaction pooler it works by polling and is not seen here until it holds a task.",
 )
-def workers_there(facts: Facts) -> Finding:
+def workers_there(facts: Facts) -> Check:
     tasks = known(facts.tasks)
     if tasks.listeners or tasks.beating:
         return passed(f"{tasks.listeners} listen, {tasks.beating} hold tasks")
@@ -146,7 +147,7 @@ def workers_there(facts: Facts) -> Finding:
     remedy="Pause and resume it (POST …/generation/<id>/pause, then /resume): a task is added. It will not move by "
     "itself.",
 )
-def no_orphans(facts: Facts) -> Finding:
+def no_orphans(facts: Facts) -> Check:
     return _none(known(facts.processes).orphans, "running processes without an open task", "none is orphaned")
 
 
@@ -156,7 +157,7 @@ def no_orphans(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="Pause and resume it: the prompt is put again.",
 )
-def prompts_there(facts: Facts) -> Finding:
+def prompts_there(facts: Facts) -> Check:
     return _none(known(facts.processes).promptless, "processes wait for input of no known type", "they have")
 
 
@@ -167,7 +168,7 @@ def prompts_there(facts: Facts) -> Finding:
     remedy="Use mark_process_waiting_for_input and resolve_user_input, which change both; then set "
     "is_waiting_for_input to (status = 'user_input_required').",
 )
-def flags_agree(facts: Facts) -> Finding:
+def flags_agree(facts: Facts) -> Check:
     return _none(known(facts.processes).flag_differs, "rows contradict themselves", "they agree")
 
 
@@ -177,7 +178,7 @@ def flags_agree(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="Start a worker: its sweep pauses these processes; then they can be resumed.",
 )
-def prompts_expired(facts: Facts) -> Finding:
+def prompts_expired(facts: Facts) -> Check:
     return _none(known(facts.processes).overdue_prompts, "prompts are past their time", "none is overdue")
 
 
@@ -187,7 +188,7 @@ def prompts_expired(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="Resume the process, which moves it on; a step of another version has to be renamed in the row.",
 )
-def steps_known(facts: Facts) -> Finding:
+def steps_known(facts: Facts) -> Check:
     names = {step.value for step in Step}
     bad = [
         f"{number} on {'the transient' if step in names else 'the unknown'} step {step}"
@@ -203,7 +204,7 @@ def steps_known(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="Look for the article by generation_process_id in a backup; otherwise generate it again.",
 )
-def articles_saved(facts: Facts) -> Finding:
+def articles_saved(facts: Facts) -> Check:
     return _none(known(facts.processes).without_article, "completed processes without an article", "all have")
 
 
@@ -213,7 +214,7 @@ def articles_saved(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="Look for the process id in the workers' logs; whatever set the status did not say why.",
 )
-def errors_explained(facts: Facts) -> Finding:
+def errors_explained(facts: Facts) -> Check:
     return _none(known(facts.processes).silent_errors, "failed processes without a message", "they do")
 
 
@@ -223,5 +224,5 @@ def errors_explained(facts: Facts) -> Finding:
     group=PROCESSES,
     remedy="The context was overwritten or never saved: cancel the process and start it again.",
 )
-def context_readable(facts: Facts) -> Finding:
+def context_readable(facts: Facts) -> Check:
     return _none(known(facts.processes).without_context, "processes past their first step have no context", "they have")

@@ -65,8 +65,7 @@ async def gather(
 
 def diagnose(facts: Facts, target: str, started_at: datetime) -> Report:
     """The report over gathered facts; pure but for the time of its end."""
-    results = [check.run(facts) for check in ALL]
-    checks = tuple(result for result, _ in results)
+    checks = tuple(check.run(facts) for check in ALL)
     verdict = worst(check.verdict for check in checks)
     wrong = sum(check.verdict is Verdict.FAIL for check in checks)
     open_ = sum(check.verdict is Verdict.UNKNOWN for check in checks)
@@ -84,7 +83,7 @@ def diagnose(facts: Facts, target: str, started_at: datetime) -> Report:
         checks=checks,
         measurements=_measurements(facts),
         distributions=_distributions(facts),
-        notes=tuple(f"warning: {warning}" for _, warning in results if warning),
+        notes=tuple(f"warning: {check.id}: {one.fact}" for check in checks for one in check.evidence),
     )
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from toolkit.checks.absent import Absent, Undetermined, known
-from toolkit.checks.named_check import Finding, failed, passed
+from toolkit.checks.absent import known
+from toolkit.checks.named_check import NamedCheck, failed, passed, unknown
 from toolkit.monitor.figures import Application, Database, Realtime, Sample
-from toolkit.report.record import Check, Verdict
+from toolkit.report.record import Check
 
 _MIB = 1024**2
 _GROUP = "Thresholds"
@@ -86,17 +86,11 @@ def judge(sample: Sample, limits: Thresholds) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def _check(id: str, title: str, remedy: str, rule: Callable[[], Finding]) -> Check:
-    try:
-        finding = rule()
-    except Undetermined as open_question:
-        absent = open_question.absent
-        return Check(id, title, Verdict.UNKNOWN, absent.reason, absent.remedy, _GROUP)
-    shown = remedy if finding.verdict is Verdict.FAIL else ""
-    return Check(id, title, finding.verdict, finding.detail, shown, _GROUP, finding.witness)
+def _check(id: str, title: str, remedy: str, rule: Callable[[], Check]) -> Check:
+    return NamedCheck[None](id, title, remedy, _GROUP, lambda _: rule()).run(None)
 
 
-def _pending(database: Database, limits: Thresholds) -> Finding:
+def _pending(database: Database, limits: Thresholds) -> Check:
     oldest = known(database.queue).oldest_due_s
     if oldest is None:
         return passed("none is due")
@@ -104,7 +98,7 @@ def _pending(database: Database, limits: Thresholds) -> Finding:
     return failed(seen) if oldest > limits.pending_age_s else passed(seen)
 
 
-def _slots(database: Database, limits: Thresholds) -> Finding:
+def _slots(database: Database, limits: Thresholds) -> Check:
     slots = known(database.slots)
     bad = [
         f"{one.slot.name}: {one.slot.retained_bytes / _MIB:.0f} MiB"
@@ -116,7 +110,7 @@ def _slots(database: Database, limits: Thresholds) -> Finding:
     return passed(f"{len(slots)} slots")
 
 
-def _dead(database: Database, limits: Thresholds) -> Finding:
+def _dead(database: Database, limits: Thresholds) -> Check:
     # Small tables have few rows of either kind; autovacuum leaves them alone, and rightly.
     bad = [
         f"{table.name}: {table.dead} dead of {table.live + table.dead} rows"
@@ -126,27 +120,27 @@ def _dead(database: Database, limits: Thresholds) -> Finding:
     return failed(f"more than {limits.dead_rows_rate:.0%} of the rows are dead", bad) if bad else passed("they are")
 
 
-def _connections(realtime: Realtime, limits: Thresholds) -> Finding:
+def _connections(realtime: Realtime, limits: Thresholds) -> Check:
     seen = known(realtime.connections)
-    words = f"{seen.live} of {seen.tried} went live"
+    words = f"{seen.live} of {seen.tried} went live (limit {limits.connection_failures} failures)"
     if seen.tried - seen.live > limits.connection_failures:
         return failed(f"{words}: {seen.trouble or 'no answer in time'}")
     return passed(words)
 
 
-def _delivery(realtime: Realtime, limits: Thresholds) -> Finding:
+def _delivery(realtime: Realtime, limits: Thresholds) -> Check:
     seen = known(realtime.delivered)
     missing = seen.written - len(seen.latencies_ms)
     if missing:
         return failed(f"{missing} of {seen.written} events did not arrive as they happened")
     if not seen.latencies_ms:
-        raise Undetermined(Absent("no event was written", "Ask for at least one (--probe-events)."))
+        raise unknown("no event was written", "Ask for at least one (--probe-events).")
     p95 = percentile(seen.latencies_ms, 0.95)
     words = f"p95 {p95:.1f} ms over {seen.written} events (limit {limits.delivery_p95_ms:g} ms)"
     return failed(words) if p95 > limits.delivery_p95_ms else passed(words)
 
 
-def _failed(application: Application, limits: Thresholds) -> Finding:
+def _failed(application: Application, limits: Thresholds) -> Check:
     tasks = known(application.tasks)
     ended, bad = sum(t.completed + t.failed for t in tasks), sum(t.failed for t in tasks)
     if not ended:

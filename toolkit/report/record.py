@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -52,7 +52,8 @@ class Check:
     """One thing that was looked at: the record of every verdict, whoever gave it.
 
     `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines that
-    prove a failure, shortest first; `evidence` what a pass rests on as much as a failure.
+    prove a failure, shortest first; `evidence` what a pass rests on as much as a failure. A function that judges may
+    leave `id` and `title` empty: `named` adds them.
     """
 
     id: str
@@ -63,6 +64,11 @@ class Check:
     group: str = ""
     witness: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+
+    def named(self, id: str, title: str, *, remedy: str = "", group: str = "") -> Check:
+        """The same verdict under the name of whatever asked for it; with `remedy` where it failed and has none."""
+        remedy = self.remedy or (remedy if self.verdict is Verdict.FAIL else "")
+        return replace(self, id=id, title=title, remedy=remedy, group=group)
 
     @property
     def seen(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from toolkit.report.pictures import percentile
@@ -99,9 +100,7 @@ def _named(check: Check, ruling: Ruling, name: str) -> Check:
     if ruling.point:
         # A point may be worded as the judge is: then it is not said twice.
         title = ruling.point if ruling.point.endswith(check.title) else f"{ruling.point}: {check.title}"
-    return Check(
-        f"{check.id}:{name}", f"{title} ({name})", check.verdict, check.detail, check.remedy, check.group, check.witness
-    )
+    return replace(check, id=f"{check.id}:{name}", title=f"{title} ({name})")
 
 
 def _faults(scenario: Scenario, facts: Facts, group: str) -> list[Check]:

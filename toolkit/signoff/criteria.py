@@ -6,8 +6,8 @@ and is unknown in every other case: missing evidence is never as good as good ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from toolkit.report.record import Check, Verdict, worst
@@ -26,68 +26,52 @@ OUT_OF_SCOPE_OF_THE_REHEARSAL = frozenset({"criterion-7"})
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a criterion makes of the evidence, and the facts of it that decided."""
-
-    verdict: Verdict
-    facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True)
 class Criterion:
-    """`title` is the guide's wording."""
+    """`title` is the guide's wording; `judge` says the verdict with the facts that decided."""
 
     id: str
     title: str
     remedy: str
-    judge: Callable[[Evidence], Finding]
+    judge: Callable[[Evidence], Check]
 
 
 def judge_all(evidence: Evidence) -> tuple[Check, ...]:
     """The ten, in the guide's order."""
-    found = []
-    for criterion in CRITERIA:
-        finding = criterion.judge(evidence)
-        found.append(
-            Check(
-                criterion.id,
-                criterion.title,
-                finding.verdict,
-                "; ".join(one.fact for one in finding.facts),
-                _remedy(criterion, finding, evidence),
-                evidence=finding.facts,
-            )
-        )
-    return tuple(found)
+    return tuple(_judge(criterion, evidence) for criterion in CRITERIA)
 
 
-def _remedy(criterion: Criterion, finding: Finding, evidence: Evidence) -> str:
-    if finding.verdict is Verdict.PASS:
-        return ""
-    stale = finding.verdict is Verdict.UNKNOWN and evidence.objections
-    return criterion.remedy if not stale or criterion.id in OUT_OF_SCOPE_OF_THE_REHEARSAL else REHEARSE_AGAIN
+def _judge(criterion: Criterion, evidence: Evidence) -> Check:
+    found = criterion.judge(evidence)
+    stale = found.verdict is Verdict.UNKNOWN and evidence.objections
+    remedy = criterion.remedy if not stale or criterion.id in OUT_OF_SCOPE_OF_THE_REHEARSAL else REHEARSE_AGAIN
+    return replace(
+        found, id=criterion.id, title=criterion.title, remedy="" if found.verdict is Verdict.PASS else remedy
+    )
 
 
-def _needs(*ids: str, also: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:
+def _of_facts(verdict: Verdict, facts: Iterable[Fact]) -> Check:
+    evidence = tuple(facts)
+    return Check("", "", verdict, "; ".join(one.fact for one in evidence), evidence=evidence)
+
+
+def _needs(*ids: str, also: tuple[str, ...] = ()) -> Callable[[Evidence], Check]:
     """All of `ids` must be there and good; `also` must be good where it is there."""
 
-    def judge(evidence: Evidence) -> Finding:
+    def judge(evidence: Evidence) -> Check:
         return _of_items(evidence, (*ids, *(name for name in also if name in evidence.items)))
 
     return judge
 
 
-def _of_items(evidence: Evidence, ids: Sequence[str]) -> Finding:
+def _of_items(evidence: Evidence, ids: Sequence[str]) -> Check:
     missing = [name for name in ids if name not in evidence.items]
     present = {name: evidence.items[name] for name in ids if name in evidence.items}
     verdict = worst([item.verdict for item in present.values()] + [Verdict.UNKNOWN] * len(missing))
     if verdict is Verdict.PASS:
-        return Finding(
-            verdict, tuple(_fact(f"{name}: {item.detail or 'good'}", item) for name, item in present.items())
-        )
+        return _of_facts(verdict, (_fact(f"{name}: {item.detail or 'good'}", item) for name, item in present.items()))
     bad = {name: item for name, item in present.items() if item.verdict is not Verdict.PASS}
     facts = [_fact(f"{name} is {item.verdict}: {item.detail}", item) for name, item in bad.items()]
-    return Finding(verdict, (*facts, *(Fact(f"no evidence of {name}") for name in missing)))
+    return _of_facts(verdict, (*facts, *(Fact(f"no evidence of {name}") for name in missing)))
 
 
 def _fact(text: str, item: Item) -> Fact:
@@ -97,17 +81,17 @@ def _fact(text: str, item: Item) -> Fact:
 
 def _with_figures(
     ids: Sequence[str], names: Sequence[str], rule: Callable[[list[float]], tuple[Verdict, str]]
-) -> Callable[[Evidence], Finding]:
+) -> Callable[[Evidence], Check]:
     """Items first; then a rule over figures that must all be there."""
 
-    def judge(evidence: Evidence) -> Finding:
-        items = _of_items(evidence, ids) if ids else Finding(Verdict.PASS, ())
+    def judge(evidence: Evidence) -> Check:
+        items = _of_items(evidence, ids) if ids else _of_facts(Verdict.PASS, ())
         missing = [name for name in names if name not in evidence.figures]
         if missing:
             ruled = Verdict.UNKNOWN, f"not measured: {', '.join(missing)}"
         else:
             ruled = rule([evidence.figures[name] for name in names])
-        return Finding(worst((items.verdict, ruled[0])), (Fact(ruled[1], evidence.reports), *items.facts))
+        return _of_facts(worst((items.verdict, ruled[0])), (Fact(ruled[1], evidence.reports), *items.evidence))
 
     return judge
 

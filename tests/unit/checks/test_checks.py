@@ -18,7 +18,7 @@ BY_ID = {check.id: check for check in ALL}
 
 
 def run(id: str, facts: Facts) -> Check:
-    return BY_ID[id].run(facts)[0]
+    return BY_ID[id].run(facts)
 
 
 def test_ids_are_unique_and_every_check_has_a_bad_literal() -> None:
@@ -29,10 +29,10 @@ def test_ids_are_unique_and_every_check_has_a_bad_literal() -> None:
 
 
 @pytest.mark.parametrize("check", ALL, ids=lambda check: check.id)
-def test_good_facts_pass_and_absent_ones_are_unknown(check: NamedCheck) -> None:
-    result, warning = check.run(GOOD)
-    assert (result.verdict, result.remedy, warning) == (Verdict.PASS, "", ""), result
-    result, _ = check.run(Facts(now=GOOD.now))
+def test_good_facts_pass_and_absent_ones_are_unknown(check: NamedCheck[Facts]) -> None:
+    result = check.run(GOOD)
+    assert (result.verdict, result.remedy, result.evidence) == (Verdict.PASS, "", ()), result
+    result = check.run(Facts(now=GOOD.now))
     assert (result.verdict, result.detail) == (Verdict.UNKNOWN, "it was not looked at")
 
 
@@ -43,7 +43,7 @@ def test_a_bad_fact_fails_its_check_with_a_remedy(id: str) -> None:
     assert result.detail
     assert result.remedy == BY_ID[id].remedy
     # Nothing else is accused.
-    assert {c.id for c in ALL if c.run(BAD[id])[0].verdict is Verdict.FAIL} == {id}
+    assert {c.id for c in ALL if c.run(BAD[id]).verdict is Verdict.FAIL} == {id}
 
 
 def test_an_absent_fact_keeps_its_reason_and_remedy() -> None:
@@ -59,9 +59,9 @@ def test_missing_settings_are_unknown_and_named() -> None:
 
 
 def test_what_passes_can_still_warn() -> None:
-    assert "FOR ALL TABLES" in BY_ID["PUB-2"].run(publication(all_tables=True, tables=frozenset()))[1]
-    result, warning = BY_ID["DB-4"].run(GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)))
-    assert (result.verdict, "idle" in warning) == (Verdict.PASS, True)
+    assert "FOR ALL TABLES" in BY_ID["PUB-2"].run(publication(all_tables=True, tables=frozenset())).evidence[0].fact
+    result = BY_ID["DB-4"].run(GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)))
+    assert (result.verdict, "idle" in result.evidence[0].fact) == (Verdict.PASS, True)
     assert any(
         "idle" in n
         for n in diagnose(GOOD.but(slots=(Slot("idle", False, False, 5, "reserved"),)), "x", datetime.now(UTC)).notes

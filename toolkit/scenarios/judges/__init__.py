@@ -6,7 +6,7 @@ from toolkit.report.record import Check, Verdict
 from toolkit.scenarios.facts import Facts
 from toolkit.scenarios.judges import answers, commands, delivery, lifecycle, recovery
 from toolkit.scenarios.judges.guards import sometimes
-from toolkit.scenarios.judges.judge import BOTH, Broken, Finding, Held, Judge, Nothing, describe, judge
+from toolkit.scenarios.judges.judge import BOTH, Broken, Held, Judge, Judged, Nothing, describe, judge
 
 ALL: tuple[Judge, ...] = (
     Judge(
@@ -144,9 +144,9 @@ __all__ = [
     "Broken",
     "Check",
     "Facts",
-    "Finding",
     "Held",
     "Judge",
+    "Judged",
     "Nothing",
     "Verdict",
     "describe",

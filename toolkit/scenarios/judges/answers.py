@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.contract.events import EventType
 from toolkit.scenarios.facts import Facts, ProcessFacts, data
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Given:
     record: Record
 
 
-def answers_reached_their_process(facts: Facts, process: ProcessFacts) -> Finding:
+def answers_reached_their_process(facts: Facts, process: ProcessFacts) -> Judged:
     """The process' log holds the accepted answers to it, as they were sent and in that order, and no others.
 
     An answer whose outcome nobody knows may be there or not. A process in auto mode answers some prompts itself.

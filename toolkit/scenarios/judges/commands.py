@@ -6,7 +6,7 @@ from toolkit.contract.events import EventType
 from toolkit.contract.statuses import FINAL, Status
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 
 # Which event proves that a command was carried out.
 EFFECTS: dict[str, tuple[str, ...]] = {
@@ -19,7 +19,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 _REPEATABLE = frozenset({"pause", "cancel"})
 
 
-def commands_took_effect(facts: Facts, process: ProcessFacts) -> Finding:
+def commands_took_effect(facts: Facts, process: ProcessFacts) -> Judged:
     """As many effects as accepted commands; those whose outcome nobody knows may count or not.
 
     A repeated pause or cancel is accepted without a second effect. A start that was sent again after its answer was
@@ -53,7 +53,7 @@ def commands_took_effect(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at, "commands")
 
 
-def no_server_error(facts: Facts, process: ProcessFacts) -> Finding:
+def no_server_error(facts: Facts, process: ProcessFacts) -> Judged:
     """No answer of 500 or above, and none missing: a request without an answer is excused by a fault alone.
 
     While the API or the database is down, 502 to 504 say so honestly.
@@ -74,7 +74,7 @@ def no_server_error(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(len(answers), "answers")
 
 
-def consistent(_: Facts, process: ProcessFacts) -> Finding:
+def consistent(_: Facts, process: ProcessFacts) -> Judged:
     """The rows of a process agree with one another: state, events, article, tasks."""
     state = process.state
     if state is None or process.tasks is None or process.articles is None:

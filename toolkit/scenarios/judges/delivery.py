@@ -6,10 +6,10 @@ from itertools import pairwise
 
 from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, committed_at, data, event_type, sequences, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 
 
-def no_gap(facts: Facts, process: ProcessFacts) -> Finding:
+def no_gap(facts: Facts, process: ProcessFacts) -> Judged:
     """Sequences in the database are 1..n, each exactly once."""
     rows = process.events
     if not rows:
@@ -25,7 +25,7 @@ def no_gap(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(len(rows))
 
 
-def no_loss(facts: Facts, process: ProcessFacts) -> Finding:
+def no_loss(facts: Facts, process: ProcessFacts) -> Judged:
     """Every session was given every event of its time, and together they were given all."""
     rows = {row.seq: row for row in process.events if row.seq is not None}
     if not rows:
@@ -46,7 +46,7 @@ def no_loss(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(len(rows))
 
 
-def no_duplicate(_: Facts, process: ProcessFacts) -> Finding:
+def no_duplicate(_: Facts, process: ProcessFacts) -> Judged:
     """The application is given an event once."""
     looked_at = 0
     for watch in process.own:
@@ -65,7 +65,7 @@ def no_duplicate(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event was delivered")
 
 
-def order(_: Facts, process: ProcessFacts) -> Finding:
+def order(_: Facts, process: ProcessFacts) -> Judged:
     """The application is given events in ascending order; what is left out is the subject of `no_loss`."""
     looked_at = 0
     for watch in process.own:
@@ -81,7 +81,7 @@ def order(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event was delivered")
 
 
-def delivered_equals_database(facts: Facts, process: ProcessFacts) -> Finding:
+def delivered_equals_database(facts: Facts, process: ProcessFacts) -> Judged:
     """What the application was given is what the database holds: id, type and data."""
     rows = {row.seq: row for row in process.events}
     looked_at = 0
@@ -104,7 +104,7 @@ def delivered_equals_database(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event was delivered")
 
 
-def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Finding:
+def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Judged:
     """A subscription to one process is sent and given that process alone."""
     if len(facts.processes) < 2:
         return Nothing("there was no second process that could have leaked")
@@ -119,7 +119,7 @@ def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at, "frames and deliveries") if looked_at else Nothing("nothing arrived")
 
 
-def isolation_between_users(facts: Facts, process: ProcessFacts) -> Finding:
+def isolation_between_users(facts: Facts, process: ProcessFacts) -> Judged:
     """Whoever may not read a process sees nothing of it, however broadly they subscribe.
 
     Strangers must have been proven live and the process must have had events while they were.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from toolkit.report.record import Check, Verdict
 from toolkit.scenarios.facts import DATABASE, Facts, ProcessFacts, event_type
@@ -34,7 +34,9 @@ class Nothing:
     remedy: str = ""
 
 
-Finding = Held | Broken | Nothing
+# What is said of one process. Over all of them it becomes a Check, in `judge`: counts are added up, and the pieces of
+# history put into words.
+Judged = Held | Broken | Nothing
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Judge:
     id: str
     title: str
     remedy: str
-    find: Callable[[Facts, ProcessFacts], Finding]
+    find: Callable[[Facts, ProcessFacts], Judged]
     transports: frozenset[str] = frozenset({"realtime"})
     needs_log: bool = False
 
@@ -62,10 +64,13 @@ def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: st
     unknown, however well the others did.
     """
     # A title says where the events were read, and without SQL that is not the database.
-    rule = replace(rule, title=rule.title.replace(DATABASE, facts.store))
+    title = rule.title.replace(DATABASE, facts.store)
+
+    def undecided(reason: str, remedy: str) -> Check:
+        return Check(rule.id, title, Verdict.UNKNOWN, reason, remedy, group)
+
     if not scope:
-        reason, remedy = "the run never had such a process", "Look at the step that was to start it."
-        return _check(rule, Verdict.UNKNOWN, reason, group, remedy=remedy)
+        return undecided("the run never had such a process", "Look at the step that was to start it.")
     held = 0
     nothing: tuple[str, str] | None = None
     unit = "events"
@@ -73,22 +78,16 @@ def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: st
         match rule.find(facts, process):
             case Broken(detail, witness):
                 lines = tuple(describe(facts, record) for record in witness)
-                return _check(rule, Verdict.FAIL, f"{process.name}: {detail}", group, lines)
+                return Check(rule.id, title, Verdict.FAIL, f"{process.name}: {detail}", rule.remedy, group, lines)
             case Held(looked_at, of):
                 held += looked_at
                 unit = of
             case Nothing(reason, remedy):
                 nothing = nothing or (f"{process.name}: {reason}", remedy)
     if nothing is not None:
-        return _check(rule, Verdict.UNKNOWN, nothing[0], group, remedy=nothing[1])
+        return undecided(*nothing)
     over = f" over {len(scope)} processes" if len(scope) > 1 else ""
-    return _check(rule, Verdict.PASS, f"{held} {unit} looked at{over}", group)
-
-
-def _check(
-    rule: Judge, verdict: Verdict, detail: str, group: str, witness: tuple[str, ...] = (), *, remedy: str | None = None
-) -> Check:
-    return Check(rule.id, rule.title, verdict, detail, rule.remedy if remedy is None else remedy, group, witness)
+    return Check(rule.id, title, Verdict.PASS, f"{held} {unit} looked at{over}", group=group)
 
 
 def describe(facts: Facts, record: Record) -> str:

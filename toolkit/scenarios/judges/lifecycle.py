@@ -10,7 +10,7 @@ from toolkit.contract.statuses import ENDED, Status, legal_status_changes
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, legal_step_changes, next_resting
 from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 
 _TERMINAL = frozenset(str(kind) for kind in TERMINAL)
 # What the trigger may add for the row's own change when a process is cancelled.
@@ -31,7 +31,7 @@ _PARTS = (
 )
 
 
-def legal_transitions(_: Facts, process: ProcessFacts) -> Finding:
+def legal_transitions(_: Facts, process: ProcessFacts) -> Judged:
     """Every recorded change of status and step is in the contract, and starts where the last one ended."""
     statuses = {(str(a), str(b)) for a, b in legal_status_changes()}
     allowed = legal_step_changes(Flow(process.flow), final_editing=process.final_editing, auto_mode=process.auto_mode)
@@ -54,7 +54,7 @@ def legal_transitions(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at, "changes") if looked_at else Nothing("no change of status or step was recorded")
 
 
-def whole_flow(_: Facts, process: ProcessFacts) -> Finding:
+def whole_flow(_: Facts, process: ProcessFacts) -> Judged:
     """A completed process went through every step of its flow, in the flow's order."""
     if process.status != Status.COMPLETED:
         return Nothing(f"it did not complete (status {process.status})")
@@ -97,7 +97,7 @@ def _entered(record: Record) -> str | None:
     return initial if isinstance(initial, str) else None
 
 
-def work_done_once(_: Facts, process: ProcessFacts) -> Finding:
+def work_done_once(_: Facts, process: ProcessFacts) -> Judged:
     """Queries and sections were done one after the other, each once, also across a killed worker, a pause and an error.
 
     When the process completed, none is missing.
@@ -121,7 +121,7 @@ def work_done_once(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at, "parts") if looked_at else Nothing("no query was researched and no section written")
 
 
-def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
+def one_terminal(_: Facts, process: ProcessFacts) -> Judged:
     """A process ends once; only an error may be followed by `generation_resumed` and another end."""
     if process.transport == "websocket":
         # The old transport also says "error" to a frame it does not understand.
@@ -152,7 +152,7 @@ def one_terminal(_: Facts, process: ProcessFacts) -> Finding:
     return Held(len(ends), "ends")
 
 
-def progress_never_falls(_: Facts, process: ProcessFacts) -> Finding:
+def progress_never_falls(_: Facts, process: ProcessFacts) -> Judged:
     """`progress_percentage` only grows, in the row's events and in those of the work between them.
 
     Where there is no event log, in the frames of each session.
@@ -164,7 +164,7 @@ def progress_never_falls(_: Facts, process: ProcessFacts) -> Finding:
     return broken or next((f for f in findings if isinstance(f, Held)), Nothing("no frame carried a progress"))
 
 
-def _rising(records: Sequence[Record]) -> Finding:
+def _rising(records: Sequence[Record]) -> Judged:
     highest: Record | None = None
     looked_at = 0
     for record in records:
@@ -182,7 +182,7 @@ def _rising(records: Sequence[Record]) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event carried a progress")
 
 
-def event_data(_: Facts, process: ProcessFacts) -> Finding:
+def event_data(_: Facts, process: ProcessFacts) -> Judged:
     """Every event carries the keys its type promises, under its category, and speaks of its own process."""
     looked_at = 0
     for record in process.events:
@@ -202,7 +202,7 @@ def event_data(_: Facts, process: ProcessFacts) -> Finding:
     return Held(looked_at) if looked_at else Nothing("no event of a known type was recorded")
 
 
-def silent_after_cancel(_: Facts, process: ProcessFacts) -> Finding:
+def silent_after_cancel(_: Facts, process: ProcessFacts) -> Judged:
     """After a cancel only its own records: one each of the status change, the resolved prompt and the word of it."""
     begun: Record | None = None
     said: set[str] = set()

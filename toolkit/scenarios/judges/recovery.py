@@ -5,12 +5,12 @@ from __future__ import annotations
 from toolkit.contract.statuses import ENDED, Status
 from toolkit.scenarios.facts import Facts, Fault, ProcessFacts, Watch, change, committed_at, wall
 from toolkit.scenarios.history import Record
-from toolkit.scenarios.judges.judge import Broken, Finding, Held, Nothing
+from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 
 _RESTING = {Status.USER_INPUT_REQUIRED, Status.PAUSED, *ENDED}
 
 
-def recovers_in_time(facts: Facts, process: ProcessFacts) -> Finding:
+def recovers_in_time(facts: Facts, process: ProcessFacts) -> Judged:
     """For each healed fault: live again, every event committed before the heal delivered, and work going on."""
     bound = facts.limits["recovery"]
     if not facts.faults:
