@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from toolkit.errors import EnvironmentError_
+from toolkit.report.record import shortened
 
 PACKAGE = "realtime-migration-toolkit"
 _MOST_NAMES = 4
@@ -29,9 +30,8 @@ def require(extra: str, what: str) -> None:
     lacking = missing(extra)
     if not lacking:
         return
-    named = ", ".join(lacking[:_MOST_NAMES]) + (f" and {more} more" if (more := len(lacking) - _MOST_NAMES) > 0 else "")
     raise EnvironmentError_(
-        f"{what} needs packages that are not installed: {named}.",
+        f"{what} needs packages that are not installed: {', '.join(shortened(lacking, _MOST_NAMES))}.",
         f"Install the extra `{extra}`: {install_command(extra)}",
     )
 

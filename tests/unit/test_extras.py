@@ -101,8 +101,8 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(monkeypatch: p
     finally:
         extras.missing.cache_clear()
     assert refused.value.what == (
-        "`toolkit load` needs packages that are not installed: not-there-0, not-there-1, not-there-2, not-there-3 "
-        "and 2 more."
+        "`toolkit load` needs packages that are not installed: not-there-0, not-there-1, not-there-2, "
+        "not-there-3, … and 2 more."
     )
     assert "pip install 'realtime-migration-toolkit[load]'" in refused.value.remedy
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toolkit
 from toolkit.errors import ExitCode, UsageError
 from toolkit.report import as_html, as_json, as_junit, as_terminal, pictures
 from toolkit.report.pictures import timelines
 from toolkit.report.record import (
+    MOST_LINES,
     Band,
     Check,
     Curve,
@@ -28,6 +30,7 @@ from toolkit.report.record import (
     Tick,
     Timeline,
     Verdict,
+    shortened,
     worst,
 )
 from toolkit.report.redact import redact, redact_value
@@ -207,3 +210,31 @@ def test_pictures_survive_empty_and_dense_input():
 def test_redact(secret):
     assert "hunter22" not in redact(secret)
     assert "hunter22" not in str(redact_value({"a": [secret], "apikey": "hunter22"}))
+
+
+def test_a_list_is_cut_after_its_first_lines_and_says_how_many_are_missing() -> None:
+    assert shortened("abc", 3) == ("a", "b", "c")
+    assert shortened("abcde", 3) == ("a", "b", "c", "… and 2 more")
+    assert len(shortened(str(number) for number in range(100))) == MOST_LINES + 1
+    assert len(shortened(map(str, range(100)), None)) == 100
+
+
+def test_a_check_of_lines_fails_by_its_violations_and_is_silent_without_any() -> None:
+    assert Check.of_lines("A", "All is well", (), remedy="Mend it.") == Check("A", "All is well", Verdict.PASS)
+    bad = Check.of_lines("A", "All is well", ["one", "two", "three"], detail="seen", remedy="Mend it.", most=2)
+    assert (bad.verdict, bad.witness, bad.remedy) == (Verdict.FAIL, ("one", "two", "… and 1 more"), "Mend it.")
+    assert bad.seen == "seen; one; two; … and 1 more"
+
+
+def test_a_judged_check_gets_its_name_and_only_a_failure_without_remedy_the_one_of_its_rule() -> None:
+    failed, passed = Check("", "", Verdict.FAIL, "why"), Check("", "", Verdict.PASS, "seen")
+    own, undecided = Check("", "", Verdict.FAIL, remedy="Look here."), Check("", "", Verdict.UNKNOWN, "no answer")
+    named = [one.named("A", "It holds", remedy="Mend it.", group="G") for one in (failed, own, passed, undecided)]
+    assert [one.remedy for one in named] == ["Mend it.", "Look here.", "", ""]
+    assert {(one.id, one.title, one.group) for one in named} == {("A", "It holds", "G")}
+
+
+def test_nobody_else_cuts_a_list_in_words_of_their_own() -> None:
+    written = re.compile(r"and \{[^}]*\} more")
+    found = [path.name for path in Path(toolkit.__file__).parent.rglob("*.py") if written.search(path.read_text())]
+    assert found == ["record.py"]

@@ -11,7 +11,7 @@ from toolkit.migrate.lint.reading.findings import Finding, Severity
 from toolkit.migrate.lint.run import OURS, Linted
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX
 from toolkit.report.frame import Frame
-from toolkit.report.record import Check, Report, Table, Verdict
+from toolkit.report.record import Check, Report, Table, Verdict, shortened
 
 _FOLDER = "the folder"
 
@@ -89,8 +89,8 @@ def _folded(rows: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
         grouped.setdefault((row[0].rpartition(":")[0], row[1], row[3]), []).append(row)
     folded = []
     for found in grouped.values():
-        where, rule, what, reason = found[0]
-        folded.append((where, rule, f"{what} (and {len(found) - 1} more)" if len(found) > 1 else what, reason))
+        where, rule, _, reason = found[0]
+        folded.append((where, rule, "; ".join(shortened((what for _, _, what, _ in found), 1)), reason))
     return tuple(folded)
 
 

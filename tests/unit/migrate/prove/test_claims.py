@@ -16,7 +16,16 @@ from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.prove import run
 from toolkit.migrate.prove.report import claims_as_dicts, of_proof, standing
 from toolkit.migrate.prove.run import Proved, prove
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, ProveOptions, Subject, not_checked
+from toolkit.migrate.prove.subject.claims import (
+    MOST_VIOLATIONS,
+    Claim,
+    Level,
+    Outcome,
+    Proof,
+    ProveOptions,
+    Subject,
+    not_checked,
+)
 from toolkit.report.frame import Frame
 from toolkit.report.record import Report, Verdict
 
@@ -143,3 +152,16 @@ async def test_what_is_left_out_on_request_is_listed_and_not_run(monkeypatch, su
 def test_not_checked_is_unknown_for_the_exit_code(subject):
     assert not_checked(Proof("crash", "Crashes", holds), "1", "no rollback").verdict is Verdict.UNKNOWN
     assert reported(subject, claim(Level.NOT_CHECKED)).exit_code is ExitCode.UNKNOWN
+
+
+def test_a_claim_is_named_after_its_proof_version_and_part_and_holds_until_something_refutes_it() -> None:
+    proof = run.PROOFS[0]
+    whole, part = (
+        Claim.of(proof, "7", part, "It holds", Level.PROVED, "each of 3", (), "Mend it.") for part in ("", "a")
+    )
+    assert (whole.id, part.id, part.proof, part.version) == ("replay-7", "replay-7-a", "replay", "7")
+    assert (part.verdict, part.remedy) == (Verdict.PASS, "")
+    refuted = part.refuted_by([f"row {number}" for number in range(MOST_VIOLATIONS + 2)], "Mend it.")
+    assert (refuted.verdict, refuted.remedy, refuted.violations[-1]) == (Verdict.FAIL, "Mend it.", "… and 2 more")
+    assert refuted.as_check().witness == refuted.violations
+    assert part.refuted_by([], "Mend it.") == part

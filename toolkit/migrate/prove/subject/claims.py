@@ -11,7 +11,9 @@ from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.execute import OnProgress
 from toolkit.migrate.verify.probe import Probes
-from toolkit.report.record import MOST_LINES, Check, Measurement, Table, Timeline, Verdict, shortened
+from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict, shortened
+
+MOST_VIOLATIONS = 40  # of one claim: an object that differs takes several lines of a dump
 
 
 class Level(StrEnum):
@@ -55,14 +57,14 @@ class Claim:
         violations: Iterable[str] = (),
         remedy: str = "",
         *,
-        most: int = MOST_LINES,
+        most: int = MOST_VIOLATIONS,
     ) -> Claim:
         """What `proof` says of one `part` of a version ("": of the version as a whole); `most` violations are kept."""
         id_ = "-".join(filter(None, (proof.name, version, part)))
         claim = cls(id_, proof.name, title, level, basis, version=version)
         return claim.refuted_by(violations, remedy, most=most)
 
-    def refuted_by(self, violations: Iterable[str], remedy: str, *, most: int = MOST_LINES) -> Claim:
+    def refuted_by(self, violations: Iterable[str], remedy: str, *, most: int = MOST_VIOLATIONS) -> Claim:
         """The same claim with what refutes it and what to do about that; without violations it stands."""
         lines = shortened(violations, most)
         return replace(self, violations=lines, remedy=remedy) if lines else self
