@@ -23,7 +23,13 @@ COME_WITH = {"starlette": "fastapi", "markupsafe": "jinja2", "gevent": "locust"}
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("toolkit", "reference_server", include_external_packages=True, cache_dir=None)
+    return grimp.build_graph(
+        "toolkit",
+        "reference_server",
+        include_external_packages=True,
+        exclude_type_checking_imports=True,
+        cache_dir=None,
+    )
 
 
 def normal(name: str) -> str:

@@ -62,21 +62,69 @@ class Listener(Protocol):
         """Everything that was seen."""
 
 
+class RealtimeEndpoint(Protocol):
+    """Whose client a connection uses, and what is left of it afterwards."""
+
+    @property
+    def join_timeout_s(self) -> int:
+        """How long, in seconds, a join may take."""
+        ...
+
+    def client(self) -> AsyncRealtimeClient:
+        """The official client to join with; it need not be connected."""
+        ...
+
+    def topic(self, name: str) -> str:
+        """The topic of a channel that is called `name`."""
+        ...
+
+    async def release(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
+        """The channel is no longer used. Never raises."""
+        ...
+
+
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to connect: `url` is the project's base URL, `key` its anon key."""
+    """A socket for each connection: `url` is the project's base URL, `key` its anon key."""
 
     url: str
     key: str
     join_timeout_s: int = 10
     heartbeat_s: int = 25
 
+    def client(self) -> AsyncRealtimeClient:
+        """A new client."""
+        return AsyncRealtimeClient(
+            f"{self.url.rstrip('/')}/realtime/v1",
+            token=self.key,
+            auto_reconnect=False,
+            max_retries=1,
+            timeout=self.join_timeout_s,
+            hb_interval=self.heartbeat_s,
+        )
+
+    def topic(self, name: str) -> str:
+        """The name itself: the socket has no other channel."""
+        return name
+
+    async def release(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
+        """Close the socket without a goodbye to the channel: a leave would leave a timer of the client's behind."""
+        if channel is not None:
+            drop_timers(channel)
+        # The second call finds no socket and only ends the client's tasks, should the first have failed.
+        for _ in range(2):
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_DEADLINE_S):
+                    await client.close()
+        if channel is not None:
+            channel.rejoin_timer.reset()
+
 
 class Connection:
     """Joins, listens, and renews the token until it is lost or cancelled (`run`)."""
 
     def __init__(
-        self, number: int, endpoint: Endpoint, process_id: str, tokens: TokenSource, listener: Listener
+        self, number: int, endpoint: RealtimeEndpoint, process_id: str, tokens: TokenSource, listener: Listener
     ) -> None:
         self.number = number
         self._endpoint = endpoint
@@ -87,18 +135,11 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the end, which is reported as `lost`; on cancellation just clean up."""
-        client = AsyncRealtimeClient(
-            f"{self._endpoint.url.rstrip('/')}/realtime/v1",
-            token=self._endpoint.key,
-            auto_reconnect=False,
-            max_retries=1,
-            timeout=self._endpoint.join_timeout_s,
-            hb_interval=self._endpoint.heartbeat_s,
-        )
+        client = self._endpoint.client()
         channel: AsyncRealtimeChannel | None = None
         try:
             token = await self._tokens.get()
-            await client.set_auth(token)
+            await _hand_over(client, token)
             async with asyncio.timeout(2 * self._endpoint.join_timeout_s):
                 await client.connect()
                 channel = self._channel(client)
@@ -109,11 +150,11 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - whatever ends a connection is a reason to make another
             self._end(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         finally:
-            await _uncancelled(_dispose(client, channel))
+            await _uncancelled(self._endpoint.release(client, channel))
 
     def _channel(self, client: AsyncRealtimeClient) -> AsyncRealtimeChannel:
         selection = f"process_id=eq.{self._process_id}"
-        channel = client.channel(f"process_events:{selection}")
+        channel = client.channel(self._endpoint.topic(f"process_events:{selection}"))
         channel.on_postgres_changes(
             RealtimePostgresChangesListenEvent.Insert,
             self._change,
@@ -137,7 +178,7 @@ class Connection:
             except TimeoutError:
                 token = await self._newer(token)
                 async with asyncio.timeout(self._endpoint.join_timeout_s):
-                    await client.set_auth(token)
+                    await _hand_over(client, token)
 
     async def _newer(self, token: str) -> str:
         """Another token than the one the server has. Who has none yet is asked again, but not in a tight loop."""
@@ -156,6 +197,8 @@ class Connection:
     # -- what the client tells us -------------------------------------------------------------
 
     def _status(self, status: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if self._over.is_set():
+            return  # what a channel says when it is left
         self._seen("status", {"status": status.value, "error": str(error) if error else None})
         if status is RealtimeSubscribeStates.SUBSCRIBED:
             self._listener.joined()
@@ -198,17 +241,15 @@ async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
         raise asyncio.CancelledError
 
 
-async def _dispose(client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
-    """Close without saying goodbye to the channel: a leave would leave a timer of the client's behind."""
-    if channel is not None:
-        channel.rejoin_timer.reset()
-        channel.join_push.destroy()
-        for push in list(channel.messages_waiting_for_ack.values()):
-            push.destroy()
-    # The second call finds no socket and only ends the client's tasks, should the first have failed.
-    for _ in range(2):
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CLOSE_DEADLINE_S):
-                await client.close()
-    if channel is not None:
-        channel.rejoin_timer.reset()
+async def _hand_over(client: AsyncRealtimeClient, token: str) -> None:
+    """Make it the token of the client and its channels, unless somebody (a Supabase client) has done so."""
+    if client.access_token != token:
+        await client.set_auth(token)
+
+
+def drop_timers(channel: AsyncRealtimeChannel) -> None:
+    """End whatever of the channel would still go off after it is no longer used."""
+    channel.rejoin_timer.reset()
+    channel.join_push.destroy()
+    for push in list(channel.messages_waiting_for_ack.values()):
+        push.destroy()

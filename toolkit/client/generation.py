@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -23,7 +23,11 @@ from toolkit.client.results import (
     StartResult,
     TestEvent,
 )
+from toolkit.client.supabase_session import SessionTokens, checked
 from toolkit.contract.prompts import ResponseType
+
+if TYPE_CHECKING:
+    from supabase import AsyncClient
 
 T = TypeVar("T")
 
@@ -48,6 +52,14 @@ class GenerationClient:
         deadline_s: float = 30.0,
     ) -> None:
         self._http = Http(api_url, token, http=http, retry=retry, deadline_s=deadline_s)
+
+    @classmethod
+    def from_supabase(cls, client: AsyncClient, api_url: str, **options: Any) -> GenerationClient:
+        """As the user who is signed in on a Supabase client (`supabase.AsyncClient`), whose session is followed.
+
+        `options` are those of the constructor. Raises UsageError for a synchronous client.
+        """
+        return cls(api_url, SessionTokens(checked(client)), **options)
 
     @property
     def api_url(self) -> str:

@@ -12,12 +12,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
 from toolkit.client.auth import TokenProvider, TokenSource
-from toolkit.client.connection import Frame
+from toolkit.client.connection import Frame, RealtimeEndpoint
 from toolkit.client.effects import HistoryExpired, HistoryRestarted
 from toolkit.client.errors import ApiError, ClientError, StreamFailed
 from toolkit.client.events import ProcessEvent
@@ -27,7 +27,11 @@ from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.results import ActionResult, StartResult
 from toolkit.client.state import GenerationState
 from toolkit.client.stream import ProcessEventStream
+from toolkit.client.supabase_session import SessionTokens, SharedEndpoint, checked
 from toolkit.contract.prompts import InputType
+
+if TYPE_CHECKING:
+    from supabase import AsyncClient
 
 Answer = Callable[["ArticleGeneration", GenerationState], Awaitable[object]]
 
@@ -61,8 +65,10 @@ class ArticleGeneration:
         on_event: Callable[[ProcessEvent, GenerationState], None] | None = None,
         tap: Callable[[Frame], None] | None = None,
         end_on_error: bool = False,
+        endpoint: RealtimeEndpoint | None = None,
     ) -> None:
         self.client = GenerationClient(api_url, token, http=http, retry=retry)
+        self._endpoint = endpoint
         self.stream: ProcessEventStream | None = None
         self.state = GenerationState()
         self.events: list[ProcessEvent] = []
@@ -82,6 +88,16 @@ class ArticleGeneration:
         """On a target. Raises UsageError naming what the target lacks."""
         target.require("API_URL", "SUPABASE_URL", "SUPABASE_ANON_KEY")
         return cls(target.get("API_URL"), target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), token, **options)
+
+    @classmethod
+    def from_supabase(cls, client: AsyncClient, api_url: str, **options: Any) -> ArticleGeneration:
+        """As the user who is signed in on a Supabase client (`supabase.AsyncClient`), over its Realtime connection.
+
+        Raises UsageError for a synchronous client.
+        """
+        tokens = SessionTokens(checked(client))
+        url, key = str(client.supabase_url), client.supabase_key
+        return cls(api_url, url, key, tokens, endpoint=SharedEndpoint(client), **options)
 
     async def __aenter__(self) -> ArticleGeneration:
         return self
@@ -152,6 +168,7 @@ class ArticleGeneration:
             tap=self._tap,
             on_history_expired=self.expired.append,
             on_history_restarted=self._begin_anew,
+            endpoint=self._endpoint,
         )
         self._reader = asyncio.create_task(self._read(self.stream), name=f"state of {process_id}")
 

@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from toolkit.client.auth import TokenProvider, TokenSource
-from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame
+from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame, RealtimeEndpoint
 from toolkit.client.effects import (
     Connect,
     Deliver,
@@ -35,6 +35,10 @@ from toolkit.client.effects import (
 from toolkit.client.errors import ApiError, ClientError, HistoryGap, HistoryRestart, NotReached, StreamFailed
 from toolkit.client.events import EventPage, ProcessEvent, event_from_row
 from toolkit.client.recovery import Phase, Recovery, RecoveryLimits
+from toolkit.client.supabase_session import SessionTokens, SharedEndpoint, checked
+
+if TYPE_CHECKING:
+    from supabase import AsyncClient
 
 FETCH_DEADLINE_S = 30.0
 _REFUSALS_UNTIL_FATAL = 3
@@ -58,7 +62,7 @@ class ProcessEventStream:
     are no longer stored; without it the iterator raises HistoryGap (and can be iterated on).
     `on_history_restarted`: called when the log turns out to have been replaced by one that begins anew (a database
     put back, a migration rolled back and applied again); what follows starts at its first event. Without it the
-    iterator raises HistoryRestart (and can be iterated on).
+    iterator raises HistoryRestart (and can be iterated on). `endpoint`: another connection than sockets of its own.
 
     Iterating raises StreamFailed when the server refuses to let us read. Outages are no error: they heal.
     """
@@ -81,12 +85,13 @@ class ProcessEventStream:
         on_stalled: Callable[[Stalled], None] | None = None,
         join_timeout_s: int = 10,
         rng: random.Random | None = None,
+        endpoint: RealtimeEndpoint | None = None,
     ) -> None:
         self.process_id = process_id
         self.last_error: str | None = None
         self.foreign_dropped = 0
         self.expired: list[HistoryExpired] = []
-        self._endpoint = Endpoint(supabase_url, key, join_timeout_s)
+        self._endpoint = endpoint or Endpoint(supabase_url, key, join_timeout_s)
         self._tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._fetch = fetch
         self._tap = tap
@@ -105,6 +110,32 @@ class ProcessEventStream:
         self._runner: asyncio.Task[None] | None = None
         self._connection: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def from_supabase(
+        cls,
+        client: AsyncClient,
+        process_id: str,
+        *,
+        fetch: FetchPage,
+        tokens: TokenSource | None = None,
+        join_timeout_s: int = 10,
+        **options: Any,
+    ) -> ProcessEventStream:
+        """On the Realtime connection of a Supabase client (`supabase.AsyncClient`), as the user who is signed in there.
+
+        The channel stays when the client renews its session. `tokens`: those of a `GenerationClient` on the same
+        client, to share them. `options` are those of the constructor. Raises UsageError for a synchronous client.
+        """
+        return cls(
+            str(checked(client).supabase_url),
+            client.supabase_key,
+            process_id,
+            token=tokens or SessionTokens(client),
+            fetch=fetch,
+            endpoint=SharedEndpoint(client, join_timeout_s),
+            **options,
+        )
 
     # -- facts --------------------------------------------------------------------------------
 
