@@ -10,10 +10,10 @@ import orjson
 
 from tests.unit.scenarios.histories import good
 from toolkit.report.record import Verdict
-from toolkit.scenarios.facts import Facts, gather
-from toolkit.scenarios.history import dump, load
 from toolkit.scenarios.judges import ALL
 from toolkit.scenarios.judges.judge import judge
+from toolkit.scenarios.recorded.facts import Facts, gather
+from toolkit.scenarios.recorded.history import dump, load
 
 PROCESSES = 200
 ROUNDS = 3

@@ -14,10 +14,10 @@ import pytest
 
 from tests.support.processes import gone
 from toolkit.errors import EnvironmentError_, ExitCode
-from toolkit.rehearse.diary import QUICK, Options
 from toolkit.rehearse.order import PHASES
-from toolkit.rehearse.progress import PlainLines
 from toolkit.rehearse.run import rehearse
+from toolkit.rehearse.stage.diary import QUICK, Options
+from toolkit.rehearse.stage.progress import PlainLines
 from toolkit.report import as_json
 from toolkit.report.record import Report, Verdict
 from toolkit.resources import migrations_dir

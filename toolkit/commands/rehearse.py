@@ -94,9 +94,9 @@ def command(  # noqa: PLR0917 - click passes them by name
             "A rehearsal migrates, kills, rolls back and migrates again: it runs on a system of its own only.",
             "Rehearse with --target embedded; then use `toolkit migrate` on the real one.",
         )
-    from toolkit.rehearse.diary import QUICK, Options, Size
-    from toolkit.rehearse.progress import progress_on
     from toolkit.rehearse.run import rehearse
+    from toolkit.rehearse.stage.diary import QUICK, Options, Size
+    from toolkit.rehearse.stage.progress import progress_on
 
     make_writable(html)
     run_dir = _new_folder(report_dir)

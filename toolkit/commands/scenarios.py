@@ -36,7 +36,7 @@ def command() -> None:
 def list_(judges: bool, as_data: bool) -> None:
     """The scenarios that ship with the toolkit."""
     from toolkit.scenarios.judges import ALL
-    from toolkit.scenarios.reading import load, shipped
+    from toolkit.scenarios.model.reading import load, shipped
 
     begun = datetime.now(UTC)
     if judges:
@@ -71,7 +71,7 @@ def list_(judges: bool, as_data: bool) -> None:
 @command.command("schema")
 def schema_() -> None:
     """The JSON Schema of a scenario file, for editors."""
-    from toolkit.scenarios.scenario_file import schema
+    from toolkit.scenarios.model.scenario_file import schema
 
     click.echo(json.dumps(schema(), ensure_ascii=False, indent=2))
 
@@ -98,7 +98,7 @@ def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options:
     On an embedded target everything is started and stopped for the run. On another one, articles are
     really generated, by users whose tokens are minted with SUPABASE_JWT_SECRET.
     """
-    from toolkit.scenarios.reading import find, load, shipped
+    from toolkit.scenarios.model.reading import find, load, shipped
     from toolkit.scenarios.run import NEEDED, must_fit
 
     chosen = [load(find(name)) for name in names] or [
@@ -122,8 +122,9 @@ def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options:
 @click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
 def check(run_dir: Path, **options: Any) -> None:
     """Judge a stored run again; no system is needed."""
-    from toolkit.scenarios import history, verdicts
-    from toolkit.scenarios.reading import load
+    from toolkit.scenarios import verdicts
+    from toolkit.scenarios.model.reading import load
+    from toolkit.scenarios.recorded import history
 
     records = history.load(run_dir / "history.jsonl")
     scenario = load(run_dir / "scenario.yaml")

@@ -24,8 +24,8 @@ from toolkit.client.stream import ProcessEventStream
 from toolkit.contract.events import TERMINAL, EventType
 from toolkit.contract.prompts import InputType, ResponseType
 from toolkit.load import figures
-from toolkit.scenarios.facts import committed_at
-from toolkit.scenarios.history import History, Kind
+from toolkit.scenarios.recorded.facts import committed_at
+from toolkit.scenarios.recorded.history import History, Kind
 from toolkit.scenarios.sessions import record_frame
 from toolkit.scenarios.tracker import socket_kind
 from toolkit.targets.target import Target

@@ -23,8 +23,8 @@ from toolkit.load.outcome import MAX_FAILURES_TOLD, Outcome
 from toolkit.load.settings import Transport
 from toolkit.report.record import Check
 from toolkit.scenarios.caller import Caller
-from toolkit.scenarios.facts import gather
-from toolkit.scenarios.history import History
+from toolkit.scenarios.recorded.facts import gather
+from toolkit.scenarios.recorded.history import History
 from toolkit.scenarios.sessions import BareSubscription
 from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
 from toolkit.sql import clock

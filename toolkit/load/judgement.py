@@ -8,8 +8,8 @@ from dataclasses import replace
 from toolkit.load.figures import DELIVERY
 from toolkit.load.generation import NO_LAST_WORD
 from toolkit.report.record import Check, Verdict
-from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, sequences
 from toolkit.scenarios.judges import BY_ID, describe, judge
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, event_type, sequences
 
 # Of every process, however it ended.
 OF_ALL = (

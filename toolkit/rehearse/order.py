@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases import faults, legacy, migrate, realtime, rollback
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.stage import Stage
 
 
 @dataclass(frozen=True)

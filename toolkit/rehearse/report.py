@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.rehearse.diary import PhaseResult
-from toolkit.rehearse.stage import APPLIED, Stage
-from toolkit.rehearse.stalls import peaks, rate
+from toolkit.rehearse.stage.diary import PhaseResult
+from toolkit.rehearse.stage.stage import APPLIED, Stage
+from toolkit.rehearse.traffic.stalls import peaks, rate
 from toolkit.report.files import write
 from toolkit.report.record import (
     Band,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
 from toolkit.migrate.folder.files import Folder, read_folder
-from toolkit.rehearse.diary import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.order import PHASES, Phase
-from toolkit.rehearse.progress import Progress
 from toolkit.rehearse.report import keep_logs, make_report, save
-from toolkit.rehearse.scenario_runs import read_all
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Clock, Findings, Options, PhaseResult
+from toolkit.rehearse.stage.progress import Progress
+from toolkit.rehearse.stage.scenario_runs import read_all
+from toolkit.rehearse.stage.stage import Stage
 from toolkit.report.record import Report, Verdict
 from toolkit.targets.data_dir import DataDir
 from toolkit.targets.embedded import EmbeddedTarget

@@ -1,5 +1,5 @@
 """Scenarios: what is done to a system, what was seen, and what is judged from it.
 
-`model` — YAML to a typed scenario. `run` and `actions` — do it and record a history.
-`history` — the record. `facts` — the record, indexed. `judges` — pure functions over the facts.
+`model` — YAML to a typed scenario. `run`, `actions` and `faults` — do it and record a history. `recorded` — the
+history, and the facts in it. `judges` — pure functions over the facts.
 """

@@ -10,9 +10,9 @@ from typing import Any
 from toolkit.contract.prompts import InputType
 from toolkit.errors import EnvironmentError_
 from toolkit.report.record import Verdict
-from toolkit.scenarios import scenario_file as model
 from toolkit.scenarios.caller import NoAnswer
 from toolkit.scenarios.expect import Answer, fill, mismatches, named
+from toolkit.scenarios.model import scenario_file as model
 from toolkit.scenarios.running_scenario import Running, World
 
 POLL_S = 0.05

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from toolkit.scenarios.expect import Answer
-from toolkit.scenarios.history import History, Kind
+from toolkit.scenarios.recorded.history import History, Kind
 
 DEADLINE_S = 20.0
 RETRIES = 40

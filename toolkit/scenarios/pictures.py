@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from toolkit.report.record import Band, Distribution, Lane, Tick, Timeline, Tone
-from toolkit.scenarios.facts import Facts, ProcessFacts, committed_at, event_type, wall
-from toolkit.scenarios.history import Record
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, committed_at, event_type, wall
+from toolkit.scenarios.recorded.history import Record
 
 MAX_PROCESSES = 12
 

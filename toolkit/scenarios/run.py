@@ -22,14 +22,14 @@ from toolkit.report.record import Link, Report, Verdict
 from toolkit.scenarios import verdicts
 from toolkit.scenarios.actions import Stop, perform, title_of
 from toolkit.scenarios.caller import Caller, NoAnswer
-from toolkit.scenarios.conditions import Condition
-from toolkit.scenarios.facts import Facts, gather
 from toolkit.scenarios.faults.control import Control
 from toolkit.scenarios.faults.network import Links, open_links
 from toolkit.scenarios.faults.schedule import Schedule
-from toolkit.scenarios.history import History
+from toolkit.scenarios.model.conditions import Condition
+from toolkit.scenarios.model.scenario_file import Scenario, Until
+from toolkit.scenarios.recorded.facts import Facts, gather
+from toolkit.scenarios.recorded.history import History
 from toolkit.scenarios.running_scenario import Running, World
-from toolkit.scenarios.scenario_file import Scenario, Until
 from toolkit.scenarios.settle import settle
 from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
 from toolkit.targets.target import Target

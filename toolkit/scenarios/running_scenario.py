@@ -20,8 +20,7 @@ from toolkit.scenarios.caller import Caller
 from toolkit.scenarios.expect import Answer as HttpAnswer
 from toolkit.scenarios.expect import named
 from toolkit.scenarios.faults.control import Control
-from toolkit.scenarios.history import History
-from toolkit.scenarios.scenario_file import (
+from toolkit.scenarios.model.scenario_file import (
     DEFAULT_ANSWERS,
     Answer,
     EditAnswer,
@@ -30,6 +29,7 @@ from toolkit.scenarios.scenario_file import (
     Scenario,
     SelectAnswer,
 )
+from toolkit.scenarios.recorded.history import History
 from toolkit.scenarios.sessions import BareSubscription, Session, SocketSession, StreamSession
 from toolkit.scenarios.tracker import Tracker
 from toolkit.scenarios.witness import Witness

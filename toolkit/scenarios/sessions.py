@@ -18,7 +18,7 @@ from toolkit.client.errors import ClientError
 from toolkit.client.events import ProcessEvent
 from toolkit.client.recovery import Phase
 from toolkit.client.stream import ProcessEventStream
-from toolkit.scenarios.history import History
+from toolkit.scenarios.recorded.history import History
 from toolkit.scenarios.tracker import Tracker, socket_kind
 
 POLL_S = 0.02

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.contract.events import EventType
 from toolkit.contract.statuses import ENDED
-from toolkit.scenarios.conditions import Condition
+from toolkit.scenarios.model.conditions import Condition
 
 _ENDED = {status.value for status in ENDED}
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from toolkit.report.pictures import percentile
 from toolkit.report.record import Check, Link, Measurement, Report, Verdict, tool_version, worst
 from toolkit.scenarios import pictures
-from toolkit.scenarios.facts import DATABASE, Facts, gather
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges import BY_ID, describe, judge, sometimes
 from toolkit.scenarios.judges.recovery import recovery_seconds
-from toolkit.scenarios.scenario_file import Ruling, Scenario
+from toolkit.scenarios.model.scenario_file import Ruling, Scenario
+from toolkit.scenarios.recorded.facts import DATABASE, Facts, gather
+from toolkit.scenarios.recorded.history import Record
 
 
 def report(scenario: Scenario, records: Sequence[Record], *, target: str, links: Sequence[Link] = ()) -> Report:

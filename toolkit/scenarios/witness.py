@@ -11,7 +11,7 @@ import orjson
 from toolkit.errors import EnvironmentError_
 from toolkit.scenarios.caller import Caller, NoAnswer
 from toolkit.scenarios.expect import Answer, look_up
-from toolkit.scenarios.facts import DATABASE
+from toolkit.scenarios.recorded.facts import DATABASE
 from toolkit.sql import observations
 
 DEADLINE_S = 15.0

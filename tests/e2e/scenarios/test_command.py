@@ -11,8 +11,8 @@ import pytest
 from toolkit.contract.prompts import InputType
 from toolkit.report import as_json
 from toolkit.report.record import Verdict
-from toolkit.scenarios.history import dump, load
-from toolkit.scenarios.reading import parse, shipped
+from toolkit.scenarios.model.reading import parse, shipped
+from toolkit.scenarios.recorded.history import dump, load
 from toolkit.scenarios.run import run_scenario
 
 pytestmark = pytest.mark.xdist_group("scenarios")

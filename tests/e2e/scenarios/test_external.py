@@ -6,7 +6,7 @@ from tests.e2e.scenarios.test_command import toolkit
 from tests.support.server_process import SECRET, running_server, token
 from toolkit.report import as_json
 from toolkit.report.record import Verdict
-from toolkit.scenarios.reading import parse
+from toolkit.scenarios.model.reading import parse
 from toolkit.scenarios.run import run_scenario
 from toolkit.targets.target import Target
 

@@ -9,7 +9,7 @@ from tests.support.lying_realtime import lying_realtime
 from tests.support.naive_stream import NaiveStream
 from toolkit.client.stream import ProcessEventStream
 from toolkit.report.record import Verdict
-from toolkit.scenarios.reading import parse
+from toolkit.scenarios.model.reading import parse
 from toolkit.scenarios.run import run_scenario
 
 pytestmark = pytest.mark.xdist_group("scenarios")

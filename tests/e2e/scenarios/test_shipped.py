@@ -4,8 +4,8 @@ import pytest
 
 from toolkit.report.record import Verdict
 from toolkit.scenarios import verdicts
-from toolkit.scenarios.history import load as load_history
-from toolkit.scenarios.reading import load, shipped
+from toolkit.scenarios.model.reading import load, shipped
+from toolkit.scenarios.recorded.history import load as load_history
 from toolkit.scenarios.run import run_scenario
 
 RUNS = [(name, transport) for name, path in shipped().items() for transport in load(path).transports]

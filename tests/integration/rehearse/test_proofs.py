@@ -10,10 +10,10 @@ import pytest
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_down, migrate_up, snapshot
 from toolkit.migrate.run.execute import Options as MigrateOptions
-from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases.proofs import compare_catalog
-from toolkit.rehearse.populate import build, populate
-from toolkit.rehearse.rows import changes, read_rows
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.populate import build, populate
+from toolkit.rehearse.stage.rows import changes, read_rows
 from toolkit.rehearse.traffic.writer import Tickets, stored_tickets
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir

@@ -8,8 +8,8 @@ from toolkit.contract.statuses import Status
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_up
-from toolkit.rehearse.populate import USERS, build, populate
-from toolkit.rehearse.rows import changes, read_rows
+from toolkit.rehearse.stage.populate import USERS, build, populate
+from toolkit.rehearse.stage.rows import changes, read_rows
 from toolkit.resources import migrations_dir
 
 

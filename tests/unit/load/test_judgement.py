@@ -2,8 +2,8 @@
 
 from toolkit.load.judgement import frames_told, judge_history
 from toolkit.report.record import Verdict
-from toolkit.scenarios.facts import gather
-from toolkit.scenarios.history import History
+from toolkit.scenarios.recorded.facts import gather
+from toolkit.scenarios.recorded.history import History
 
 PROCESS = "6f1c1a53-8e31-4bc9-9a83-000000000001"
 STEPS = ["keyword_analyzing", "persona_generating"]

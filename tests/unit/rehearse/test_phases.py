@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 
 from toolkit.errors import EnvironmentError_, ExitCode
-from toolkit.rehearse.diary import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.order import PHASES, Phase
-from toolkit.rehearse.progress import PlainLines, summary
 from toolkit.rehearse.report import make_report
 from toolkit.rehearse.run import _run_phases, exit_code
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Clock, Findings, Options, PhaseResult
+from toolkit.rehearse.stage.progress import PlainLines, summary
+from toolkit.rehearse.stage.stage import Stage
 from toolkit.report.record import Verdict
 
 START = datetime(2026, 11, 23, tzinfo=UTC)

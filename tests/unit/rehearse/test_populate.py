@@ -4,7 +4,7 @@ from collections import Counter
 
 from toolkit.contract.statuses import Status
 from toolkit.contract.steps import STEPS, Kind, Step
-from toolkit.rehearse.populate import MEMBERS, ODD_USER, OTHER_APPLICATION, PAUSED_USER, USERS, build
+from toolkit.rehearse.stage.populate import MEMBERS, ODD_USER, OTHER_APPLICATION, PAUSED_USER, USERS, build
 
 POPULATION = build(300)
 STATE = POPULATION.rows["generated_articles_state"]

@@ -1,7 +1,7 @@
 """What counts as a change of a row, and what does not."""
 
 from toolkit.migrate.catalog.row_digests import RowFingerprints
-from toolkit.rehearse.rows import Rows, changes
+from toolkit.rehearse.stage.rows import Rows, changes
 
 
 def table(columns: tuple[str, ...], rows: dict[str, tuple[str, ...]]) -> Rows:

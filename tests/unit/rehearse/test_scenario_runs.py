@@ -6,9 +6,9 @@ import pytest
 
 from tests.unit.rehearse.test_phases import stage as make_stage
 from toolkit.contract.steps import Step
-from toolkit.rehearse import scenario_runs
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.scenario_runs import harder, plain, run_all
+from toolkit.rehearse.stage import scenario_runs
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.scenario_runs import harder, plain, run_all
 from toolkit.report.record import Verdict
 from toolkit.signoff.evidence import SCENARIOS
 

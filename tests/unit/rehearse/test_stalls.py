@@ -1,6 +1,6 @@
 """Figures over samples."""
 
-from toolkit.rehearse.stalls import Sample, during, peaks, picture, rate, with_unsent
+from toolkit.rehearse.traffic.stalls import Sample, during, peaks, picture, rate, with_unsent
 
 
 def test_a_stall_counts_where_it_was_under_way():

@@ -9,7 +9,7 @@ import pytest
 from toolkit.errors import EnvironmentError_
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.meter import Meter, Wrong, every
-from toolkit.rehearse.user_generation import Run, guarded
+from toolkit.rehearse.traffic.user_generation import Run, guarded
 
 
 async def test_a_failed_operation_is_a_sample_and_a_defect_is_not():

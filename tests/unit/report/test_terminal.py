@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.unit.report.test_report import sample
-from toolkit.rehearse.progress import Live, PlainLines, progress_on
+from toolkit.rehearse.stage.progress import Live, PlainLines, progress_on
 from toolkit.report import as_terminal
 
 ESCAPE = "\x1b["

@@ -10,8 +10,8 @@ from typing import Any
 
 from toolkit.contract.events import EVENTS, EventType
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, next_resting
-from toolkit.scenarios.facts import Facts, gather
-from toolkit.scenarios.history import Record
+from toolkit.scenarios.recorded.facts import Facts, gather
+from toolkit.scenarios.recorded.history import Record
 
 BASE = datetime(2025, 7, 27, 12, 0, tzinfo=UTC)
 ALICE, BOB = "alice", "bob"

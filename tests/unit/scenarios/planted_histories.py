@@ -13,7 +13,7 @@ from tests.unit.scenarios.histories import (
     uid,
     where,
 )
-from toolkit.scenarios.facts import event_type
+from toolkit.scenarios.recorded.facts import event_type
 
 Plant = Callable[[Tape], None]
 PLANTED: list[tuple[str, str, Plant, str, bool]] = []

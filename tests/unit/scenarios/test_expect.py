@@ -7,11 +7,11 @@ from toolkit.contract.prompts import InputType
 from toolkit.report import as_html, as_json
 from toolkit.report.record import Verdict
 from toolkit.scenarios import verdicts
-from toolkit.scenarios.conditions import Condition, condition
 from toolkit.scenarios.expect import Answer, fill, mismatches
-from toolkit.scenarios.reading import parse
+from toolkit.scenarios.model.conditions import Condition, condition
+from toolkit.scenarios.model.reading import parse
+from toolkit.scenarios.model.scenario_file import EditAnswer, RawAnswer, SelectAnswer
 from toolkit.scenarios.running_scenario import request_of
-from toolkit.scenarios.scenario_file import EditAnswer, RawAnswer, SelectAnswer
 from toolkit.scenarios.tracker import Tracker, socket_kind
 
 FACTS = Answer(409, {"error": {"code": "x_y", "details": [{"a": 1}]}, "n": 3}, {"x-last-sequence": "7"}).facts

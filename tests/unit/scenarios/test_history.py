@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.unit.scenarios.histories import good
 from toolkit.errors import UsageError
-from toolkit.scenarios.history import History, dump, load
+from toolkit.scenarios.recorded.history import History, dump, load
 
 
 def test_every_record_is_on_disk_at_once(tmp_path):

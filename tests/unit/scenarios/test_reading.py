@@ -8,8 +8,8 @@ import pytest
 
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ExitCode, UsageError
-from toolkit.scenarios import scenario_file as model
-from toolkit.scenarios.reading import ScenarioError, find, load, parse, shipped
+from toolkit.scenarios.model import scenario_file as model
+from toolkit.scenarios.model.reading import ScenarioError, find, load, parse, shipped
 
 GOOD = """\
 scenario: sample

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.scenario_runs import run_all
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.scenario_runs import run_all
+from toolkit.rehearse.stage.stage import Stage
 
 
 async def run(stage: Stage, found: Findings) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from toolkit.migrate.run.api import migrate_up
 from toolkit.postgres.connection import connected
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
+from toolkit.rehearse.stage.stage import Stage
 from toolkit.rehearse.traffic.crew import Crew
 from toolkit.rehearse.traffic.reader import Reading
-from toolkit.rehearse.user_generation import Gate, Run, legacy_run
+from toolkit.rehearse.traffic.user_generation import Gate, Run, legacy_run
 from toolkit.report.record import Table
 from toolkit.targets.target import Target
 

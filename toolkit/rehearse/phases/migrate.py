@@ -15,15 +15,15 @@ from toolkit.migrate.run.plan import Up
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.postgres.connection import connected
 from toolkit.probes import probes_of
-from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
-from toolkit.rehearse.populate import Population
-from toolkit.rehearse.rows import Rows, read_rows
-from toolkit.rehearse.stage import APPLIED, Stage
-from toolkit.rehearse.stalls import Sample, during, picture
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.populate import Population
+from toolkit.rehearse.stage.rows import Rows, read_rows
+from toolkit.rehearse.stage.stage import APPLIED, Stage
 from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.stalls import Sample, during, picture
+from toolkit.rehearse.traffic.user_generation import Run
 from toolkit.rehearse.traffic.writer import stored_tickets
-from toolkit.rehearse.user_generation import Run
 from toolkit.report.record import Band, Table, Tone, Verdict
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.sql import rehearsal as sql

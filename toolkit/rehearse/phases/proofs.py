@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from toolkit.migrate.catalog import Snapshot, diff
 from toolkit.postgres.connection import connected
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.rows import Rows, changes, read_rows
-from toolkit.rehearse.stage import Stage
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.rows import Rows, changes, read_rows
+from toolkit.rehearse.stage.stage import Stage
 from toolkit.report.record import Verdict
 
 

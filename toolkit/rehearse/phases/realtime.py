@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from toolkit.postgres.connection import connected
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.endpoints import ask_every_endpoint
 from toolkit.rehearse.phases.rollback import switch
-from toolkit.rehearse.populate import PAUSED_USER
-from toolkit.rehearse.scenario_runs import run_all, system_of
-from toolkit.rehearse.stage import Stage
-from toolkit.rehearse.user_generation import Run, legacy_run, realtime_run
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.endpoints import ask_every_endpoint
+from toolkit.rehearse.stage.populate import PAUSED_USER
+from toolkit.rehearse.stage.scenario_runs import run_all, system_of
+from toolkit.rehearse.stage.stage import Stage
+from toolkit.rehearse.traffic.user_generation import Run, legacy_run, realtime_run
 from toolkit.report.pictures import percentile
 from toolkit.report.record import Band, Distribution, Table, Verdict
 from toolkit.sql import rehearsal as sql

@@ -12,12 +12,12 @@ from toolkit.migrate.run.api import migrate_down
 from toolkit.migrate.run.api import snapshot as take_catalog
 from toolkit.migrate.run.execute import Options as MigrateOptions
 from toolkit.postgres.connection import connected
-from toolkit.rehearse.diary import Findings
 from toolkit.rehearse.phases import migrate
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
-from toolkit.rehearse.rows import read_rows
-from toolkit.rehearse.stage import Stage
-from toolkit.rehearse.user_generation import BODY, Gate, Run, legacy_run, realtime_run
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.rows import read_rows
+from toolkit.rehearse.stage.stage import Stage
+from toolkit.rehearse.traffic.user_generation import BODY, Gate, Run, legacy_run, realtime_run
 from toolkit.report.record import Band
 from toolkit.server_process import ServerHandle
 from toolkit.sql import rehearsal as sql

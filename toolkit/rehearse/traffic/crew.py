@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from toolkit.errors import EnvironmentError_
-from toolkit.rehearse.stalls import Sample
 from toolkit.rehearse.traffic import reader, writer
 from toolkit.rehearse.traffic.meter import Meter
 from toolkit.rehearse.traffic.reader import Reading, read
+from toolkit.rehearse.traffic.stalls import Sample
+from toolkit.rehearse.traffic.user_generation import Run
 from toolkit.rehearse.traffic.writer import Tickets, write
-from toolkit.rehearse.user_generation import Run
 
 # A whole generation through the legacy socket, recorded in the run it is given; never raises for a failed one.
 Generate = Callable[[Run], Coroutine[Any, Any, None]]

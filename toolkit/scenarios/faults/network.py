@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from toolkit.errors import EnvironmentError_
 from toolkit.scenarios.faults.proxy import TcpProxy
-from toolkit.scenarios.scenario_file import NETWORK, Scenario
+from toolkit.scenarios.model.scenario_file import NETWORK, Scenario
 from toolkit.targets.target import Target
 
 Links = dict[str, TcpProxy]

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from toolkit.errors import ToolkitError
-from toolkit.scenarios.conditions import Condition
 from toolkit.scenarios.faults.control import Control, Victim
 from toolkit.scenarios.faults.network import Links
 from toolkit.scenarios.faults.proxy import TcpProxy
-from toolkit.scenarios.history import History
-from toolkit.scenarios.scenario_file import NETWORK, Fault
+from toolkit.scenarios.model.conditions import Condition
+from toolkit.scenarios.model.scenario_file import NETWORK, Fault
+from toolkit.scenarios.recorded.history import History
 
 HEAL_DEADLINE_S = 90.0
 ACTOR = "faults"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from toolkit.report.record import Check, Verdict
-from toolkit.scenarios.facts import Facts
 from toolkit.scenarios.judges import answers, commands, delivery, lifecycle, recovery
 from toolkit.scenarios.judges.guards import sometimes
 from toolkit.scenarios.judges.judge import BOTH, Broken, Held, Judge, Judged, Nothing, describe, judge
+from toolkit.scenarios.recorded.facts import Facts
 
 ALL: tuple[Judge, ...] = (
     Judge(

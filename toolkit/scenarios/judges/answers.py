@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.contract.events import EventType
-from toolkit.scenarios.facts import Facts, ProcessFacts, data
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, data
+from toolkit.scenarios.recorded.history import Record
 
 
 @dataclass(frozen=True)

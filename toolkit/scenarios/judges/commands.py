@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from toolkit.contract.events import EventType
 from toolkit.contract.statuses import FINAL, Status
-from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type, wall
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, event_type, wall
+from toolkit.scenarios.recorded.history import Record
 
 # Which event proves that a command was carried out.
 EFFECTS: dict[str, tuple[str, ...]] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from toolkit.scenarios.facts import Facts, ProcessFacts, Watch, committed_at, data, event_type, sequences, wall
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, Watch, committed_at, data, event_type, sequences, wall
+from toolkit.scenarios.recorded.history import Record
 
 
 def no_gap(facts: Facts, process: ProcessFacts) -> Judged:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from toolkit.contract.events import EventType
 from toolkit.report.record import Check, Verdict
-from toolkit.scenarios.facts import Facts, ProcessFacts, committed_at, sequences, wall
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, committed_at, sequences, wall
 
 _EXPRESSION = re.compile(r"^\s*(?P<name>[\w-]+(?:\[\d+\])?)\.(?P<figure>\w+)\s*(?P<op>>=|>|==)\s*(?P<bound>\d+)\s*$")
 _OPERATORS: dict[str, Callable[[int, int], bool]] = {">": operator.gt, ">=": operator.ge, "==": operator.eq}

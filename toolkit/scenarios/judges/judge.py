@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toolkit.report.record import Check, Verdict
-from toolkit.scenarios.facts import DATABASE, Facts, ProcessFacts, event_type
-from toolkit.scenarios.history import Record
+from toolkit.scenarios.recorded.facts import DATABASE, Facts, ProcessFacts, event_type
+from toolkit.scenarios.recorded.history import Record
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from itertools import pairwise
 from toolkit.contract.events import EVENTS, TERMINAL, Category, EventType, missing_keys
 from toolkit.contract.statuses import ENDED, Status, legal_status_changes
 from toolkit.contract.steps import STEPS, Flow, Kind, Step, legal_step_changes, next_resting
-from toolkit.scenarios.facts import Facts, ProcessFacts, change, data, event_type
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
+from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, event_type
+from toolkit.scenarios.recorded.history import Record
 
 _TERMINAL = frozenset(str(kind) for kind in TERMINAL)
 # What the trigger may add for the row's own change when a process is cancelled.

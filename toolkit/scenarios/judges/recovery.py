@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from toolkit.contract.statuses import ENDED, Status
-from toolkit.scenarios.facts import Facts, Fault, ProcessFacts, Watch, change, committed_at, wall
-from toolkit.scenarios.history import Record
 from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
+from toolkit.scenarios.recorded.facts import Facts, Fault, ProcessFacts, Watch, change, committed_at, wall
+from toolkit.scenarios.recorded.history import Record
 
 _RESTING = {Status.USER_INPUT_REQUIRED, Status.PAUSED, *ENDED}
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from toolkit.rehearse.diary import PhaseResult
+from toolkit.rehearse.stage.diary import PhaseResult
 from toolkit.report.as_terminal import is_live, wants_colour
 from toolkit.report.record import Verdict
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from toolkit.rehearse.diary import Findings
-from toolkit.rehearse.stage import LEASE_S, Stage
+from toolkit.rehearse.stage.diary import Findings
+from toolkit.rehearse.stage.stage import LEASE_S, Stage
 from toolkit.report.record import Band, Check, Evidence, Link, Tone, Verdict, shortened
 from toolkit.scenarios.faults.control import EmbeddedSystem
-from toolkit.scenarios.reading import find, load
+from toolkit.scenarios.model.reading import find, load
+from toolkit.scenarios.model.scenario_file import Fault, Scenario
 from toolkit.scenarios.run import ScenarioResult, run_scenario
-from toolkit.scenarios.scenario_file import Fault, Scenario
 from toolkit.signoff.evidence import SCENARIOS
 from toolkit.targets.target import Target
 

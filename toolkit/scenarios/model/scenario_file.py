@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from toolkit.contract.prompts import InputType
-from toolkit.scenarios.conditions import Duration, Sentence, Strict
 from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
+from toolkit.scenarios.model.conditions import Duration, Sentence, Strict
 
 _NAME = r"^[a-z][a-z0-9_-]*$"
 

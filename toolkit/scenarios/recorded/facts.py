@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.contract.statuses import ENDED
-from toolkit.scenarios.history import Record
+from toolkit.scenarios.recorded.history import Record
 
 # Where the stored events were read.
 DATABASE = "the database"

@@ -15,7 +15,7 @@ from toolkit.errors import UsageError
 from toolkit.resources import doc, scenarios_dir
 from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
-from toolkit.scenarios.scenario_file import VERBS, EditAnswer, Scenario, SelectAnswer
+from toolkit.scenarios.model.scenario_file import VERBS, EditAnswer, Scenario, SelectAnswer
 
 REMEDY = (
     "Correct that line; `toolkit scenarios schema` prints the form, "

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
 from toolkit.migrate.folder.files import Folder
-from toolkit.rehearse.diary import Clock, Diary, Findings, Options, PhaseResult
-from toolkit.rehearse.populate import Population
-from toolkit.rehearse.progress import Progress
-from toolkit.rehearse.rows import Rows
+from toolkit.rehearse.stage.diary import Clock, Diary, Findings, Options, PhaseResult
+from toolkit.rehearse.stage.populate import Population
+from toolkit.rehearse.stage.progress import Progress
+from toolkit.rehearse.stage.rows import Rows
 from toolkit.rehearse.traffic.crew import Crew
-from toolkit.rehearse.user_generation import Gate
+from toolkit.rehearse.traffic.user_generation import Gate
 from toolkit.report.record import Distribution, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem
 from toolkit.server_process import ServerHandle

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from toolkit.client.errors import ApiError, ClientError
 from toolkit.client.generation import GenerationClient
 from toolkit.contract.prompts import InputType
-from toolkit.rehearse.user_generation import ANSWERS, BODY
+from toolkit.rehearse.traffic.user_generation import ANSWERS, BODY
 from toolkit.targets.target import Target
 
 DEADLINE_S = 60.0
