@@ -19,7 +19,7 @@ from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove import round_trip
 from toolkit.migrate.prove.subject.claims import Level, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
-from toolkit.migrate.run.execute import Options
+from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import scratch_on
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir

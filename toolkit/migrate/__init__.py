@@ -6,8 +6,8 @@ Others read a folder once, with `read_folder`, and hand what they got to `migrat
 
 from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.run.api import Status, migrate_down, migrate_plan, migrate_status, migrate_up, snapshot
-from toolkit.migrate.run.execute import Options, Progress, RunResult, StepResult
 from toolkit.migrate.run.plan import MigrationRefused
+from toolkit.migrate.run.run_model import Options, Progress, RunResult, StepResult
 from toolkit.migrate.verify.run import VerifyResult, migrate_verify
 
 __all__ = [

@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_down, migrate_up, snapshot
-from toolkit.migrate.run.execute import Options as MigrateOptions
+from toolkit.migrate.run.run_model import Options as MigrateOptions
 from toolkit.rehearse.phases.proofs import compare_catalog
 from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.populate import build, populate

@@ -20,9 +20,9 @@ from toolkit.commands._output import conclude, shown, with_more
 from toolkit.errors import ExitCode
 from toolkit.migrate.dry_run.run import DEADLINE_S
 from toolkit.migrate.run import report as reports
-from toolkit.migrate.run.execute import OnProgress, Progress
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import MigrationRefused
+from toolkit.migrate.run.run_model import OnProgress, Progress
 from toolkit.report import as_terminal
 from toolkit.report.frame import Frame
 from toolkit.report.record import Report, Verdict, tool_version

@@ -23,7 +23,7 @@ from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.report import as_dict, of_comparison, of_snapshot
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.run.execute import Progress
+from toolkit.migrate.run.run_model import Progress
 from toolkit.postgres.connection import redact
 from toolkit.report.frame import Frame
 from toolkit.report.record import Link, Report, tool_version, worst

@@ -235,12 +235,12 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
 
 async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The versions that the start state lacks, and those of them that were asked for."""
-    from toolkit.migrate.run import history as ledger
+    from toolkit.migrate.run.history import read_history
     from toolkit.migrate.run.plan import Up, make_plan
     from toolkit.postgres.connection import connected
 
     async with connected(dsn) as conn:
-        plan = make_plan(folder, await ledger.read_history(conn), Up(include_all=True))
+        plan = make_plan(folder, await read_history(conn), Up(include_all=True))
     pending = tuple(step.migration.version for step in plan.steps)
     if not pending:
         raise UsageError(

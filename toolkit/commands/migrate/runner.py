@@ -26,9 +26,9 @@ from toolkit.migrate.dry_run.run import dry_run
 from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, migrate_up
-from toolkit.migrate.run.execute import OnProgress, Options
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import Down, Up
+from toolkit.migrate.run.run_model import OnProgress, Options
 from toolkit.migrate.verify.report import of_verify
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.probes import probes_of

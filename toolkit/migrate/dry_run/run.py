@@ -19,11 +19,10 @@ from typing import Literal
 from toolkit.errors import RefusalError, ToolkitError
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
 from toolkit.migrate.folder.files import Folder, merged
-from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
 from toolkit.migrate.run.failure import Failure, failure_of
-from toolkit.migrate.run.history import Runner
+from toolkit.migrate.run.history import Runner, prepare_history, read_history
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.plan import Down, Plan, Step, Up, make_plan
 from toolkit.migrate.run.run_model import OnProgress, Options, Progress, Session, StepResult
@@ -31,7 +30,7 @@ from toolkit.migrate.run.tracing import Trace, Tracer
 from toolkit.migrate.scratch.clone import Copy, copied
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import dry_run as sql
-from toolkit.sql import history as ledger_sql
+from toolkit.sql import history as history_sql
 from toolkit.sql.quoting import quote_name
 
 DEADLINE_S = 10.0
@@ -93,7 +92,7 @@ async def dry_run(
     """
     options, started = options or Options(), time.monotonic()
     async with locked(dsn, options, on_progress) as conn:
-        history = await ledger.read_history(conn)
+        history = await read_history(conn)
         plan = make_plan(folder, history, request)
         why = refuses_target(plan)
         if not why:
@@ -133,7 +132,7 @@ class _Trial(FileRun):
 
     async def _export(self) -> None:
         present = {
-            row["table_name"]: row["columns"] for row in await self.conn.fetch(ledger_sql.USER_COLUMNS, timeout=60)
+            row["table_name"]: row["columns"] for row in await self.conn.fetch(history_sql.USER_COLUMNS, timeout=60)
         }
         found = []
         for destroyed in merged(self.step.destroys):
@@ -145,11 +144,11 @@ class _Trial(FileRun):
                     "Correct the `-- destroys:` line; it is what gets exported.",
                 )
             table = quote_name(destroyed.table)
-            await self.conn.execute(ledger_sql.LOCK_TABLE.format(table=table), timeout=self.deadline_s)
+            await self.conn.execute(history_sql.LOCK_TABLE.format(table=table), timeout=self.deadline_s)
             found.append(
                 (
                     destroyed.table,
-                    await self.conn.fetchval(ledger_sql.ROW_COUNT.format(table=table), timeout=self.deadline_s),
+                    await self.conn.fetchval(history_sql.ROW_COUNT.format(table=table), timeout=self.deadline_s),
                 )
             )
         self.doomed = tuple(found)
@@ -215,7 +214,7 @@ class _OnTarget:
         await transaction.start()
         try:
             await tracer.begin(conn)
-            await ledger.prepare(conn)
+            await prepare_history(conn)
             session = replace(
                 self.session, options=replace(self.session.options, observe=tracer.observe, interrupt=None)
             )
@@ -298,7 +297,7 @@ async def _on_copy(copy: Copy, plan: Plan, options: Options, tell: OnProgress) -
     with TemporaryDirectory(prefix="toolkit-dry-run-") as exports:
         async with connected(copy.dsn) as conn:
             await tracer.begin(conn)
-            await ledger.prepare(conn)
+            await prepare_history(conn)
             watched = replace(options, export_dir=Path(exports), observe=tracer.observe, interrupt=tracer.interrupt)
             try:
                 result = await execute(Session(conn, copy.dsn, Runner.of_this_process(), watched, tell), plan)

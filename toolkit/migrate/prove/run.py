@@ -18,7 +18,7 @@ from toolkit.migrate.prove.delivery import delivery_proof as delivery
 from toolkit.migrate.prove.locks import locks_proof as locks
 from toolkit.migrate.prove.security import security_proof as security
 from toolkit.migrate.prove.subject.claims import Outcome, Proof, Subject, not_checked
-from toolkit.migrate.run.execute import Progress
+from toolkit.migrate.run.run_model import Progress
 
 PROOFS: tuple[Proof, ...] = (
     replay.PROOF,

@@ -11,12 +11,11 @@ import asyncpg
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.folder.files import Folder, Migration, read_folder, read_script
 from toolkit.migrate.repair.triage import Finding, Named, Prefer, Proposal, Triage, file_name, names_to_look_up, triage
-from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.api import locked
-from toolkit.migrate.run.history import History, Runner
+from toolkit.migrate.run.history import History, Runner, prepare_history, read_history, record_applied, record_known
 from toolkit.migrate.run.run_model import OnProgress, Options
 from toolkit.postgres.connection import Connection, connected
-from toolkit.sql import history as ledger_sql
+from toolkit.sql import history as history_sql
 from toolkit.sql import repair as sql
 
 _LOOK_UP = {"relation": sql.RELATION_EXISTS, "type": sql.TYPE_EXISTS, "function": sql.FUNCTION_EXISTS}
@@ -57,10 +56,10 @@ async def mend(
     async with locked(dsn, options, on_progress) as conn:
         try:
             async with conn.transaction():
-                await ledger.prepare(conn)
+                await prepare_history(conn)
                 for statement in sql.CREATE_REPAIRS:
                     await conn.execute(statement, timeout=30)
-                await conn.execute(ledger_sql.BOUND_WAITING, f"{int(options.locks.deadline_s * 1000)}ms", timeout=10)
+                await conn.execute(history_sql.BOUND_WAITING, f"{int(options.locks.deadline_s * 1000)}ms", timeout=10)
                 await conn.execute(sql.LOCK_HISTORY, timeout=options.locks.deadline_s + 10)
                 # The files themselves will be renamed or recorded: they must be what was looked at.
                 same_files = read_folder(folder.path) == folder
@@ -74,7 +73,7 @@ async def mend(
                 await _carry_out(conn, folder, history, found, runner)
                 # Last, so that a file that cannot be written takes the rows back too.
                 for written in _change_files(folder, history, found.proposals):
-                    await ledger.record_known(conn, written.version, written, runner=runner, detail="file written")
+                    await record_known(conn, written.version, written, runner=runner, detail="file written")
         except asyncpg.LockNotAvailableError as error:
             raise EnvironmentError_(
                 "Somebody is writing to the migration history.", "Run it again when they are through."
@@ -92,7 +91,7 @@ async def mend(
 async def _triage(
     conn: Connection, contents: Folder, prefer: Prefer, accepted: Collection[str]
 ) -> tuple[Triage, History]:
-    history = await ledger.read_history(conn)
+    history = await read_history(conn)
     exists = await _look_up(conn, names_to_look_up(contents, history))
     return triage(contents, history, exists, prefer, accepted), history
 
@@ -132,11 +131,11 @@ def _becomes(proposal: Proposal) -> str | None:
 async def _change_row(conn: Connection, contents: Folder, history: History, proposal: Proposal, runner: Runner) -> None:
     migration = contents.get(proposal.file) if proposal.file else None
     if proposal.action == "mark_reverted":
-        deleted = await conn.fetchval(ledger_sql.DELETE_HISTORY, proposal.row, timeout=30)
+        deleted = await conn.fetchval(history_sql.DELETE_HISTORY, proposal.row, timeout=30)
         assert deleted == proposal.row, "the history is locked, and the row was there a moment ago"
     elif proposal.action == "mark_applied":
         assert migration is not None
-        await ledger.record_applied(conn, migration, duration_ms=0, runner=runner)
+        await record_applied(conn, migration, duration_ms=0, runner=runner)
     elif proposal.action in {"move_row", "record_checksum", "rename_file"}:
         assert migration is not None
         assert proposal.row is not None
@@ -144,7 +143,7 @@ async def _change_row(conn: Connection, contents: Folder, history: History, prop
             moved = await conn.fetchval(sql.MOVE_ROW, proposal.row, migration.version, migration.name, timeout=30)
             assert moved == migration.version, "the history is locked, and the row was there a moment ago"
         version = proposal.row if proposal.action == "rename_file" else migration.version
-        await ledger.record_known(conn, version, migration, runner=runner, detail="; ".join(proposal.changes))
+        await record_known(conn, version, migration, runner=runner, detail="; ".join(proposal.changes))
 
 
 def _change_files(contents: Folder, history: History, proposals: Sequence[Proposal]) -> list[Migration]:

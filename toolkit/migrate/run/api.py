@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from toolkit.migrate.catalog import Snapshot, take_snapshot
 from toolkit.migrate.folder.files import Folder
-from toolkit.migrate.run import history as ledger
-from toolkit.migrate.run.execute import OnProgress, Options, Progress, RunResult, Session, execute
-from toolkit.migrate.run.history import Runner
+from toolkit.migrate.run.execute import execute
+from toolkit.migrate.run.history import Runner, prepare_history, read_history
 from toolkit.migrate.run.locks import runner_lock
 from toolkit.migrate.run.plan import Down, Plan, Up, VersionStatus, make_plan, statuses
+from toolkit.migrate.run.run_model import OnProgress, Options, Progress, RunResult, Session
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as sql
 
@@ -47,7 +47,7 @@ def _silent(_: Progress) -> None:
 async def migrate_status(dsn: str, folder: Folder) -> Status:
     """Compare folder and history; changes nothing."""
     async with connected(dsn) as conn:
-        history = await ledger.read_history(conn)
+        history = await read_history(conn)
         invalid = tuple(
             f"{row['schema']}.{row['name']} on {row['on_table']}"
             for row in await conn.fetch(sql.INVALID_INDEXES, timeout=30)
@@ -58,7 +58,7 @@ async def migrate_status(dsn: str, folder: Folder) -> Status:
 async def migrate_plan(dsn: str, folder: Folder, request: Up | Down) -> Plan:
     """What a request would do; changes nothing. Raises MigrationRefused."""
     async with connected(dsn) as conn:
-        return make_plan(folder, await ledger.read_history(conn), request)
+        return make_plan(folder, await read_history(conn), request)
 
 
 async def migrate_up(
@@ -101,9 +101,9 @@ async def _run(
 ) -> RunResult:
     options, tell = options or Options(), on_progress or _silent
     async with locked(dsn, options, tell) as conn:
-        plan = make_plan(folder, await ledger.read_history(conn), request)
+        plan = make_plan(folder, await read_history(conn), request)
         if plan.steps:
-            await ledger.prepare(conn)
+            await prepare_history(conn)
         return await execute(Session(conn, dsn, Runner.of_this_process(), options, tell), plan)
 
 

@@ -17,11 +17,19 @@ import asyncpg
 from toolkit.errors import RefusalError, ToolkitError
 from toolkit.migrate.catalog import Difference, Snapshot, diff, take_snapshot
 from toolkit.migrate.folder.statements import Statement
-from toolkit.migrate.run import history as ledger
 from toolkit.migrate.run.after_commit import Made, changed_nothing, gone, made_here
 from toolkit.migrate.run.export import Export, export_destroyed, export_folder
 from toolkit.migrate.run.failure import Failure, failure_of
-from toolkit.migrate.run.history import JournalEntry
+from toolkit.migrate.run.history import (
+    JournalEntry,
+    is_applied,
+    journal_statement,
+    read_history,
+    record_applied,
+    record_failed,
+    record_rolled_back,
+    run_recorded,
+)
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.run.nontransactional import index_wreck, make_way, ran_after_all
@@ -218,7 +226,7 @@ class FileRun:
 
     async def _record(self) -> None:
         duration_ms = int((time.monotonic() - self.started) * 1000)
-        record = ledger.record_applied if self.step.direction == "up" else ledger.record_rolled_back
+        record = record_applied if self.step.direction == "up" else record_rolled_back
         await record(self.conn, self.step.migration, duration_ms=duration_ms, runner=self.session.runner)
 
     async def _export(self) -> None:
@@ -246,7 +254,7 @@ class FileRun:
 
     async def _statement_by_statement(self) -> None:
         version, direction = self.step.migration.version, self.step.direction
-        history = await ledger.read_history(self.conn)
+        history = await read_history(self.conn)
         entries = {entry.index: entry for entry in history.journal.get((version, direction), ())}
         for statement in self.step.script.statements:
             entry = entries.get(statement.index)
@@ -269,7 +277,7 @@ class FileRun:
                 await self._run_statement(statement)
                 await self.conn.execute(sql.RESET_ROLE, timeout=10)
                 await self._refuse_undeclared(stock)
-                await ledger.journal(self.conn, self.step.migration.version, self.step.direction, statement, "done")
+                await journal_statement(self.conn, self.step.migration.version, self.step.direction, statement, "done")
                 self.made = await made_here(self.conn)
             if vanished := await self._vanished():
                 raise RefusalError(vanished.message, vanished.remedy)
@@ -284,7 +292,7 @@ class FileRun:
         if entry is None or not await ran_after_all(self.conn, statement):
             if note := await make_way(self.conn, statement, entry, self.options.statement_deadline_s):
                 self.notes.append(note)
-            await ledger.journal(self.conn, version, direction, statement, "started")
+            await journal_statement(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
             # leave an INVALID index; that wait blocks nobody.
             await self.conn.execute(sql.UNBOUNDED, timeout=10)
@@ -292,14 +300,14 @@ class FileRun:
             if wreck := await index_wreck(self.conn, statement):
                 raise wreck.refusal()
         await self._at("before_commit", statement.index)
-        await ledger.journal(self.conn, version, direction, statement, "done")
+        await journal_statement(self.conn, version, direction, statement, "done")
         await self._at("after_commit", statement.index)
 
     # -- afterwards ---------------------------------------------------------------------------
 
     async def _recheck(self) -> Failure | None:
         """After the commit history and catalog must say what we believe; else it would be a success that is none."""
-        applied = await ledger.is_applied(self.conn, self.step.migration.version)
+        applied = await is_applied(self.conn, self.step.migration.version)
         if applied == (self.step.direction == "up"):
             return await self._vanished()
         return Failure(
@@ -335,9 +343,7 @@ class FileRun:
         worded = known or failure_of(self.step.script, self.statement, error)
         try:
             async with connected(self.session.dsn, "toolkit migrate: second look") as other:
-                recorded = await ledger.run_recorded(
-                    other, self.session.runner, self.step.migration.version, self._done
-                )
+                recorded = await run_recorded(other, self.session.runner, self.step.migration.version, self._done)
                 after = await take_snapshot(other)
                 failure = None if recorded else worded
                 if failure is not None:
@@ -354,7 +360,7 @@ class FileRun:
 
     async def _record_failure(self, failure: Failure, conn: Connection | None = None) -> None:
         step, duration_ms = self.step, int((time.monotonic() - self.started) * 1000)
-        await ledger.record_failed(
+        await record_failed(
             conn or self.conn,
             step.migration,
             step.script,

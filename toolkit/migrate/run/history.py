@@ -127,7 +127,7 @@ async def read_history(conn: Connection) -> History:
     return History(rows, events, {key: tuple(entries) for key, entries in journal.items()})
 
 
-async def prepare(conn: Connection) -> None:
+async def prepare_history(conn: Connection) -> None:
     """Create the history table as the Supabase CLI does, and our ledger; nothing when they are there.
 
     Raises EnvironmentError_ when the role may not, or when somebody else keeps the history locked.
@@ -205,7 +205,7 @@ async def record_failed(
     await _event(conn, "failed", migration, script, duration_ms=duration_ms, runner=runner, detail=detail)
 
 
-async def journal(
+async def journal_statement(
     conn: Connection, version: str, direction: Direction, statement: Statement, state: Literal["started", "done"]
 ) -> None:
     """Note where a file without transaction is."""

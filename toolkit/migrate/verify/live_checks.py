@@ -20,7 +20,7 @@ from toolkit.migrate.run.plan import VersionStatus, statuses
 from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected
 from toolkit.report.record import Check, Verdict
-from toolkit.sql import history as ledger_sql
+from toolkit.sql import history as history_sql
 from toolkit.sql import live_checks as sql
 
 _DEADLINE_S = 30
@@ -100,7 +100,7 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
             rows = await _asked(conn, facts, question, query)
             meant = left_unvalidated(texts) if question == "constraints" else frozenset()
             facts.lines[question] = tuple(row["line"] for row in rows if row.get("name") not in meant)
-        rows = await _asked(conn, facts, "indexes", ledger_sql.INVALID_INDEXES)
+        rows = await _asked(conn, facts, "indexes", history_sql.INVALID_INDEXES)
         facts.lines["indexes"] = tuple(f"{row['schema']}.{row['name']} on {row['on_table']}" for row in rows)
         members: dict[str, set[str]] = {}
         for row in await _asked(conn, facts, "members", sql.MEMBERS):

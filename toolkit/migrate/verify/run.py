@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import asyncpg
 
 from toolkit.migrate.folder.files import Folder, Migration
-from toolkit.migrate.run import history as ledger
-from toolkit.migrate.run.execute import OnProgress, Progress
+from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import MigrationRefused, Refusal
+from toolkit.migrate.run.run_model import OnProgress, Progress
 from toolkit.migrate.verify.live_checks import check_live
 from toolkit.migrate.verify.probe import Probes
 from toolkit.migrate.verify.verify_file import UNDECIDED, SqlCheck, VerifyFile, parse_verify_file
@@ -56,7 +56,7 @@ async def migrate_verify(
     when nothing is applied or `to` is not.
     """
     async with connected(dsn) as conn:
-        history = await ledger.read_history(conn)
+        history = await read_history(conn)
         applied = {row.version for row in history.rows}
     chosen = _chosen(folder, applied, to)
     files = {m.version: parse_verify_file(m.verify) for m in chosen if m.verify is not None}

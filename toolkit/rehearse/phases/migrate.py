@@ -9,9 +9,9 @@ from uuid import UUID
 from toolkit.errors import RefusalError
 from toolkit.migrate.run.api import migrate_plan, migrate_up
 from toolkit.migrate.run.api import snapshot as take_catalog
-from toolkit.migrate.run.execute import OnProgress, Progress, RunResult
-from toolkit.migrate.run.execute import Options as MigrateOptions
 from toolkit.migrate.run.plan import Up
+from toolkit.migrate.run.run_model import OnProgress, Progress, RunResult
+from toolkit.migrate.run.run_model import Options as MigrateOptions
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.postgres.connection import connected
 from toolkit.probes import probes_of

@@ -10,7 +10,7 @@ from toolkit.client.errors import ApiError
 from toolkit.client.generation import GenerationClient
 from toolkit.migrate.run.api import migrate_down
 from toolkit.migrate.run.api import snapshot as take_catalog
-from toolkit.migrate.run.execute import Options as MigrateOptions
+from toolkit.migrate.run.run_model import Options as MigrateOptions
 from toolkit.postgres.connection import connected
 from toolkit.rehearse.phases import migrate
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows

@@ -17,7 +17,7 @@ from toolkit.migrate.prove.behaviour.writes import Fired, Trigger, read_triggers
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.rows.plausible import Seeded, Shape, read_shapes, seed
 from toolkit.migrate.run.api import migrate_up
-from toolkit.migrate.run.execute import Progress
+from toolkit.migrate.run.run_model import Progress
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.postgres.connection import connected
 from toolkit.report.record import Verdict, shortened

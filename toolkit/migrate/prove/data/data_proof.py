@@ -18,7 +18,7 @@ from toolkit.migrate.prove.data.written import Written, write_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.rows.plausible import RowRefused, Seeded, insert_row, read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
-from toolkit.migrate.run.execute import Progress, RunResult
+from toolkit.migrate.run.run_model import Progress, RunResult
 from toolkit.postgres.connection import connected
 from toolkit.report.record import shortened
 

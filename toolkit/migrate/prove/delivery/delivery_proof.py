@@ -22,7 +22,7 @@ from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, S
 from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.rows.plausible import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
-from toolkit.migrate.run.execute import Progress, RunResult
+from toolkit.migrate.run.run_model import Progress, RunResult
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_delivery as sql
 

@@ -29,7 +29,7 @@ from toolkit.migrate.access.try_cells import look
 from toolkit.migrate.prove.security.definers import MOST_CALLS, call_definers
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild, States
-from toolkit.migrate.run.execute import Progress
+from toolkit.migrate.run.run_model import Progress
 from toolkit.postgres.connection import connected
 from toolkit.report.record import Measurement, Table
 from toolkit.resources import doc

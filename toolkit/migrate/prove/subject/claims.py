@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.prove.subject.states import States
-from toolkit.migrate.run.execute import OnProgress
+from toolkit.migrate.run.run_model import OnProgress
 from toolkit.migrate.verify.probe import Probes
 from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict, shortened
 

@@ -14,7 +14,7 @@ from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.rows.plausible import Seeded, read_shapes, seed
 from toolkit.migrate.run.api import migrate_up
-from toolkit.migrate.run.execute import Options, RunResult
+from toolkit.migrate.run.run_model import Options, RunResult
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.postgres.connection import connected
 from toolkit.sql.history import RESET_ROLE
