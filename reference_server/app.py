@@ -1,4 +1,4 @@
-"""The composition root: the only place that wires server."""
+"""The composition root: the only place that creates the parts of a server and connects them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from reference_server.workers.loop import Worker, WorkerSettings
 
 
 def build_app(server: ServerContext) -> FastAPI:
-    """The ASGI application for the roles of `parts`; everything it needs is in `app.state.server`."""
+    """The ASGI application for the roles of `server`, which its routes find in `app.state.server`."""
     # /docs with its scripts and styles served from here. Not /redoc: its script fetches a picture from another host.
     app = FastAPIOffline(
         redoc_url=None,
@@ -66,7 +66,7 @@ def build_app(server: ServerContext) -> FastAPI:
 
 
 def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> ServerContext:
-    """Every part of a process with these roles, none of them started."""
+    """Create every part that a server with these roles needs; none of them is started."""
     metrics = Metrics()
     verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
     writer = _writer(settings)
@@ -109,7 +109,7 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
 
 
 async def _nothing_to_close() -> None:
-    """The deterministic writer holds nothing open."""
+    """The deterministic writer has no connections to close."""
 
 
 def _worker(

@@ -1,4 +1,4 @@
-"""One server process: starts its parts in order, serves, and ends them in order."""
+"""One server process: starts its parts in order, serves, and stops them in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolkit.contract.requests import Transport
 FIRST = asyncio.FIRST_COMPLETED
 log = structlog.get_logger(__name__)
 
-# For requests still under way and close handshakes, after the parts have come to rest.
+# For requests still under way and close handshakes, after the parts have stopped.
 LAST_ANSWERS_S = 3
 
 
@@ -46,7 +46,7 @@ class ServerProcess:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then end gracefully. Raises StartRefused."""
+        """Serve until SIGTERM or SIGINT, then stop gracefully. Raises StartRefused."""
         with self._signals(), contextlib.closing(self._listen()) as listener:
             async with self._pool() as pool:
                 schema = await self._schema(pool)
@@ -77,7 +77,7 @@ class ServerProcess:
             await asyncio.wait({starting, stopping})
 
     async def _drain(self, server: ServerContext) -> None:
-        """Put every part to rest, within the grace period and half of it again. Safe to call twice."""
+        """Stop every part, within one and a half times the grace period. Safe to call twice."""
         grace = self.settings.shutdown_grace_seconds
         await asyncio.gather(
             self._end("legacy generations", server.legacy.stop, grace),
@@ -92,7 +92,7 @@ class ServerProcess:
         try:
             async with asyncio.timeout(deadline_s):
                 await ending()
-        except Exception as error:  # one part's trouble must not keep the others from ending
+        except Exception as error:  # one part's failure must not keep the others from stopping
             log.exception("a part did not end in order", part=name, cause=repr(error))
 
     async def _serve(self, server: ServerContext, listener: socket.socket) -> None:
@@ -124,7 +124,7 @@ class ServerProcess:
             if serving.done():
                 serving.result()
         finally:
-            # New work is refused first; then what runs is put to rest while answers still reach clients.
+            # New work is refused first; then the parts stop, while answers still reach clients.
             server.draining = True
             for listening in http.servers if http.started else ():
                 listening.close()

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: Seconds = 8.0
     schema_poll_seconds: Seconds = 2.0
 
-    # Each bounds one server process; the defaults are Supabase's documented ones, see realtime/limits.py.
+    # Each bounds one server process; the defaults are Supabase's documented ones, see realtime/protocol/limits.py.
     realtime_max_users: Count = _LIMITS.users
     realtime_max_channels_per_socket: Count = _LIMITS.channels_per_socket
     realtime_max_bindings_per_channel: Count = _LIMITS.bindings_per_channel
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
 
     @property
     def legacy_silence_seconds(self) -> float:
-        """A legacy run that gave no sign of life for so long has died with its server."""
+        """After so many seconds without a sign of life a legacy generation counts as ended with its server."""
         return self.legacy_heartbeat_seconds * 3
 
     @property

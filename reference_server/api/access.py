@@ -1,7 +1,7 @@
 """Who may do what with a process: decided here for every route.
 
-The service role may do anything. The owner may do anything with what is theirs. Members of a
-process's organisation may read it. For everybody else it does not exist.
+The service role may do everything. The owner of a process may do everything with it. Members of its organization
+may read it. Everybody else gets the same answer as for a process that does not exist.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def owned_process(granted: Annotated[Granted, Depends(readable_process)]) 
 
 
 async def steerable_process(request: Request, granted: Annotated[Granted, Depends(owned_process)]) -> Granted:
-    """Dependency of the commands that only processes of the Realtime transport take. Raises Conflict too."""
+    """Dependency of the commands that only processes of the Realtime transport accept. Raises Conflict as well."""
     server_of(request).require_migrated()
     if granted.access.transport != "realtime":
         raise other_transport(granted.process_id)

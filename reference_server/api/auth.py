@@ -1,4 +1,4 @@
-"""Who calls: the bearer token of a request, verified, as a Caller."""
+"""Who is calling: the verified bearer token of a request as a Caller."""
 
 from __future__ import annotations
 

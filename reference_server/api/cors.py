@@ -1,4 +1,4 @@
-"""Which web pages may call the HTTP API directly."""
+"""CORS: which web pages may call the HTTP API directly."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# The routes of Realtime answer for themselves: as on the real server, any page may broadcast.
+# The routes of Realtime set CORS headers themselves: as on the real server, any page may broadcast.
 PREFIXES = ("/api/articles", "/api/internal")
 
 
 class ApiCors:
-    """CORS for the API's paths. Outermost, so that a page can read every refusal too.
+    """CORS for the API's paths. It is the outermost middleware, so that a page can also read every refusal.
 
     Tokens travel in a header, never in a cookie, so credentials are not allowed.
     """

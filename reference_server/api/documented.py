@@ -7,14 +7,14 @@ from typing import Any
 from reference_server.api.schemas import ErrorAnswer
 
 _TEXT = {
-    401: "No token, or one that was refused.",
-    403: "Known, but not allowed.",
-    404: "Absent, or none of the caller's business.",
-    409: "Not possible in the state the process is in.",
+    401: "The token is missing or was refused.",
+    403: "The caller is known and not allowed to do this.",
+    404: "It does not exist, or the caller may not see it.",
+    409: "Not possible in the process's present state.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
-    422: "The request itself is wrong; details names the fields.",
-    503: "Something the server needs is away.",
+    422: "The request is invalid; details names the fields.",
+    503: "Something the server needs, such as the database, does not answer.",
     504: "The request took too long.",
 }
 

@@ -18,15 +18,18 @@ from reference_server.api.server_context import server_of
 router = APIRouter(prefix="/api/articles/generation/{process_id}", tags=["events"])
 
 LARGEST_SEQUENCE = 2_147_483_647
-# create_process_event takes any text of this length, so that a name nobody has used yet is no mistake.
+# create_process_event accepts any text of this length, so an unknown name is not an error.
 _EVENT_TYPE = re.compile(r"[^\x00-\x1f,]{1,100}")
-_FILTER = "Comma list; all when left out. Event types are open: a name that no event has selects nothing."
+_FILTER = "Event types, separated by commas; all when left out. A type that no event has selects nothing."
 _HEADERS = {
     "X-Last-Sequence": {
         "description": "The highest sequence ever allocated for the process.",
         "schema": {"type": "integer"},
     },
-    "X-Oldest-Sequence": {"description": "The lowest still stored, 0 for none.", "schema": {"type": "integer"}},
+    "X-Oldest-Sequence": {
+        "description": "The lowest sequence still stored, 0 when there is none.",
+        "schema": {"type": "integer"},
+    },
 }
 
 

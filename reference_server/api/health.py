@@ -21,15 +21,15 @@ router = APIRouter(tags=["health"])
 PROBE_DEADLINE_S = 3.0
 
 
-@router.get("/health/live", summary="The process runs and its event loop turns")
+@router.get("/health/live", summary="Whether the process runs and its event loop responds")
 async def live() -> Json:
     return Json({"status": "alive"})
 
 
 @router.get(
     "/health/ready",
-    summary="The process can do its work",
-    responses={503: {"description": "Something it needs is away; `checks` says what."}},
+    summary="Whether the process can do its work, and why not",
+    responses={503: {"description": "Something it needs does not answer; `checks` says what."}},
 )
 async def ready(request: Request) -> Json:
     server = server_of(request)

@@ -1,16 +1,16 @@
-"""What can go wrong, in the words the client reads.
+"""The errors of the HTTP API: status, code, message and remedy as the client reads them.
 
 ServerError
-├── Unauthorized        401  no token, or one that was refused
-├── Forbidden           403  known, but not allowed
-├── NotFound            404  absent, or none of the caller's business
+├── Unauthorized        401  the token is missing or was refused
+├── Forbidden           403  the caller is known and not allowed to do this
+├── NotFound            404  it does not exist, or the caller may not see it
 ├── MethodNotAllowed    405
-├── Conflict            409  not in the state the process has
+├── Conflict            409  not possible in the process's present state
 ├── PayloadTooLarge     413
 ├── UnsupportedMediaType 415 a body that is not declared as JSON
 ├── Invalid             422  the request itself is wrong
-├── Unavailable         503  something the server needs is away
-└── DeadlineExceeded    504
+├── Unavailable         503  something the server needs does not answer
+└── DeadlineExceeded    504  the request took too long
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 class ServerError(Exception):
-    """`code` is stable snake_case, `message` says what, `remedy` what to do, `details` holds facts."""
+    """`code` is stable snake_case, `message` says what happened, `remedy` what to do next, `details` holds facts."""
 
     status = 500
     code = "internal_error"

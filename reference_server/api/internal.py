@@ -24,7 +24,7 @@ async def background_tasks_status(request: Request, caller: CallerDep) -> schema
     status = await server.service.queue_status()
     workers = [asdict(worker) for worker in status.workers]
     if not caller.is_service:
-        # How many and how alive is everybody's to see; which machines, the operators'.
+        # Everybody may see how many workers there are and whether they live; only operators see on which machines.
         hidden = ("worker_id", "hostname")
         workers = [{key: value for key, value in worker.items() if key not in hidden} for worker in workers]
     return schemas.TaskStatus(**{**asdict(status), "workers": workers})

@@ -1,4 +1,4 @@
-"""Frames of the legacy protocol: payloads without a discriminator, which clients tell apart by their fields."""
+"""Frames of the legacy protocol. Payloads carry no type; clients tell them apart by their fields."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def failure(step: str, message: str) -> Frame:
 
 
 def of_step(event: StepEvent, *, image_mode: bool) -> Iterator[Frame]:
-    """The frames that tell of a step's event; none for what the old protocol had no word for."""
+    """The frames of a step's event; none when the legacy protocol has no frame for it."""
     data = event.data
     if event.type is EventType.RESEARCH_PROGRESS:
         yield server_event(

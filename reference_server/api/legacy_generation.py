@@ -1,8 +1,7 @@
-"""One legacy generation: driven in the API's process, on its state row alone, telling its socket.
+"""One legacy generation: runs inside the API's process, keeps its state in the state row, sends frames to a socket.
 
-The run belongs to the process, not to the socket: in some steps it goes on without one, and a newer
-socket may take it over. Its writes are guarded by the run's mark in the row; once another run or a
-worker has the row, this one ends.
+It does not end with its socket: some steps go on without a client, and a newer socket may be attached. Its writes are
+guarded by its mark in the row: it ends when another server or a worker has taken the row over.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from toolkit.contract.steps import STEPS, Kind, Step, progress_after
 
 log = structlog.get_logger(__name__)
 
-# These go on when the client is gone; the others pause.
+# Steps that go on without a client; in all others the generation pauses.
 RESILIENT = frozenset(
     {Step.RESEARCH_PLANNING, Step.RESEARCHING, Step.RESEARCH_SYNTHESIZING, Step.WRITING_SECTIONS, Step.EDITING}
 )
@@ -41,7 +40,7 @@ FIRST_RETRY_S = 1.0
 
 
 class Socket(Protocol):
-    """The run's view of a client."""
+    """A client, as the generation uses it."""
 
     async def send(self, frame: Frame) -> None:
         """Raises ConnectionError when the client does not take it."""
@@ -58,10 +57,10 @@ class LegacyTools:
 
 
 class LegacyGeneration:
-    """`mark` is this run's id in the row. Call `drive` once; everything else at any time."""
+    """`mark` is the id under which this object holds the row. Call `drive` once, the other methods at any time."""
 
     def __init__(self, tools: LegacyTools, process_id: UUID, mark: str, saved: Saved) -> None:
-        """Raises ContextUnreadable, ValueError for a row that cannot be gone on with."""
+        """Raises ContextUnreadable or ValueError for a row that this version cannot continue."""
         self.process_id = process_id
         self.mark = mark
         self.ended = False
@@ -98,7 +97,7 @@ class LegacyGeneration:
             self.detach(socket)
 
     async def attach(self, socket: Socket) -> None:
-        """Talk to this client from now on: tell it where the process stands, and put the open prompt again."""
+        """Send frames to this client from now on, beginning with the present status and the open prompt, if any."""
         older, self._socket = self._socket, socket
         self._gone.clear()
         if older is not None:
@@ -108,13 +107,13 @@ class LegacyGeneration:
             await self._tell_prompt()
 
     def detach(self, socket: Socket) -> None:
-        """That client is gone; nothing happens when a newer one has replaced it."""
+        """Forget that client; does nothing when a newer one has replaced it."""
         if self._socket is socket:
             self._socket = None
             self._gone.set()
 
     async def answer(self, response: ClientResponse) -> None:
-        """Take a client's answer; one that no prompt waits for is told so."""
+        """Take a client's answer; without an open prompt the client is told that it was not used."""
         if not self._open_prompt or self._answers.full():
             await self._tell(frames.failure(self._step, "no prompt is open; the answer was not used"))
             return
@@ -123,7 +122,7 @@ class LegacyGeneration:
     # -- the work ---------------------------------------------------------------------------------
 
     async def drive(self) -> None:
-        """Work until the process is over, or waits for a client that is gone.
+        """Work until the process has ended, or waits for a client that has gone.
 
         Raises Superseded, and what the database raises when it stays away.
         """
@@ -143,7 +142,7 @@ class LegacyGeneration:
             self.ended = True
 
     async def settle(self, *, cancelled: bool = False) -> None:
-        """After `drive` was cancelled: leave the row as the next run should find it."""
+        """After `drive` was cancelled: save the row so that the generation can be continued from it."""
         self.ended = True
         status = self._status
         if cancelled:
@@ -154,14 +153,14 @@ class LegacyGeneration:
             await self._save(status, self._step, release=True, prompt=status is Status.USER_INPUT_REQUIRED)
 
     async def beat(self) -> None:
-        """Every `heartbeat_s` a frame to the client and a sign of life in the row. Raises Superseded."""
+        """Every `heartbeat_s` send a frame to the client and renew the mark in the row. Raises Superseded."""
         while not self.ended:
             await asyncio.sleep(self._tools.heartbeat_s)
             await self._tell(frames.HEARTBEAT)
             await legacy.alive(self._tools.pool, self.process_id, self.mark)
 
     async def _enter_from_rest(self) -> None:
-        """Leave the status a row rests in: paused and failed ones are resumed."""
+        """Leave the status in which the row was saved: a paused or failed generation is resumed."""
         gate = STEPS[self._step].kind is Kind.GATE
         if self._status is Status.PAUSED:
             self._status = advance(self._status, Action.REOPEN if gate else Action.RESUME)
@@ -173,7 +172,7 @@ class LegacyGeneration:
             await self._start_step(self._step)
 
     async def _start_step(self, step: Step, *, finished: Step | None = None) -> None:
-        """The row, then the client: entered `step`, which is worked on."""
+        """Save that `step` is being worked on, then tell the client."""
         if self._status in RUNNING:
             self._status = advance(self._status, Action.ADVANCE)
         self._step = step
@@ -188,7 +187,7 @@ class LegacyGeneration:
             return
         result = await self._unless_gone(self._run_writer(step), patient=step in RESILIENT)
         if result is None:
-            if self._gone.is_set():  # else a newer client came in the same moment: the step is done again
+            if self._gone.is_set():  # otherwise a newer client came at the same moment, and the step is done again
                 await self._rest(advance(self._status, Action.PAUSE))
             return
         await self._go_on(step, next_step.after(step, result))
@@ -222,7 +221,7 @@ class LegacyGeneration:
         if following.kind is Kind.WORK:
             await self._start_step(following.step, finished=finished)
         else:
-            # A gate writes its row when it asks, the end when it saves the article.
+            # The row is written later: at a gate with the prompt, at the end with the article.
             self._step = following.step
             self._progress = progress_after(self._progress, following.step)
 
@@ -237,7 +236,7 @@ class LegacyGeneration:
         while True:
             response = await self._unless_gone(self._answers.get(), patient=False)
             if response is None and not self._gone.is_set():
-                continue  # a newer client came in the same moment
+                continue  # a newer client came at the same moment
             if response is None:
                 self._open_prompt = False
                 await self._rest(self._status, prompt=True)
@@ -249,7 +248,7 @@ class LegacyGeneration:
                 await self._tell(frames.failure(gate, f"{error} {error.remedy}"))
         self._open_prompt = False
         while not self._answers.empty():
-            self._answers.get_nowait()  # nervous repetitions of the answer just taken
+            self._answers.get_nowait()  # repetitions of the answer just taken
         self._status = advance(self._status, Action.ANSWER)
         if answered.context.request.auto_mode:
             self._status = Status.AUTO_PROGRESSING
@@ -285,13 +284,13 @@ class LegacyGeneration:
         await self._tell(frames.failure(step, message))
 
     async def _rest(self, status: Status, *, prompt: bool = False) -> None:
-        """Let go of the row: the client is gone and what comes next needs one."""
+        """Save and release the row: the client has gone, and the next step needs one."""
         self._status, self.ended = status, True
         with contextlib.suppress(Superseded):
             await self._save(status, self._step, prompt=prompt, release=True)
 
     async def _unless_gone(self, work: Any, *, patient: bool) -> Any:
-        """What `work` returns, or None when the client went first and `patient` is false."""
+        """The result of `work`; None when `patient` is false and the client left before `work` was done."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(self._gone.wait())
         try:
@@ -353,7 +352,7 @@ class LegacyGeneration:
 
 
 def _where(saved: Saved) -> str:
-    """The step a row stands on; a failed or paused one notes it beside."""
+    """The step that a row was saved on; a failed or paused row has it in `resume_from_step`."""
     if saved.status in (Status.PAUSED, Status.ERROR) and saved.resume_from_step:
         return saved.resume_from_step
     return saved.current_step_name or Step.START

@@ -1,4 +1,4 @@
-"""The legacy runs of this API process and the sockets they talk to."""
+"""The socket of a legacy client, and the codes with which it is closed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_FRAME = 1_048_576
 
 
 class Refused(Exception):
-    """Close the socket with this code and reason; `message` is told in an error frame before."""
+    """Close the socket with this code and reason, after an error frame with `message`."""
 
     def __init__(self, code: int, reason: str, message: str | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class ClientSocket:
         try:
             async with asyncio.timeout(SEND_DEADLINE_S):
                 await self._websocket.send_text(orjson.dumps(frame).decode())
-        except Exception as error:  # whatever the transport says, this client gets nothing more
+        except Exception as error:  # whatever the transport raises, this client gets no more frames
             self._closed = True
             raise ConnectionError(f"the client does not take frames: {type(error).__name__}") from error
 

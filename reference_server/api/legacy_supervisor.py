@@ -19,7 +19,7 @@ SETTLE_DEADLINE_S = 5.0
 
 
 class LegacySupervisor:
-    """The legacy runs of this API process, at most one for each generation process."""
+    """The legacy generations of this API process, at most one for each generation process."""
 
     def __init__(self, tools: LegacyTools, metrics: Metrics) -> None:
         self.tools = tools
@@ -36,7 +36,7 @@ class LegacySupervisor:
         return generation if generation is not None and not generation.ended else None
 
     async def start(self, process_id: UUID, mark: str, saved: Saved, socket: ClientSocket) -> LegacyGeneration:
-        """Drive a row that carries `mark`. Raises ContextUnreadable, ValueError."""
+        """Run the generation of a row that carries `mark`. Raises ContextUnreadable, ValueError."""
         generation = LegacyGeneration(self.tools, process_id, mark, saved)
         await generation.attach(socket)
         self._generations[process_id] = generation
@@ -50,12 +50,12 @@ class LegacySupervisor:
         await self._stop(generation, cancelled=True)
 
     async def wait(self, generation: LegacyGeneration) -> None:
-        """Until the generation has ended, whatever ended it."""
+        """Wait until the generation has ended, for whatever reason."""
         if (task := self._tasks.get(generation)) is not None:
             await asyncio.wait({task})
 
     async def stop(self) -> None:
-        """Put every generation to rest where it stands; the sockets are the server's to close."""
+        """Stop every generation where it is, so that it can be resumed, and close its socket with 1012."""
         await asyncio.gather(*(self._stop(generation, cancelled=False) for generation in list(self._tasks)))
 
     async def _supervise(self, generation: LegacyGeneration) -> None:
@@ -66,7 +66,7 @@ class LegacySupervisor:
         try:
             await asyncio.wait({beat, drive}, return_when=asyncio.FIRST_COMPLETED)
             if not drive.done():
-                beat.result()  # says why the beat ended first: superseded, or the database stays away
+                beat.result()  # raises what ended it first: Superseded, or an error of the database
             await drive
             outcome = generation.outcome
             await generation.close(NORMAL, outcome)
@@ -77,7 +77,7 @@ class LegacySupervisor:
             outcome = "stopped"
             raise
         except Exception:
-            log.exception("legacy generation broke", process_id=str(generation.process_id), step=generation.step)
+            log.exception("legacy generation failed", process_id=str(generation.process_id), step=generation.step)
             await generation.close(INTERNAL, "internal_error")
         finally:
             for task in (beat, drive):

@@ -35,14 +35,14 @@ router = APIRouter()
 @router.websocket("/api/articles/ws/generate")
 @router.websocket("/articles/ws/generate")
 async def legacy_websocket(websocket: WebSocket) -> None:
-    """A new generation, or with `process_id` one that is resumed. The token is a parameter or the header.
+    """Start a generation, or resume the one named by `process_id`. The token is in a parameter or in the header.
 
-    A new one may belong to an organisation, `organization_id`, as with the start over HTTP.
+    A new generation may belong to an organization, `organization_id`, as one started over HTTP.
     """
     server = server_of(websocket)
     try:
         await websocket.accept()
-    except WebSocketDisconnect:  # gone before it was answered
+    except WebSocketDisconnect:  # the client left before it was answered
         return
     socket = ClientSocket(websocket)
     server.metrics.legacy_sockets.inc()
@@ -176,7 +176,7 @@ async def _resumed(server: ServerContext, socket: ClientSocket, caller: Caller, 
 async def _converse(
     server: ServerContext, socket: ClientSocket, generation: LegacyGeneration, expires_at: float
 ) -> None:
-    """Read the client's frames until it leaves, falls silent, its token expires, or the generation is over."""
+    """Read the client's frames until it leaves, falls silent, its token expires, or the generation has ended."""
     over = asyncio.create_task(server.legacy.wait(generation))
     try:
         while not over.done():
@@ -190,7 +190,7 @@ async def _converse(
                 await asyncio.wait({reading})
                 if not over.done():
                     if lifetime < idle:
-                        raise _expired()  # its work goes on, or pauses, as for any client that is gone
+                        raise _expired()  # the generation goes on or pauses, as for any client that leaves
                     log.info("the client fell silent: cancelled", process_id=str(generation.process_id))
                     await server.legacy.cancel(generation)
                     raise Refused(NORMAL, "idle_timeout", "the generation was cancelled: no frame came from the client")

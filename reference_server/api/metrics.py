@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process; a registry of its own, so that two apps in one test do not meet."""
+"""Prometheus metrics of one server, in a registry of its own: two servers in one process share nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """What a process counts itself, and the last facts gathered from its parts and the database."""
+    """What the server counts itself, and the facts that were last read from its parts and the database."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -29,7 +29,7 @@ class Metrics:
         )
         self.legacy_generations = Counter(
             "legacy_generations_total",
-            "Legacy generations by how their socket's run ended.",
+            "Legacy generations by how they ended.",
             ("outcome",),
             registry=self.registry,
         )
@@ -38,7 +38,7 @@ class Metrics:
         self.registry.register(self._facts)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        # Methods are the client's free text; unknown ones share a label so that they cannot grow the registry.
+        # A client may send any text as the method; unknown ones share a label, so that they cannot grow the registry.
         known = method if method in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "OTHER"
         self._requests.labels(known, route, str(status)).observe(seconds)
 
@@ -49,7 +49,7 @@ class Metrics:
 
 
 class WorkerMetrics:
-    """The worker's observer: what becomes of tasks and how long steps take."""
+    """The worker's observer: counts tasks by outcome and measures steps."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._claimed = Counter("tasks_claimed", "Tasks claimed by type.", ("task_type",), registry=registry)

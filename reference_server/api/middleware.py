@@ -1,4 +1,4 @@
-"""What every request passes: an id, a size limit, a deadline, a metric, a log line, and no unworded failure."""
+"""What happens to every request: an id, a size limit, a deadline, a metric, a log line, an answer for every failure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from reference_server.api.responses import error_response, worded
 log = structlog.get_logger(__name__)
 
 BROADCAST_PATHS = ("/realtime/v1/api/broadcast", "/api/broadcast")
-CLIENT_GONE = 499  # for log and metrics; nobody is there to be answered
+CLIENT_GONE = 499  # for log and metrics only: there is no client to answer
 
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 
 class RequestMiddleware:
-    """Pure ASGI. Requires `request_id` nowhere: it sets `scope["state"]["request_id"]` for everybody."""
+    """Pure ASGI. Sets `scope["state"]["request_id"]`, which the error handlers read."""
 
     def __init__(
         self, app: ASGIApp, *, metrics: Metrics, deadline_s: float, max_bytes: int, broadcast_bytes: int
@@ -85,9 +85,9 @@ class RequestMiddleware:
             log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, so that its size is known before anything is done with it.
+        """The whole body, so that its size is known before the request is handled.
 
-        None when the client left before it had sent everything: half a request is none.
+        None when the client left before it had sent everything.
         """
         broadcast = scope["path"].startswith(BROADCAST_PATHS)
         most, setting = (

@@ -1,4 +1,4 @@
-"""The one shape of an error, and the words for every exception that may reach a client."""
+"""The body of every error, and what each exception becomes for the client."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def error_response(error: ServerError, request_id: str) -> Response:
 
 
 def worded(error: BaseException) -> ServerError:
-    """The error a client is shown for `error`; what it does not need to know stays in the log."""
+    """The error that the client receives for `error`; its internal details stay in the log."""
     match error:
         case ServerError():
             return error
@@ -123,7 +123,7 @@ _GENERATION: dict[type[GenerationError], type[ServerError]] = {
 
 
 def _generation(error: GenerationError) -> ServerError:
-    """What a use case refused; whatever has no status of its own is a wrong request."""
+    """The answer to a refusal of a use case; a refusal without a status of its own is an invalid request (422)."""
     kind = _GENERATION.get(type(error), Invalid)
     facts = {name: _plain(value) for name, value in vars(error).items() if name not in ("code", "remedy")}
     return kind(str(error), code=error.code, remedy=error.remedy, details=facts)
@@ -139,7 +139,7 @@ def illegal_transition(error: IllegalTransition) -> Conflict:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer everything the routes raise in the one shape."""
+    """Answer every exception of the routes with the one error body."""
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = worded(error)
@@ -162,7 +162,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _validation(error: RequestValidationError) -> ServerError:
-    if isinstance(error.body, bytes) and error.body:  # FastAPI leaves what is not declared as JSON as it is
+    if isinstance(error.body, bytes) and error.body:  # FastAPI does not parse a body that is not declared as JSON
         return UnsupportedMediaType("the body is not declared as JSON")
     details = [
         {
@@ -200,7 +200,7 @@ def _http(error: HTTPException) -> ServerError:
 
 
 def printable(text: str) -> str:
-    """`text` without what UTF-8 cannot carry."""
+    """`text` with what cannot be encoded as UTF-8 replaced by `?`."""
     return text.encode("utf-8", "replace").decode()
 
 

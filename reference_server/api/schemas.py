@@ -1,4 +1,4 @@
-"""The bodies of the HTTP API: what is accepted, what is answered. Unknown fields are refused."""
+"""The bodies of requests and answers of the HTTP API. Unknown fields of a request are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Count: TypeAlias = Annotated[StrictInt, Field(ge=1, le=10)]
 
 
 def storable(value: Any, depth: int = 0) -> Any:
-    """`value` if Postgres can keep it as jsonb. Raises ValueError naming what it cannot."""
+    """Return `value` when Postgres can store it as jsonb. Raises ValueError that says what it cannot store."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
@@ -58,7 +58,7 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 
 class Body(BaseModel):
-    """Every request body."""
+    """Every request body. Text is checked here and nowhere behind it: Postgres can store all of it."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 

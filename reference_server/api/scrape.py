@@ -1,4 +1,4 @@
-"""Facts for /metrics that are not counted here: the database's, Realtime's, the worker's."""
+"""Reads, for /metrics, the facts that are counted elsewhere: in the database, in Realtime, in the worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_S = 5.0
 
 
 async def scrape(server: ServerContext) -> list[Metric]:
-    """Every fact that can be had; `database_up` says whether the database's are among them."""
+    """Every fact that can be read; `database_up` tells whether those of the database are among them."""
     found = gauge("legacy_generations_running", "Legacy generations this process drives.", server.legacy.running)
     found += gauge("process_draining", "1 while the process shuts down.", server.draining)
     if server.schema_follower.realtime is not None:

@@ -1,4 +1,4 @@
-"""Everything one process runs, handed to whoever needs a part of it. Wired in app.py."""
+"""The parts of the server that its routes use; app.py creates them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference_server.tokens.verifier import TokenVerifier
 
 @dataclass
 class ServerContext:
-    """`events` holds what needs the migrated schema: the worker and Realtime."""
+    """`schema_follower` runs what needs the migrated schema: the worker and Realtime."""
 
     settings: Settings
     roles: frozenset[Role]
@@ -49,6 +49,6 @@ class ServerContext:
 
 
 def server_of(connection: HTTPConnection) -> ServerContext:
-    """The parts of the process that serves this request."""
+    """The server that handles this request."""
     server: ServerContext = connection.app.state.server
     return server

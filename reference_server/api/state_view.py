@@ -1,4 +1,4 @@
-"""The state of a process as the API shows it, on either schema."""
+"""The state of a process on the legacy schema, in the body that the migrated schema has too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 def state_of_row(row: dict[str, Any]) -> ProcessState:
-    """On the legacy schema: `row` by column name; what only the migration adds is null."""
+    """`row` by column name; fields whose columns only the migration adds are null."""
     waiting = bool(row["is_waiting_for_input"]) and row["status"] == Status.USER_INPUT_REQUIRED
     shared = {name: row.get(name) for name in ProcessState.model_fields}
     return ProcessState.model_validate(

@@ -1,8 +1,8 @@
 """The feature flag: which transport a new process may use.
 
 Each API process holds its own flag. It starts with GENERATION_TRANSPORT and is switched at run time
-by `PUT /api/internal/transport`; with several API processes, each is switched by itself. Processes
-that run are never affected: they end on the transport they began with.
+by `PUT /api/internal/transport`; with several API processes, each is switched separately. Generation processes that
+already run are not affected: they end on the transport they began with.
 """
 
 from __future__ import annotations

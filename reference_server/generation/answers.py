@@ -1,4 +1,4 @@
-"""What an answer to the open prompt means: a new context and the next step, or a typed refusal. Pure."""
+"""Applies an answer to the open prompt: a new context and the next step, or a typed refusal. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Answered:
 
 
 def apply(gate: Step, response_type: str, payload: Mapping[str, Any], context: ArticleContext) -> Answered:
-    """The meaning of an answer given at `gate`.
+    """Apply an answer given at `gate` to the context.
 
     Raises UnexpectedResponse when the prompt does not take such an answer, AnswerRefused when its
     payload is malformed, out of range or too large.

@@ -11,7 +11,7 @@ from toolkit.contract.steps import Flow
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What the user asked for; validated where it came in."""
+    """What the user asked for. The API has validated it."""
 
     initial_keywords: tuple[str, ...]
     target_age_group: str | None = None

@@ -1,7 +1,7 @@
 """The article context: everything known about an article in the making, kept in `article_context`.
 
-Both transports write this format, before and after the migration, so that either can go on with
-what the other began. Reading is an edge: rows are old, and programs before us wrote some of them.
+Both transports write this format, before and after the migration, so that either can continue what the other began.
+Reading validates, because rows may be old or written by other programs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ContextUnreadable(Exception):
 @dataclass(frozen=True)
 class ArticleContext:
     """`revision` counts the writes of the context, `turn` the tasks given out for the process (it makes
-    task ids), `rounds` how often each step was done anew because the user asked for it.
+    task ids), `rounds` how often the user had each step repeated.
     `extra` keeps keys that this version does not know, so that writing a row back loses nothing.
     """
 

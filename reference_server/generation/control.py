@@ -52,7 +52,7 @@ async def resume(db: Connection, process_id: UUID, settings: ServiceSettings) ->
     except ValueError as error:
         raise ProcessUnreadable(f"The process was saved on a step this version does not know: {error}") from error
     step = next_step.stands_at(saved, context)
-    # First the word, then the change: after an error nothing else may come before it.
+    # The event comes before the change of the row: after `generation_error` only `generation_resumed` may follow.
     resumed = {"message": f"Resumed at {step}.", "resume_step": step}
     await events.append(db, process_id, Source.API, (EventType.GENERATION_RESUMED, resumed))
     context = moves.with_next_revision(context)
@@ -77,7 +77,7 @@ async def resume(db: Connection, process_id: UUID, settings: ServiceSettings) ->
         )
         await tasks.enqueue(db, process_id, task)
         task_id = task.id
-    # A process that never began is still to begin.
+    # A process whose first step never ran goes back to `start`, so that its beginning is still announced.
     at = Step.START if saved is Step.START else step
     await processes.resume(
         db,

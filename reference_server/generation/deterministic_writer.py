@@ -1,7 +1,7 @@
-"""A writer whose every word follows from its seed, the request, the step and the round.
+"""A writer whose texts depend only on its seed, the request, the step and the round.
 
-Runs are repeatable on either transport and on any worker. Latency and failures can be had too: a
-failure depends on the attempt, so that a retry can succeed, and hits one part of a step made of many.
+Generations are repeatable on either transport and on any worker. Latency and failures can be configured: a failure
+depends on the attempt, so that a retry can succeed, and hits one part of a step made of several.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class DeterministicWriter:
         return Article(outline.title, f"<h1>{escape(outline.title)}</h1>\n{lead}\n{body}")
 
     async def _work(self, job: Assignment, step: Step, *inputs: str, part: int = 0, of: int = 1) -> _Dice:
-        """Takes its time, fails when it is due to, and gives the dice for this piece of work."""
+        """Wait for the latency, fail when a failure is due, and return the choices for this piece of work."""
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         request = orjson.dumps(job.request, option=orjson.OPT_SORT_KEYS).decode()
@@ -167,12 +167,12 @@ class DeterministicWriter:
 
 
 def _take(job: Assignment) -> str:
-    """Marks what was made anew, so that no round can look like another."""
+    """A mark in texts of later rounds, so that their proposals differ."""
     return f"（第{job.round + 1}案）" if job.round else ""
 
 
 class _Dice:
-    """Numbers that follow from the words given."""
+    """Pseudo-random choices that depend only on the given words."""
 
     def __init__(self, *words: str) -> None:
         self._digest = hashlib.sha256("\x1f".join(words).encode()).digest()

@@ -1,4 +1,4 @@
-"""What a use case can refuse: typed, so that the API only has to choose the HTTP status."""
+"""The refusals of the use cases: typed, so that the API only has to choose the HTTP status."""
 
 from __future__ import annotations
 
@@ -117,9 +117,9 @@ class InvalidCursor(GenerationError):
 
 
 class StaleClaim(Exception):
-    """A worker's write came too late: the task is no longer its own, or the process no longer runs.
+    """A worker's write came too late: it no longer holds the task, or the process no longer runs.
 
-    Its work is thrown away.
+    Its work is discarded.
     """
 
     def __init__(self, reason: str) -> None:

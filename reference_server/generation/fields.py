@@ -17,7 +17,7 @@ def refuse(code: str, message: str) -> NoReturn:
 
 
 class Fields:
-    """One object of the payload. `done()` refuses what nobody asked for: a misspelt field is never ignored."""
+    """One object of the payload. `done()` refuses fields that were not read: no misspelt field is ignored."""
 
     def __init__(self, value: object, path: str) -> None:
         if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""HTML of a model, made harmless: readers' browsers render it as it is."""
+"""Cleans the HTML that a model wrote, because browsers render it unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TAGS = frozenset({
     "a", "strong", "b", "em", "i", "u", "s", "small", "mark", "sub", "sup", "abbr",
 })  # fmt: skip
 ATTRIBUTES: dict[str, set[str]] = {
-    "*": set(),  # left out, it would stand for the cleaner's own list
+    "*": set(),  # without this entry the cleaner uses a list of its own
     "a": {"href", "title"},
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan", "scope"},

@@ -1,4 +1,4 @@
-"""The moves a process makes inside a transaction that holds its row: shared by users' and workers' commands."""
+"""Changes of a process inside a transaction that has locked its row, shared by users' commands and workers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ServiceSettings:
 
 
 def running_status(context: ArticleContext) -> Status:
-    """Auto mode has its own name for "in progress"."""
+    """The status of a running process: auto mode has one of its own."""
     return Status.AUTO_PROGRESSING if context.request.auto_mode else Status.IN_PROGRESS
 
 
 def with_next_revision(context: ArticleContext) -> ArticleContext:
-    """The context as it is about to be stored."""
+    """The context with the revision under which it is about to be stored."""
     return replace(context, revision=context.revision + 1)
 
 
@@ -51,7 +51,7 @@ def next_task(
 ) -> tuple[ArticleContext, tasks.NewTask]:
     """The task that will work on `step`, and the context that knows of it.
 
-    The id follows from the process and the turn, so that one turn can never be given out twice.
+    The id is derived from the process and the turn, so that one turn cannot become two tasks.
     """
     context = replace(context, turn=context.turn + 1)
     return context, tasks.NewTask(
@@ -151,5 +151,5 @@ def document(context: ArticleContext) -> processes.Document:
 
 
 def now() -> str:
-    """For people to read; nothing is decided by it."""
+    """The present time as ISO 8601 text, for people to read; no decision uses it."""
     return datetime.now(UTC).isoformat()

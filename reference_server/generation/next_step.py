@@ -1,4 +1,4 @@
-"""Where a process goes after a step: pure, and the contract's tables have the word."""
+"""Which step follows a finished one, by the contract's tables. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def after(step: Step, context: ArticleContext) -> Advance:
 
 
 def stands_at(step: Step, context: ArticleContext) -> Step:
-    """Where a saved row really stands; one saved on a gate it has no proposals for makes them again."""
+    """The step from which a saved process continues.
+
+    A process saved at a gate whose proposals are missing goes back to the step that makes them.
+    """
     request = context.request
     step = resting(step, request.flow_type, final_editing=request.enable_final_editing)
     if step in REGENERATES:

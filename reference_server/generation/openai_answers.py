@@ -1,4 +1,4 @@
-"""The shapes in which a model must answer: an edge, hence pydantic. Lengths keep events small."""
+"""The shapes of a model's answers, validated with pydantic. The length limits keep events small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the use cases read: rows become views, cursors become positions."""
+"""The reads of the use cases: rows become views, cursors become positions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What each working step does: read the context, have the writer work, return the context changed.
+"""The work of each step: read the context, call the writer, return the changed context.
 
-Steps know neither database nor socket. Those made of parts hand over a checkpoint after each part;
-run again from a checkpoint they go on with the next part.
+Steps know neither database nor socket. Steps made of parts emit a checkpoint after each part; run again from a
+checkpoint they continue with the next part.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class StepRun:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What shall survive a crash. `part_done`: a part of the step is behind us, not just announced."""
+    """State and events to be saved in the middle of a step, so that a crash repeats only what comes after.
+
+    `part_done` is True when a part of the step was finished, False when it was only announced.
+    """
 
     context: ArticleContext
     events: tuple[StepEvent, ...]
@@ -74,11 +77,11 @@ async def run_step(run: StepRun, writer: ContentWriter, emit: Emit, *, call_dead
     work = _WORK.get(run.step)
     if work is None:
         raise ValueError(f"{run.step} is not worked on; it is a {STEPS[run.step].kind} step")
-    return await work(_Desk(run, writer, emit, call_deadline_s))
+    return await work(_RunningStep(run, writer, emit, call_deadline_s))
 
 
-class _Desk:
-    """One step at work."""
+class _RunningStep:
+    """The step that is running: its context so far, the writer, and the assignment for it."""
 
     def __init__(self, run: StepRun, writer: ContentWriter, emit: Emit, call_deadline_s: float) -> None:
         self.run = run
@@ -122,99 +125,99 @@ class _Desk:
         await self._emit(Checkpoint(self.context, events, self.progress(done, of), part_done))
 
 
-async def _keyword_analyzing(desk: _Desk) -> StepResult:
-    analysis = await desk.call(desk.writer.analyze_keywords(desk.job))
-    return StepResult(replace(desk.context, keyword_analysis=analysis))
+async def _keyword_analyzing(step: _RunningStep) -> StepResult:
+    analysis = await step.call(step.writer.analyze_keywords(step.job))
+    return StepResult(replace(step.context, keyword_analysis=analysis))
 
 
-async def _persona_generating(desk: _Desk) -> StepResult:
-    keywords = desk.need("keyword_analysis", desk.context.keyword_analysis)
-    personas = desk.need("personas", await desk.call(desk.writer.generate_personas(desk.job, keywords)))
-    return StepResult(replace(desk.context, personas=personas, selected_persona=None))
+async def _persona_generating(step: _RunningStep) -> StepResult:
+    keywords = step.need("keyword_analysis", step.context.keyword_analysis)
+    personas = step.need("personas", await step.call(step.writer.generate_personas(step.job, keywords)))
+    return StepResult(replace(step.context, personas=personas, selected_persona=None))
 
 
-async def _theme_generating(desk: _Desk) -> StepResult:
-    keywords = desk.need("keyword_analysis", desk.context.keyword_analysis)
-    themes = desk.need("themes", await desk.call(desk.writer.generate_themes(desk.job, keywords, desk.persona)))
-    return StepResult(replace(desk.context, themes=themes, selected_theme=None))
+async def _theme_generating(step: _RunningStep) -> StepResult:
+    keywords = step.need("keyword_analysis", step.context.keyword_analysis)
+    themes = step.need("themes", await step.call(step.writer.generate_themes(step.job, keywords, step.persona)))
+    return StepResult(replace(step.context, themes=themes, selected_theme=None))
 
 
-async def _research_planning(desk: _Desk) -> StepResult:
-    plan = await desk.call(desk.writer.plan_research(desk.job, desk.theme, desk.persona))
-    return StepResult(replace(desk.context, research_plan=plan, research_results=()))
+async def _research_planning(step: _RunningStep) -> StepResult:
+    plan = await step.call(step.writer.plan_research(step.job, step.theme, step.persona))
+    return StepResult(replace(step.context, research_plan=plan, research_results=()))
 
 
-async def _researching(desk: _Desk) -> StepResult:
-    plan = desk.need("research_plan", desk.context.research_plan)
+async def _researching(step: _RunningStep) -> StepResult:
+    plan = step.need("research_plan", step.context.research_plan)
     total = len(plan.queries)
-    if not desk.context.research_results:
+    if not step.context.research_results:
         started = {"message": f"Researching {total} queries", "total_queries": total}
-        await desk.checkpoint(0, total, StepEvent(EventType.RESEARCH_STARTED, started))
-    for index in range(len(desk.context.research_results), total):
-        result = await desk.call(desk.writer.research(desk.job, plan, index))
-        results = (*desk.context.research_results, result)
-        desk.context = replace(desk.context, research_results=results)
+        await step.checkpoint(0, total, StepEvent(EventType.RESEARCH_STARTED, started))
+    for index in range(len(step.context.research_results), total):
+        result = await step.call(step.writer.research(step.job, plan, index))
+        results = (*step.context.research_results, result)
+        step.context = replace(step.context, research_results=results)
         progress = {
             "query": result.query,
             "completed_queries": len(results),
             "total_queries": total,
-            "progress_percentage": desk.progress(len(results), total),
+            "progress_percentage": step.progress(len(results), total),
         }
-        await desk.checkpoint(len(results), total, StepEvent(EventType.RESEARCH_PROGRESS, progress))
-    results = desk.context.research_results
+        await step.checkpoint(len(results), total, StepEvent(EventType.RESEARCH_PROGRESS, progress))
+    results = step.context.research_results
     completed = {
         "successful_queries": sum(bool(result.findings) for result in results),
         "total_queries": total,
         "total_results": sum(len(result.findings) for result in results),
     }
-    return StepResult(desk.context, (StepEvent(EventType.RESEARCH_COMPLETED, completed),))
+    return StepResult(step.context, (StepEvent(EventType.RESEARCH_COMPLETED, completed),))
 
 
-async def _research_synthesizing(desk: _Desk) -> StepResult:
-    plan = desk.need("research_plan", desk.context.research_plan)
-    results = desk.need("research_results", desk.context.research_results)
-    report = await desk.call(desk.writer.synthesize(desk.job, plan, results))
-    return StepResult(replace(desk.context, research_report=report))
+async def _research_synthesizing(step: _RunningStep) -> StepResult:
+    plan = step.need("research_plan", step.context.research_plan)
+    results = step.need("research_results", step.context.research_results)
+    report = await step.call(step.writer.synthesize(step.job, plan, results))
+    return StepResult(replace(step.context, research_report=report))
 
 
-async def _outline_generating(desk: _Desk) -> StepResult:
-    context = desk.context
-    outline = await desk.call(desk.writer.outline(desk.job, desk.theme, desk.persona, context.research_report))
-    desk.need("outline sections", outline.sections)
+async def _outline_generating(step: _RunningStep) -> StepResult:
+    context = step.context
+    outline = await step.call(step.writer.outline(step.job, step.theme, step.persona, context.research_report))
+    step.need("outline sections", outline.sections)
     return StepResult(replace(context, outline=outline, sections=()))
 
 
-async def _writing_sections(desk: _Desk) -> StepResult:
-    outline = desk.outline
+async def _writing_sections(step: _RunningStep) -> StepResult:
+    outline = step.outline
     total = len(outline.sections)
-    done = len(desk.context.sections)
+    done = len(step.context.sections)
     if done < total:
-        await desk.checkpoint(done, total, _section_started(desk, done))
+        await step.checkpoint(done, total, _section_started(step, done))
     for index in range(done, total):
-        section = await desk.call(
-            desk.writer.write_section(desk.job, outline, index, desk.context.research_report, desk.context.sections)
+        section = await step.call(
+            step.writer.write_section(step.job, outline, index, step.context.research_report, step.context.sections)
         )
         if len(section.html.encode()) > MAX_SECTION_BYTES:
             raise WriterError(
                 f"section {index} has more than {MAX_SECTION_BYTES} bytes; the writer must keep sections shorter",
                 retryable=True,
             )
-        desk.context = replace(desk.context, sections=(*desk.context.sections, section))
+        step.context = replace(step.context, sections=(*step.context.sections, section))
         written = index + 1
         completed = {
             "section_index": index,
             "section_heading": section.heading,
             "section_content": section.html,
             "total_sections": total,
-            "progress_percentage": desk.progress(written, total),
+            "progress_percentage": step.progress(written, total),
             "image_placeholders": as_json(section.image_placeholders),
         }
         events = [StepEvent(EventType.SECTION_COMPLETED, completed)]
         if written < total:
-            events.append(_section_started(desk, written))
-        await desk.checkpoint(written, total, *events)
-    request = desk.context.request
-    context = desk.context if request.enable_final_editing else replace(desk.context, article=assemble(desk.context))
+            events.append(_section_started(step, written))
+        await step.checkpoint(written, total, *events)
+    request = step.context.request
+    context = step.context if request.enable_final_editing else replace(step.context, article=assemble(step.context))
     next_step = Step.EDITING if request.enable_final_editing else Step.COMPLETED
     closing = [StepEvent(EventType.ALL_SECTIONS_COMPLETED, {"total_sections": total, "next_step": next_step})]
     if request.image_mode:
@@ -223,24 +226,24 @@ async def _writing_sections(desk: _Desk) -> StepResult:
     return StepResult(context, tuple(closing))
 
 
-def _section_started(desk: _Desk, index: int) -> StepEvent:
-    sections = desk.outline.sections
+def _section_started(step: _RunningStep, index: int) -> StepEvent:
+    sections = step.outline.sections
     data = {
         "section_index": index,
         "section_heading": sections[index].heading,
         "total_sections": len(sections),
-        "image_mode": desk.context.request.image_mode,
+        "image_mode": step.context.request.image_mode,
     }
     return StepEvent(EventType.SECTION_STARTED, data)
 
 
-async def _editing(desk: _Desk) -> StepResult:
-    sections = desk.need("sections", desk.context.sections)
-    article = await desk.call(desk.writer.edit(desk.job, desk.outline, sections))
-    return StepResult(replace(desk.context, article=article))
+async def _editing(step: _RunningStep) -> StepResult:
+    sections = step.need("sections", step.context.sections)
+    article = await step.call(step.writer.edit(step.job, step.outline, sections))
+    return StepResult(replace(step.context, article=article))
 
 
-_WORK: dict[Step, Callable[[_Desk], Awaitable[StepResult]]] = {
+_WORK: dict[Step, Callable[[_RunningStep], Awaitable[StepResult]]] = {
     Step.KEYWORD_ANALYZING: _keyword_analyzing,
     Step.PERSONA_GENERATING: _persona_generating,
     Step.THEME_GENERATING: _theme_generating,

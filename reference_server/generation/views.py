@@ -1,4 +1,4 @@
-"""What the use cases answer: frozen values the API turns into bodies."""
+"""The results of the use cases: frozen values from which the API makes its bodies by the names of their fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OpenPrompt:
 
 @dataclass(frozen=True)
 class ProcessView:
-    """`is_waiting_for_input` says whether an answer would be taken now: false while paused at a gate."""
+    """`is_waiting_for_input` tells whether an answer would be accepted now: false while paused at a gate."""
 
     process_id: UUID
     status: Status
@@ -154,10 +154,10 @@ class ArticlePage:
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """A worker that holds tasks or is connected; one that holds tasks and is not connected has gone.
+    """A worker that holds tasks or is connected; one that holds tasks and is not connected has died.
 
-    `last_heartbeat` is None without tasks: there is no lease to renew. `listening`: it is told of new tasks;
-    otherwise it polls. The host of an idle worker is as its id has it, shortened.
+    `last_heartbeat` is None without tasks, since there is no lease to renew. `listening`: new tasks are announced to
+    it, otherwise it polls. The host name of an idle worker is taken from its id, which shortens it.
     """
 
     worker_id: str

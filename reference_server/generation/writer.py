@@ -1,4 +1,4 @@
-"""The interface to whoever writes the content: a model, or the deterministic writer."""
+"""The interface of the content writers: a language model, or the deterministic writer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference_server.generation.content import (
 
 
 class WriterError(Exception):
-    """The writer could not deliver. `retryable`: the same request may succeed later."""
+    """The writer failed. `retryable`: the same request may succeed later."""
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class Assignment:
 
 
 class ContentWriter(Protocol):
-    """Every method raises WriterError when it cannot deliver, and may take seconds."""
+    """Every method may take seconds, and raises WriterError when it fails."""
 
     async def analyze_keywords(self, job: Assignment) -> KeywordAnalysis: ...
 

@@ -1,4 +1,4 @@
-"""The background worker as a part of this process: started ready, watched, drained."""
+"""The background worker inside this process: started until it is ready, watched, drained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference_server.workers.loop import Worker
 
 log = structlog.get_logger(__name__)
 
-# Behind a transaction pooler LISTEN is silent and the worker polls; it is ready all the same.
+# Behind a transaction pooler LISTEN delivers nothing and the worker polls: it counts as ready after this time.
 LISTEN_PATIENCE_S = 5.0
 
 
@@ -41,7 +41,7 @@ class HostedWorker:
         return self._running is not None and self._running.done()
 
     async def start(self) -> None:
-        """Returns when tasks are listened for. Raises what keeps the worker from running."""
+        """Returns when the worker listens for tasks. Raises the error that keeps it from running."""
         self._pool = await self._open_pool()
         self._worker = self._make_worker(self._pool)
         self._running = asyncio.create_task(self._worker.run(), name="worker")
@@ -52,7 +52,7 @@ class HostedWorker:
                 self._running.result()
 
     async def stop(self) -> None:
-        """Claim nothing more, let what runs end within the grace period, give the rest back."""
+        """Stop claiming, let running tasks end within `drain_s` seconds, and give the others back to the queue."""
         if self._worker is not None and self._running is not None:
             if not self._running.done():
                 await self._worker.drain(self._drain_s)

@@ -1,7 +1,7 @@
-"""The parts that need the migrated schema: the worker and Realtime.
+"""Starts and stops the parts that need the migrated schema, the worker and Realtime, as the schema changes.
 
-They follow the schema: a server that began on the legacy one starts them when the migration has been
-applied, and its worker stops when it is rolled back. The legacy transport runs on throughout.
+A server that started on the legacy schema starts them when the migration has been applied. Its worker stops when the
+migration is rolled back. The legacy transport runs throughout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Check = dict[str, Any]
 
 
 class SchemaFollower:
-    """`realtime` and `make_worker` are None when the process has not the role."""
+    """`realtime` and `make_worker` are None when the server does not have that role."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class SchemaFollower:
         self._tell_realtime()
 
     async def start(self) -> None:
-        """Start what the schema allows; raises what keeps a part from starting. Then follow the schema."""
+        """Start what the schema allows, then follow the schema. Raises the error that keeps a part from starting."""
         async with self._turn:
             await self._fit()
         self._follower = asyncio.create_task(self._follow(), name="schema-follower")
 
     async def refresh(self) -> None:
-        """Look at the schema now, and start or stop parts accordingly."""
-        async with self._turn:  # or an older answer could overtake a newer one
+        """Read the schema now, and start or stop parts accordingly."""
+        async with self._turn:  # otherwise an older answer could replace a newer one
             before, self.schema = self.schema, await read_schema(self._pool)
             if self.schema != before:
                 log.info("the schema has changed", migrated=self.schema.migrated)
@@ -67,7 +67,7 @@ class SchemaFollower:
             await self._fit()
 
     async def stop_worker(self) -> None:
-        """Claim nothing more and give back what is not finished."""
+        """Stop following, stop claiming, and give unfinished tasks back."""
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.wait({self._follower})
@@ -84,7 +84,7 @@ class SchemaFollower:
 
     def replication_check(self) -> Check:
         if self.realtime is None:
-            return {"status": "off", "detail": "this process has not the role realtime"}
+            return {"status": "off", "detail": "this process does not have the role realtime"}
         if not self.schema.migrated:
             return {"status": "off", "detail": "Realtime is off: the database has the legacy schema"}
         facts = self.realtime.facts()
@@ -94,7 +94,7 @@ class SchemaFollower:
 
     def workers_check(self) -> Check:
         if self._make_worker is None:
-            return {"status": "off", "detail": "this process has not the role worker"}
+            return {"status": "off", "detail": "this process does not have the role worker"}
         if not self.schema.migrated:
             return {"status": "off", "detail": "workers are off: the database has the legacy schema"}
         if self.worker is None or self.worker.failed:

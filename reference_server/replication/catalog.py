@@ -1,4 +1,4 @@
-"""What the catalog says of published tables, their types, and what roles may do with them.
+"""Published tables, their types, and what roles may do with them, read from the catalog.
 
 Facts are kept until told otherwise: a table's until the stream announces the relation anew (which
 Postgres does after every change of the table, its policies, its grants or the publication), a
@@ -23,7 +23,7 @@ API_ROLES = ("anon", "authenticated", "service_role")
 
 @dataclass
 class Catalog:
-    """Facts asked of Postgres once and kept."""
+    """Facts that are asked of Postgres once and then kept. Each question has `deadline_s` seconds."""
 
     pool: Pool
     publication: str
@@ -49,7 +49,7 @@ class Catalog:
 
     @property
     def announced(self) -> int:
-        """Grows with every announcement: facts that were asked for before it may be out of date."""
+        """A counter of announcements: facts asked for before the latest one may be out of date."""
         return self._announced
 
     def forget_all(self) -> None:
@@ -122,7 +122,7 @@ class Catalog:
     async def is_api_role(self, role: str) -> bool:
         """Whether API clients may act as `role`: one that `authenticator` may take, never a superuser.
 
-        A token's role is a client's word until this is true.
+        A token only claims its role; nothing may be done under it unless this is true.
         """
         known = self._roles.get(role)
         now = time.monotonic()

@@ -1,8 +1,8 @@
 """The WAL as a stream of decoded messages: a temporary pgoutput slot, read through the event loop.
 
 A slot is made anew for each connection and starts at the present, so what commits while there is
-no connection is never seen here; whoever needs those rows reads the tables. Sends nothing before a
-transaction has committed, then its rows in order.
+no connection is never seen here; whoever needs those rows reads the tables. Nothing of
+a transaction arrives before it has committed; then its rows arrive in order.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class WalStream:
     reconnects: int = 0
     position: int = 0  # LSN: everything that committed before it has been handed to on_message
     _conn: Any = None
-    _fd: int = -1  # kept, because a connection that was lost no longer tells it
+    _fd: int = -1  # kept, because a lost connection no longer has it
     _cursor: _Cursor | None = None
     _ended: asyncio.Future[None] | None = None
     _paused: bool = False
@@ -117,10 +117,10 @@ class WalStream:
             loop = asyncio.get_running_loop()
             self._heard_at = loop.time()
             loop.add_reader(self._fd, self._drain)
-            loop.call_soon(self._drain)  # what libpq has buffered already wakes nobody
+            loop.call_soon(self._drain)  # what libpq has buffered already does not make the socket readable
 
     def fail(self, error: StreamLost) -> None:
-        """Give the connection up for `error`, as if it had been lost."""
+        """End the connection with `error`, as if it had been lost."""
         if self._ended is not None and not self._ended.done():
             self._ended.set_exception(error)
 
@@ -226,7 +226,7 @@ class WalStream:
         loop.call_soon(self._drain)
 
     def _send_feedback(self) -> None:
-        """Confirm what was read. A slot that dies with its connection never needs it again."""
+        """Confirm what was read: a temporary slot ends with its connection, so nothing will be read again."""
         assert self._cursor is not None
         try:
             self._cursor.send_feedback(flush_lsn=self.position, write_lsn=self.position, reply=True, force=True)

@@ -17,7 +17,7 @@ Event = tuple[EventType, Mapping[str, Any]]
 
 
 async def append(db: Connection, process_id: UUID, source: Source, *events: Event) -> None:
-    """Appends events in the given order; the process should be locked, so that their place is known.
+    """Appends events in the given order. Lock the process first, so that no other event comes between.
 
     Raises ValueError when an event lacks a key that the contract promises.
     """

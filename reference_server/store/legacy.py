@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _SQL = queries("legacy")
 # A migration's lock is held for moments; a write that met it is done again. Every write sets absolute
-# values under its run's guard, so that doing one twice does no harm.
+# values and is guarded by the runner's mark, so that repeating it does no harm.
 _IN_THE_WAY = (
     *CONNECTION_LOST,
     CommitUnknown,
@@ -38,12 +38,12 @@ _PAUSES_S = (0.05, 2.0)
 
 
 class Superseded(Exception):
-    """The row is no longer this run's: a newer socket or a worker has it."""
+    """The row no longer carries this runner's mark: another server or a worker has taken it over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A row as a run finds it."""
+    """A row as it was saved."""
 
     status: str
     current_step_name: str | None
@@ -54,7 +54,8 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What a row becomes. `input_type` says that a prompt is open; `finished` is the step now done."""
+    """The new state of a row. `input_type` is set while a prompt is open; `finished` is the step just finished;
+    `release` removes the runner's mark."""
 
     status: str
     step: str
@@ -88,7 +89,7 @@ async def insert(
     style_template_id: UUID | None,
     runner: str,
 ) -> UUID:
-    """Not repeated: a row whose insertion is in doubt would be there twice."""
+    """Insert a row. Not repeated after a lost connection, since the row could then exist twice."""
     process_id = await pool.fetchval(
         _SQL["insert"], user_id, organization_id, status, context, image_mode, image_settings, style_template_id, runner
     )
@@ -97,13 +98,13 @@ async def insert(
 
 
 async def take_over(pool: asyncpg.Pool, process_id: UUID, runner: str) -> Saved | None:
-    """The row, now this run's; None when it is over or of the other transport."""
+    """Mark the row as this runner's and return it; None when it has ended or uses the other transport."""
     row = await _persist(lambda: pool.fetchrow(_SQL["take_over"], process_id, runner))
     return None if row is None else Saved(**dict(row))
 
 
 async def alive(pool: asyncpg.Pool, process_id: UUID, runner: str) -> None:
-    """Note that the run lives. Raises Superseded."""
+    """Renew the runner's sign of life. Raises Superseded."""
     _held(await _persist(lambda: pool.fetchval(_SQL["alive"], process_id, runner)))
 
 
@@ -152,7 +153,7 @@ async def complete(
 
 
 async def adopt(pool: asyncpg.Pool, process_id: UUID, *, silent_s: float) -> bool:
-    """Move a legacy process to the Realtime transport, paused; False while a run of it gives signs of life."""
+    """Move a legacy process to the Realtime transport, paused; False while its server gives signs of life."""
     silence = timedelta(seconds=silent_s)
     return await pool.fetchval(_SQL["adopt"], process_id, silence) is not None
 

@@ -1,4 +1,4 @@
-"""Sums for the metrics page; those of `processes` work on the legacy schema too."""
+"""Sums for the metrics page; `processes` also works on the legacy schema."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ CONNECTION_LOST = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the server's farewell has arrived, the end of the connection not yet
+    asyncpg.InternalClientError,  # the server has ended the session; the connection's end is not read yet
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,

@@ -65,8 +65,8 @@ select (select f.id from public.article_generation_flows f where f.is_template o
 returning id;
 
 -- name: begin_step
--- A worker has taken the step. From now on the process belongs to the tasks, whoever began it; a legacy
--- run that still lives loses its mark, and with it the right to write.
+-- A worker has taken the step. From now on the process belongs to the tasks, whichever transport began it; a
+-- legacy generation that still runs loses its mark, and with it the right to write.
 update public.generated_articles_state
 set status = $2::text::public.generation_status, current_step_name = $3, executing_step = $3,
     step_execution_start = clock_timestamp(), progress_percentage = $4, background_task_id = $5,

@@ -1,7 +1,7 @@
-"""Reads that the API needs on the legacy schema too. The pool's deadline bounds each.
+"""Reads that the API also needs on the legacy schema. The pool's deadline bounds each of them.
 
-On a pool each is repeated when its connection turns out to be broken, so that a restart of Postgres costs
-fewer answers."""
+On a pool each is repeated when its connection turns out to be broken, so that fewer requests fail while Postgres
+restarts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import asyncpg
 
 from reference_server.store.pool import Connection, read
 
-# What decides who may do what, and nothing else.
+# Only what decides who may do what.
 _ACCESS = """
 select s.user_id, s.organization_id, s.status::text as status,
        coalesce(s.process_metadata ->> 'transport', 'websocket') as transport,
@@ -30,7 +30,8 @@ _STATE = "select to_jsonb(s) as state from public.generated_articles_state s whe
 
 @dataclass(frozen=True, slots=True)
 class ProcessAccess:
-    """Whose a process is. `member`: the asking user belongs to its organisation."""
+    """The owner of a process, and what else decides who may do what. `member`: the asking user belongs to its
+    organization."""
 
     user_id: str
     organization_id: UUID | None

@@ -1,4 +1,4 @@
-"""The task queue: enqueue, claim, and the guarded writes of whoever holds a claim."""
+"""The task queue: enqueue, claim, and the writes guarded by a claim."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Claimed:
 
     @property
     def heir_token(self) -> UUID:
-        """The token of the next task when its worker takes it on at once: known before it is asked for, so
-        that a lost reply does not lose the task. Unique, since nobody but this claim makes it."""
+        """The token of the next task when this worker takes it at once. It is derived from this claim, so that the
+        worker still knows it when the reply to the statement is lost."""
         return uuid5(self.claim_token, "heir")
 
 
 @dataclass(frozen=True)
 class NewTask:
-    """A task to be added; the id follows from what it is for, so that adding it twice adds one."""
+    """A task to be added. The id is derived from its purpose, so that adding it twice adds one task."""
 
     id: UUID
     task_type: TaskType
@@ -143,7 +143,7 @@ async def notify(db: Connection, channel: str, payload: str) -> None:
 
 
 async def refuse(db: Connection, task: Claimed) -> str | None:
-    """Locks the process; why the holder of the claim may not write, None when it may."""
+    """Locks the process and returns why the holder of the claim may not write, None when it may."""
     reason: str | None = await db.fetchval(_SQL["refuse"], task.process_id, task.id, task.claim_token)
     return reason
 

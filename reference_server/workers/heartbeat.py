@@ -1,4 +1,4 @@
-"""Keeps the leases of the tasks a worker runs, and tells it which it has lost."""
+"""Renews the leases of the tasks that a worker runs, and reports those it has lost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 class Heartbeat:
     """Beats on its own connection every `interval_s`, at most a third of the lease.
 
-    `running` gives the tokens in use; `lost` is told those that no longer hold their task. When no
-    beat has gone through for a whole lease, all of them count as lost.
+    `running` returns the claim tokens in use; `lost` is called with each token that no longer holds its task and the
+    reason. When no beat has succeeded for a whole lease, all of them are reported as lost.
     """
 
     def __init__(

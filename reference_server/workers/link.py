@@ -1,4 +1,4 @@
-"""A connection of its own that is kept up: connect, use until it breaks, wait, connect again."""
+"""Dedicated connections of a worker, outside the pool, and the pauses before connecting again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ LINK_ERRORS = (*CONNECTION_LOST, asyncpg.PostgresError)
 
 
 def worker_id_of(hostname: str) -> str:
-    """An id that is new on every boot, since a predecessor on the same machine is somebody else.
+    """An id that is new at every start, so that a worker is never taken for an earlier one on the same machine.
 
-    It holds the end of the host's own name, where generated names differ, and no more of it than the name
-    of a connection has room for.
+    It contains the last HOST_CHARS characters of the host's name, where generated names differ.
     """
     host = hostname.split(".", maxsplit=1)[0][-HOST_CHARS:]
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -35,7 +34,7 @@ async def dedicated(
 ) -> AsyncIterator[asyncpg.Connection]:
     """One connection outside the pool, so that a busy pool cannot delay it; closed at the end.
 
-    Its name tells operators that this worker is there (`workers` in store/health.sql).
+    Its application_name shows that this worker is connected (`workers` in store/health.sql).
     """
     connection = await asyncpg.connect(
         dsn,

@@ -1,4 +1,4 @@
-"""The worker: claims tasks, runs their steps, records what came of them, and drains when told to stop."""
+"""The worker: claims tasks, runs their steps, records the outcome, and drains when told to stop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CannotRecord(Exception):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """`heartbeat_seconds` is at most a third of the lease. `listen` False leaves polling alone."""
+    """`heartbeat_seconds` is at most a third of the lease. With `listen` False the worker only polls."""
 
     concurrency: int = 4
     poll_seconds: float = 5.0
@@ -66,8 +66,10 @@ class WorkerStatus:
 
 @dataclass
 class _Slot:
-    """One task under way, and then those inherited from it. While an outcome is being written the guarded
-    write decides, not the heartbeat."""
+    """A running task, and after it the tasks inherited from it.
+
+    While an outcome is being written, a lost lease does not stop the slot: the guarded write decides.
+    """
 
     task: Claimed
     work: asyncio.Task[None] | None = None
@@ -123,7 +125,7 @@ class Worker:
         )
 
     async def run(self) -> None:
-        """Works until `drain` has ended it, or until cancelled; tasks under way are then given back."""
+        """Works until drained or cancelled; running tasks are then given back."""
         log.info("worker started", worker_id=self.worker_id, concurrency=self.settings.concurrency)
         helpers = [asyncio.create_task(self._heartbeat.run(), name="heartbeat")]
         helpers.append(asyncio.create_task(self._sweep(), name="sweep"))
@@ -133,7 +135,7 @@ class Worker:
         try:
             done, _ = await asyncio.wait({claiming, *helpers}, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
-                ended.result()  # helpers never end by themselves: one that did has failed, and the worker with it
+                ended.result()  # raises what ended a helper: helpers never end by themselves
         finally:
             claiming.cancel()
             await asyncio.gather(claiming, return_exceptions=True)
@@ -144,7 +146,7 @@ class Worker:
             log.info("worker ended", worker_id=self.worker_id)
 
     async def drain(self, deadline_s: float) -> None:
-        """Stops claiming; what runs may end within `deadline_s`, the rest is given back without using up a retry."""
+        """Stops claiming; running tasks have `deadline_s` to end, others go back without using up a retry."""
         self._stopping.set()
         self._wake.set()
         running = [slot.work for slot in self._slots.values() if slot.work]
@@ -155,7 +157,7 @@ class Worker:
 
     async def _claim_until_stopped(self) -> None:
         await self._dispatch()
-        # `drain` decides how long what still runs may go on.
+        # `drain` decides how long running tasks may go on.
         while running := [slot.work for slot in self._slots.values() if slot.work]:
             await asyncio.wait(running)
 
@@ -163,7 +165,7 @@ class Worker:
         pause_s = 0.1
         while not self._stopping.is_set():
             patience_s = self.settings.poll_seconds
-            # Cleared before looking: what is announced from here on wakes the wait below.
+            # Cleared before the queue is read, so that a task announced from now on ends the wait below.
             self._wake.clear()
             try:
                 while len(self._slots) < self.settings.concurrency and not self._stopping.is_set():
@@ -173,7 +175,7 @@ class Worker:
                         break
                 pause_s = 0.1
             except _DATABASE_ERRORS as error:
-                # Also before the migration: the queue appears, and the worker goes on by itself.
+                # Also raised before the migration: once the queue exists, the worker goes on by itself.
                 self._observer.claim_failed()
                 log.warning("the task queue cannot be read", error=repr(error), retry_in_seconds=pause_s)
                 await self._wait(pause_s, wake=False)
@@ -220,7 +222,7 @@ class Worker:
             self._wake.set()
 
     async def _work_on(self, slot: _Slot, run: StepRun) -> Begun | None:
-        """Does one task to its end; the task inherited from it, if any."""
+        """Runs one task to its end; returns the task inherited from it, if any."""
         task = slot.task
         with structlog.contextvars.bound_contextvars(process_id=str(task.process_id), task_id=str(task.id)):
             try:
@@ -236,13 +238,13 @@ class Worker:
                 self._observer.task_ended("discarded")
                 log.info("work stopped", step=run.step, reason=slot.lost)
             except (CannotRecord, *_DATABASE_ERRORS) as error:
-                # The lease runs out and another worker takes over; nothing half-done is in the database.
+                # The lease will expire and another worker take over; the database holds nothing unfinished.
                 self._observer.task_ended("discarded")
                 log.error("the outcome could not be written; the task will be rescued", error=repr(error))
         return None
 
     async def _run(self, slot: _Slot, run: StepRun) -> tuple[str, Begun | None]:
-        """Does the step and records how it ended; also the task inherited from it."""
+        """Runs the step and records the outcome; returns it with the task inherited from it, if any."""
         task, revision = slot.task, run.context.revision
 
         async def emit(checkpoint: Checkpoint) -> None:
@@ -286,7 +288,7 @@ class Worker:
             slot.work.cancel()
 
     async def _give_back(self) -> None:
-        """Ends what still runs and returns its tasks to the queue."""
+        """Cancels running tasks and returns them to the queue."""
         slots = [slot for slot in self._slots.values() if slot.work]
         for slot in slots:
             assert slot.work is not None

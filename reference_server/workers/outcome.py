@@ -1,4 +1,4 @@
-"""What an exception of a step means for its task: pure."""
+"""What an exception of a step means for its task. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reference_server.generation.writer import WriterError
 
 @dataclass(frozen=True)
 class Failure:
-    """`message` is shown to the process's owner, `details` go to the task row; what is `expected` needs no
-    traceback."""
+    """`message` is shown to the process's owner, `details` go to the task row. A failure that is not `expected` is
+    logged with its traceback."""
 
     message: str
     retryable: bool
@@ -22,7 +22,7 @@ class Failure:
 
 
 def failure_of(error: Exception, step: str) -> Failure:
-    """How the attempt at `step` failed. What we did not foresee is retried, and its text kept from users."""
+    """How the attempt at `step` failed. An unforeseen error is retried, and its text is not shown to users."""
     details = {"type": type(error).__name__, "step": step}
     if isinstance(error, WriterError):
         return Failure(str(error), error.retryable, details)

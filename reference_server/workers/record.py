@@ -1,7 +1,7 @@
 """A worker's writes: begin, checkpoint, finish, fail. Each is one transaction, guarded by the claim token.
 
-The process is locked first. When it no longer runs, or the task has another holder, StaleClaim is
-raised and nothing is written: the work is thrown away.
+The process is locked first. When it no longer runs, or another worker holds the task, StaleClaim is raised and
+nothing is written: the work is discarded.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Recorder:
             await self._fail(db, task, Status(state.status), state.current_step_name or Step.START, problem)
             return Begun(task, None, "failed")
         if STEPS[step].kind is not Kind.WORK:
-            # Somebody gave out a task for a process that waits: put the question again.
+            # The task belongs to a process that waits for input: its prompt is opened again.
             await moves.ask(db, task.process_id, step, context, self._settings)
             await tasks.complete(db, task.id, task.claim_token)
             return Begun(task, None, "completed")
@@ -117,10 +117,10 @@ class Recorder:
         return await self._write(lambda: write(self._pool, keep), landed)
 
     async def finish(self, task: Claimed, run: StepRun, result: StepResult, *, inherit: bool = False) -> Begun | None:
-        """Ends the step and the task, and starts what follows: the next task, a prompt, or the end.
+        """Ends the step and the task, and begins what follows: the next task, a prompt, or the end of the process.
 
-        With `inherit` the next task is this worker's at once and is returned, unless another one that is due
-        comes before it: who claims after a finished step gets the same task either way. Raises StaleClaim.
+        With `inherit` this worker holds the next task at once and it is returned, unless another due task comes before
+        it: claiming separately after the step would give the same task. Raises StaleClaim.
         """
         onward = next_step.after(run.step, result.context)
         context = moves.with_next_revision(onward.context)
@@ -230,10 +230,10 @@ class Recorder:
     async def _write(
         self, attempt: Callable[[], Awaitable[T]], landed: Callable[[Connection], Awaitable[T | None]]
     ) -> T:
-        """Makes the attempt, through lost connections too.
+        """Makes the attempt, and repeats it after lost connections.
 
-        When its outcome is unknown the database is asked: `landed` gives what the attempt would have
-        returned, None when it did not happen.
+        When its outcome is unknown the database is asked: `landed` returns what the attempt would have returned,
+        or None when it was not committed.
         """
         for delay in (*REPEAT_DELAYS_S, None):
             try:

@@ -1,4 +1,4 @@
-"""Sweeps that every worker makes: tasks of dead workers, and prompts nobody answers."""
+"""Sweeps that every worker makes: for tasks of dead workers, and for prompts that nobody answers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROMPTS_A_SWEEP = 100
 
 
 async def rescue(pool: asyncpg.Pool, settings: ServiceSettings, observer: Observer) -> int:
-    """Gives tasks whose lease ran out back to the queue; how many. One that keeps killing its workers fails,
-    and its process with it."""
+    """Gives tasks whose lease expired back to the queue, and returns how many. A task that keeps killing its workers
+    fails, and its process with it."""
 
     async def work(db: Connection) -> list[tasks.Rescued]:
         found = await tasks.rescue(db, settings.lease_seconds, settings.max_rescues)
@@ -36,7 +36,7 @@ async def rescue(pool: asyncpg.Pool, settings: ServiceSettings, observer: Observ
 
 
 async def _tell(db: Connection, task: tasks.Rescued) -> None:
-    state = await processes.lock(db, task.process_id)  # held already: the rescue locked it
+    state = await processes.lock(db, task.process_id)  # the rescue has locked it already
     if state is None or Status(state.status) not in RUNNING:
         return
     step = state.current_step_name or Step.START

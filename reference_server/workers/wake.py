@@ -1,4 +1,4 @@
-"""Wakes the loop when a task becomes due: LISTEN on a connection of its own, tested before it is trusted."""
+"""Wakes the worker when a task becomes due: LISTEN on a dedicated connection, tested before it is relied on."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Listener:
                 async with asyncio.timeout(PROBE_S):
                     await lost.wait()
             except TimeoutError:
-                # A peer that vanished without a word is only noticed by speaking to it.
+                # A peer that vanished without closing the connection is only noticed by sending to it.
                 heard.clear()
                 await _self_test(connection, token, heard)
         raise ConnectionError("the listening connection was closed")

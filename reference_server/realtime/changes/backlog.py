@@ -1,4 +1,4 @@
-"""Row changes that wait to be judged: bounded, so that a burst waits in Postgres and not in our memory."""
+"""Row changes that wait to be delivered. The queue is bounded: a burst waits in Postgres, not in our memory."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from reference_server.replication.pgoutput import Begin, Delete, Insert, Relation, Update
 
-# Above the first the stream is held back, below the second it is read on.
+# Above the first number the stream is paused, at or below the second it is resumed.
 CHANGES = (5_000, 1_000)
 BYTES = (64 << 20, 16 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A row message with what it needs to be understood later."""
+    """A row message with the relation and the transaction it belongs to."""
 
     relation: Relation
     message: Insert | Update | Delete
@@ -33,12 +33,12 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """Whether to hold the stream back."""
+        """Whether the stream has to be paused."""
         return len(self._queue) >= CHANGES[0] or self._bytes >= BYTES[0]
 
     @property
     def low(self) -> bool:
-        """Whether to read on."""
+        """Whether the stream may be resumed."""
         return len(self._queue) <= CHANGES[1] and self._bytes <= BYTES[1]
 
     @property

@@ -1,4 +1,4 @@
-"""The `postgres_changes` of a join: what each binding asks for, read without loss. Pure."""
+"""The `postgres_changes` of a join: what each binding asks for. Pure."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Binding:
     """One binding. `raw` is what the client sent; the reply to the join echoes it plus `id`.
 
     `event` is INSERT, UPDATE, DELETE or `*`; `schema` and `table` may be `*`; `select` None means
-    every column. A binding that asks for nothing possible carries the text to refuse it with in
-    `problem`, because the join is answered ok first.
+    every column. A binding that can never be served carries the text of its refusal in `problem`, because the
+    join itself is answered `ok` and the refusal follows in a system message.
     """
 
     raw: dict[str, Any]

@@ -1,7 +1,7 @@
 """From a batch of row changes to deliveries: which subscriber gets which data, in commit order.
 
-The decisions that need Postgres are collected for the whole batch and asked at once; nothing is
-handed out before the whole batch is decided, so a failure can be isolated without repeating rows.
+Questions that only Postgres can answer are collected for the whole batch and asked together. Nothing is delivered
+before the whole batch is decided, so that a batch that failed can be decided again change by change.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from reference_server.realtime.changes.visibility import QuestionFailed, Visibil
 from reference_server.realtime.protocol.ports import Change
 from reference_server.replication.facts import RolePrivileges, TableFacts
 
-# Bounds the memory and the time of one round: many subscribers mean few changes at once.
+# Matching subscriptions in one round. It bounds memory and time: with many subscribers a round takes few changes.
 MATCHES_AT_ONCE = 5_000
-# What is delivered to one subscriber of one change.
+# A change as it goes to one subscription.
 Delivery = tuple[Subscription, Change]
 
 
@@ -39,7 +39,7 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What follows from the first `taken` changes, in their order."""
+    """The deliveries of the first `taken` changes, in commit order, and the subscriptions that failed."""
 
     taken: int
     deliveries: list[Delivery]
@@ -47,7 +47,7 @@ class Decided:
 
 
 async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, visibility: Visibility) -> Decided:
-    """Decide as many of the changes, at least one, as concern about MATCHES_AT_ONCE subscriptions.
+    """Decide the first changes: at least one, and as many as match about MATCHES_AT_ONCE subscriptions.
 
     Raises what `Visibility` raises when the database is gone.
     """
@@ -117,7 +117,7 @@ async def _matches(
 def _test(condition: Condition, values: Values, known: dict[Condition, bool | Unknown]) -> bool | Unknown:
     result = known.get(condition)
     if result is None:
-        # A column that was not sent (a large value left alone, the non-key part of an old row) matches nothing.
+        # A column that was not sent (an unchanged large value, the non-key part of an old row) matches nothing.
         result = known[condition] = condition.column in values and condition.test(values[condition.column])
     return result
 
@@ -152,7 +152,7 @@ _Seen = dict[tuple[int, object], set[tuple[str, ...]]]
 
 
 def _refusal(match: _Match) -> str | None:
-    """Why a subscriber gets no row at all: there is no key to ask by, or it may not read it."""
+    """Why a subscriber gets no row at all: the table has no primary key to ask by, or the role may not read it."""
     change = match.change
     assert match.privileges is not None
     if change.kind == "DELETE":
@@ -213,7 +213,7 @@ def _may_see(match: _Match, visible: _Seen) -> bool:
 
 
 def _payloads(match: _Match) -> list[tuple[tuple[int, ...], bytes]]:
-    """One message per distinct `select`; a refusal is one message for all."""
+    """One message for each distinct `select`; a refused row is one message for all bindings."""
     assert match.privileges is not None
     refusal = _refusal(match)
     if refusal is not None:

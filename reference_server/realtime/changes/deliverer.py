@@ -1,8 +1,8 @@
-"""From the backlog to sinks: decides what follows from each change, and hands it out.
+"""Takes changes from the backlog, decides who receives them, and calls the sinks of the subscriptions.
 
-Commit order is kept per subscription: one task takes the changes in stream order, in batches, and hands a
-batch out only when all of it is decided. A change that cannot be judged ends the subscriptions it concerns;
-a database that does not answer ends the stream.
+Commit order is kept per subscription: one task takes the changes in stream order, in batches, and delivers a
+batch only when all of it is decided. A change that cannot be decided ends the subscriptions it concerns; a
+database that does not answer ends the stream.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DATABASE_LOST = (
 class Deliverer:
     """`turn` is held while a batch is served; `fail` ends a subscription and tells it why.
 
-    `epoch` counts the streams that were lost: what was read from an earlier one is not handed out.
+    `epoch` counts the streams that were lost: changes read from an earlier one are not delivered.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Deliverer:
         self._plans: dict[int, TablePlan] = {}
 
     def add(self, queued: Queued) -> None:
-        """The latest change of the stream, which is held back when too many wait."""
+        """Queue the latest change of the stream, and pause the stream when too many wait."""
         self.backlog.append(queued)
         self._wake.set()
         if self.backlog.full:
             self._stream.pause()
 
     def forget(self) -> None:
-        """The stream is lost: nothing of it is handed out any more."""
+        """The stream is lost: none of its changes is delivered any more."""
         self.epoch += 1
         self.backlog.clear()
         self._plans.clear()
@@ -87,7 +87,7 @@ class Deliverer:
             try:
                 async with self._turn:
                     await self._serve(batch, self.epoch)
-            except Exception as error:  # changes are lost now, and everyone has to hear of it
+            except Exception as error:  # changes are lost, so every subscriber has to be told
                 log.exception("realtime_worker_failed")
                 self._stream.fail(StreamLost(brief(error)))
             if self.backlog.low:
@@ -95,7 +95,8 @@ class Deliverer:
             await asyncio.sleep(0)
 
     async def _serve(self, batch: Sequence[Queued], epoch: int) -> None:
-        """Decide and hand out a batch, in rounds; on an unforeseen error change by change, to spare the others."""
+        """Decide and deliver a batch, in rounds. After an unforeseen error each change is served by itself, so that
+        only the one at fault is given up."""
         rest, at_once = list(batch), len(batch)
         while rest and epoch == self.epoch:
             try:
@@ -117,12 +118,12 @@ class Deliverer:
         self.latency_s = lag_s(batch[-1].begin.committed_us, time.time())
 
     async def _decide(self, batch: Sequence[Queued]) -> tuple[int, list[Delivery]]:
-        """How many of the changes were decided, and what follows from them."""
+        """How many of the changes were decided, and their deliveries."""
         changes: list[RowChange] = []
         for queued in batch:
             plan = await self._plan(queued.relation)
             if plan is None:
-                if changes:  # first those before it
+                if changes:  # the changes before this one come first
                     break
                 self._give_up(queued, "the table was dropped before its last changes could be checked")
                 return 1, []
@@ -148,7 +149,7 @@ class Deliverer:
             self.delivered += 1
 
     def _give_up(self, queued: Queued, reason: str) -> None:
-        """A change that cannot be judged: whoever subscribed to its table, or to any, is told."""
+        """A change that cannot be decided: end the subscriptions that cover its table, and tell them why."""
         relation = queued.relation
         log.error("realtime_change_failed", schema=relation.schema, table=relation.table, reason=reason)
         for subscription in self._index.concerned(relation.schema, relation.table):

@@ -1,7 +1,7 @@
-"""The change feed: the WAL stream and the subscriptions; deliverer.py brings them together.
+"""The change feed: owns the WAL stream and the subscriptions; deliverer.py delivers one to the other.
 
-Nothing is lost in silence: a subscription that can no longer be served is ended and told why; when
-the stream or the database is lost, every subscription is ended and `on_state` callbacks hear "lost".
+No change is lost without a notice: a subscription that can no longer be served is ended and told why. When the
+stream or the database is lost, every subscription is ended and `on_state` callbacks are called with "lost".
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class ChangeFeed:
                 timeout=10,
                 max_inactive_connection_lifetime=0,
                 server_settings={
-                    "application_name": "reference_server realtime access",
+                    "application_name": "reference_server realtime visibility",
                     "statement_timeout": str(int(self.query_deadline_s * 500)),
                     **SESSION_SETTINGS,
                 },
@@ -122,7 +122,7 @@ class ChangeFeed:
             self._pool.terminate()
 
     def on_state(self, callback: Callable[[str], None]) -> None:
-        """Be told each new state. At "lost" every subscription has ended: channels must rejoin."""
+        """Call `callback` with each new state. At "lost" every subscription has ended and channels must rejoin."""
         self._callbacks.append(callback)
 
     @property
@@ -166,7 +166,7 @@ class ChangeFeed:
         """
         # A change whose commit races with this call may be delivered too. It must not be cut off by
         # comparing WAL positions: a commit is in the WAL before others can see its rows, and a
-        # client that reads the table after subscribing would miss such a row on both ways.
+        # client that reads the table after subscribing would see such a row neither there nor here.
         subscription = Subscription(tuple(bindings), Identity("", ""), sink, on_error)
         try:
             async with asyncio.timeout(self.live_deadline_s + self.query_deadline_s):
@@ -266,7 +266,7 @@ class ChangeFeed:
                 self._catalog.forget_table(message.oid)
             case Type():
                 self._catalog.forget_types()
-            case _:  # TRUNCATE, origins and logical messages are nobody's business here
+            case _:  # TRUNCATE, origins and logical messages reach no subscriber
                 pass
 
     async def _on_live(self) -> None:

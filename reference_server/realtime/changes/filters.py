@@ -1,8 +1,8 @@
 """Filters of a binding, `column=operator.value` joined by commas: read, and matched against rows.
 
 Reading is pure. A predicate is compared in its column's type: equality of types whose text form is
-canonical, and numbers, are decided here; everything whose meaning only Postgres knows (collations,
-patterns, unusual types) answers ASK and is put to Postgres in a batch.
+canonical, and numbers, are decided here. What only Postgres can decide (collations, patterns, unusual types)
+yields ASK and is asked of Postgres in a batch.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ class Condition:
         return result is not None and bool(result) != self.negated
 
     def index_keys(self) -> tuple[Hashable, ...] | None:
-        """Keys a value must have one of, when that can be looked up; None when it cannot."""
+        """The keys of which a passing value has one, for an index; None when the condition cannot be indexed."""
         if self.negated or self.decision == "ask" or self.operator not in ("eq", "in"):
             return None
         return tuple({self.key(operand) for operand in self.operands if operand is not None})
 
     def key(self, text: str) -> Hashable:
-        """Values of the column are equal exactly if their keys are."""
+        """Two values of the column are equal exactly when their keys are equal."""
         return comparison_key(self.decision, text)
 
     def _truth(self, value: bytes | None) -> bool | Unknown | None:
@@ -161,7 +161,7 @@ _SQL = {
 
 
 def comparison_key(decision: Decision, text: str) -> Hashable:
-    """See Condition.key. Numbers order as Postgres orders them: NaN equals itself and is the greatest."""
+    """The key by which values are compared. Numbers order as in Postgres: NaN equals itself and is the greatest."""
     if decision != "number":
         return text
     return (1, Decimal(0)) if text == "NaN" else (0, Decimal(text))

@@ -1,4 +1,4 @@
-"""From a subscription's bindings and claims to its places in the index, and back to them when tables change."""
+"""Turns a subscription's bindings and claims into registrations, and checks them again when a table changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Registrar:
     async def registrations(
         self, subscription: Subscription, claims: Mapping[str, Any]
     ) -> tuple[Identity, list[Registration]]:
-        """Who is asking, and for what. Raises SubscribeRefused; one bad binding refuses all of them."""
+        """The identity to look at rows as, and the registrations. Raises SubscribeRefused when any binding is bad."""
         role = claims.get("role")
         if not isinstance(role, str) or "\0" in role or not await self.catalog.is_api_role(role):
             raise SubscribeRefused(
@@ -44,9 +44,9 @@ class Registrar:
         return identity, registrations
 
     async def recheck(self, facts: TableFacts) -> dict[Subscription, str]:
-        """The table was announced anew: filters were cast to its columns' types, which may have changed.
+        """Check the bindings on a table that was announced anew, since its columns may have other types now.
 
-        Returns the subscriptions that no longer fit it, with the reason.
+        Returns the subscriptions that no longer fit the table, with the reason.
         """
         failures: dict[Subscription, str] = {}
         for registration in self.index.on_table(facts.schema, facts.name):

@@ -29,7 +29,7 @@ Kind = Literal["INSERT", "UPDATE", "DELETE"]
 # A little below 1 MiB, so that the whole frame stays below the 1 MiB at which the Python client
 # closes its socket.
 MAX_DATA_BYTES = 1_048_576 - 4_096
-# What survives in a row that is too large, as JSON text.
+# In a row that is too large, only values of at most so many bytes of JSON are sent.
 KEPT_VALUE_BYTES = 64
 NO_PRIMARY_KEY = "Error 400: Bad Request, no primary key"
 UNAUTHORIZED = "Error 401: Unauthorized"
@@ -170,7 +170,7 @@ class RowChange:
             record = encode(self.new)
             shown = self.old
             if self.kind == "DELETE" and self.plan.facts.has_rls:
-                # Nobody can be asked whether they may see a row that is gone: the key is all they get.
+                # The policies cannot be asked about a row that is gone, so only its key is sent.
                 shown = {name: value for name, value in self.old.items() if name in self.plan.key}
             old = encode(shown)
             size = sum(len(name) + len(text) + 4 for values in (record, old) for name, text in values.items())
@@ -184,7 +184,7 @@ class RowChange:
 def row_change(
     plan: TablePlan, message: Insert | Update | Delete, xid: int, committed_us: int, commit_lsn: int
 ) -> RowChange:
-    """The change a message tells of. Raises IndexError when its rows do not fit the relation."""
+    """The change that a message describes. Raises ValueError when its rows do not fit the relation."""
     relation = plan.relation
     match message:
         case Insert():

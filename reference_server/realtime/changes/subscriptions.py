@@ -1,7 +1,7 @@
-"""Who is interested in a change: subscriptions, indexed by table and by the value their filter asks for.
+"""Subscriptions, indexed by table and by the value that their filter asks for. Pure.
 
-Pure. A binding whose filter asks for equality is found by the row's value; any other is tried for
-each change of its table.
+A binding whose filter asks for equality is found by the row's value; any other is tested on each change of its
+table.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class SubscriptionIndex:
         return gone
 
     def concerns(self, schema: str, table: str) -> bool:
-        """Whether anyone could be interested in a change of this table."""
+        """Whether any registration covers this table."""
         return any(where in self._tables for where in _places(schema, table))
 
     def concerned(self, schema: str, table: str) -> list[Subscription]:
@@ -184,7 +184,7 @@ def _buckets(table: _Table, registration: Registration) -> list[dict[Registratio
 
 
 def _prune(table: _Table, registration: Registration) -> None:
-    """Leave no empty bucket behind where the registration was."""
+    """Remove the buckets that are empty now that the registration is gone."""
     for condition in registration.conditions:
         keys = condition.index_keys()
         index = table.by_value.get((condition.column, condition.decision))

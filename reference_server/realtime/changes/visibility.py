@@ -1,4 +1,4 @@
-"""What only Postgres can decide: may this role see this row, does this value pass this filter.
+"""What only Postgres can decide: whether a role may see a row, and whether a value passes a filter.
 
 Everything is asked in batches. Row visibility is asked with the subscriber's role and claims in
 force, for as long as one statement: `set_config(…, true)` ends with the statement's transaction,
@@ -68,7 +68,7 @@ class QuestionFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom rows are looked at: a role and the token's claims as JSON text."""
+    """The role and the token's claims, as JSON text, with which rows are looked at."""
 
     role: str
     claims: str
@@ -85,14 +85,14 @@ class VisibilityQuestion:
 
 @dataclass
 class Visibility:
-    """Questions to Postgres about rows and values."""
+    """Asks Postgres about rows and values. Each statement has `deadline_s` seconds."""
 
     pool: Pool
     catalog: Catalog
     deadline_s: float = 10.0
 
     async def answers(self) -> None:
-        """Raises what keeps the database from answering."""
+        """Raises the error that keeps the database from answering."""
         await self.pool.fetchval("select true", timeout=self.deadline_s)
 
     # -- subscribing --------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Visibility:
             predicate.negated,
         )
         if condition.decision == "ask" and operator != "is":
-            # The type may lack the operator; better said now than at the first change.
+            # The type may lack the operator: that is to be told at the join, not at the first change.
             await self._ask(
                 f"select {condition.sql('null::text', 'null::text' if operator != 'in' else '$1::text[]')}",
                 *([list(operands)] if operator == "in" else []),
@@ -238,7 +238,7 @@ class Visibility:
                 timeout=self.deadline_s,
             )
         except asyncpg.QueryCanceledError:
-            if len(identities) > 1:  # one slow policy must not cost the others their rows
+            if len(identities) > 1:  # one slow policy must not keep the others from their rows
                 return [
                     {**dict(row), "who": at + 1}
                     for at, identity in enumerate(identities)
@@ -259,7 +259,7 @@ class Visibility:
             if len(conditions) == 1:
                 return {conditions[0]: QuestionFailed(str(error))}
         answers: dict[Condition, set[str] | QuestionFailed] = {}
-        for condition in conditions:  # find the one that fails; the others keep their answers
+        for condition in conditions:  # find the one that fails, so that the others get their answers
             answers |= await self.passing({condition: questions[condition]})
         return answers
 

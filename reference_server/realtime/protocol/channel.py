@@ -1,4 +1,4 @@
-"""What a join asks for, and the channel it becomes. Lenient where the real server is."""
+"""What a join asks for, and the joined channel. Parts that the real server ignores when malformed are ignored here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JoinBinding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """A phx_join, read. `token` is None where the token of the connection counts.
+    """The parts of a phx_join. `token` is None when the token of the connection is to be used.
 
     `legacy` marks the protocol without `config`: its topic encodes schema, table and filter.
     """
@@ -58,6 +58,8 @@ class JoinRequest:
 
 @dataclass(frozen=True, slots=True)
 class BadConfig:
+    """A config that cannot be read; `what` says why, for the client."""
+
     what: str
 
 
@@ -90,6 +92,7 @@ class Channel:
 
 
 def read_join(message: Message) -> JoinRequest | BadConfig:
+    """Read the payload of a phx_join; a payload without `config` is the older protocol."""
     payload = message.payload if isinstance(message.payload, dict) else {}
     token = _token(payload)
     common: dict[str, Any] = {

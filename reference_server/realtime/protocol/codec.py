@@ -1,6 +1,6 @@
 """Frames to messages and back, for serializer versions 1.0.0 (objects) and 2.0.0 (arrays and binary).
 
-Total: whatever the bytes, decoding answers a message or `Malformed`, never an exception. Every
+Decoding never raises: whatever the bytes, it returns a message or `Malformed`. Every
 length in a binary frame is one unsigned byte, so topic and event end at 255 bytes.
 """
 
@@ -30,7 +30,7 @@ JSON: Final = 1
 
 # orjson reads 1,024 levels and writes 254: what is accepted must be possible to send on.
 MAX_DEPTH: Final = 200
-# Of a topic, an event or a ref, all of which are sent back: no reply may be as large as a frame.
+# Characters of a topic, an event or a ref. All of them are sent back, and a reply must stay far smaller than a frame.
 MAX_NAME: Final = 8_192
 
 

@@ -60,7 +60,7 @@ class RawPush:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A frame that is not a message of this serializer version. It is noted and ignored."""
+    """A frame that is not a message of this serializer version. It is counted and ignored."""
 
     reason: str
 

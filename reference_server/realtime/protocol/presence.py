@@ -1,4 +1,4 @@
-"""Who is present in one topic. Pure: every change answers the diff its members must be told."""
+"""Who is present in one topic. Pure: every change returns the difference that the members have to be told."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Presence:
     _tracked: dict[object, _Tracked] = field(default_factory=dict)
 
     def track(self, owner: object, key: str, given: dict[str, Any]) -> Diff | None:
-        """Set what `owner` shows under `key`; None when it shows that already."""
+        """Set what `owner` shows under `key`; None when it already shows exactly that."""
         before = self._tracked.get(owner)
         if before is not None and before.given == given:
             return None

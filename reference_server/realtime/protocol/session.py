@@ -1,8 +1,8 @@
 """One socket's protocol state: frames and clock ticks in, effects out. No I/O.
 
-The shell (connection.py) performs the effects in order, for each topic one frame at a time, and answers
-the ones that need the outside world (a join, a token refresh, a publication) through the methods below.
-Times are seconds since 1970, passed in.
+The shell (sockets/connection.py) performs the effects in order, one frame at a time for each topic. For an effect
+that needs the database or the verifier (a join, a token refresh, a publication) it reports the outcome through the
+methods below. Times are seconds since 1970 and are passed in.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Verify, authorise, subscribe; then call `joined` or `refused`. Until then the topic is `joining`."""
+    """Verify the token, authorise and subscribe; then call `joined` or `refused`. Until then the topic is joining."""
 
     request: JoinRequest
     superseded: Channel | None
@@ -54,7 +54,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Verify the new token and re-authorise; then call `refreshed` or `expel`."""
+    """Verify the new token and authorise the channel anew; then call `refreshed` or `expel`."""
 
     channel: Channel
     raw_token: str
@@ -101,6 +101,8 @@ class _Delayed:
 
 
 class Session:
+    """One socket: its channels, the joins under way, refusals that wait, and when the client was last heard."""
+
     def __init__(self, vsn: Vsn, raw_token: str, token: VerifiedToken, limits: Limits, now: float) -> None:
         self.vsn = vsn
         self.raw_token = raw_token
@@ -116,7 +118,7 @@ class Session:
     # Inputs
 
     def read(self, frame: Frame, now: float) -> Incoming | None:
-        """The message of a frame, None for one that is ignored. The client has given a sign of life."""
+        """Decode a frame; None when it is malformed and ignored. Any frame shows that the client is alive."""
         self._last_frame = now
         message = codec.decode(self.vsn, frame)
         if isinstance(message, Malformed):
@@ -125,7 +127,7 @@ class Session:
         return message
 
     def handle(self, message: Incoming, size: int, now: float) -> list[Effect]:
-        """What follows from a message of `size` bytes; only the last effect may need the outside world."""
+        """The effects of a message of `size` bytes. Only the last one may need the database or the verifier."""
         match message:
             case Message(topic="phoenix"):
                 return self._phoenix(message)
@@ -154,7 +156,7 @@ class Session:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """What is due at `now`: delayed refusals, expired tokens, an idle or useless socket."""
+        """What is due at `now`: delayed refusals, expired tokens, a socket that is idle or holds no channel."""
         effects: list[Effect] = []
         due = [entry for entry in self._delayed if entry.due <= now]
         self._delayed = [entry for entry in self._delayed if entry.due > now]
@@ -178,7 +180,7 @@ class Session:
             moments.append(self._without_channel_since + self._limits.channelless_s)
         return min(moments)
 
-    # Answers of the shell
+    # Outcomes that the shell reports
 
     def joined(
         self, request: JoinRequest, channel: Channel, bindings: Sequence[JoinBinding], superseded: Channel | None
@@ -334,6 +336,6 @@ class Session:
         if self._limits.refusal_delay_s <= 0:
             return effects
         if len(self._delayed) >= self._limits.channels_per_socket:
-            return [Close(NORMAL_CLOSE)]  # the delay does not slow this client down, and costs us memory
+            return [Close(NORMAL_CLOSE)]  # a client that does not wait for its refusals would fill our memory
         self._delayed.append(_Delayed(now + self._limits.refusal_delay_s, effects))
         return []

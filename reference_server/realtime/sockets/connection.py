@@ -1,4 +1,4 @@
-"""One client's socket: performs what its session decides, in order within each topic."""
+"""One client's socket: performs the effects its session decides on, in order within each topic."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Endpoint(Protocol):
 
 
 class Connection:
-    """A message waits for earlier ones of its topic alone: no join keeps heartbeats or other channels."""
+    """Messages of one topic are handled in order and do not wait for other topics: a slow join delays no heartbeat."""
 
     def __init__(self, endpoint: Endpoint, session: Session, send: AsgiSend) -> None:
         self.session = session
@@ -70,7 +70,7 @@ class Connection:
         self.outbox = Outbox(send, endpoint.limits, self._farewell)
         self._endpoint = endpoint
         self._members: dict[Channel, ChannelMember] = {}
-        self._admitted = 0  # joins under way that were admitted
+        self._admitted = 0  # joins under way that passed the limits
         self._lanes = Lanes(
             self._begin, most_items=endpoint.limits.waiting_frames, most_bytes=endpoint.limits.frame_bytes
         )
@@ -83,9 +83,9 @@ class Connection:
         return bool(self._members or self._admitted)
 
     async def run(self, receive: AsgiReceive) -> bool:
-        """Until either side closes; leaves nothing behind in hub or feed.
+        """Serve until either side closes; hub and feed do not know the connection afterwards.
 
-        False when the client stopped taking bytes, so that only cutting the connection is left.
+        False when the client accepted no more bytes, so that the connection has to be cut.
         """
         writer = asyncio.create_task(self.outbox.run(), name="realtime outbox")
         reader = asyncio.create_task(self._read(receive), name="realtime reader")
@@ -135,7 +135,7 @@ class Connection:
             self._perform(self.session.tick(clock()))
 
     def _begin(self, item: tuple[Incoming, int]) -> Work | None:
-        """Perform what a message causes; what has to be asked elsewhere is answered as a coroutine."""
+        """Perform the effects of a message; the one that has to ask database or verifier is returned as a coroutine."""
         effects = self.session.handle(*item, self._endpoint.clock())
         asking = self._asking(effects[-1]) if effects else None
         self._perform(effects if asking is None else effects[:-1])
@@ -143,7 +143,7 @@ class Connection:
         return None if asking is None else self._finish(asking)
 
     def _asking(self, effect: Effect) -> Coroutine[Any, Any, list[Effect]] | None:
-        """The answer to an effect that cannot be performed without a question, else None."""
+        """A coroutine for an effect that has to ask database or verifier, None for any other."""
         match effect:
             case Join(request, superseded):
                 return self._join(request, superseded)
@@ -201,7 +201,7 @@ class Connection:
         return frames
 
     def _subscription_failed(self, member: ChannelMember, why: str) -> None:
-        """The feed gave this subscription up. A channel that is still joining is answered when it is in place."""
+        """The feed has ended this subscription. A channel that is still joining is told when its join is complete."""
         if not member.attached:
             member.failed = why
             return
@@ -259,7 +259,7 @@ class Connection:
                 member.detach()
                 log.warning("subscription failed", topic=request.topic, error=repr(error))
                 return session.refused(request, refusals.NO_DATABASE, superseded, clock())
-        # No await from here to the end: what commits now finds a channel that is entirely in place.
+        # No await from here to the end: a change that commits now must find the channel complete.
         channel = Channel(
             topic=request.topic,
             join_ref=request.channel_ref,
@@ -306,7 +306,7 @@ class Connection:
         return session.raw_token, session.token
 
     async def _read_rights(self, request: JoinRequest, claims: Mapping[str, Any]) -> ChannelRights | str:
-        """What may be received, or the reason of the refusal."""
+        """The rights to receive on the topic, or the text with which the join is refused."""
         if not request.private:
             return refusals.PRIVATE_ONLY if self._endpoint.private_only else EVERY_RIGHT
         rights = await self._endpoint.policies.may_read(request.name, claims)
@@ -316,8 +316,8 @@ class Connection:
 
     async def _refresh(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
         effects = await self._refreshed(channel, member, raw_token)
-        # A channel that ended while others were asked has been told so: after phx_error a client comes
-        # back, and another word, such as phx_close, could keep it from doing so.
+        # A channel that ended meanwhile has been told so. After phx_error a client rejoins, and a phx_close
+        # behind it could keep the client from doing so.
         return effects if channel in self._members else []
 
     async def _refreshed(self, channel: Channel, member: ChannelMember, raw_token: str) -> list[Effect]:
@@ -352,7 +352,7 @@ class Connection:
         return [session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes")]
 
     async def _with_write_rights(self, effect: Publish | Track, member: ChannelMember) -> list[Effect]:
-        """Asked of the database once, at the first message, and again after a token refresh."""
+        """Ask the database for the rights to write: at the first message, and again after a token refresh."""
         channel = effect.channel
         try:
             member.write_rights = await self._endpoint.policies.may_write(channel.name, channel.token.claims)
@@ -364,7 +364,7 @@ class Connection:
     def _publish(self, effect: Publish, member: ChannelMember) -> list[Effect]:
         channel, message, endpoint = effect.channel, effect.message, self._endpoint
         if not (member.write_rights or EVERY_RIGHT).broadcast:
-            return []  # as the real server: no reply, even where an ack was asked for
+            return []  # the real server sends no reply either, not even where an ack was asked for
         if isinstance(message, UserBroadcast):
             # A client's own metadata is not passed on; `meta` is the server's.
             message = UserBroadcast(message.topic, message.event, message.payload, message.is_json)

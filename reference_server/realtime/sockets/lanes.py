@@ -1,4 +1,4 @@
-"""Work that keeps its order within a lane while lanes go on side by side, within a bound on what waits."""
+"""Queues of work: the items of one lane are done in order, lanes run concurrently, what waits is bounded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ Work: TypeAlias = Coroutine[Any, Any, None]
 
 
 class Lanes(Generic[Item]):
-    """`begin(item)` does at once what it can and answers the rest as a coroutine, or None.
+    """`begin(item)` does what needs no waiting and returns the rest as a coroutine, or None when nothing is left.
 
-    While that rest is under way, later items of the same lane wait; those of other lanes do not. The
-    coroutine must not raise.
+    While the coroutine runs, later items of the same lane wait; those of other lanes do not. It must not raise.
     """
 
     def __init__(self, begin: Callable[[Item], Work | None], *, most_items: int, most_bytes: int) -> None:
@@ -27,7 +26,7 @@ class Lanes(Generic[Item]):
         self._items = self._bytes = 0
 
     async def put(self, lane: str, item: Item, size: int) -> None:
-        """Begin the item, or line it up; returns late only when too much waits already."""
+        """Begin the item, or queue it behind its lane. Blocks the caller only while too many items or bytes wait."""
         line = self._waiting.get(lane)
         if line is None:
             work = self._begin(item)
@@ -36,7 +35,9 @@ class Lanes(Generic[Item]):
                 task = asyncio.create_task(self._run(lane, work), name="realtime lane")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                task.add_done_callback(lambda _: work.close())  # one cancelled before its first step never ran
+                task.add_done_callback(
+                    lambda _: work.close()
+                )  # a task cancelled before its first step leaves its coroutine open
             return
         line.append((item, size))
         self._items += 1
@@ -45,7 +46,7 @@ class Lanes(Generic[Item]):
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def cancel(self) -> None:
-        """End what is under way and forget what waits."""
+        """Cancel the work under way and drop what waits."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

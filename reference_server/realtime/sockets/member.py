@@ -1,4 +1,4 @@
-"""A channel at work: its place in a topic, its subscription, and its way to the socket."""
+"""A joined channel with its subscription and its way to the socket."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ class ChangeFrames:
 
 
 class ChannelMember:
-    """Holds changes back until the join has been answered: live before ok, delivered after it."""
+    """Receives a channel's changes from the feed and passes them to the socket.
+
+    The subscription is live before the join is answered; changes that arrive before that answer wait for it.
+    """
 
     def __init__(self, vsn: Vsn, deliver: Callable[[str | bytes], None], frames: ChangeFrames) -> None:
         self.vsn = vsn
@@ -59,14 +62,14 @@ class ChannelMember:
         self._channel = channel
 
     def change(self, change: Change) -> None:
-        """The feed's sink."""
+        """The sink that the feed calls."""
         if self._held is not None:
             self._held.append(change)
         elif self._channel is not None:
             self._deliver_change(self._channel, change)
 
     def release(self) -> None:
-        """The join is answered: deliver what was held, and from now on at once."""
+        """The join has been answered: deliver the changes that waited, and from now on each at once."""
         held, self._held = self._held, None
         for change in held or ():
             self._deliver_change(self.channel, change)

@@ -1,4 +1,4 @@
-"""Frames on their way to one socket: written at once while it takes them, else queued within bounds."""
+"""Frames to one socket: written at once while the socket accepts them, otherwise queued up to a bound."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CLIENT_GONE: Final = (OSError, RuntimeError)
 
 
 class Outbox:
-    """`put` never waits. When the bound is passed, what waits is dropped in favour of `farewell`
-    (frames that tell the client) and the socket closes: a slow reader costs others nothing."""
+    """`put` never waits. When the queue passes its bound, it is replaced by the frames of `farewell`, which tell
+    the client why, and the socket closes: a slow reader delays nobody else."""
 
     def __init__(self, send: AsgiSend, limits: Limits, farewell: Callable[[], list[str]]) -> None:
         self._send = send
@@ -59,7 +59,7 @@ class Outbox:
             self._wake.set()
 
     async def run(self) -> None:
-        """Finish what `put` could not. Raises TimeoutError when the client takes nothing for `send_s`."""
+        """Send what `put` could not send at once. Raises TimeoutError when the client accepts nothing for `send_s`."""
         try:
             while True:
                 await self._wake.wait()
@@ -86,7 +86,7 @@ class Outbox:
         except CLIENT_GONE:
             return
         finally:
-            self._busy = True  # whatever is put now has nobody to write it
+            self._busy = True  # from here on nothing is sent any more
             if self._stalled is not None:
                 self._stalled[0].close()
 

@@ -1,4 +1,4 @@
-"""May this token read from, or write to, a private channel? The database's policies answer.
+"""Whether a token may read from or write to a private channel: the database's row policies decide.
 
 As on Supabase, the policies are those of `realtime.messages`; they see `realtime.topic()`, the
 `extension` (broadcast or presence) and the claims. Probe rows are inserted, looked at with the
@@ -33,12 +33,12 @@ _WRITE = (
 )
 
 
-# No such role, no privilege, or a policy said no: all mean that this token may not.
+# The role does not exist, lacks a privilege, or a policy refuses: in each case the token may not.
 _DENIED: Final = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
 
 
 class PoliciesUnavailable(Exception):
-    """The database did not answer, or has no `realtime.messages`: nothing may be allowed."""
+    """The database did not answer, or has no `realtime.messages`: nothing can be allowed."""
 
 
 @dataclass(frozen=True, slots=True)

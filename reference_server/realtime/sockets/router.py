@@ -22,8 +22,8 @@ SOCKET_PATHS = ("/realtime/v1/websocket", "/socket/websocket")
 
 
 class DenyingProtocol(WebSocketsSansIOProtocol):
-    """Counts a complete HTTP answer to an upgrade as the end of the handshake. uvicorn does not, and logs an error
-    for every stranger who was refused."""
+    """Counts a complete HTTP answer to an upgrade as the end of the handshake. uvicorn does not, and would log an
+    error for every refused upgrade."""
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)

@@ -1,4 +1,4 @@
-"""The Realtime endpoint as one part: verifier, feed of changes, topics, limits, open sockets."""
+"""The Realtime endpoint: its verifier, feed of changes, topics, limits and open sockets."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RealtimeService:
         self.clock = clock
         self.hub = Hub()
         self.change_frames = ChangeFrames()
-        self.no_changes: str | None = None  # why joins that ask for changes are refused, if they are
+        self.no_changes: str | None = None  # the text with which joins that ask for changes are refused
         self._connections: set[Connection] = set()
         self._joins = RateMeter()
         self._events = RateMeter()
@@ -145,7 +145,7 @@ class RealtimeService:
         return True
 
     def unsubscribe_soon(self, subscription: Any) -> None:
-        """Cancel a subscription without making the caller wait; nothing of it is delivered meanwhile."""
+        """Cancel a subscription in the background; its member has been detached, so nothing of it is delivered."""
         task = asyncio.create_task(self._unsubscribe(subscription), name="realtime unsubscribe")
         self._background.add(task)
         task.add_done_callback(self._background.discard)

@@ -77,7 +77,7 @@ class SocketEndpoint:
 
 
 async def plain_get(request: Request) -> Response:
-    """GET without an upgrade: says what is missing, in the order in which an upgrade would find it."""
+    """Answer a GET without an upgrade: say what is missing, checked in the order in which an upgrade is checked."""
     if not (request.headers.get("x-api-key") or request.query_params.get("apikey")):
         return JSONResponse({"error": MISSING_KEY}, 401)
     return PlainTextResponse("this is a WebSocket endpoint: the request must ask for an upgrade to websocket", 400)
@@ -101,7 +101,7 @@ def _header(scope: Mapping[str, Any], name: bytes) -> str | None:
 
 
 def _cut(receive: AsgiReceive) -> None:
-    """Drop a connection whose client takes no bytes. ASGI has no word for it, and closing would wait
+    """Drop a connection whose client takes no bytes. ASGI has no message for it, and closing would wait
     for the buffer to drain; uvicorn's protocol is the object that `receive` is bound to."""
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     abort = getattr(transport, "abort", None)  # uvloop's transports are no asyncio.Transport
