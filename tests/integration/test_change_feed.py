@@ -26,6 +26,7 @@ from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
 from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
+from tests.support.visibility_plan import visibility_plan
 from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
@@ -481,3 +482,8 @@ async def test_a_sink_that_raises_ends_its_own_subscription_only(db: Database) -
     await good.count(2)
     assert len(failing.errors) == 1
     assert "the socket is gone" in failing.errors[0]
+
+
+async def test_each_row_is_looked_up_by_its_primary_key(migrated_db: str) -> None:
+    plan = await visibility_plan(migrated_db)
+    assert "Index Scan using process_events_pkey" in plan, plan

@@ -13,6 +13,7 @@ import pytest
 from tests.support.databases import Databases
 from tests.support.feeds import running_feed, subscribe, user
 from tests.support.installed_postgres import major, shipped_postgres, system_postgres
+from tests.support.visibility_plan import visibility_plan
 from toolkit.client.session import ArticleGeneration
 from toolkit.migrate import migrate_down, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
@@ -155,3 +156,9 @@ async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -
     assert {column["name"]: column["type"] for column in inserted["columns"]}["feeling"] == "mood"
     assert updated["record"]["words"] == "changed"
     assert deleted["old_record"] == {"id": 9007199254740993}
+
+
+async def test_rows_a_subscriber_may_see_are_looked_up_by_their_primary_key(databases: Databases) -> None:
+    async with databases.clone("migrated") as dsn:
+        plan = await visibility_plan(dsn)
+    assert "Index Scan using process_events_pkey" in plan, plan
