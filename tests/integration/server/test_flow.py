@@ -40,7 +40,7 @@ async def test_a_whole_generation(migrated_db: str, flow: Flow, image_mode: bool
 
         article = await b.service.get_article(view.article_id, USER)
         assert article.generation_process_id == process_id
-        assert article.owner_user_id == USER
+        assert article.user_id == USER
         assert len(article.image_placeholders) == (4 if image_mode else 0)
         for placeholder in article.image_placeholders:
             assert placeholder["placeholder_id"] in article.content
