@@ -1,0 +1,1 @@
+"""Access tokens: what they say, and whether they are genuine."""

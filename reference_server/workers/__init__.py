@@ -1,0 +1,1 @@
+"""Background work: tasks are claimed, run and recorded, and rescued when their worker is gone."""

@@ -39,6 +39,15 @@ def test_the_migration_tools_are_handed_folders_and_do_not_look_for_ours() -> No
     assert found == []
 
 
+def test_every_room_says_what_it_is_for() -> None:
+    silent = [name for name, file in FILES.items() if file.name == "__init__.py" and not says_something(file)]
+    assert silent == [], "One sentence at the head of __init__.py: what a stranger finds here."
+
+
+def says_something(file: Path) -> bool:
+    return bool(ast.get_docstring(ast.parse(file.read_text())))
+
+
 # -- that a circle would be seen ----------------------------------------------------------------------------------
 
 
@@ -106,3 +115,11 @@ def test_the_overview_counts_and_lists_what_was_asked_for() -> None:
     assert shown[0] == f"{len(MODULES)} modules, {number} arrows, {len(circles(MODULES))} circles"
     assert "toolkit.migrate.lint → toolkit.migrate.lint.rules" in shown
     assert not any(line.startswith("toolkit.migrate.run →") for line in shown)
+
+
+def test_a_room_without_a_sentence_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "__init__.py"
+    file.write_text("# nothing\n")
+    assert not says_something(file)
+    file.write_text('"""What it is for."""\n')
+    assert says_something(file)

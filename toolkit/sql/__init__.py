@@ -1,0 +1,1 @@
+"""Every SQL statement that the toolkit sends, by the room that asks."""

@@ -1,0 +1,1 @@
+"""WebSockets that speak the protocol: connections, their queues, and what channels share."""

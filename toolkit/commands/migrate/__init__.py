@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from toolkit.commands.migrate import catalog, lint, prove, repair, runner
+from toolkit.commands.migrate import apply, catalog, lint, prove, repair
 
 
 @click.group("migrate")
@@ -13,11 +13,11 @@ def command() -> None:
 
 
 for _command in (
-    runner.status_command,
-    runner.plan_command,
-    runner.up_command,
-    runner.down_command,
-    runner.verify_command,
+    apply.status_command,
+    apply.plan_command,
+    apply.up_command,
+    apply.down_command,
+    apply.verify_command,
     catalog.snapshot_command,
     catalog.diff_command,
     catalog.drift_command,

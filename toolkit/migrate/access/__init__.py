@@ -1,0 +1,1 @@
+"""Who may do what: roles and claims, what they should reach, and what they do reach when they try."""

@@ -26,7 +26,9 @@ from toolkit.migrate.access.personas import (
     World,
 )
 from toolkit.migrate.access.privileges import Catalogue, Column, Relation
-from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, read_shapes
+from toolkit.migrate.rows.inserting import Row, RowRefused
+from toolkit.migrate.rows.one_row import insert_row
+from toolkit.migrate.rows.shapes import Shape, read_shapes
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
 from toolkit.sql.quoting import quote_identifier

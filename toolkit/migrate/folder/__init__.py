@@ -1,0 +1,1 @@
+"""A folder of migrations, read once and cut into statements."""

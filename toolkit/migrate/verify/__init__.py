@@ -1,0 +1,1 @@
+"""Whether applied migrations hold: verify files, the probes of a schema, and checks of any live database."""

@@ -8,15 +8,10 @@ import asyncpg
 import pytest
 
 from tests.support.databases import Databases
-from toolkit.migrate.rows.plausible import (
-    RowRefused,
-    insert_row,
-    insert_statement,
-    read_shapes,
-    seed,
-    update_statements,
-    where_key,
-)
+from toolkit.migrate.rows.inserting import RowRefused, where_key
+from toolkit.migrate.rows.one_row import insert_row, insert_statement, update_statements
+from toolkit.migrate.rows.seeding import seed
+from toolkit.migrate.rows.shapes import read_shapes
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 

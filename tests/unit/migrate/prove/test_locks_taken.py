@@ -17,7 +17,8 @@ from toolkit.migrate.prove.locks.statement_locks import (
     works_under_lock,
 )
 from toolkit.migrate.prove.locks.traffic import MOST_STREAMS, streams
-from toolkit.migrate.rows.plausible import Column, Row, Shape
+from toolkit.migrate.rows.inserting import Row
+from toolkit.migrate.rows.shapes import Column, Shape
 
 OLD = {1: "public.t"}
 BEFORE = Facts({1: Relation("public.t", "r", 1, 100, 0), 2: Relation("public.t_pkey", "i", 1, 200, 0)})

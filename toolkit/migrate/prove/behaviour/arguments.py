@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.migrate.rows.plausible import Row, Shape
+from toolkit.migrate.rows.inserting import Row
+from toolkit.migrate.rows.shapes import Shape
 from toolkit.migrate.rows.values import Kind, literal, natural
 from toolkit.sql.quoting import quote_identifier
 

@@ -15,7 +15,8 @@ from toolkit.migrate.prove.behaviour.arguments import Function, Known
 from toolkit.migrate.prove.behaviour.calls import Called, call_functions, read_functions, read_views, sample_rows
 from toolkit.migrate.prove.behaviour.writes import Fired, Trigger, read_triggers, write_everywhere
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
-from toolkit.migrate.rows.plausible import Seeded, Shape, read_shapes, seed
+from toolkit.migrate.rows.seeding import Seeded, seed
+from toolkit.migrate.rows.shapes import Shape, read_shapes
 from toolkit.migrate.run.api import migrate_up
 from toolkit.migrate.run.run_model import Progress
 from toolkit.migrate.verify.run import migrate_verify

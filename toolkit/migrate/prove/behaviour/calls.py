@@ -9,8 +9,8 @@ import asyncpg
 
 from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
 from toolkit.migrate.prove.behaviour.arguments import Argument, Function, Known, argument_sets
-from toolkit.migrate.rows.plausible import Row, Shape
-from toolkit.migrate.rows.shapes import kind_of
+from toolkit.migrate.rows.inserting import Row
+from toolkit.migrate.rows.shapes import Shape, kind_of
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_behaviour as sql
 from toolkit.sql import prove_rows

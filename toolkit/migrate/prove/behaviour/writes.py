@@ -8,15 +8,9 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
-from toolkit.migrate.rows.plausible import (
-    Row,
-    RowRefused,
-    Shape,
-    insert_row,
-    insert_statement,
-    update_statements,
-    where_key,
-)
+from toolkit.migrate.rows.inserting import Row, RowRefused, where_key
+from toolkit.migrate.rows.one_row import insert_row, insert_statement, update_statements
+from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_behaviour as sql
 

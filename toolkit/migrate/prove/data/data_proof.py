@@ -16,7 +16,10 @@ from toolkit.migrate.prove.data.counters import counters_behind, left_without_de
 from toolkit.migrate.prove.data.row_pictures import Damage, Picture, compare, take_picture, undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
-from toolkit.migrate.rows.plausible import RowRefused, Seeded, insert_row, read_shapes
+from toolkit.migrate.rows.inserting import RowRefused
+from toolkit.migrate.rows.one_row import insert_row
+from toolkit.migrate.rows.seeding import Seeded
+from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.run_model import Progress, RunResult
 from toolkit.postgres.connection import connected

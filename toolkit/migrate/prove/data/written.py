@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from toolkit.migrate.prove.subject.claims import Level
-from toolkit.migrate.rows.plausible import Row, RowRefused, Shape, insert_row, update_statements, where_key
+from toolkit.migrate.rows.inserting import Row, RowRefused, where_key
+from toolkit.migrate.rows.one_row import insert_row, update_statements
+from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
 from toolkit.report.record import shortened
 from toolkit.sql import prove_data as sql

@@ -20,7 +20,7 @@ from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Judgement, Phas
 from toolkit.migrate.prove.delivery.wal_reader import WalReader, reading
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild
-from toolkit.migrate.rows.plausible import read_shapes
+from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.run_model import Progress, RunResult
 from toolkit.postgres.connection import Connection, connected

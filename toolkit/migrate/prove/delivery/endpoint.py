@@ -21,7 +21,7 @@ from toolkit.errors import ToolkitError
 from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, SERVICE, Ear, Message, missing, owned
 from toolkit.migrate.prove.delivery.publications import Published
 from toolkit.migrate.prove.delivery.wal_judge import Phase, Promise, Write
-from toolkit.migrate.rows.plausible import Shape
+from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
 from toolkit.server_process import ServerHandle, server_environment
 from toolkit.sql import prove_delivery as sql

@@ -12,15 +12,9 @@ import asyncpg
 
 from toolkit.migrate.prove.delivery.wal import Operation
 from toolkit.migrate.prove.delivery.wal_judge import NO_IDENTITY, Phase, Write
-from toolkit.migrate.rows.plausible import (
-    Row,
-    RowRefused,
-    Shape,
-    insert_row,
-    insert_statement,
-    update_statements,
-    where_key,
-)
+from toolkit.migrate.rows.inserting import Row, RowRefused, where_key
+from toolkit.migrate.rows.one_row import insert_row, insert_statement, update_statements
+from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_delivery as sql
 

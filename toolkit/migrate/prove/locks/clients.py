@@ -8,7 +8,9 @@ from typing import Literal
 
 import asyncpg
 
-from toolkit.migrate.rows.plausible import Column, Row, RowRefused, Shape, insert_row, where_key
+from toolkit.migrate.rows.inserting import Row, RowRefused, where_key
+from toolkit.migrate.rows.one_row import insert_row
+from toolkit.migrate.rows.shapes import Column, Shape
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_locks as sql
 

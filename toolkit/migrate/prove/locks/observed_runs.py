@@ -16,7 +16,7 @@ from toolkit.migrate.prove.locks.statement_locks import Inside, Taken
 from toolkit.migrate.prove.locks.traffic import Request, Stream
 from toolkit.migrate.prove.locks.waits import Watch, Watched, watching
 from toolkit.migrate.prove.subject.claims import Subject
-from toolkit.migrate.rows.plausible import read_shapes
+from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Interrupt, Moment, Observer, Options, RunResult

@@ -12,7 +12,8 @@ import asyncpg
 from toolkit.errors import ToolkitError
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
-from toolkit.migrate.rows.plausible import Seeded, read_shapes, seed
+from toolkit.migrate.rows.seeding import Seeded, seed
+from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_up
 from toolkit.migrate.run.run_model import Options, RunResult
 from toolkit.migrate.scratch.databases import Scratch

@@ -1,4 +1,4 @@
-"""Plausible rows for the tables of any schema: read its shapes, then insert.
+"""One plausible row for a table of any schema: inserted, as a statement, and the updates that it allows.
 
 A row refers to rows that are there, satisfies the table's own conditions as far as values can be found that do, and
 is different for each serial number. What a table still refuses, it refuses in its own words.
@@ -22,28 +22,11 @@ from toolkit.migrate.rows.inserting import (
     where_key,
     words,
 )
-from toolkit.migrate.rows.seeding import Seeded, seed
-from toolkit.migrate.rows.shapes import Column, Condition, ForeignKey, Shape, read_shapes
+from toolkit.migrate.rows.shapes import Column, Shape
 from toolkit.migrate.rows.values import literal, natural, successor
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_rows as sql
 from toolkit.sql.quoting import quote_identifier
-
-__all__ = [
-    "Column",
-    "Condition",
-    "ForeignKey",
-    "Row",
-    "RowRefused",
-    "Seeded",
-    "Shape",
-    "insert_row",
-    "insert_statement",
-    "read_shapes",
-    "seed",
-    "update_statements",
-    "where_key",
-]
 
 
 async def insert_row(
