@@ -222,7 +222,7 @@ async def test_what_the_cli_applied_we_verify_and_roll_back_and_it_sees_that(
         (folder / part / second).write_text(text)
     await supabase(project, dsn, "migration", "up")
     verified = await migrate_verify(dsn, read_folder(folder))
-    assert ("V1", "pass") in [(check.id, check.status.value) for check in verified.checks]
+    assert ("V1", "pass") in [(check.id, check.verdict.value) for check in verified.checks]
     result = await migrate_down(dsn, read_folder(folder), options=Options(export_dir=tmp_path / "exports"))
     assert result.ok, result.steps
     assert await listed(project, dsn) == [("20250101000000", "20250101000000"), ("20250102000000", "")]

@@ -371,4 +371,4 @@ async def test_a_strangers_migration_of_our_version_gets_no_probe_and_no_row_of_
     )
     assert (await migrate_up(bare_db, folder)).ok
     result = await migrate_verify(bare_db, folder, probes=probes_of(folder), generic=False)
-    assert [(check.id, check.status) for check in result.checks] == [("N", Verdict.PASS)]
+    assert [(check.id, check.verdict) for check in result.checks] == [("N", Verdict.PASS)]
