@@ -21,29 +21,30 @@ import click
 import orjson
 
 from toolkit import extras
+from toolkit.commands._click import Group
 from toolkit.commands._stdout import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
 from toolkit.redact import redact
 from toolkit.report.record import Check, Report, Verdict, tool_version
 
-# The order is that of `toolkit --help`: what a newcomer needs first comes first.
+# The order of work, which is that of `toolkit --help`: try it, have a system to look at, migrate, see that it holds.
 COMMANDS: tuple[str, ...] = (
     "rehearse",
     "up",
-    "down",
     "token",
+    "down",
     "migrate",
+    "doctor",
     "scenarios",
     "load",
-    "doctor",
-    "monitor",
     "signoff",
+    "monitor",
 )
 # What a command needs beyond the base; those not named here run or examine a whole system.
 _EXTRAS = {"migrate": "migrate", "load": "load"}
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Finds subcommands by name in `toolkit.commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -92,8 +93,9 @@ class _NotInstalled(click.Command):
 def toolkit() -> None:
     """Migrate a live generation system to Supabase Realtime, and prove that it worked.
 
-    Exit codes of every command: 0 pass, 1 fail, 2 usage, 3 unknown (could not be determined),
-    4 environment (a server, a machine or a permission is missing).
+    The commands are listed in the order of work. Exit codes of every command: 0 pass, 1 fail, 2 usage, 3 unknown
+    (could not be determined), 4 environment (a server, a machine or a permission is missing). A DURATION is a number
+    with its unit: 500ms, 10s, 5m, 1h or 7d.
     """
 
 

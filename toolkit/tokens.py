@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
 import jwt
 
-from toolkit.errors import UsageError
-
 ALGORITHM = "HS256"
 # Supabase's own anon and service_role keys are valid for ten years.
 API_KEY_TTL_S = 10 * 365 * 24 * 3600
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def mint(secret: str, *, sub: str, role: str = "authenticated", ttl_s: int = 3600, **claims: Any) -> str:
@@ -43,14 +39,3 @@ def lifetime(token: str) -> tuple[float | None, float] | None:
     if not isinstance(expires, int | float):
         return None
     return float(issued) if isinstance(issued, int | float) and issued < expires else None, float(expires)
-
-
-def parse_duration(text: str) -> int:
-    """`90`, `90s`, `15m`, `1h` or `7d` → seconds. Raises UsageError."""
-    match = re.fullmatch(r"([0-9]{1,12})([smhd]?)", text.strip())
-    if not match or int(match.group(1)) == 0:
-        raise UsageError(
-            f"{text!r} is not a duration.",
-            "Write a whole number of at least 1 with a unit: 90s, 15m, 1h or 7d.",
-        )
-    return int(match.group(1)) * _UNITS[match.group(2) or "s"]

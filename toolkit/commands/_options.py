@@ -12,30 +12,35 @@ from typing import Any, TypeVar
 
 import click
 
+from toolkit.commands._click import TARGET, Duration, option
 from toolkit.errors import UsageError
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
 from toolkit.targets.settings import TargetSettings, load_settings
 from toolkit.targets.target import Kind, Target, refuse_change
 
+DEFAULT_REPORTS_DIR = Path("reports")
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What a command may be told of its target, by what it uses of it.
+DATABASE = ("database_url",)
+SYSTEM = (*DATABASE, "api_url", "supabase_url", "anon_key", "jwt_secret")
+EVERYTHING = (*SYSTEM, "service_role_key")
+
 _PLAIN = {
-    "supabase_url": "Base URL of the Supabase project.",
-    "api_url": "Base URL of the article generation API.",
-    "jwks_url": "Where the project publishes its signing keys.",
+    "api_url": "Use the article generation API here",
+    "supabase_url": "Use the Supabase project here",
 }
 _SECRET = {
-    "database_url": "Postgres connection URL.",
-    "anon_key": "The project's anon key.",
-    "service_role_key": "The project's service_role key.",
-    "jwt_secret": "The project's JWT secret, to mint test tokens.",
+    "database_url": "Use this Postgres database",
+    "anon_key": "Use this anon key",
+    "service_role_key": "Use this key",
+    "jwt_secret": "Make users' tokens with this",
 }
 _SETTING = {
     "anon_key": "supabase_anon_key",
     "service_role_key": "supabase_service_role_key",
     "jwt_secret": "supabase_jwt_secret",
-    "jwks_url": "supabase_jwks_url",
 }
 
 
@@ -71,12 +76,19 @@ class TargetChoice:
                 yield embedded.target
 
 
-def target_options(function: F) -> F:
-    """Adds --target, the URLs and keys, --data and --yes; the command receives `choice: TargetChoice`."""
+def target_options(*names: str, changes: bool) -> Callable[[F], F]:
+    """Adds --target, --data and the URLs and keys called `names`; with `changes` also --yes.
 
+    The command receives `choice: TargetChoice`. What it cannot be told by an option is still read from the environment
+    and from toolkit.toml.
+    """
+    return functools.partial(_with_target_options, names=names, changes=changes)
+
+
+def _with_target_options(function: F, names: tuple[str, ...], changes: bool) -> F:
     @functools.wraps(function)
-    def wrapper(*args: Any, target_kind: str | None, data_dir: Path, yes: bool, **rest: Any) -> Any:
-        given = {name: rest.pop(name) for name in (*_PLAIN, *_SECRET)}
+    def wrapper(*args: Any, target_kind: str | None, data_dir: Path, yes: bool = False, **rest: Any) -> Any:
+        given = {name: rest.pop(name) for name in names}
         _warn_of_process_titles(given)
         settings = load_settings(**{_SETTING.get(name, name): value for name, value in given.items()})
         kind: Kind = "external" if target_kind == "external" or (not target_kind and settings.any_given) else "embedded"
@@ -94,34 +106,87 @@ def target_options(function: F) -> F:
         return function(*args, choice=TargetChoice(kind, settings, data_dir, yes), **rest)
 
     decorated: Any = wrapper
-    for name, text in reversed((_PLAIN | _SECRET).items()):
+    if changes:
+        decorated = option(
+            "--yes",
+            "-y",
+            is_flag=True,
+            group=TARGET,
+            help="Change data on a target of your own without asking.",
+        )(decorated)
+    for name in reversed(names):
         variable = _SETTING.get(name, name).upper()
-        hint = f"{text} [{variable}]" if name in _PLAIN else f"{text} Prefer {variable} in the environment."
-        decorated = click.option("--" + name.replace("_", "-"), name, default=None, help=hint)(decorated)
-    decorated = click.option("--yes", "-y", is_flag=True, help="Change data on a target of yours without asking.")(
-        decorated
-    )
-    decorated = data_option(decorated)
-    offered: F = click.option(
+        text = f"{_PLAIN[name]}; or set {variable}." if name in _PLAIN else f"{_SECRET[name]}; better, set {variable}."
+        decorated = option(
+            "--" + name.replace("_", "-"),
+            name,
+            default=None,
+            group=TARGET,
+            metavar="URL" if name.endswith("url") else "SECRET" if name.endswith("secret") else "KEY",
+            help=text,
+        )(decorated)
+    decorated = data_option(group=TARGET)(decorated)
+    offered: F = option(
         "--target",
         "target_kind",
         type=click.Choice(["embedded", "external"]),
         default=None,
-        help="Where to run. Default: external when a URL is given, embedded otherwise.",
+        group=TARGET,
+        help="Use our own target, or yours; yours when a URL is given.",
     )(decorated)
     return offered
 
 
-def data_option(function: F) -> F:
+def data_option(*, group: str = "Options") -> Callable[[F], F]:
     """Adds --data, the folder of the embedded target."""
-    return click.option(
+    return option(
         "--data",
         "data_dir",
         type=click.Path(path_type=Path, file_okay=False),
         default=DEFAULT_DATA_DIR,
         show_default=True,
-        help="Folder in which the embedded target keeps its data.",
-    )(function)
+        group=group,
+        metavar="FOLDER",
+        help="Keep the embedded target here.",
+    )
+
+
+html_option = option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Also write the page to this file.",
+)
+junit_option = option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Also write JUnit XML to this file.",
+)
+probe_option = option(
+    "--probe/--no-probe",
+    "probe",
+    default=None,
+    help="Write events to a process of its own, removed afterwards, and see who gets them; by default on the "
+    "embedded target, and elsewhere with --yes.",
+)
+deadline_option = option(
+    "--deadline",
+    type=Duration(0.5, 120),
+    default=10.0,
+    show_default=True,
+    help="Give Realtime this long to answer and to deliver.",
+)
+reports_dir_option = option(
+    "--reports-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_REPORTS_DIR,
+    show_default=True,
+    metavar="FOLDER",
+    help="Make a folder for each run in this one.",
+)
 
 
 def confirm_change(target: Target, what: str, yes: bool) -> None:
@@ -137,7 +202,7 @@ def confirm_change(target: Target, what: str, yes: bool) -> None:
 
 
 def _warn_of_process_titles(given: dict[str, str | None]) -> None:
-    flags = ["--" + name.replace("_", "-") for name in _SECRET if given[name]]
+    flags = ["--" + name.replace("_", "-") for name in _SECRET if given.get(name)]
     if flags:
         click.echo(
             f"Warning: {', '.join(flags)} can be read by every user of this machine in the list of processes; "

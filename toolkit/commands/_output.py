@@ -12,6 +12,7 @@ import orjson
 
 from toolkit.commands._stdout import forget_stdout
 from toolkit.errors import UsageError
+from toolkit.report import as_json as stored_form
 from toolkit.report import as_terminal
 from toolkit.report.record import Report
 
@@ -26,6 +27,11 @@ def with_more(report: Report, more: dict[str, Any]) -> str:
 def shown(report: Report) -> str:
     """The report as text for whoever reads stdout."""
     return as_terminal.render(report, colour=as_terminal.wants_colour(sys.stdout))
+
+
+def rendered(report: Report, as_json: bool) -> str:
+    """The report as JSON, or as text for whoever reads stdout."""
+    return stored_form.render(report) if as_json else shown(report)
 
 
 def conclude(text: str, code: int) -> NoReturn:

@@ -6,34 +6,24 @@ import sys
 
 import click
 
-from toolkit.commands._options import TargetChoice, target_options
-from toolkit.commands._output import conclude, shown
+from toolkit.commands._click import json_option, toolkit_command
+from toolkit.commands._options import EVERYTHING, TargetChoice, deadline_option, probe_option, target_options
+from toolkit.commands._output import conclude, rendered
 from toolkit.commands._run import run_async
-from toolkit.monitor.doctor import PROBE_DEADLINE_S, doctor
-from toolkit.report import as_json
+from toolkit.monitor.doctor import doctor
 from toolkit.report.record import Report
 from toolkit.targets.target import Target, refuse_change
 
 
-@click.command("doctor")
-@target_options
-@click.option(
-    "--probe/--no-probe",
-    "probe",
-    default=None,
-    help="Write events to a process of its own, which is removed afterwards, and see who receives them. "
-    "Default: yes on the embedded target; elsewhere when you say so or give --yes.",
-)
-@click.option(
-    "--deadline",
-    type=click.FloatRange(0.5, 120),
-    default=PROBE_DEADLINE_S,
-    show_default=True,
-    help="Seconds within which Realtime has to answer and to deliver.",
-)
-@click.option("--json", "as_data", is_flag=True, help="Print the report as JSON.")
-def command(choice: TargetChoice, probe: bool | None, deadline: float, as_data: bool) -> None:
-    """Look for what is wrong: settings, database, schema, events, tasks, processes, API, Realtime.
+@toolkit_command("doctor", examples=("toolkit doctor", "toolkit doctor --no-probe --json"))
+@probe_option
+@deadline_option
+@json_option
+@target_options(*EVERYTHING, changes=True)
+def command(choice: TargetChoice, probe: bool | None, deadline: float, as_json: bool) -> None:
+    """Look for what is wrong with a system, and say what to do about each thing.
+
+    It looks at settings, database, schema, events, tasks, processes, API and Realtime.
 
     Nothing is changed but by the probe. What cannot be looked at is unknown, with what is missing.
     """
@@ -47,8 +37,7 @@ def command(choice: TargetChoice, probe: bool | None, deadline: float, as_data: 
             return await doctor(target, may_write=may_probe(target, choice.yes, probe), deadline_s=deadline, say=say)
 
     report = run_async(work())
-    text = as_json.render(report) if as_data else shown(report)
-    conclude(text, report.exit_code)
+    conclude(rendered(report, as_json), report.exit_code)
 
 
 def may_probe(target: Target, yes: bool, wanted: bool | None) -> bool:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._options import data_option
 from toolkit.commands._output import conclude, with_more
 from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
@@ -24,13 +25,16 @@ from toolkit.targets.data_dir import DataDir
 STOP_DEADLINE_S = 60.0
 
 
-@click.command("down")
-@data_option
-@click.option("--delete-data", is_flag=True, help="Also delete the folder with the database, keys and logs.")
-@click.option("--yes", "-y", is_flag=True, help="Delete without asking.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@toolkit_command("down", examples=("toolkit down", "toolkit down --delete-data --yes"))
+@option("--delete-data", is_flag=True, help="Also delete the folder with the database, keys and logs.")
+@option("--yes", "-y", is_flag=True, help="Delete without asking.")
+@json_option
+@data_option()
 def command(data_dir: Path, delete_data: bool, yes: bool, as_json: bool) -> None:
-    """Stop the embedded target; the data stays unless --delete-data is given."""
+    """Stop the embedded target that `toolkit up` keeps running; the data stays.
+
+    With --delete-data the data goes, too.
+    """
     started, data = datetime.now(UTC), DataDir(data_dir)
     if not data.path.exists():
         _tell(_Done(data, existed=False), started, as_json)

@@ -3,110 +3,149 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._click import LIMITS, Duration, Group, json_option, option
+from toolkit.commands._options import (
+    SYSTEM,
+    TargetChoice,
+    confirm_change,
+    junit_option,
+    reports_dir_option,
+    target_options,
+)
 from toolkit.commands._output import conclude, shown
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_junit
 from toolkit.report.record import Report
-from toolkit.tokens import parse_duration
 
 if TYPE_CHECKING:
     from toolkit.load.run import LoadResult, Plan
 
-_LIMIT = click.FloatRange(min=0)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group("load")
+@click.group("load", cls=Group)
 def command() -> None:
-    """Load on Locust: many users at once, each a whole generation with its prompts, every history judged."""
+    """Load a system with many users, each a whole generation, every history judged.
+
+    It runs on Locust.
+    """
 
 
-@command.command("locustfile")
+@command.command("locustfile", examples=('locust -f "$(toolkit load locustfile)" --headless --users 2 --spawn-rate 2',))
 def locustfile() -> None:
-    """Print the path of the locustfile, for `locust -f "$(toolkit load locustfile)"`.
+    """Print the path of the locustfile, for runs by Locust itself.
 
-    Settings then come from the environment: LOAD_TRANSPORT, LOAD_GENERATIONS, LOAD_P95_START, … and the target's own.
+    Settings then come from the environment. Those of the target are API_URL, SUPABASE_URL, SUPABASE_ANON_KEY,
+    SUPABASE_JWT_SECRET and DATABASE_URL, as `toolkit up --env` prints them. Those of the run are LOAD_TRANSPORT,
+    LOAD_GENERATIONS, LOAD_GENERATION_DEADLINE_S in seconds, LOAD_MAX_FAILURES, LOAD_REPORTS_DIR, and LOAD_P95_START,
+    LOAD_P95_FIRST_EVENT, LOAD_P95_ANSWER, LOAD_P95_DELIVERY and LOAD_P95_GENERATION in milliseconds.
     """
     from toolkit.load.run import LOCUSTFILE
 
     click.echo(LOCUSTFILE)
 
 
-@command.command("run")
-@target_options
-@click.option("--users", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Users at once.")
-@click.option(
+def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
+    return option(
+        f"--p95-{name}",
+        type=Duration(0),
+        default=seconds,
+        show_default=True,
+        group=LIMITS,
+        help=f"Limit the p95 of {what}; 0s for none.",
+    )
+
+
+@command.command(
+    "run", examples=("toolkit load run --users 2", "toolkit load run --users 50 --transport both --ramp 10s")
+)
+@option(
+    "--users",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Let this many users work at once.",
+)
+@option(
     "--transport",
     type=click.Choice(["realtime", "websocket", "both"]),
     default="realtime",
     show_default=True,
-    help="both: one after the other, and compared.",
+    metavar="NAME",
+    help="Use realtime, websocket, or both, compared.",
 )
-@click.option(
-    "--ramp",
-    metavar="DURATION",
-    default=None,
-    help="Start the users over this time, 10s for example, instead of all at once.",
-)
-@click.option(
+@option("--ramp", type=Duration(0), default=None, help="Start the users over this time, 10s for example, not at once.")
+@option(
     "--generations",
     type=click.IntRange(1, 10_000),
     default=1,
     show_default=True,
-    help="How many each user runs, one after the other.",
+    metavar="N",
+    help="Let each user run this many, one after the other.",
 )
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust workers.")
-@click.option(
-    "--generation-deadline",
-    metavar="DURATION",
-    default="120s",
+@option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
     show_default=True,
-    help="A generation that takes longer has failed.",
+    metavar="N",
+    help="Spread the users over this many Locust workers.",
 )
-@click.option(
+@option(
     "--step-latency",
-    type=click.FloatRange(0, 60_000),
-    default=1000.0,
+    type=Duration(0, 60),
+    default=1.0,
     show_default=True,
-    help="Milliseconds the embedded target's writer takes for a step.",
+    help="Let the embedded target's writer take this long a step.",
 )
-@click.option(
-    "--max-failures", type=click.IntRange(min=0), default=0, show_default=True, help="So many generations may fail."
-)
-@click.option("--p95-start", type=_LIMIT, default=2000.0, show_default=True, help="Limits of a p95, in ms; 0: none.")
-@click.option("--p95-first-event", type=_LIMIT, default=3000.0, show_default=True)
-@click.option("--p95-answer", type=_LIMIT, default=2000.0, show_default=True)
-@click.option("--p95-delivery", type=_LIMIT, default=1000.0, show_default=True)
-@click.option("--p95-generation", type=_LIMIT, default=0.0, show_default=True)
-@click.option(
-    "--reports-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("reports"),
-    show_default=True,
-    help="Each run makes a folder of its own here.",
-)
-@click.option(
+@reports_dir_option
+@option(
     "--html",
     type=click.Path(path_type=Path),
     default=None,
-    help="Also write the page to this file, or with Locust's own into this folder.",
+    metavar="PATH",
+    help="Also write the page to this file, or all pages to this folder.",
 )
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Also write JUnit XML.")
-@click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
+@junit_option
+@json_option
+@option(
+    "--generation-deadline",
+    type=Duration(0.001, 86_400),
+    default=120.0,
+    show_default=True,
+    group=LIMITS,
+    help="Count a generation that takes longer as failed.",
+)
+@option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    group=LIMITS,
+    metavar="N",
+    help="Fail when more generations than this fail.",
+)
+@_p95("start", 2.0, "starts")
+@_p95("first-event", 3.0, "first events")
+@_p95("answer", 2.0, "answers")
+@_p95("delivery", 1.0, "deliveries")
+@_p95("generation", 0.0, "generations")
+@target_options(*SYSTEM, changes=True)
 def run(choice: TargetChoice, **options: Any) -> None:
     """Let users generate articles at once, and judge what each of them saw.
 
-    Passes when every user completed every generation, nothing was lost, doubled, disordered or leaked, and every p95
-    keeps its limit. What could not be measured is unknown (exit code 3), never a pass. On the embedded target
-    everything is started and stopped for the run; on another one, articles are really generated, by users whose tokens
-    are minted with SUPABASE_JWT_SECRET.
+    Passes when every generation was completed, nothing was lost, doubled, disordered or leaked, and every limit is
+    kept; what could not be measured is unknown. An embedded system is made for the run and removed; on yours, articles
+    are really generated, by users whose tokens are made with SUPABASE_JWT_SECRET.
     """
     from toolkit.load.run import run_load
 
@@ -126,15 +165,15 @@ def _plan(options: dict[str, Any]) -> Plan:
     from toolkit.load.figures import Thresholds
     from toolkit.load.run import Plan
 
-    limits = {name: value or None for name, value in options.items() if name.startswith("p95_")}
+    limits = {name: value * 1000 or None for name, value in options.items() if name.startswith("p95_")}
     return Plan(
         users=options["users"],
         transports=("realtime", "websocket") if options["transport"] == "both" else (options["transport"],),
-        ramp_s=float(parse_duration(options["ramp"])) if options["ramp"] else 0.0,
+        ramp_s=options["ramp"] or 0.0,
         generations=options["generations"],
         processes=options["processes"],
-        generation_deadline_s=float(parse_duration(options["generation_deadline"])),
-        step_latency_ms=options["step_latency"],
+        generation_deadline_s=options["generation_deadline"],
+        step_latency_ms=options["step_latency"] * 1000,
         thresholds=Thresholds(max_failures=options["max_failures"], **limits),
     )
 
@@ -153,7 +192,7 @@ def _show(result: LoadResult, options: dict[str, Any]) -> None:
             _write(options["junit"], as_junit.render(result.report))
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}.", "Give another file.") from error
-    if options["as_data"]:
+    if options["as_json"]:
         text = as_json.render(result.report)
     else:
         text = f"{shown(_seen_from(result, Path()))}\nPage: {result.folder / 'report.html'}\n"

@@ -13,7 +13,8 @@ import click
 import orjson
 
 from toolkit.checks.absent import Absent
-from toolkit.commands._options import TargetChoice, target_options
+from toolkit.commands._click import LIMITS, Duration, json_option, option, toolkit_command
+from toolkit.commands._options import EVERYTHING, TargetChoice, deadline_option, probe_option, target_options
 from toolkit.commands._output import shown
 from toolkit.commands._run import run_async
 from toolkit.commands.doctor import may_probe
@@ -26,97 +27,116 @@ from toolkit.monitor.watch import OLDEST_S, RealtimeWatch, realtime_sample, watc
 from toolkit.report import as_json, as_terminal
 from toolkit.report.record import Report, Verdict, worst
 from toolkit.targets.target import Target
-from toolkit.tokens import parse_duration
 
 _DEFAULT = Thresholds()
 _CLEAR = "\x1b[H\x1b[2J"
 
 
-@click.command("monitor")
-@target_options
-@click.option("--once", is_flag=True, help="One sample, then end with its verdict.")
-@click.option("--count", type=click.IntRange(1), default=None, help="End after so many samples.")
-@click.option("--interval", default="10s", show_default=True, help="Between samples: 10s, 5m.")
-@click.option("--window", default="1h", show_default=True, help="How far back events, tasks and steps are counted.")
-@click.option("--only", "only", type=click.Choice(GROUPS), multiple=True, help="Only this group; may be repeated.")
-@click.option(
-    "--probe/--no-probe",
-    "probe",
-    default=None,
-    help="Write events to a process of its own, which is removed afterwards, and time their delivery. "
-    "Default: yes on the embedded target; elsewhere when you say so or give --yes.",
+@toolkit_command("monitor", examples=("toolkit monitor --once", "toolkit monitor --interval 5m --json"))
+@option("--once", is_flag=True, help="Take one sample and end with its verdict.")
+@option("--count", type=click.IntRange(1), default=None, metavar="N", help="End after this many samples.")
+@option("--interval", type=Duration(0.1), default=10.0, show_default=True, help="Wait this long between samples.")
+@option(
+    "--window",
+    type=Duration(1),
+    default=3600.0,
+    show_default=True,
+    help="Count events, tasks and steps of this last stretch of time.",
 )
-@click.option("--probe-events", type=click.IntRange(1, 1000), default=20, show_default=True, help="Events a sample.")
-@click.option(
+@option(
+    "--only",
+    "only",
+    type=click.Choice(GROUPS),
+    multiple=True,
+    metavar="GROUP",
+    help="Take only this group (database, realtime or application); may be given repeatedly.",
+)
+@probe_option
+@option(
+    "--probe-events",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Write this many events in each sample.",
+)
+@option(
     "--connections",
     type=click.IntRange(1, 100),
     default=3,
     show_default=True,
-    help="Fresh Realtime connections tried in each sample.",
+    metavar="N",
+    help="Try this many fresh Realtime connections in each sample.",
 )
-@click.option(
-    "--deadline",
-    type=click.FloatRange(0.5, 120),
-    default=10.0,
-    show_default=True,
-    help="Seconds within which Realtime has to answer and to deliver.",
-)
-@click.option(
+@deadline_option
+@json_option
+@option(
     "--max-pending-age",
+    type=Duration(0),
     default=_DEFAULT.pending_age_s,
     show_default=True,
-    type=click.FloatRange(0),
-    help="Seconds a due task may wait.",
+    group=LIMITS,
+    help="Fail when a due task waits for longer.",
 )
-@click.option(
+@option(
     "--max-failed-rate",
+    type=click.FloatRange(0, 1),
     default=_DEFAULT.failed_rate,
     show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of the tasks of the window that may have failed.",
+    group=LIMITS,
+    metavar="SHARE",
+    help="Fail when a larger share (0 to 1) of the window's tasks failed.",
 )
-@click.option(
+@option(
     "--max-delivery-p95",
-    default=_DEFAULT.delivery_p95_ms,
+    type=Duration(0),
+    default=_DEFAULT.delivery_p95_ms / 1000,
     show_default=True,
-    type=click.FloatRange(0),
-    help="Milliseconds from write to callback.",
+    group=LIMITS,
+    help="Fail when the p95 from write to callback is longer.",
 )
-@click.option(
+@option(
     "--max-slot-retained",
+    type=click.FloatRange(0),
     default=_DEFAULT.slot_retained_mib,
     show_default=True,
-    type=click.FloatRange(0),
-    help="MiB of WAL that an inactive slot may keep.",
+    group=LIMITS,
+    metavar="MIB",
+    help="Fail when an inactive slot keeps more MiB of WAL.",
 )
-@click.option(
+@option(
     "--max-connection-failures",
+    type=click.IntRange(0),
     default=_DEFAULT.connection_failures,
     show_default=True,
-    type=click.IntRange(0),
-    help="Of the connections tried in a sample.",
+    group=LIMITS,
+    metavar="N",
+    help="Fail when more of a sample's connections fail.",
 )
-@click.option(
+@option(
     "--max-dead-rows",
+    type=click.FloatRange(0, 1),
     default=_DEFAULT.dead_rows_rate,
     show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of a table's rows that may be dead.",
+    group=LIMITS,
+    metavar="SHARE",
+    help="Fail when a larger share (0 to 1) of a table's rows is dead.",
 )
-@click.option("--json", "as_data", is_flag=True, help="The report as JSON; one line a sample when repeated.")
-def command(choice: TargetChoice, once: bool, count: int | None, interval: str, window: str, **options: Any) -> None:
-    """Show processes, events, queue, Realtime and step times, and judge them by thresholds.
+@target_options(*EVERYTHING, changes=True)
+def command(
+    choice: TargetChoice, once: bool, count: int | None, interval: float, window: float, **options: Any
+) -> None:
+    """Show processes, events, queue, Realtime and step times, and judge them by limits.
 
     Exit code: the worst sample's (0 within, 1 beyond, 3 not all is known). What cannot be had is unknown, never 0.
     """
     if once and count is not None:
         raise click.UsageError("--once is --count 1; give one of them.")
     last = 1 if once else count
-    pause, window_s = parse_duration(interval), parse_duration(window)
     limits = Thresholds(
         pending_age_s=options["max_pending_age"],
         failed_rate=options["max_failed_rate"],
-        delivery_p95_ms=options["max_delivery_p95"],
+        delivery_p95_ms=options["max_delivery_p95"] * 1000,
         slot_retained_mib=options["max_slot_retained"],
         connection_failures=options["max_connection_failures"],
         dead_rows_rate=options["max_dead_rows"],
@@ -125,15 +145,15 @@ def command(choice: TargetChoice, once: bool, count: int | None, interval: str, 
 
     async def work() -> None:
         async with choice.open() as target:
-            monitor = _Monitor(target, may_probe(target, choice.yes, options["probe"]), window_s, limits, options)
+            monitor = _Monitor(target, may_probe(target, choice.yes, options["probe"]), window, limits, options)
             try:
                 for number in itertools.count(1):
                     report = await monitor.sample()
                     seen[report.verdict] = report.exit_code
-                    _show(report, once=once, as_data=options["as_data"])
+                    _show(report, once=once, as_data=options["as_json"])
                     if number == last:
                         return
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(interval)
             finally:
                 await monitor.aclose()
 

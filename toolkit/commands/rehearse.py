@@ -9,60 +9,65 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands._output import conclude, make_writable, shown, write_file
+from toolkit.commands._click import json_option, option, toolkit_command
+from toolkit.commands._options import html_option, reports_dir_option
+from toolkit.commands._output import conclude, make_writable, rendered, write_file
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
-from toolkit.report import as_html, as_json
+from toolkit.report import as_html
 from toolkit.report.links import seen_from
 from toolkit.resources import migrations_dir
 
 DEFAULT_DATA = Path(".toolkit") / "rehearsal"
-DEFAULT_RUNS = Path("reports")
 LEAST_PROCESSES = 16
 
 
-@click.command("rehearse")
-@click.option(
-    "--target",
-    type=click.Choice(["embedded", "external"]),
-    default="embedded",
+@toolkit_command("rehearse", examples=("toolkit rehearse --quick", 'toolkit rehearse --signed-off-by "Aiko Mori"'))
+@option("--quick", is_flag=True, help="Make less traffic and fewer runs; every phase and every proof all the same.")
+@option(
+    "--processes",
+    type=click.IntRange(min=LEAST_PROCESSES),
+    default=300,
     show_default=True,
-    help="Where to rehearse: a system of our own, made for it.",
+    metavar="N",
+    help="Put this many legacy processes into the database before the migration.",
 )
-@click.option(
+@option(
+    "--migrations",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    metavar="FOLDER",
+    help="Rehearse the migrations of this folder instead of those that come with the toolkit.",
+)
+@option(
+    "--seed",
+    type=int,
+    default=4711,
+    show_default=True,
+    metavar="N",
+    help="Make up rows and articles from this number; the same number makes the same ones.",
+)
+@option("--signed-off-by", metavar="NAME", default=None, help="Name who signs the report.")
+@option(
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_DATA,
     show_default=True,
-    help="Folder for the embedded system; emptied at the beginning.",
+    metavar="FOLDER",
+    help="Make the system in this folder, which is emptied at the beginning.",
 )
-@click.option(
-    "--processes",
-    type=click.IntRange(min=LEAST_PROCESSES),
-    default=300,
+@option("--keep", is_flag=True, help="Keep the database afterwards, to look at it with `toolkit up --data FOLDER`.")
+@option(
+    "--target",
+    type=click.Choice(["embedded", "external"]),
+    default="embedded",
     show_default=True,
-    help="Legacy processes in the database before the migration.",
+    help="Rehearse on a system of our own making; any other is refused.",
 )
-@click.option("--signed-off-by", metavar="NAME", default=None, help="Who signs the report.")
-@click.option("--quick", is_flag=True, help="Less traffic and fewer runs; every phase and every proof all the same.")
-@click.option("--keep", is_flag=True, help="Keep the database afterwards, to look at it with `toolkit up`.")
-@click.option(
-    "--migrations",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=None,
-    help="Rehearse this folder instead of the one that ships with the toolkit.",
-)
-@click.option("--seed", type=int, default=4711, show_default=True, help="Of the rows and of what is written.")
-@click.option(
-    "--report-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_RUNS,
-    show_default=True,
-    help="Each run gets a folder here; `latest` leads to the last.",
-)
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the page here, too.")
-@click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
+@reports_dir_option
+@html_option
+@json_option
 def command(  # noqa: PLR0917 - click passes them by name
     target: str,
     data_dir: Path,
@@ -71,12 +76,12 @@ def command(  # noqa: PLR0917 - click passes them by name
     quick: bool,
     keep: bool,
     seed: int,
-    report_dir: Path,
+    reports_dir: Path,
     migrations: Path | None,
     html: Path | None,
-    as_json_: bool,
+    as_json: bool,
 ) -> None:
-    """Take a populated legacy system through the whole migration and back, under live traffic, and prove it.
+    """Take a legacy system of our own through the whole migration and back, and prove it.
 
     \b
     1. A legacy database and server with people at work on it
@@ -85,9 +90,9 @@ def command(  # noqa: PLR0917 - click passes them by name
     4. Back by the flag, back by the database, and the migration once more
     5. The guide's ten success criteria, each with its evidence
 
-    The report goes to stdout, and with histories, logs and exports to a folder of its own. Exit codes: 0 every
-    check and criterion passed (7, performance, is not measured here and does not count), 1 something
-    failed, 3 something could not be determined, 4 this machine could not run it.
+    The report goes to stdout, and with histories, logs and exports to a folder of its own. Exit codes: 0 every check
+    and criterion passed (7, performance, is not measured here and does not count), 1 something failed, 3 something
+    could not be determined, 4 this machine could not run it.
     """
     if target != "embedded":
         raise UsageError(
@@ -99,15 +104,14 @@ def command(  # noqa: PLR0917 - click passes them by name
     from toolkit.rehearse.stage.progress import progress_on
 
     make_writable(html)
-    run_dir = _new_folder(report_dir)
+    run_dir = _new_folder(reports_dir)
     size = replace(QUICK if quick else Size(), processes=processes)
     options = Options(data_dir, run_dir, size, migrations or migrations_dir(), seed, signed_off_by, keep)
     report, code = run_async(rehearse(options, progress_on(sys.stderr)))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent, run_dir)))
-    text = as_json.render(report) if as_json_ else shown(report)
     click.echo(f"Report: {run_dir / 'report.html'}", err=True)
-    conclude(text, code)
+    conclude(rendered(report, as_json), code)
 
 
 def _new_folder(base: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,28 +12,37 @@ from typing import Any
 
 import click
 
-from toolkit.commands._options import TargetChoice, confirm_change, target_options
-from toolkit.commands._output import conclude, shown, with_more, write_file
+from toolkit.commands._click import Group, json_option, option
+from toolkit.commands._options import (
+    SYSTEM,
+    TargetChoice,
+    confirm_change,
+    html_option,
+    junit_option,
+    reports_dir_option,
+    target_options,
+)
+from toolkit.commands._output import conclude, rendered, with_more, write_file
 from toolkit.commands._run import run_async
-from toolkit.report import as_html, as_json, as_junit
+from toolkit.report import as_html, as_junit
 from toolkit.report.links import seen_from
-from toolkit.report.record import Check, Link, Report, Table, Verdict, tool_version, worst
+from toolkit.report.record import Check, Link, Report, Verdict, tool_version, worst
 from toolkit.targets.target import Target
 
 
-@click.group("scenarios")
+@click.group("scenarios", cls=Group)
 def command() -> None:
-    """End-to-end scenarios: run them against a system, and judge what was recorded.
+    """Run end-to-end scenarios against a system, and judge what was recorded.
 
     Each run leaves a folder with its whole history; `check` judges it again without a system.
     """
 
 
-@command.command("list")
-@click.option("--judges", is_flag=True, help="List the judges instead: what a scenario can have checked.")
-@click.option("--json", "as_data", is_flag=True, help="As JSON.")
-def list_(judges: bool, as_data: bool) -> None:
-    """The scenarios that ship with the toolkit."""
+@command.command("list", examples=("toolkit scenarios list", "toolkit scenarios list --judges"))
+@option("--judges", is_flag=True, help="List the judges instead: what a scenario can have checked.")
+@json_option
+def list_(judges: bool, as_json: bool) -> None:
+    """List the scenarios that come with the toolkit."""
     from toolkit.scenarios.judges import ALL
     from toolkit.scenarios.model.reading import load, shipped
 
@@ -49,7 +57,7 @@ def list_(judges: bool, as_data: bool) -> None:
             {"name": s.scenario, "title": s.title, "transports": s.transports, "needs_control": s.control}
             for s in found
         ]
-    if as_data:
+    if as_json:
         what = "judges" if judges else "scenarios"
         checks = tuple(Check(str(row["name"]), f"{row['title']}", Verdict.PASS, "can be read") for row in rows)
         report = Report(
@@ -68,35 +76,53 @@ def list_(judges: bool, as_data: bool) -> None:
         click.echo(f"{row['name']:<{width}}  {row['title']}  [{', '.join(map(str, row['transports']))}]")
 
 
-@command.command("schema")
+@command.command("schema", examples=("toolkit scenarios schema > scenario.schema.json",))
 def schema_() -> None:
-    """The JSON Schema of a scenario file, for editors."""
+    """Print the JSON Schema of a scenario file, for editors."""
     from toolkit.scenarios.model.scenario_file import schema
 
     click.echo(json.dumps(schema(), ensure_ascii=False, indent=2))
 
 
-@command.command("run")
-@click.argument("names", nargs=-1)
-@target_options
-@click.option("--transport", type=click.Choice(["realtime", "websocket"]), default="realtime", show_default=True)
-@click.option(
+@command.command(
+    "run",
+    examples=(
+        "toolkit scenarios run complete-generation-flow",
+        "toolkit scenarios run process-recovery --repeat 3 --junit scenarios.xml",
+    ),
+)
+@click.argument(
+    "names",
+    nargs=-1,
+    metavar="[NAME]...",
+    help="Run these scenarios or .yaml files instead of all that fit the transport.",
+)
+@option(
+    "--transport",
+    type=click.Choice(["realtime", "websocket"]),
+    default="realtime",
+    show_default=True,
+    help="Listen over Realtime or over the legacy WebSocket.",
+)
+@option(
     "--repeat",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Run each so often, with seeds that count up.",
+    metavar="N",
+    help="Run each scenario this many times, with seeds that count up.",
 )
-@click.option("--seed", type=int, help="Instead of the scenario's own.")
-@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
-@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write one page over all runs to this file.")
-@click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
+@option("--seed", type=int, metavar="N", help="Make random choices from this number instead of the scenario's own.")
+@reports_dir_option
+@junit_option
+@html_option
+@json_option
+@target_options(*SYSTEM, changes=True)
 def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options: Any) -> None:
-    """Run scenarios (all that fit the transport when no NAME is given; a NAME may be a .yaml file).
+    """Run scenarios against a system, and judge what was recorded.
 
-    On an embedded target everything is started and stopped for the run. On another one, articles are
-    really generated, by users whose tokens are minted with SUPABASE_JWT_SECRET.
+    An embedded system is made for the run and removed. On one of yours, articles are really generated, by users whose
+    tokens are made with SUPABASE_JWT_SECRET.
     """
     from toolkit.scenarios.model.reading import find, load, shipped
     from toolkit.scenarios.run import NEEDED, must_fit
@@ -115,26 +141,27 @@ def run(names: tuple[str, ...], choice: TargetChoice, transport: str, **options:
     _show(report, options)
 
 
-@command.command("check")
-@click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the page to this file.")
-@click.option("--json", "as_data", is_flag=True, help="The report as JSON on stdout.")
-def check(run_dir: Path, **options: Any) -> None:
-    """Judge a stored run again; no system is needed."""
-    from toolkit.scenarios import verdicts
-    from toolkit.scenarios.model.reading import load
-    from toolkit.scenarios.recorded import history
+@command.command("check", examples=("toolkit scenarios check reports",))
+@click.argument(
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Judge the run in this folder, or every run below it.",
+)
+@junit_option
+@html_option
+@json_option
+def check(folder: Path, **options: Any) -> None:
+    """Judge stored runs again; no system is needed."""
+    from toolkit.scenarios.stored import check_runs
 
-    records = history.load(run_dir / "history.jsonl")
-    scenario = load(run_dir / "scenario.yaml")
-    target = next((str(r.value.get("target")) for r in records if r.op == "scenario" and r.kind == "note"), "unknown")
-    _show(verdicts.report(scenario, records, target=target), options)
+    _show(check_runs(folder), options)
 
 
 async def _run_all(chosen: list[Any], target: Target | None, transport: str, options: dict[str, Any]) -> Report:
     from toolkit.scenarios.faults.control import embedded_system
     from toolkit.scenarios.run import run_scenario
+    from toolkit.scenarios.stored import merged
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -163,7 +190,7 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
                     await run_scenario(
                         scenario,
                         where,
-                        runs_dir=options["runs_dir"],
+                        runs_dir=options["reports_dir"],
                         transport=transport,
                         control=system,
                         seed=seed,
@@ -174,54 +201,11 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
     if len(results) == 1:
         only = results[0]
         return replace(only.report, links=(Link("Page of the run", str(only.folder / "report.html")),))
-    return _merged([result.report for result in results], begun, [(r.scenario.scenario, r.folder) for r in results])
-
-
-def _merged(reports: list[Report], begun: datetime, folders: list[tuple[str, Path]]) -> Report:
-    """One report over several runs; runs of the same scenario are told apart by their number."""
-    seen: dict[str, int] = {}
-    checks, measurements, timelines, distributions = [], [], [], []
-    for report in reports:
-        group = report.checks[0].group if report.checks else report.title
-        seen[group] = seen.get(group, 0) + 1
-        name = group if seen[group] == 1 else f"{group} run {seen[group]}"
-        checks += [replace(check, group=name) for check in report.checks]
-        measurements += [replace(measurement, group=name) for measurement in report.measurements]
-        timelines += [replace(picture, group=name) for picture in report.timelines]
-        distributions += [replace(picture, group=name) for picture in report.distributions]
-    return Report(
-        name="scenarios",
-        title="Scenarios",
-        verdict=worst(report.verdict for report in reports),
-        started_at=begun,
-        finished_at=datetime.now(UTC),
-        target=reports[0].target,
-        tool_version=tool_version(),
-        checks=tuple(checks),
-        tables=(_tally(reports),),
-        measurements=tuple(measurements),
-        timelines=tuple(timelines),
-        distributions=tuple(distributions),
-        links=tuple(Link(name, str(folder / "report.html")) for name, folder in folders),
-        notes=tuple(note for report in reports for note in report.notes),
-    )
-
-
-def _tally(reports: list[Report]) -> Table:
-    """How often each scenario ran, and how its runs ended."""
-    counted: dict[str, Counter[Verdict]] = {}
-    for report in reports:
-        name = report.checks[0].group if report.checks else report.title
-        counted.setdefault(name, Counter())[report.verdict] += 1
-    rows = (
-        (name, str(found.total()), *(str(found[verdict]) for verdict in Verdict)) for name, found in counted.items()
-    )
-    return Table("Runs", ("scenario", "runs", *map(str, Verdict)), tuple(rows))
+    return merged([result.report for result in results], begun, [(r.scenario.scenario, r.folder) for r in results])
 
 
 def _show(report: Report, options: dict[str, Any]) -> None:
     for path, render in ((options["junit"], as_junit.render), (options["html"], as_html.render)):
         if path is not None:
             write_file(path, render(seen_from(report, path.parent)))
-    text = as_json.render(report) if options["as_data"] else shown(report)
-    conclude(text, report.exit_code)
+    conclude(rendered(report, options["as_json"]), report.exit_code)

@@ -6,41 +6,52 @@ from pathlib import Path
 
 import click
 
-from toolkit.commands._output import conclude, shown, write_file
-from toolkit.report import as_html, as_json
+from toolkit.commands._click import Duration, json_option, option, toolkit_command
+from toolkit.commands._options import DEFAULT_REPORTS_DIR, html_option
+from toolkit.commands._output import conclude, rendered, write_file
+from toolkit.report import as_html
 from toolkit.report.links import seen_from
 from toolkit.signoff.evidence import MAX_AGE_DAYS, REPORT_FILE
 from toolkit.signoff.judge import Request, sign_off
 
-DEFAULT_RUNS = Path("reports")
 
-
-@click.command("signoff")
-@click.argument("run", default="latest")
-@click.option("--signed-off-by", metavar="NAME", default=None, help="Who signs; without it the report says nobody did.")
-@click.option(
-    "--max-age-days",
-    type=click.FloatRange(min=0, min_open=True),
-    default=MAX_AGE_DAYS,
+@toolkit_command("signoff", examples=("toolkit signoff", 'toolkit signoff latest --signed-off-by "Aiko Mori"'))
+@click.argument(
+    "run",
+    default="latest",
+    metavar="[RUN]",
+    help="Judge this rehearsal's folder or report.json, or the newest in a folder of runs.",
+)
+@option("--signed-off-by", metavar="NAME", default=None, help="Name who signs; without it the report says nobody did.")
+@option(
+    "--max-age",
+    type=Duration(1),
+    default=MAX_AGE_DAYS * 86400.0,
     show_default=True,
-    help="Older evidence passes nothing.",
+    help="Let evidence that is older than this pass nothing.",
 )
-@click.option(
-    "--html", "html", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Also write a page."
+@option(
+    "--reports-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_REPORTS_DIR,
+    show_default=True,
+    metavar="FOLDER",
+    help="Look for the latest rehearsal in this folder.",
 )
-@click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
-def command(run: str, signed_off_by: str | None, max_age_days: float, html: Path | None, as_json_: bool) -> None:
+@html_option
+@json_option
+def command(
+    *, run: str, signed_off_by: str | None, max_age: float, reports_dir: Path, html: Path | None, as_json: bool
+) -> None:
     """Judge the guide's ten success criteria by saved reports; nothing is run.
 
-    RUN is the folder of a rehearsal (or its report.json), a folder of runs, or `latest`: the newest rehearsal in
-    reports/ with the scenario runs after it. Evidence that is missing, old, or of another version of the toolkit makes
-    a criterion unknown.
+    Without a RUN, the newest rehearsal is judged with the scenario and load runs after it. Evidence that is missing,
+    old, or of another version of the toolkit makes a criterion unknown.
     """
-    place = DEFAULT_RUNS if run == "latest" else Path(run)
+    place = reports_dir if run == "latest" else Path(run)
     if place.name == REPORT_FILE and place.is_file():
         place = place.parent
-    report = sign_off(Request(place, signed_off_by, max_age_days))
+    report = sign_off(Request(place, signed_off_by, max_age / 86400))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent)))
-    text = as_json.render(report) if as_json_ else shown(report)
-    conclude(text, report.exit_code)
+    conclude(rendered(report, as_json), report.exit_code)

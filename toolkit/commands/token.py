@@ -8,33 +8,39 @@ from pathlib import Path
 import click
 import jwt
 
+from toolkit.commands._click import Duration, json_option, option, toolkit_command
 from toolkit.commands._options import data_option
 from toolkit.commands._output import conclude, with_more
+from toolkit.durations import format_duration
 from toolkit.errors import UsageError
 from toolkit.report.record import Check, Report, Verdict, tool_version
 from toolkit.targets.data_dir import DataDir
-from toolkit.tokens import ALGORITHM, API_KEY_TTL_S, mint, parse_duration
+from toolkit.tokens import ALGORITHM, API_KEY_TTL_S, mint
 
 
-@click.command("token")
-@data_option
-@click.option("--sub", default="user_demo", show_default=True, help="User id: the token's `sub`.")
-@click.option(
+@toolkit_command("token", examples=("toolkit token", "toolkit token --sub user_x --ttl 15m"))
+@option("--sub", default="user_demo", show_default=True, metavar="ID", help="Make the token for this user id.")
+@option(
     "--role",
     type=click.Choice(["authenticated", "anon", "service_role"]),
     default="authenticated",
     show_default=True,
-    help="Database role.",
+    metavar="NAME",
+    help="Give the bearer this database role: authenticated, anon or service_role.",
 )
-@click.option("--ttl", default="1h", show_default=True, help="How long it is valid: 90s, 15m, 1h, 7d.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with what it says.")
-def command(data_dir: Path, sub: str, role: str, ttl: str, as_json: bool) -> None:
-    """Print a token for the target that `toolkit up` made; nothing else goes to stdout."""
+@option("--ttl", type=Duration(1), default=3600.0, show_default=True, help="Let the token expire after this time.")
+@json_option
+@data_option()
+def command(data_dir: Path, sub: str, role: str, ttl: float, as_json: bool) -> None:
+    """Print a user's token for the embedded target that `toolkit up` made.
+
+    Nothing else goes to stdout.
+    """
     started = datetime.now(UTC)
-    seconds = parse_duration(ttl)
-    if seconds > API_KEY_TTL_S:
+    if ttl > API_KEY_TTL_S:
         raise UsageError(
-            f"--ttl {ttl} is longer than ten years, the time for which the project's own keys are valid.",
+            f"--ttl {format_duration(ttl)} is longer than ten years, the time for which the project's own keys are "
+            "valid.",
             "Write a shorter time, 1h or 7d for example.",
         )
     if not sub or sub != sub.strip() or not sub.isprintable():
@@ -46,7 +52,7 @@ def command(data_dir: Path, sub: str, role: str, ttl: str, as_json: bool) -> Non
     if not (data.path / "secrets.json").exists():
         raise UsageError(f"{data.path} has no keys yet.", f"Make the target first: toolkit up --data {data_dir}")
     secret = data.keys().jwt_secret
-    token = mint(secret, sub=sub, role=role, ttl_s=seconds)
+    token = mint(secret, sub=sub, role=role, ttl_s=int(ttl))
     if not as_json:
         click.echo(token)
         return

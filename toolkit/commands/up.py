@@ -18,6 +18,7 @@ from typing import Any
 import click
 import httpx
 
+from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._options import data_option
 from toolkit.commands._output import with_more
 from toolkit.commands._run import run_async
@@ -26,47 +27,65 @@ from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.redact import redact
 from toolkit.report.record import Check, Report, Verdict, tool_version
 from toolkit.server_process import ServerHandle
-from toolkit.targets.data_dir import DataDir, Running
+from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
 from toolkit.targets.target import Target
 
 DEMO_USER = "user_demo"
-TOKEN_TTL_S = 24 * 3600
 ANSWER_DEADLINE_S = 10.0
 DETACH_DEADLINE_S = 120.0
 # How the command line words an error, at the end of what the detached process said.
 _ERROR = re.compile(r"^Error: (?P<what>.*)\n  → (?P<remedy>.*)\Z", re.DOTALL | re.MULTILINE)
 
 
-@click.command("up")
-@data_option
-@click.option("--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C.")
-@click.option("--legacy", is_flag=True, help="The state before the migration: legacy schema, WebSocket transport.")
-@click.option(
+@toolkit_command("up", examples=("toolkit up", 'eval "$(toolkit up --env)"'))
+@option("--foreground", is_flag=True, help="Stay in the foreground until Ctrl-C.")
+@option("--env", "as_env", is_flag=True, help="Print addresses and keys, secrets too, as lines for the shell.")
+@option("--legacy", is_flag=True, help="Make the system as it was before the migration, with WebSockets.")
+@option(
     "--transport",
     type=click.Choice([t.value for t in Transport]),
     default=None,
-    help="GENERATION_TRANSPORT of the server. Default: realtime (websocket with --legacy).",
+    metavar="NAME",
+    help="Offer websocket, both or realtime; realtime unless --legacy.",
 )
-@click.option("--workers", type=click.IntRange(0, 64), default=0, help="Worker processes beside the server's own.")
-@click.option(
+@option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Start this many worker processes beside the server's own.",
+)
+@option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Serve on this port, not on a free one.")
+@option(
     "--postgres-port",
     type=click.IntRange(1024, 65535),
     default=None,
+    metavar="N",
     help="Also let Postgres listen on this loopback TCP port.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the server. Default: a free one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the addresses, keys and a token as JSON.")
-def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, transport: str | None, **rest: Any) -> None:
+@json_option
+@data_option()
+def command(
+    *, data_dir: Path, foreground: bool, as_env: bool, as_json: bool, legacy: bool, transport: str | None, **rest: Any
+) -> None:
     """Start Postgres and the reference server, and keep them running.
 
-    Returns when they serve; `toolkit down` stops them. The data stays in the folder named by --data.
+    Returns when they serve, and shows where; one that runs already is shown again. `toolkit down` stops them. Keys are
+    printed with --env only, as lines for the shell: API_URL, SUPABASE_URL, SUPABASE_ANON_KEY,
+    SUPABASE_SERVICE_ROLE_KEY, SUPABASE_JWT_SECRET and DATABASE_URL.
     """
     started = datetime.now(UTC)
     if legacy and transport not in {None, Transport.WEBSOCKET}:
         raise click.UsageError("--legacy has no Realtime; use --transport websocket or leave --transport out.")
     if legacy and rest["workers"]:
         raise click.UsageError("--legacy has no background tasks, so --workers has nothing to do.")
+    if as_env and (as_json or foreground):
+        raise click.UsageError(
+            "--env prints lines for the shell and returns, so it goes neither with --json nor with --foreground; ask "
+            "again with --env once the target runs."
+        )
     chosen = transport or (Transport.WEBSOCKET.value if legacy else Transport.REALTIME.value)
     wish = _Wish(legacy=legacy, transport=chosen, **rest)
     if foreground:
@@ -74,15 +93,27 @@ def command(data_dir: Path, foreground: bool, as_json: bool, legacy: bool, trans
         return
     if (running := DataDir(data_dir).running()) is not None:
         # Whoever lost the addresses asks again; whoever wants other options has to stop it first.
-        if running.transport != chosen:
+        if running.transport != chosen and (legacy or transport):
             raise EnvironmentError_(
                 f"It runs already, with transport {running.transport}.",
                 f"Stop it first: toolkit down --data {data_dir}",
             )
-        click.echo("It runs already, as it was started; this is where:", err=True)
+        if not as_env:
+            click.echo("It runs already, as it was started; this is where:", err=True)
     else:
         _detach(data_dir, wish.as_arguments())
-    _show(data_dir, as_json, started, detached=True)
+    if as_env:
+        _, _, target = _found(data_dir)
+        click.echo(
+            "".join(f"export {name}={_quoted(value)}\n" for name, value in target.environment().items()), nl=False
+        )
+    else:
+        _show(data_dir, as_json, started, detached=True)
+
+
+def _quoted(value: str) -> str:
+    """As the shell reads it, in double quotes."""
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
 
 
 @dataclass(frozen=True)
@@ -179,15 +210,19 @@ def _await_ready(data: DataDir, child: subprocess.Popen[bytes], log_path: Path) 
             raise EnvironmentError_(f"The target {how}:\n{said}", f"Logs: {data.logs}, {log_path}")
 
 
-def _show(data_dir: Path, as_json: bool, started: datetime, *, detached: bool) -> None:
+def _found(data_dir: Path) -> tuple[DataDir, Running, Target]:
     data = DataDir(data_dir)
     running, target = data.running(), running_target(data_dir)
     if running is None or target is None:
         raise EnvironmentError_(f"What serves in {data.path} ended right after it was ready.", f"Logs: {data.logs}")
+    return data, running, target
+
+
+def _show(data_dir: Path, as_json: bool, started: datetime, *, detached: bool) -> None:
+    data, running, target = _found(data_dir)
     url = f"{target.api_url}/health/live"
     # In the foreground its server was ready a moment ago, and is watched from now on.
     check = _answers(url) if detached else Check("api-answers", f"{url} answers", Verdict.PASS)
-    token = target.user_token(DEMO_USER, ttl_s=TOKEN_TTL_S)
     if as_json:
         report = Report(
             "up",
@@ -199,9 +234,9 @@ def _show(data_dir: Path, as_json: bool, started: datetime, *, detached: bool) -
             tool_version(),
             (check,),
         )
-        click.echo(with_more(report, _facts(data, running, target, token)), nl=False)
+        click.echo(with_more(report, _facts(data, running, target)), nl=False)
     else:
-        click.echo(_page(data, running, target, token, detached=detached))
+        click.echo(_page(data, running, target, detached=detached))
 
 
 def _answers(url: str) -> Check:
@@ -215,54 +250,50 @@ def _answers(url: str) -> Check:
     return Check("api-answers", f"{url} answers", Verdict.PASS)
 
 
-def _facts(data: DataDir, running: Running, target: Target, token: str) -> dict[str, object]:
+def _facts(data: DataDir, running: Running, target: Target) -> dict[str, object]:
     return {
         "api_url": target.api_url,
         "docs_url": f"{target.api_url}/docs",
         "supabase_url": target.supabase_url,
         "realtime_url": f"{target.supabase_url}/realtime/v1",
-        "database_url": target.database_url,
-        "anon_key": target.anon_key,
-        "service_role_key": target.service_role_key,
+        "database_url": redact(target.get("DATABASE_URL")),
         "transport": running.transport,
         "servers": running.servers,
         "pid": running.pid,
         "data": str(data.path),
-        "user": DEMO_USER,
-        "token": token,
     }
 
 
-def _page(data: DataDir, running: Running, target: Target, token: str, *, detached: bool) -> str:
-    stop = f"toolkit down --data {shlex.quote(str(data.path))}" if detached else "Ctrl-C"
+def _page(data: DataDir, running: Running, target: Target, *, detached: bool) -> str:
+    here = "" if data.path == DEFAULT_DATA_DIR.resolve() else f" --data {shlex.quote(str(data.path))}"
+    stop = f"toolkit down{here}" if detached else "Ctrl-C"
     body = json.dumps(
         {"initial_keywords": ["test", "article"], "target_age_group": "30代", "persona_type": "主婦"},
         ensure_ascii=False,
     )
+    bearer = f'-H "Authorization: Bearer $(toolkit token{here})"'
     if running.transport == Transport.WEBSOCKET:
-        first = f"curl -s {target.api_url}/api/articles/generation -H 'Authorization: Bearer {token}'"
+        first = f"curl -s {target.api_url}/api/articles/generation {bearer}"
     else:
         first = (
             f"curl -s -X POST {target.api_url}/api/articles/generation/start \\\n"
             f"    -H 'Content-Type: application/json' \\\n"
-            f"    -H 'Authorization: Bearer {token}' \\\n"
+            f"    {bearer} \\\n"
             f"    -d '{body}'"
         )
     return f"""\
 The target is running ({running.transport}); its data stays in {data.path}
 
-  API              {target.api_url}/api/articles
-  API reference    {target.api_url}/docs
-  Realtime         {target.supabase_url}/realtime/v1
-  Postgres         {target.database_url}
-  anon key         {target.anon_key}
-  service_role key {target.service_role_key}
-  Logs             {data.logs}
+  API            {target.api_url}/api/articles
+  API reference  {target.api_url}/docs
+  Realtime       {target.supabase_url}/realtime/v1
+  Postgres       {redact(target.get("DATABASE_URL"))}
+  Logs           {data.logs}
 
-Try it as {DEMO_USER} (the token is valid for a day):
+Try it as {DEMO_USER}:
 
   {first}
 
-For other programs:  export SUPABASE_URL={target.supabase_url} API_URL={target.api_url}
-Another token:       toolkit token --data {shlex.quote(str(data.path))} --sub user_x
-Stop it:             {stop}"""
+For other programs, with keys:  eval "$(toolkit up --env{here})"
+Another user's token:           toolkit token{here} --sub user_x
+Stop it:                        {stop}"""

@@ -36,7 +36,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     if data.path.exists():
         data.delete()
     _make(data.path, "--data")
-    _make(options.run_dir, "--report-dir")
+    _make(options.run_dir, "--reports-dir")
     stage: Stage | None = None
     try:
         progress.say("starting Postgres")

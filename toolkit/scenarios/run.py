@@ -311,10 +311,10 @@ def _folder(runs_dir: Path, name: str, transport: str) -> Path:
             continue
         except OSError as error:
             raise EnvironmentError_(
-                f"{folder} cannot be made: {error.strerror}.", "Give another folder with --runs-dir."
+                f"{folder} cannot be made: {error.strerror}.", "Give another folder with --reports-dir."
             ) from error
         return folder
-    raise EnvironmentError_(f"{runs_dir} is full of runs of this second.", "Give another folder with --runs-dir.")
+    raise EnvironmentError_(f"{runs_dir} is full of runs of this second.", "Give another folder with --reports-dir.")
 
 
 def _sentences(value: object) -> object:

@@ -62,6 +62,10 @@ class Target:
         """A token that makes the bearer user `sub` of this target. Raises UsageError without a JWT secret."""
         return mint(self.get("SUPABASE_JWT_SECRET"), sub=sub, role=role, ttl_s=ttl_s, **claims)
 
+    def environment(self) -> dict[str, str]:
+        """What this target has of the settings, by the names of environment variables. Keys and secrets are in it."""
+        return {name: value for name, value in self._values().items() if value}
+
     def describe(self) -> str:
         """One line for reports and prompts; never a secret."""
         if self.kind == "embedded":

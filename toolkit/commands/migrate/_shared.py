@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from toolkit.commands._options import TargetChoice, confirm_change, target_options
+from toolkit.commands._click import Duration, json_option, option
+from toolkit.commands._options import DATABASE, TargetChoice, confirm_change, target_options
 from toolkit.commands._output import conclude, shown, with_more
 from toolkit.errors import ExitCode
 from toolkit.migrate.dry_run.run import DEADLINE_S
@@ -33,56 +34,61 @@ F = TypeVar("F", bound=Callable[..., Any])
 _QUIET_S, _REPEAT_S = 2.0, 10.0
 
 
-def common(function: F) -> F:
-    """Adds --migrations, --json and the target's options."""
-    decorated: Any = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")(function)
-    offered: F = target_options(folder_option(decorated))
-    return offered
+def common(*, changes: bool) -> Callable[[F], F]:
+    """Adds --migrations, --json and the options of a target's database; with `changes` also --yes."""
+
+    def decorate(function: F) -> F:
+        offered: F = folder_option(json_option(target_options(*DATABASE, changes=changes)(function)))
+        return offered
+
+    return decorate
 
 
-def folder_option(function: F) -> F:
-    """Adds --migrations; the command receives `folder: Path`."""
-    return click.option(
-        "--migrations",
-        "folder",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=migrations_dir,
-        show_default="those of this project",
-        help="Folder of <version>_<name>.sql, with rollbacks/ and verify/ beneath it.",
-    )(function)
+# Adds --migrations; the command receives `folder: Path`.
+folder_option = option(
+    "--migrations",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=migrations_dir,
+    show_default="the toolkit's own",
+    metavar="FOLDER",
+    help="Read the migrations of this folder.",
+)
 
 
 def patience(function: F) -> F:
     """Adds how long to wait for locks; the command receives `locks: LockPolicy`."""
 
     @functools.wraps(function)
-    def wrapper(*args: Any, lock_timeout: int, lock_deadline: float, runner_deadline: float, **rest: Any) -> Any:
-        policy = LockPolicy(lock_timeout_ms=lock_timeout, deadline_s=lock_deadline, runner_deadline_s=runner_deadline)
+    def wrapper(*args: Any, lock_timeout: float, lock_deadline: float, runner_deadline: float, **rest: Any) -> Any:
+        policy = LockPolicy(
+            lock_timeout_ms=round(lock_timeout * 1000), deadline_s=lock_deadline, runner_deadline_s=runner_deadline
+        )
         return function(*args, locks=policy, **rest)
 
     default = LockPolicy()
     decorated: Any = wrapper
-    decorated = click.option(
-        "--lock-timeout",
-        type=click.IntRange(1, 60_000),
-        default=default.lock_timeout_ms,
-        show_default=True,
-        help="Milliseconds a statement may wait for a table lock before the file is taken back "
-        "and tried again. Queries behind it stall that long.",
-    )(decorated)
-    decorated = click.option(
-        "--lock-deadline",
-        type=click.FloatRange(0),
-        default=default.deadline_s,
-        show_default=True,
-        help="Seconds after which to stop trying.",
-    )(decorated)
-    offered: F = click.option(
+    decorated = option(
         "--runner-deadline",
-        type=click.FloatRange(0),
+        type=Duration(0),
         default=default.runner_deadline_s,
         show_default=True,
-        help="Seconds to wait for another migration runner.",
+        help="Wait this long for another migration runner to end.",
+    )(decorated)
+    decorated = option(
+        "--lock-deadline",
+        type=Duration(0),
+        default=default.deadline_s,
+        show_default=True,
+        help="Give up a file that has not had its locks after this time.",
+    )(decorated)
+    offered: F = option(
+        "--lock-timeout",
+        type=Duration(0.001, 60),
+        default=default.lock_timeout_ms / 1000,
+        show_default=True,
+        help="Take a file back and try it again when a statement waits this long for a lock; queries behind it "
+        "stall as long.",
     )(decorated)
     return offered
 
@@ -95,21 +101,17 @@ def rehearsable(function: F) -> F:
         return function(*args, dry=dry_run_deadline if dry_run else None, **rest)
 
     decorated: Any = wrapper
-    decorated = click.option(
+    decorated = option(
         "--dry-run-deadline",
-        type=click.FloatRange(0.1),
+        type=Duration(0.1),
         default=DEADLINE_S,
         show_default=True,
-        help="Seconds after which a dry run on the target is taken back, finished or not.",
+        help="Take a dry run back after this time, finished or not.",
     )(decorated)
-    offered: F = click.option(
+    offered: F = option(
         "--dry-run",
         is_flag=True,
-        help="Run everything for real and take it back: shows the plan, the locks and rewrites of each statement, and "
-        "what changes in the catalog. On the target it takes the real locks, all of them until it is taken back, so "
-        "queries may stall up to --dry-run-deadline. Leaves nothing, except that sequences keep where nextval() moved "
-        "them. Files that refuse a transaction make it run on a copy instead: an embedded target is copied with its "
-        "rows, of any other the schema alone, and the verdict is then unknown at best (exit code 3).",
+        help="Run everything for real, show its locks and what it changes, and take it back.",
     )(decorated)
     return offered
 

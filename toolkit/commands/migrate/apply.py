@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from toolkit.commands._click import option, toolkit_command
 from toolkit.commands._options import TargetChoice, confirm_change
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import (
@@ -35,11 +36,13 @@ from toolkit.probes import probes_of
 from toolkit.report.frame import Frame
 from toolkit.targets.target import Target
 
+_include_all = option("--include-all", is_flag=True, help="Apply also what is older than an applied version.")
 
-@click.command("status")
-@common
+
+@toolkit_command("status", examples=("toolkit migrate status",))
+@common(changes=False)
 def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None:
-    """Which versions are applied, pending, edited or missing."""
+    """Tell which versions are applied, pending, edited since they ran, or missing their file."""
 
     async def work() -> None:
         started = datetime.now(UTC)
@@ -51,12 +54,12 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
     run_async(work())
 
 
-@click.command("plan")
-@common
-@click.option("--to", default=None, help="Last version to apply; with --down the one that stays.")
-@click.option("--last", type=click.IntRange(1), default=None, help="With --down: how many to roll back.")
-@click.option("--down", "downwards", is_flag=True, help="Plan a rollback.")
-@click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
+@toolkit_command("plan", examples=("toolkit migrate plan", "toolkit migrate plan --down --last 1"))
+@option("--down", "downwards", is_flag=True, help="Plan a rollback.")
+@option("--to", default=None, metavar="VERSION", help="Apply up to this version; with --down, keep it.")
+@option("--last", type=click.IntRange(1), default=None, metavar="N", help="With --down, roll back this many versions.")
+@_include_all
+@common(changes=False)
 def plan_command(
     *,
     choice: TargetChoice,
@@ -67,7 +70,7 @@ def plan_command(
     downwards: bool,
     include_all: bool,
 ) -> None:
-    """What `up` (or, with --down, `down`) would run, and what that destroys; changes nothing."""
+    """Show what `up` (with --down, `down`) would run and what that destroys; nothing is changed."""
     if last is not None and not downwards:
         raise click.UsageError("--last goes with --down.")
     request = Down(to, last) if downwards else Up(to, include_all)
@@ -83,12 +86,12 @@ def plan_command(
     run_async(work())
 
 
-@click.command("up")
-@common
-@patience
-@click.option("--to", default=None, help="Last version to apply. Default: all.")
-@click.option("--include-all", is_flag=True, help="Also what is older than an applied version.")
+@toolkit_command("up", examples=("toolkit migrate up --dry-run", "toolkit migrate up"))
+@option("--to", default=None, metavar="VERSION", help="Apply up to this version instead of all.")
+@_include_all
 @rehearsable
+@patience
+@common(changes=True)
 def up_command(
     *,
     choice: TargetChoice,
@@ -99,7 +102,13 @@ def up_command(
     include_all: bool,
     dry: float | None,
 ) -> None:
-    """Apply what is pending, each file in one transaction with its history row."""
+    """Apply what is pending, each file in one transaction with its history row.
+
+    A dry run takes the real locks on the target and holds all of them until it is taken back, so queries may stall up
+    to --dry-run-deadline. It leaves nothing, except that sequences stay where nextval() moved them. Files that refuse a
+    transaction are run on a copy instead: an embedded target is copied with its rows, of any other the schema alone,
+    and the verdict is then unknown at best (exit code 3).
+    """
 
     async def work() -> None:
         started = datetime.now(UTC)
@@ -153,19 +162,22 @@ async def _rehearse(
     finish(of_dry_run(frame, found), {"dry_run": dry_run_as_dict(found)}, as_json)
 
 
-@click.command("down")
-@common
-@patience
-@click.option("--to", default=None, help="The version that stays; 0 rolls back everything.")
-@click.option("--last", type=click.IntRange(1), default=None, help="How many to roll back. Default: 1.")
-@click.option(
+@toolkit_command("down", examples=("toolkit migrate down --dry-run", "toolkit migrate down --last 2"))
+@option("--to", default=None, metavar="VERSION", help="Roll back to this version and keep it; 0 keeps none.")
+@option(
+    "--last", type=click.IntRange(1), default=None, metavar="N", help="Roll back this many versions instead of one."
+)
+@option(
     "--export-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Options().export_dir,
     show_default=True,
-    help="Where rows that a rollback destroys are written first.",
+    metavar="FOLDER",
+    help="First write the rows that a rollback destroys to this folder.",
 )
 @rehearsable
+@patience
+@common(changes=True)
 def down_command(
     *,
     choice: TargetChoice,
@@ -177,7 +189,11 @@ def down_command(
     export_dir: Path,
     dry: float | None,
 ) -> None:
-    """Roll back, newest first; rows that this destroys are exported before."""
+    """Roll back what is applied, newest first; rows that this destroys are exported before.
+
+    A dry run takes the real locks on the target and holds all of them until it is taken back; `toolkit migrate up
+    --help` tells more.
+    """
 
     async def work() -> None:
         started = datetime.now(UTC)
@@ -206,15 +222,15 @@ def down_command(
     run_async(work())
 
 
-@click.command("verify")
-@common
-@click.option("--to", default=None, help="Last version to verify. Default: all applied.")
-@click.option("--no-probes", is_flag=True, help="Only what changes nothing: the verify files and the LIVE checks.")
-@click.option("--no-live", is_flag=True, help="Without the read-only checks of any database, LIVE-1 and following.")
+@toolkit_command("verify", examples=("toolkit migrate verify", "toolkit migrate verify --no-probes"))
+@option("--to", default=None, metavar="VERSION", help="Verify up to this version instead of all that are applied.")
+@option("--no-probes", is_flag=True, help="Run only what changes nothing: the verify files and the LIVE checks.")
+@option("--no-live", is_flag=True, help="Leave out the read-only checks of any database, LIVE-1 and following.")
+@common(changes=True)
 def verify_command(
     *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool, no_live: bool
 ) -> None:
-    """See that applied migrations hold: their shape, their behaviour, each role, concurrent writers.
+    """Verify that applied migrations hold: shape, behaviour, each role, concurrent writers.
 
     Verify files run in a transaction that is rolled back. Probes commit rows of a user called toolkit_probe_… for
     a moment and remove them. The checks LIVE-1 and following read the catalog, and the first rows of each table as each

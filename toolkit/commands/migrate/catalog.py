@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-from toolkit.commands._options import TargetChoice, target_options
+from toolkit.commands._click import json_option, option, toolkit_command
+from toolkit.commands._options import DATABASE, TargetChoice, target_options
 from toolkit.commands._output import make_writable, write_file
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, finish, frame_of, progress
@@ -32,25 +33,25 @@ _DIFFERENT = "Decide which side is right, and write a migration that makes the o
 _DRIFTED = (
     "Put what was changed by hand into a migration, or undo it. After a change that was meant, take a new snapshot."
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-_positions = click.option("--positions", is_flag=True, help="Also compare where sequences stand; rows move them.")
-_no_dump = click.option("--no-dump", is_flag=True, help="Do not ask pg_dump for a second opinion.")
+_positions = option("--positions", is_flag=True, help="Also compare where sequences stand, which rows move.")
+_no_dump = option("--no-dump", is_flag=True, help="Do not ask pg_dump for a second opinion.")
 
 
-@click.command("snapshot")
-@target_options
-@_json
-@click.option(
+@toolkit_command("snapshot", examples=("toolkit migrate snapshot -o before.json",))
+@option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Write the snapshot there: canonical JSON, fit for version control.",
+    metavar="FILE",
+    help="Write the snapshot to this file: canonical JSON, fit for version control.",
 )
+@json_option
+@target_options(*DATABASE, changes=False)
 def snapshot_command(*, choice: TargetChoice, as_json: bool, output: Path | None) -> None:
-    """Everything the catalog says, as facts by name, with a hash; changes nothing.
+    """Take down everything that the catalog says, as facts by name, with a hash; nothing is changed.
 
-    Lists what exists and is no fact. The file is what `diff` and `drift --snapshot` compare with.
+    What exists and is no fact is listed. `diff` and `drift --snapshot` compare with the file.
     """
     make_writable(output)
 
@@ -68,18 +69,17 @@ def snapshot_command(*, choice: TargetChoice, as_json: bool, output: Path | None
     run_async(work())
 
 
-@click.command("diff")
-@click.argument("before")
-@click.argument("after")
+@toolkit_command("diff", examples=("toolkit migrate diff before.json env:DATABASE_URL",))
+@click.argument("before", help="Give a snapshot file, a database URL, or env:NAME for a variable that holds one.")
+@click.argument("after", help="Give the other side in the same way.")
 @_positions
 @_no_dump
-@_json
+@json_option
 def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_json: bool) -> None:
-    """What differs between two catalogs, every fact by name, before and after; exit 0 equal, 1 different.
+    """Show what differs between two catalogs: every fact by name, before and after.
 
-    BEFORE and AFTER are each a file of `toolkit migrate snapshot`, a database URL, or env:NAME for the environment
-    variable that holds one. Between two databases pg_dump gives a second opinion, and where the two part, that is a
-    finding.
+    Between two databases pg_dump gives a second opinion, and where the two part, that is a finding. Exit codes: 0
+    equal, 1 different.
     """
     sides = [_side("BEFORE", before), _side("AFTER", after)]
     _warn_of_passwords([text for text in (before, after) if _has_password(text)])
@@ -107,21 +107,22 @@ def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_
     run_async(work())
 
 
-@click.command("drift")
-@common
-@click.option(
+@toolkit_command("drift", examples=("toolkit migrate drift", "toolkit migrate drift --snapshot before.json"))
+@option(
     "--snapshot",
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Compare with this file of `toolkit migrate snapshot`, not with the migrations.",
+    metavar="FILE",
+    help="Compare with this file of `toolkit migrate snapshot` instead of with the migrations.",
 )
 @_positions
 @_no_dump
+@common(changes=False)
 def drift_command(
     *, choice: TargetChoice, folder: Path, as_json: bool, file: Path | None, positions: bool, no_dump: bool
 ) -> None:
-    """Whether the live database is what it should be: as in a snapshot file, or as its applied migrations make it.
+    """Compare the live database with a snapshot file, or with what its migrations make.
 
     Without --snapshot the files of the versions that the target says are applied are replayed on a scratch database of
     the embedded Postgres, and what the platform owns (schemas such as auth and storage) is left out on both sides.

@@ -7,45 +7,45 @@ from pathlib import Path
 
 import click
 
+from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import finish
+from toolkit.commands.migrate._shared import finish, folder_option
 from toolkit.migrate.lint import report as reports
 from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
 from toolkit.migrate.lint.run import lint
 from toolkit.report.frame import Frame
 from toolkit.report.record import tool_version
-from toolkit.resources import migrations_dir
 
 
-@click.command("lint")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option(
-    "--migrations",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=migrations_dir,
-    show_default="those of this project",
-    help="Folder of <version>_<name>.sql, with rollbacks/ beneath it.",
+@toolkit_command("lint", examples=("toolkit migrate lint", "toolkit migrate lint --severity error"))
+@click.argument(
+    "files",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+    metavar="[FILE]...",
+    help="Tell only what is found in these files; the whole folder is read in any case.",
 )
-@click.option(
+@folder_option
+@option(
     "--severity",
     "limit",
     type=click.Choice(LIMITS),
     default=LIMITS[0],
     show_default=True,
-    help="The mildest finding that fails.",
+    help="Fail on findings that are at least as bad as this.",
 )
-@click.option("--disable", "disabled", multiple=True, metavar="RULE", help="Do not look for this. Repeatable.")
-@click.option("--list-rules", is_flag=True, help="Show every rule and its severity, and end.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@option(
+    "--disable", "disabled", multiple=True, metavar="RULE", help="Do not look for this rule; may be given repeatedly."
+)
+@option("--list-rules", is_flag=True, help="Show every rule with its severity, and end.")
+@json_option
 def lint_command(
     *, files: tuple[Path, ...], folder: Path, limit: str, disabled: tuple[str, ...], list_rules: bool, as_json: bool
 ) -> None:
     """Find mistakes in migrations and rollbacks by reading them; no database is asked.
 
-    Every file of the folder is read, since one file can open or close what another made. With FILEs, only what is found
-    in these is told. Exit codes: 0 nothing as bad as --severity, 1 findings, 2 a request that makes no sense, 4 squawk
-    cannot be used.
+    Every file of the folder is read, since one file can open or close what another made. Exit codes: 0 nothing as bad
+    as --severity, 1 findings, 2 a request that makes no sense, 4 squawk cannot be used.
     """
     frame = Frame("migrate lint", datetime.now(UTC), str(folder), tool_version())
     if list_rules:

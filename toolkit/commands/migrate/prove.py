@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands._address import address_of
+from toolkit.commands._click import LIMITS, Duration, json_option, option, toolkit_command
+from toolkit.commands._options import reports_dir_option
 from toolkit.commands._output import conclude, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import folder_option, progress, refusals
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from toolkit.migrate.scratch.databases import Scratch
     from toolkit.migrate.scratch.start import Start
 
+_START = "Where to start"
 NAMES = ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
 
 
@@ -47,79 +50,106 @@ class _Request:
     options: ProveOptions
 
 
-@click.command("prove")
+@toolkit_command(
+    "prove",
+    examples=(
+        "toolkit migrate prove --last 1 --skip crash",
+        "toolkit migrate prove --migrations migrations --only round-trip",
+    ),
+)
 @folder_option
-@click.option(
+@option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; may be given repeatedly.")
+@option("--last", type=click.IntRange(1), default=None, metavar="N", help="Prove only this many of the last versions.")
+@option(
+    "--only",
+    type=click.Choice(NAMES),
+    multiple=True,
+    metavar="PROOF",
+    help="Make only this proof of those above; may be given repeatedly.",
+)
+@option(
+    "--skip",
+    type=click.Choice(NAMES),
+    multiple=True,
+    metavar="PROOF",
+    help="Make all proofs but this one; may be given repeatedly.",
+)
+@option("--no-endpoint", is_flag=True, help="Do not start a Realtime endpoint for the delivery proof.")
+@option(
+    "--expectations",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    metavar="FILE",
+    help="Read what each role may do from this file instead of from expectations.yaml of the folder.",
+)
+@reports_dir_option
+@json_option
+@option(
     "--from",
     "schema",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
-    help="Start from this schema (a dump) on top of a bare Supabase project. Default: the bare project.",
+    group=_START,
+    metavar="FILE",
+    help="Start from this schema, a dump, on top of a bare Supabase project.",
 )
-@click.option(
+@option(
     "--from-database",
     "database",
     metavar="URL",
     default=None,
-    help="Start from the schema, roles and history of this database, which is only read; `env:NAME` takes "
-    "the address from the environment.",
+    group=_START,
+    help="Start as this database is, which is only read; env:NAME names a variable.",
 )
-@click.option(
+@option(
     "--seed-data",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
-    help="SQL that inserts rows of your own, run before each version beside the synthetic rows.",
+    group=_START,
+    metavar="FILE",
+    help="Run this SQL, which inserts rows of your own, before each version.",
 )
-@click.option(
-    "--rows", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Synthetic rows in each table."
-)
-@click.option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; may be repeated.")
-@click.option("--last", type=click.IntRange(1), default=None, help="Prove only the last so many versions.")
-@click.option("--only", type=click.Choice(NAMES), multiple=True, help="Only this proof; may be repeated.")
-@click.option("--skip", type=click.Choice(NAMES), multiple=True, help="Without this proof; may be repeated.")
-@click.option(
-    "--crash-points",
-    type=click.IntRange(0),
-    default=12,
+@option(
+    "--rows",
+    type=click.IntRange(1, 100_000),
+    default=20,
     show_default=True,
-    help="At most so many moments of a file at which the backend is terminated; 0: every one.",
+    group=_START,
+    metavar="N",
+    help="Make up this many rows in each table.",
 )
-@click.option(
-    "--stall-budget",
-    type=click.FloatRange(1),
-    default=500.0,
-    show_default=True,
-    help="Milliseconds that a reader or writer may be held up by a lock of the migration.",
-)
-@click.option(
-    "--expectations",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    default=None,
-    help="What each role may do. Default: expectations.yaml in the migrations folder, if there is one.",
-)
-@click.option("--no-endpoint", is_flag=True, help="Do not start a Realtime endpoint for the delivery proof.")
-@click.option(
+@option(
     "--postgres",
     metavar="VERSION|DIR",
     default=str(EMBEDDED_VERSION),
     show_default=True,
-    help="Postgres to prove on: a version of the embedded wheel, or a folder with initdb and postgres.",
+    group=_START,
+    help="Prove on this embedded Postgres, or on that of a folder with initdb.",
 )
-@click.option(
+@option(
     "--scratch-url",
     metavar="URL",
     default=None,
-    help="Make the scratch databases on this server instead; nothing else on it is touched. `env:NAME` "
-    "takes the address from the environment.",
+    group=_START,
+    help="Make the scratch databases on this server; env:NAME names a variable.",
 )
-@click.option(
-    "--report-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("reports"),
+@option(
+    "--crash-points",
+    type=click.IntRange(0),
+    default=12,
     show_default=True,
-    help="Each run gets a folder here.",
+    group=LIMITS,
+    metavar="N",
+    help="Kill the backend at this many moments of a file; 0 means every one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@option(
+    "--stall-budget",
+    type=Duration(0.001),
+    default=0.5,
+    show_default=True,
+    group=LIMITS,
+    help="Refute a file whose locks hold up a reader or writer for longer.",
+)
 def prove_command(
     *,
     folder: Path,
@@ -137,10 +167,10 @@ def prove_command(
     no_endpoint: bool,
     postgres: str,
     scratch_url: str | None,
-    report_dir: Path,
+    reports_dir: Path,
     as_json: bool,
 ) -> None:
-    """Prove migrations and their rollbacks before they touch anything of value.
+    """Prove migrations and their rollbacks on scratch databases, before they touch anything of value.
 
     \b
     replay      every file applies, in order, with rows and without
@@ -152,9 +182,8 @@ def prove_command(
     behaviour   functions called, triggers fired
     delivery    no event lost on its way to Realtime, in any phase
 
-    Each claim is proved, sampled or not checked; what refutes it is shown. Works on scratch databases only, on a
-    Postgres of its own unless --scratch-url is given. Exit codes: 0 nothing refuted and nothing unchecked, 1 something
-    is refuted, 3 something could not be checked, 4 the start state cannot be rebuilt here.
+    Each claim is proved, sampled or not checked; what refutes it is shown. Exit codes: 0 nothing refuted and nothing
+    unchecked, 1 something is refuted, 3 something could not be checked, 4 the start state cannot be rebuilt here.
     """
     if schema is not None and database is not None:
         raise UsageError("--from and --from-database exclude each other.", "Give one of them.")
@@ -169,11 +198,11 @@ def prove_command(
     chosen = expectations or (default if default.is_file() else None)
     start_url = database and address_of(database, "--from-database")
     server_url = scratch_url and address_of(scratch_url, "--scratch-url")
-    run_dir = files.new_folder(report_dir, "prove")
+    run_dir = files.new_folder(reports_dir, "prove")
     options = ProveOptions(
         rows_each=rows,
         crash_points=crash_points,
-        stall_budget_ms=stall_budget,
+        stall_budget_ms=stall_budget * 1000,
         expectations=chosen,
         export_dir=run_dir / "exports",
         endpoint=not no_endpoint,

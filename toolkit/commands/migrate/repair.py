@@ -9,6 +9,7 @@ from typing import Literal
 import click
 from click.core import ParameterSource
 
+from toolkit.commands._click import option, toolkit_command
 from toolkit.commands._options import TargetChoice
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
@@ -18,24 +19,24 @@ from toolkit.migrate.repair import report as reports
 from toolkit.migrate.repair.mend import look, mend
 
 
-@click.command("repair")
-@common
-@click.option("--apply", "applied", is_flag=True, help="Carry out what is proposed. Without it nothing is changed.")
-@click.option(
+@toolkit_command("repair", examples=("toolkit migrate repair", "toolkit migrate repair --apply"))
+@option("--apply", "applied", is_flag=True, help="Carry out what is proposed; without it nothing is changed.")
+@option(
     "--prefer",
     type=click.Choice(["files", "history"]),
     default="files",
     show_default=True,
-    help="Which version stays where a row and a file are the same migration under two: the file's (the row gets it) "
-    "or the row's (the file and its companions are renamed).",
+    help="Where a row and a file are one migration under two versions, keep the file's (the row gets it) or the row's "
+    "(the file and its companions are renamed).",
 )
-@click.option(
+@option(
     "--accept",
     "accepted",
     multiple=True,
     metavar="VERSION",
-    help="Vouch for a file whose checksum is not that of the file that ran; may be given more than once.",
+    help="Vouch for a file that is not as it was when it ran; may be given repeatedly.",
 )
+@common(changes=True)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -47,7 +48,7 @@ def command(
     prefer: Literal["files", "history"],
     accepted: tuple[str, ...],
 ) -> None:
-    """Find out how folder and history belong together, and propose how to mend them.
+    """Find where folder and history have come apart, and propose how to mend them.
 
     Rows without a file and files without a row are matched by version, then by name, then by their statements; what
     is recorded as applied is looked for in the catalog. Each finding comes with its evidence and the exact changes.

@@ -276,7 +276,7 @@ def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, floa
         Verdict.UNKNOWN if len(worst) < 2 else all(value <= STALL_LIMIT_MS for value in worst.values()),
         ", ".join(f"{name} {value:.0f} ms" for name, value in worst.items()) + f" (limit {STALL_LIMIT_MS:.0f} ms), "
         f"while {len(result.steps)} files were applied in {window[1] - window[0]:.2f} s",
-        "Which statement held its lock longest? Lower --lock-timeout-ms, or split the file.",
+        "Which statement held its lock longest? Lower --lock-timeout, or split the file.",
     )
     operations = crew.operations()
     failed = [sample for sample in operations if sample.error]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from typing import Annotated, Literal
@@ -12,9 +13,8 @@ from toolkit.contract.events import EventType
 from toolkit.contract.prompts import InputType
 from toolkit.contract.statuses import Status
 from toolkit.contract.steps import Step as GenerationStep
+from toolkit.durations import FORM, PATTERN, parse_duration
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
 _WHO = r"(?P<every>every )?(?P<who>[a-z][a-z0-9_-]*(?:\[\d+\])?)"
 _CONDITIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("is", re.compile(rf"{_WHO} is (?P<what>live)(?: x (?P<times>\d+))?")),
@@ -30,16 +30,17 @@ CONDITION_FORMS = (
 
 
 def seconds(value: object) -> object:
-    """`3s`, `300ms` or `2m` in seconds. Raises ValueError."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    raise ValueError("a duration with its unit, such as 300ms, 3s or 2m")
+    """`3s`, `300ms` or `2m` in seconds. Raises ValueError with what was expected."""
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str):
+            return parse_duration(value)
+    raise ValueError(f"a duration: {FORM}")
 
 
 Duration = Annotated[
     float,
     BeforeValidator(seconds),
-    Field(json_schema_extra={"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m)$", "examples": ["3s"]}),
+    Field(json_schema_extra={"type": "string", "pattern": PATTERN, "examples": ["3s"]}),
 ]
 
 
