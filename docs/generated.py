@@ -121,6 +121,8 @@ def _command(words: tuple[str, ...]) -> Iterator[str]:
         yield from (f"| {heading.rstrip(':')} | Meaning |", "|---|---|")
         yield from (f"| `{names.replace('|', chr(92) + '|')}` | {_plain(told)} |" for names, told in rows)
         yield ""
+    if examples := getattr(command, "examples", ()):
+        yield from ("```console", *(f"$ {example}" for example in examples), "```", "")
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = (*words, name)

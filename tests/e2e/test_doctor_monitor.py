@@ -198,7 +198,7 @@ async def test_an_api_that_is_away_is_unknown_and_says_where(system: System) -> 
 async def test_a_target_of_the_user_is_not_written_to_unasked(system: System) -> None:
     """Read-only by URL: what only an event shows is unknown; with --yes it is seen."""
     events = await system.sql("select sum(last_sequence) from public.process_event_counters")
-    done = system.command("doctor", "--json", "--deadline", "5", **system.by_url())
+    done = system.command("doctor", "--json", "--deadline", "5s", **system.by_url())
     found = json.loads(done.stdout)
     assert done.returncode == 3, done.stderr
     assert {c["id"] for c in found["checks"] if c["verdict"] != "pass"} == {"RT-5", "RT-6", "RT-7", "RT-8"}
@@ -257,7 +257,7 @@ async def test_thresholds_decide_and_samples_repeat_as_plain_lines(system: Syste
         "--interval",
         "1s",
         "--max-delivery-p95",
-        "0.001",
+        "1ms",
         "--only",
         "realtime",
     )

@@ -32,7 +32,7 @@ TABLE = {
     "migrate drift": (["--database-url", "{closed}"], 4),
     "migrate lint": (["--migrations", "absent"], 2),
     "migrate repair": (["--database-url", "{closed}"], 4),
-    "migrate prove": (["--migrations", "absent", "--report-dir", "runs"], 2),
+    "migrate prove": (["--migrations", "absent", "--reports-dir", "runs"], 2),
     "scenarios list": ([], 0),
     "scenarios run": (["no-such-scenario"], 2),
     "scenarios check": (["absent"], 2),

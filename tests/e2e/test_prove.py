@@ -37,7 +37,7 @@ def run(
     tmp_path: Path, *words: str, env: dict[str, str] | None = None, timeout: int = 170
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "--report-dir", str(tmp_path / "reports"), *words],
+        [*COMMAND, "--reports-dir", str(tmp_path / "reports"), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -140,7 +140,7 @@ def test_a_proof_that_is_stopped_leaves_no_server_behind(tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir(mode=0o755)
     running = subprocess.Popen(
-        [*COMMAND, "--migrations", str(migrations), "--report-dir", str(tmp_path / "reports")],
+        [*COMMAND, "--migrations", str(migrations), "--reports-dir", str(tmp_path / "reports")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

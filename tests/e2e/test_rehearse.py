@@ -38,7 +38,7 @@ def command(tmp_path: Path, *more: str) -> list[str]:
         "--quick",
         "--data",
         str(tmp_path / "data"),
-        "--report-dir",
+        "--reports-dir",
         str(tmp_path / "runs"),
         *more,
     ]
@@ -183,7 +183,7 @@ async def test_a_folder_in_use_is_left_alone(tmp_path):
         (["--target", "external"], ExitCode.USAGE, "runs on a system of its own only"),
         (["--migrations", "empty"], ExitCode.USAGE, "holds no migration"),
         (["--migrations", "alone"], ExitCode.USAGE, "needs the legacy schema first"),
-        (["--report-dir", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--report-dir"),
+        (["--reports-dir", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--reports-dir"),
         (["--data", "/proc/nowhere"], ExitCode.ENVIRONMENT, "--data"),
         (["--data", "foreign"], ExitCode.USAGE, "not of an embedded target"),
         (["--processes", "3"], ExitCode.USAGE, "--processes"),

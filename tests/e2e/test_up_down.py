@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -33,7 +34,10 @@ def toolkit(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def shell(command: str) -> dict[str, object]:
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
@@ -44,7 +48,7 @@ def test_a_target_is_started_used_and_stopped(tmp_path: Path) -> None:
         up = toolkit("up", "--data", "d", cwd=tmp_path)
         assert up.returncode == 0, up.stderr
         curl = up.stdout[up.stdout.index("  curl ") : up.stdout.index("\n\nFor other programs")]
-        started = shell(curl)
+        started = shell(f"cd {tmp_path} && {curl}")
         assert started["status"] == "started"
         target = running_target(data.path)
         assert target is not None
@@ -62,7 +66,10 @@ def test_a_target_is_started_used_and_stopped(tmp_path: Path) -> None:
         refused = toolkit("up", "--data", "d", "--foreground", cwd=tmp_path)
         assert refused.returncode == 4
         assert f"in use by process {facts['pid']}" in refused.stderr
-        assert not [secret for secret in (facts["service_role_key"], target.jwt_secret) if secret in titles()]
+        secrets = (target.anon_key, target.service_role_key, target.jwt_secret)
+        assert all(secrets)
+        assert not [secret for secret in secrets if str(secret) in titles() + up.stdout + up.stderr + again.stdout]
+        assert "eyJ" not in up.stdout + again.stdout, "no token either"
 
         minted = json.loads(toolkit("token", "--data", "d", "--json", cwd=tmp_path).stdout)
         assert shell(f"{state} {minted['token']}'")["process_id"] == started["process_id"]
@@ -182,6 +189,11 @@ def test_a_target_whose_server_dies_says_so_and_takes_the_rest_along(tmp_path: P
         (("up", "--legacy", "--workers", "2"), "nothing to do"),
         (("up", "--data", "file"), "is a file"),
         (("token", "--ttl", "soon"), "not a duration"),
+        (("token", "--ttl", "90"), "write 90s for seconds"),
+        (("token", "--ttl", "1ms"), "too short"),
+        (("up", "--env", "--json"), "goes neither with --json nor with --foreground"),
+        (("up", "--env", "--foreground"), "goes neither with --json nor with --foreground"),
+        (("up", "--transport", "pigeon"), "'pigeon' is not one of"),
         (("token", "--ttl", "9" * 5000), "not a duration"),
         (("token", "--ttl", "99999d"), "longer than ten years"),
         (("token", "--sub", ""), "is no user id"),

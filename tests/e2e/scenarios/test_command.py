@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 
 import junitparser
@@ -70,6 +71,32 @@ async def test_a_whole_run_of_its_own(tmp_path):
 
     code, out, _ = await toolkit("check", str(folder), cwd=tmp_path)
     assert (code, "PASS" in out) == (0, True)
+    await _runs_in_a_folder_are_judged_together(tmp_path, folder)
+
+
+async def _runs_in_a_folder_are_judged_together(tmp_path, folder):
+    """The one run, a deeper copy of it with a loss, and one that cannot be read: each is told, the worst decides."""
+    code, one, _ = await toolkit("check", "reports", "--json", cwd=tmp_path)
+    assert (code, json.loads(one)["verdict"]) == (0, "pass")
+    lossy = tmp_path / "reports" / "rehearsal" / "scenarios" / folder.name
+    shutil.copytree(folder, lossy)
+    records = load(folder / "history.jsonl")
+    delivered = next(record for record in records if record.kind == "deliver")
+    (lossy / "history.jsonl").write_bytes(dump(record for record in records if record != delivered))
+    (tmp_path / "reports" / "latest").symlink_to(folder.name)
+    broken = tmp_path / "reports" / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "history.jsonl").write_text("no history\n")
+    code, out, _ = await toolkit("check", "reports", "--json", cwd=tmp_path)
+    told = json.loads(out)
+    assert (code, told["verdict"]) == (1, "fail")
+    assert told["checks"][0]["verdict"] == "fail"
+    (unreadable,) = [check for check in told["checks"] if check["id"] == "readable"]
+    assert (unreadable["verdict"], "broken" in unreadable["title"]) == ("unknown", True)
+    (runs,) = [table for table in told["tables"] if table["title"] == "Runs"]
+    assert [row[1] for row in runs["rows"]] == ["2"], "`latest` is no run of its own"
+    code, _, err = await toolkit("check", "reports/broken", cwd=tmp_path)
+    assert (code, "not a history record" in err) == (2, True)
 
 
 async def test_a_history_that_shows_a_loss_fails_when_judged_again(system, tmp_path):
@@ -130,7 +157,11 @@ async def test_without_sql_the_events_api_is_the_witness(system, tmp_path):
         (("run", "no-such-thing"), 2, "There is no scenario"),
         (("run", "bad.yaml"), 2, "bad.yaml:2:1: expected no key `titel`"),
         (("run", "process-recovery", "--transport", "websocket"), 2, "not written for the websocket transport"),
-        (("check", "nowhere"), 2, "cannot be read"),
+        (("check", "nowhere"), 2, "nowhere is not a folder"),
+        (("check", "."), 2, "There is no run in ."),
+        (("check", "bad.yaml"), 2, "bad.yaml is not a folder"),
+        (("run", "process-recovery", "--reports-dir", "bad.yaml"), 2, "is a file"),
+        (("run", "process-recovery", "--api-url", "api.example.org"), 2, "must be an http:// or https:// URL"),
         (("run", "process-recovery", "--target", "external", "--api-url", "http://127.0.0.1:1"), 2, "are not set"),
     ],
 )

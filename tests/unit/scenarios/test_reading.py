@@ -53,7 +53,11 @@ BAD = [
     ("- start: article", "- {start: article, pause: article}", "12:5: expected a step with exactly one of the verbs"),
     ("every article is completed", "article has completed", "13:12: expected `NAME is STATUS"),
     ("every article is completed", "article is finished", "13:12: expected `NAME is STATUS"),
-    ("within: 90s", "within: 90", "14:13: expected a duration with its unit, such as 300ms, 3s or 2m, got 90"),
+    (
+        "within: 90s",
+        "within: 90",
+        "14:13: expected a duration: a number with its unit, such as 500ms, 10s",
+    ),
     ("article[0] event 5", "article[7] event 5", "16:13: expected an index below 2, got 'article[7]'"),
     ("cut: websocket", "cut: power", "expected 'websocket' or 'http', got 'power'"),
     ("cut: websocket", "cut: websocket, kill: worker", "16:5: expected exactly one of cut, lose, slow, freeze"),

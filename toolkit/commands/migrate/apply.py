@@ -42,7 +42,7 @@ _include_all = option("--include-all", is_flag=True, help="Apply also what is ol
 @toolkit_command("status", examples=("toolkit migrate status",))
 @common(changes=False)
 def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None:
-    """Tell which versions are applied, pending, edited since they ran, or missing their file."""
+    """Tell which versions are applied, pending, edited, or without their file."""
 
     async def work() -> None:
         started = datetime.now(UTC)
@@ -70,7 +70,7 @@ def plan_command(
     downwards: bool,
     include_all: bool,
 ) -> None:
-    """Show what `up` (with --down, `down`) would run and what that destroys; nothing is changed."""
+    """Show what `up`, or with --down `down`, would run and destroy; nothing is changed."""
     if last is not None and not downwards:
         raise click.UsageError("--last goes with --down.")
     request = Down(to, last) if downwards else Up(to, include_all)
@@ -189,7 +189,7 @@ def down_command(
     export_dir: Path,
     dry: float | None,
 ) -> None:
-    """Roll back what is applied, newest first; rows that this destroys are exported before.
+    """Roll back what is applied, newest first; rows that would be lost are exported.
 
     A dry run takes the real locks on the target and holds all of them until it is taken back; `toolkit migrate up
     --help` tells more.
@@ -230,7 +230,7 @@ def down_command(
 def verify_command(
     *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool, no_live: bool
 ) -> None:
-    """Verify that applied migrations hold: shape, behaviour, each role, concurrent writers.
+    """Verify that what is applied holds: shape, behaviour, roles, concurrent writers.
 
     Verify files run in a transaction that is rolled back. Probes commit rows of a user called toolkit_probe_… for
     a moment and remove them. The checks LIVE-1 and following read the catalog, and the first rows of each table as each

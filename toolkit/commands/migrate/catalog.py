@@ -49,7 +49,7 @@ _no_dump = option("--no-dump", is_flag=True, help="Do not ask pg_dump for a seco
 @json_option
 @target_options(*DATABASE, changes=False)
 def snapshot_command(*, choice: TargetChoice, as_json: bool, output: Path | None) -> None:
-    """Take down everything that the catalog says, as facts by name, with a hash; nothing is changed.
+    """Take down what the catalog says, as facts by name; nothing is changed.
 
     What exists and is no fact is listed. `diff` and `drift --snapshot` compare with the file.
     """

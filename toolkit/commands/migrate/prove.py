@@ -170,7 +170,7 @@ def prove_command(
     reports_dir: Path,
     as_json: bool,
 ) -> None:
-    """Prove migrations and their rollbacks on scratch databases, before they touch anything of value.
+    """Prove migrations and their rollbacks, before they touch anything of value.
 
     \b
     replay      every file applies, in order, with rows and without
