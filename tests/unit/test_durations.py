@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from toolkit.commands._click import Duration
 from toolkit.durations import format_duration, parse_duration
-from toolkit.scenarios.conditions import seconds
+from toolkit.scenarios.model.conditions import seconds
 
 
 @pytest.mark.parametrize(
