@@ -123,9 +123,9 @@ def tables_published(facts: Facts) -> Check:
 def replica_identity(facts: Facts) -> Check:
     schema = known(facts.schema)
     bad = [
-        f"public.{name}: replica identity {table.identity}{'' if table.has_key else ', no primary key'}"
+        f"public.{name}: {table.identity_trouble}"
         for name, table in schema.tables.items()
-        if name in PUBLISHED and (table.identity == "nothing" or (table.identity == "default" and not table.has_key))
+        if name in PUBLISHED and table.identity_trouble
     ]
     return _of_all(schema, PUBLISHED, bad, "updates and deletes fail", "as it should be")
 
@@ -209,9 +209,9 @@ def clients_cannot_write(facts: Facts) -> Check:
 def triggers_enabled(facts: Facts) -> Check:
     triggers = known(facts.schema).triggers
     bad = [
-        f"{name} on public.{table} {'is disabled' if (table, name) in triggers else 'is missing'}"
+        f"{name} on public.{table} is {why}"
         for table, name in TRIGGERS
-        if not triggers.get((table, name))
+        if (why := triggers.get((table, name), "missing"))
     ]
     return none_of(bad, "changes leave no events, or workers are not woken", f"{len(TRIGGERS)} enabled")
 

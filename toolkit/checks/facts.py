@@ -92,11 +92,11 @@ class Migrations:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table as Realtime and clients meet it. `grants`: role → privileges; `readers`: roles with a SELECT policy."""
+    """A table as Realtime and clients meet it. `grants`: role → privileges; `readers`: roles with a SELECT policy;
+    `identity_trouble`: why its updates and deletes fail once it is published, "" when they do not."""
 
     row_security: bool
-    identity: str
-    has_key: bool
+    identity_trouble: str
     readers: frozenset[str]
     grants: Mapping[str, frozenset[str]]
 
@@ -119,10 +119,11 @@ class Publication:
 
 @dataclass(frozen=True)
 class Schema:
-    """The catalog. `triggers`: (table, trigger) → whether it fires; `publication` is None when there is none."""
+    """The catalog. `triggers`: (table, trigger) → why it does not fire, "" when it does; `publication`: None when there
+    is none."""
 
     tables: Mapping[str, TableFacts]
-    triggers: Mapping[tuple[str, str], bool]
+    triggers: Mapping[tuple[str, str], str]
     functions: Mapping[str, Function]
     publication: Publication | None
 

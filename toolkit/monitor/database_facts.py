@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -142,26 +144,26 @@ async def _migrations(url: str) -> Fact[Migrations]:
 async def _schema(ask: Questions) -> Schema:
     tables = {}
     for row in await ask.rows(_SQL["tables"], list(catalog.TABLES)):
-        grants: dict[str, set[str]] = defaultdict(set)
-        for role, privilege in (grant.split() for grant in row["grants"]):
-            grants[role].add(privilege)
         tables[row["name"]] = TableFacts(
             row["row_security"],
-            row["identity"],
-            row["has_key"],
+            row["identity_trouble"],
             frozenset(row["readers"]),
-            {role: frozenset(held) for role, held in grants.items()},
+            {role: frozenset(held) for role, held in json.loads(row["grants"]).items()},
         )
     triggers = {
-        (row["on_table"], row["name"]): row["enabled"] for row in await ask.rows(_SQL["triggers"], list(catalog.TABLES))
+        (row["on_table"], row["name"]): row["silence"] for row in await ask.rows(_SQL["triggers"], list(catalog.TABLES))
     }
-    executors: dict[str, set[str]] = {}
-    names = [*catalog.SERVER_FUNCTIONS, *catalog.INNER_FUNCTIONS]
-    for row in await ask.rows(_SQL["function_rights"], names):
-        held = row["all_of_them"] if row["role"] == "service_role" else row["any_of_them"]
-        executors.setdefault(row["name"], set()).update({row["role"]} if held else set())
-    functions = {name: Function(frozenset(roles)) for name, roles in executors.items()}
+    overloads: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for row in await ask.rows(_SQL["executors"], [*catalog.SERVER_FUNCTIONS, *catalog.INNER_FUNCTIONS]):
+        overloads[row["name"]].append(frozenset(row["roles"]))
+    functions = {name: Function(_executors(found)) for name, found in overloads.items()}
     return Schema(tables, triggers, functions, await _publication(ask))
+
+
+def _executors(overloads: Sequence[frozenset[str]]) -> frozenset[str]:
+    """Clients that may call any of the overloads; the server has to be able to call every one."""
+    everywhere = frozenset[str].intersection(*overloads)
+    return frozenset[str].union(*overloads) - {"service_role"} | everywhere & {"service_role"}
 
 
 async def _publication(ask: Questions) -> Publication | None:

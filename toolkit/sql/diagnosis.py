@@ -6,9 +6,16 @@ import re
 from functools import cache
 from importlib.resources import files
 
+from toolkit.sql.catalog_terms import IDENTITY_TROUBLE, TRIGGER_SILENCE, executors, privileges
+
 CHANNEL = "toolkit_doctor"
 MOST_EXAMPLES = 10
+_ROLES = "array['anon', 'authenticated', 'service_role']"
 _MACROS = {
+    ":identity_trouble": IDENTITY_TROUBLE,
+    ":trigger_silence": TRIGGER_SILENCE,
+    ":executors": executors(_ROLES),
+    ":privileges": privileges(_ROLES, "'SELECT', 'INSERT', 'UPDATE', 'DELETE'"),
     ":no_probe": r"s.user_id not like 'toolkit\_probe\_%'",
     # What cleanup_old_events keeps of a process that has ended.
     ":kept": "('process_created', 'generation_completed', 'generation_cancelled', 'generation_error')",

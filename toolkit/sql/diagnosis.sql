@@ -37,31 +37,22 @@ from pg_replication_slots order by slot_name;
 
 -- name: tables
 select c.relname::text as name, c.relrowsecurity as row_security,
-       case c.relreplident when 'd' then 'default' when 'f' then 'full' when 'i' then 'index' else 'nothing' end
-         as identity,
-       exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary) as has_key,
+       :identity_trouble as identity_trouble,
        (select coalesce(array_agg(distinct case r when 0 then 'public' else pg_get_userbyid(r)::text end), '{}')
         from pg_policy p cross join unnest(p.polroles) r
         where p.polrelid = c.oid and p.polcmd in ('r', '*') and p.polpermissive) as readers,
-       (select coalesce(array_agg(r.rolname || ' ' || p.privilege), '{}')
-        from pg_roles r cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) as p (privilege)
-        where r.rolname in ('anon', 'authenticated', 'service_role')
-          and has_table_privilege(r.oid, c.oid, p.privilege)) as grants
+       :privileges as grants
 from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname = any ($1);
 
 -- name: triggers
-select c.relname::text as on_table, t.tgname::text as name, t.tgenabled in ('O', 'A') as enabled
+select c.relname::text as on_table, t.tgname::text as name, :trigger_silence as silence
 from pg_trigger t join pg_class c on c.oid = t.tgrelid
 where not t.tgisinternal and c.relnamespace = 'public'::regnamespace and c.relname = any ($1);
 
--- name: function_rights
-select p.proname::text as name, r.rolname::text as role,
-       bool_and(has_function_privilege(r.oid, p.oid, 'EXECUTE')) as all_of_them,
-       bool_or(has_function_privilege(r.oid, p.oid, 'EXECUTE')) as any_of_them
-from pg_proc p cross join pg_roles r
-where p.pronamespace = 'public'::regnamespace and p.proname = any ($1)
-  and r.rolname in ('anon', 'authenticated', 'service_role')
-group by p.proname, r.rolname;
+-- name: executors
+-- A row each overload.
+select p.proname::text as name, :executors as roles
+from pg_proc p where p.pronamespace = 'public'::regnamespace and p.proname = any ($1);
 
 -- name: publication
 select puballtables as all_tables, pubinsert, pubupdate, pubdelete,

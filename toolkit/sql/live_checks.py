@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.sql.catalog_terms import IDENTITY_TROUBLE, TRIGGER_SILENCE
 from toolkit.sql.prove_security import PLATFORM
 
 _OURS = (
@@ -21,28 +22,21 @@ NOT_VALID = f"""
     where not k.convalidated and k.conparentid = 0 and {_OURS} order by 1
 """  # noqa: S608
 DISABLED_TRIGGERS = f"""
-    select t.tgrelid::regclass::text || ': ' || t.tgname
-           || case t.tgenabled when 'R' then ' fires in replication only' else ' is disabled' end as line
+    select t.tgrelid::regclass::text || ': ' || t.tgname || ' is ' || {TRIGGER_SILENCE} as line
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-    where t.tgenabled in ('D', 'R') and t.tgparentid = 0 and {_OURS} order by 1
+    where {TRIGGER_SILENCE} <> '' and t.tgparentid = 0 and {_OURS} order by 1
 """  # noqa: S608
 # A partitioned table's changes are its partitions', whose identity counts.
-UNIDENTIFIED = """
-    select distinct c.oid::regclass::text || ' (' || p.pubname || '): '
-           || case c.relreplident when 'n' then 'replica identity nothing'
-              when 'i' then 'the index of its replica identity is gone' else 'no primary key' end as line
+UNIDENTIFIED = f"""
+    select distinct c.oid::regclass::text || ' (' || p.pubname || '): ' || {IDENTITY_TROUBLE} as line
     from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
     join pg_namespace n on n.nspname = t.schemaname
     join pg_class r on r.relnamespace = n.oid and r.relname = t.tablename
     join lateral (select r.oid where r.relkind <> 'p'
                   union select x.relid from pg_partition_tree(r.oid) x where x.isleaf) leaf on true
     join pg_class c on c.oid = leaf.oid
-    where (p.pubupdate or p.pubdelete) and (
-      c.relreplident = 'n'
-      or (c.relreplident = 'd' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
-      or (c.relreplident = 'i' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident)))
-    order by 1
-"""
+    where (p.pubupdate or p.pubdelete) and {IDENTITY_TROUBLE} <> '' order by 1
+"""  # noqa: S608
 MEMBERS = "select pubname::text as publication, schemaname || '.' || tablename as table from pg_publication_tables"
 # A sequence ends where it ends itself, or where the column that takes its values does.
 SEQUENCES = f"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.sql.catalog_terms import TRIGGER_SILENCE
+
 _OURS = """
     n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
     and not exists (select from pg_catalog.pg_depend x where x.classid = ':catalog'::regclass
@@ -30,15 +32,15 @@ FUNCTIONS = _scoped(
 )
 TYPE_NAMES = "select t.oid, format_type(t.oid, null) as name from pg_catalog.pg_type t where t.oid = any($1::oid[])"
 TRIGGERS = _scoped(
-    """
+    f"""
     select n.nspname::text || '.' || c.relname::text as table_name, t.tgname::text as name, p.oid as function,
-      p.oid::regprocedure::text as signature, t.tgenabled <> 'D' as enabled, c.relkind::text as kind,
+      p.oid::regprocedure::text as signature, {TRIGGER_SILENCE} = '' as enabled, c.relkind::text as kind,
       p.prosecdef and not exists (select from unnest(p.proconfig) s where s like 'search_path=%') as needs_path,
       pg_get_triggerdef(t.oid) as definition
     from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_proc p on p.oid = t.tgfoid
     where not t.tgisinternal and not c.relispartition and :ours order by 1, 2
-    """,
+    """,  # noqa: S608 - a constant
     "pg_catalog.pg_class",
     "c",
 )

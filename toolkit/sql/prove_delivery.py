@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.sql.catalog_terms import IDENTIFIES, TRIGGER_SILENCE
+
 _SCOPE = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')"
 
 WAL_LEVEL = "select current_setting('wal_level')"
@@ -13,25 +15,24 @@ PUBLICATIONS = """
 """
 # `columns` are those that are sent; `present` those that could be, generated ones left out. The identity is what an
 # UPDATE or a DELETE tells of the old row.
-MEMBERS = """
+MEMBERS = f"""
     select p.pubname as publication, n.nspname as schema, c.relname as name, c.oid::bigint as oid,
       c.relreplident::text as identity_kind, p.attnames::text[] as columns, p.rowfilter as row_filter,
-      (select coalesce(array_agg(a.attname::text order by a.attnum), '{}') from pg_attribute a
+      (select coalesce(array_agg(a.attname::text order by a.attnum), '{{}}') from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') as present,
-      (select coalesce(array_agg(a.attname::text order by a.attnum), '{}') from pg_attribute a
+      (select coalesce(array_agg(a.attname::text order by a.attnum), '{{}}') from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and case c.relreplident
           when 'f' then true
           when 'n' then false
           else exists (select from pg_index i
-            where i.indrelid = c.oid and i.indisvalid and i.indimmediate and a.attnum = any (i.indkey)
-            and case c.relreplident when 'd' then i.indisprimary else i.indisreplident end) end) as identity,
-      (select coalesce(array_agg(a.attname::text order by a.attnum), '{}') from pg_attribute a
+            where i.indrelid = c.oid and a.attnum = any (i.indkey) and {IDENTIFIES}) end) as identity,
+      (select coalesce(array_agg(a.attname::text order by a.attnum), '{{}}') from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attstorage in ('x', 'e')) as large
     from pg_publication_tables p
       join pg_namespace n on n.nspname = p.schemaname
       join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
     order by 1, 2, 3
-"""
+"""  # noqa: S608 - a constant
 TABLES = f"""
     select c.oid::bigint as oid, n.nspname as schema, c.relname as name,
       (case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end)::bigint as root
@@ -39,7 +40,7 @@ TABLES = f"""
     where c.relkind in ('r', 'p') and c.relpersistence <> 't' and {_SCOPE}
 """  # noqa: S608 - a constant
 SILENT_TRIGGERS = f"""
-    select n.nspname as schema, c.relname as name, t.tgname as trigger, t.tgenabled::text as enabled
+    select n.nspname as schema, c.relname as name, t.tgname as trigger, {TRIGGER_SILENCE} as silence
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
     where not t.tgisinternal and t.tgparentid = 0 and {_SCOPE}
 """  # noqa: S608 - a constant

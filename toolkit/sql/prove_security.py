@@ -3,6 +3,8 @@ matrix, tried inside one block that takes back whatever it did."""
 
 from __future__ import annotations
 
+from toolkit.sql.catalog_terms import executors, privileges
+
 # The platform's own schemas: their tables are staged where ours refer to them, and not judged.
 PLATFORM = (
     "auth",
@@ -25,12 +27,16 @@ PLATFORM = (
 
 
 def _scoped(query: str) -> str:
-    return query.replace(
-        ":scope", "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')"
-    ).replace(
-        ":no_extension",
-        "not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid"
-        " and x.deptype = 'e')",
+    return (
+        query.replace(
+            ":scope", "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')"
+        )
+        .replace(
+            ":no_extension",
+            "not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid"
+            " and x.deptype = 'e')",
+        )
+        .replace(":executors", executors("$1"))
     )
 
 
@@ -40,7 +46,8 @@ PIN = "select set_config('search_path', '', true)"
 PLAIN_MESSAGES = "set lc_messages = 'C'"
 ROLES = "select rolname as name from pg_roles where rolname = any ($1)"
 
-RELATIONS = _scoped("""
+_PRIVILEGES = "'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'"
+RELATIONS = _scoped(f"""
     select c.oid, n.nspname || '.' || c.relname as name, format('%I.%I', n.nspname, c.relname) as quoted,
            c.relkind::text as kind, c.relispartition as partition, c.relrowsecurity as row_security,
            c.relforcerowsecurity as forced, pg_get_userbyid(c.relowner)::text as owner,
@@ -50,15 +57,11 @@ RELATIONS = _scoped("""
            case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition,
            exists (select from pg_publication_tables t where t.pubname = 'supabase_realtime'
                    and t.schemaname = n.nspname and t.tablename = c.relname) as published,
-           (select coalesce(jsonb_object_agg(r.rolname, (
-              select coalesce(jsonb_agg(p), '[]') from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE',
-                'REFERENCES', 'TRIGGER']) p where has_table_privilege(r.oid, c.oid, p))), '{}')
-            from pg_roles r where r.rolname = any ($1)
-              and has_schema_privilege(r.oid, n.oid, 'USAGE')) as privileges
+           {privileges("$1", _PRIVILEGES)} as privileges
     from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
     where c.relkind in ('r', 'p', 'v', 'm', 'f') and :scope and :no_extension
     order by 2
-""")
+""")  # noqa: S608 - a constant
 COLUMNS = _scoped("""
     select a.attrelid as relation, a.attname::text as name,
            format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null) as type, a.attnotnull as not_null,
@@ -128,9 +131,7 @@ FUNCTIONS = _scoped(r"""
            (coalesce(p.prosrc, '') || coalesce(pg_get_function_sqlbody(p.oid), ''))
              ~ '(auth\.(uid|jwt|role|email))|request\.jwt|session_user|current_user' as asks_caller,
            p.pronargdefaults as defaults, p.provariadic <> 0 as variadic,
-           (select coalesce(array_agg(r.rolname::text order by 1), '{}') from pg_roles r where r.rolname = any ($1)
-              and has_schema_privilege(r.oid, n.oid, 'USAGE')
-              and has_function_privilege(r.oid, p.oid, 'EXECUTE')) as executors
+           :executors as executors
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where :scope and not n.nspname = any ($2) and p.prokind in ('f', 'p')
       and not exists (select from pg_depend x where x.classid = 'pg_proc'::regclass and x.objid = p.oid

@@ -30,8 +30,14 @@ PLANTED: dict[str, tuple[str, set[str]]] = {
         {"PUB-2"},
     ),
     "replica identity nothing": ("alter table public.background_tasks replica identity nothing", {"PUB-3"}),
+    "a key that is deferrable": (
+        "alter table public.background_tasks add unique (id); alter table public.background_tasks "
+        "drop constraint background_tasks_pkey cascade, add primary key (id) deferrable",
+        {"PUB-3"},
+    ),
     "row security off": ("alter table public.generated_articles_state disable row level security", {"RLS-1"}),
     "row security without a policy": ("drop policy process_events_read on public.process_events", {"RLS-2"}),
+    "the schema closed": ("revoke usage on schema public from authenticated, public", {"GRT-1"}),
     "select revoked": ("revoke select on public.process_events from authenticated", {"GRT-1"}),
     "anon may read": ("grant select on public.process_events to anon", {"GRT-2"}),
     "clients may write": ("grant insert on public.background_tasks to authenticated", {"GRT-2"}),

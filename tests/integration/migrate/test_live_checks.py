@@ -55,11 +55,16 @@ PLANTED = {
         "alter table public.files add constraint short check (length(name) < 10) not valid",
         "files: short",
     ),
-    "a disabled trigger": ("LIVE-4", "alter table public.files disable trigger stamp", "files: stamp is disabled"),
+    "a disabled trigger": ("LIVE-4", "alter table public.files disable trigger stamp", "files: stamp is left disabled"),
     "a published table without a key": (
         "LIVE-5",
         "alter table public.files drop constraint files_pkey",
         "files (supabase_realtime): no primary key",
+    ),
+    "a published table whose key is deferrable": (
+        "LIVE-5",
+        "alter table public.files drop constraint files_pkey, add primary key (id) deferrable",
+        "files (supabase_realtime): its primary key is deferrable",
     ),
     "a published table of replica identity nothing": (
         "LIVE-5",

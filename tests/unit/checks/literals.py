@@ -38,8 +38,7 @@ _OK = Found()
 
 _TABLE = TableFacts(
     row_security=True,
-    identity="default",
-    has_key=True,
+    identity_trouble="",
     readers=frozenset({"authenticated"}),
     grants={"authenticated": frozenset({"SELECT"}), "service_role": frozenset({"SELECT", "INSERT"})},
 )
@@ -55,7 +54,7 @@ GOOD = Facts(
     migrations=Migrations({"1 a": "applied", "2 b": "applied"}),
     schema=Schema(
         tables=dict.fromkeys(catalog.TABLES, _TABLE),
-        triggers=dict.fromkeys(catalog.TRIGGERS, True),
+        triggers=dict.fromkeys(catalog.TRIGGERS, ""),
         functions={
             **{name: Function(frozenset({"service_role"})) for name in catalog.SERVER_FUNCTIONS},
             **{name: Function(frozenset()) for name in catalog.INNER_FUNCTIONS},
@@ -130,12 +129,12 @@ BAD: dict[str, Facts] = {
     "SCH-1": schema(tables={}),
     "PUB-1": publication(operations=frozenset({"insert"})),
     "PUB-2": publication(tables=frozenset({"process_events"})),
-    "PUB-3": table("process_events", has_key=False),
+    "PUB-3": table("process_events", identity_trouble="no primary key"),
     "RLS-1": table("process_events", row_security=False),
     "RLS-2": table("process_events", readers=frozenset({"service_role"})),
     "GRT-1": table("process_events", grants={"service_role": frozenset({"SELECT"})}),
     "GRT-2": table("background_tasks", grants={**_TABLE.grants, "anon": frozenset({"SELECT"})}),
-    "TRG-1": schema(triggers={**dict.fromkeys(catalog.TRIGGERS, True), catalog.TRIGGERS[0]: False}),
+    "TRG-1": schema(triggers={**dict.fromkeys(catalog.TRIGGERS, ""), catalog.TRIGGERS[0]: "disabled"}),
     "FUN-1": function("claim_background_task"),
     "FUN-2": function("create_process_event", "service_role", "anon"),
     "EVT-1": log(broken=SOME),

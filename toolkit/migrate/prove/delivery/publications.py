@@ -45,7 +45,7 @@ class Member:
 @dataclass(frozen=True)
 class Published:
     """Everything published in a state. `tables`: oid → name of every user table; `roots`: table → the partitioned table
-    it is part of, itself when it is none; `triggers`: (table, trigger) → Postgres' letter for how it is enabled."""
+    it is part of, itself when it is none; `triggers`: (table, trigger) → why it does not fire, "" when it does."""
 
     publications: Mapping[str, Publication]
     members: Mapping[tuple[str, str], Member]
@@ -119,7 +119,7 @@ async def read_published(conn: Connection) -> Published:
     tables = {row["oid"]: f"{row['schema']}.{row['name']}" for row in found}
     roots = {tables[row["oid"]]: tables.get(row["root"], tables[row["oid"]]) for row in found}
     triggers = {
-        (f"{row['schema']}.{row['name']}", row["trigger"]): row["enabled"]
+        (f"{row['schema']}.{row['name']}", row["trigger"]): row["silence"]
         for row in await conn.fetch(sql.SILENT_TRIGGERS, timeout=_DEADLINE_S)
     }
     return Published(publications, members, tables, roots, triggers)
@@ -201,12 +201,10 @@ def _publications(wanted: Published, now: Published, previous: Published) -> Ite
 
 
 def _silenced(previous: Published, now: Published) -> Iterator[Finding]:
-    for (table, trigger), enabled in now.triggers.items():
-        if enabled in "DR" and previous.triggers.get((table, trigger), "O") not in "DR":
+    for (table, trigger), silence in now.triggers.items():
+        if silence and not previous.triggers.get((table, trigger)):
             yield Finding(
-                f"trigger {trigger} on {table} is left "
-                + ("disabled" if enabled == "D" else "to fire on replicas only")
-                + ": what it writes or publishes stays out",
+                f"trigger {trigger} on {table} is {silence}: what it writes or publishes stays out",
                 "Enable it again before the file ends: `alter table … enable trigger …`.",
             )
 
