@@ -8,7 +8,7 @@ from typing import Literal
 
 from toolkit.migrate.access.expectations import Allowance, Expectations, ExpectedVerb, Rule
 from toolkit.migrate.access.matrix import Cell, Matrix
-from toolkit.migrate.access.personas import PEOPLES, ROLES, Session
+from toolkit.migrate.access.personas import PEOPLES, ROLES, PersonaSession
 from toolkit.migrate.access.privileges import Relation
 from toolkit.migrate.access.rulings import effective
 
@@ -79,7 +79,7 @@ def _rows(matrix: Matrix, relation: Relation, verb: _RowVerb, told: _Told) -> It
             yield told.against(relation.name, str(cells[-1][1]))
 
 
-def _unlike(session: Session, cell: Cell, allowance: Allowance) -> str | None:
+def _unlike(session: PersonaSession, cell: Cell, allowance: Allowance) -> str | None:
     """What a cell has that it should not have, or lacks."""
     if allowance == "allow":
         return None

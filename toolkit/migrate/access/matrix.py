@@ -19,7 +19,7 @@ from toolkit.migrate.access.personas import (
     TEAM,
     THEIRS,
     Persona,
-    Session,
+    PersonaSession,
     World,
 )
 from toolkit.migrate.access.privileges import Catalogue, Routine
@@ -78,14 +78,14 @@ class Cell:
         return ", ".join(found) or f"0 of {sum(total for _, total in self.reached.values())} rows"
 
 
-Key = tuple[str, Session, Verb]
+Key = tuple[str, PersonaSession, Verb]
 
 
 @dataclass(frozen=True)
 class Call:
     """What came of calling a function as somebody. `leaks`: what it showed or changed of other people's."""
 
-    session: Session
+    session: PersonaSession
     code: str = ""
     said: str = ""
     leaks: tuple[str, ...] = ()
@@ -101,9 +101,9 @@ class Matrix:
     cells: Mapping[Key, Cell]
     calls: Mapping[str, tuple[Call, ...]]
     empty: Mapping[tuple[str, World], str]
-    sessions: tuple[Session, ...]
+    sessions: tuple[PersonaSession, ...]
 
-    def of(self, name: str, session: Session, verb: Verb) -> Cell | None:
+    def of(self, name: str, session: PersonaSession, verb: Verb) -> Cell | None:
         """The cell, or None where it was not looked at."""
         return self.cells.get((name, session, verb))
 

@@ -40,7 +40,7 @@ WORLD_OF_USER: dict[str, World] = {user: world for world, user in USERS.items() 
 
 
 @dataclass(frozen=True)
-class Session:
+class PersonaSession:
     """A persona with one shape of claims. `claims` None: the setting was never set in the session. `own`: the worlds
     whose rows are this person's; `joined`: those of the person's organisations."""
 
@@ -60,8 +60,8 @@ class Session:
         return self.own | self.joined
 
 
-def _signed_in(persona: Persona, shape: str, subject: str, own: World = "", joined: World = "") -> Session:
-    return Session(
+def _signed_in(persona: Persona, shape: str, subject: str, own: World = "", joined: World = "") -> PersonaSession:
+    return PersonaSession(
         persona,
         shape,
         "authenticated",
@@ -75,26 +75,26 @@ UUID_ID, TEXT_ID, NEVER_SET, EMPTY, MALFORMED = "uuid sub", "text sub", "claims 
 NO_SUB, EMPTY_SUB, KEY = "no sub", "empty sub", "token"
 _BROKEN = '{"sub": "user_2'
 # Sessions without claims come first: a setting that was set once in a connection reads as '' and no longer as unset.
-SESSIONS: tuple[Session, ...] = (
-    Session("anon", NEVER_SET, "anon", None),
-    Session("signed-in", NEVER_SET, "authenticated", None),
-    Session("anon", EMPTY, "anon", ""),
-    Session("anon", MALFORMED, "anon", _BROKEN),
-    Session("anon", KEY, "anon", '{"role": "anon"}'),
-    Session("signed-in", EMPTY, "authenticated", ""),
-    Session("signed-in", MALFORMED, "authenticated", _BROKEN),
-    Session("signed-in", NO_SUB, "authenticated", '{"role": "authenticated"}'),
-    Session("signed-in", EMPTY_SUB, "authenticated", '{"role": "authenticated", "sub": ""}'),
+SESSIONS: tuple[PersonaSession, ...] = (
+    PersonaSession("anon", NEVER_SET, "anon", None),
+    PersonaSession("signed-in", NEVER_SET, "authenticated", None),
+    PersonaSession("anon", EMPTY, "anon", ""),
+    PersonaSession("anon", MALFORMED, "anon", _BROKEN),
+    PersonaSession("anon", KEY, "anon", '{"role": "anon"}'),
+    PersonaSession("signed-in", EMPTY, "authenticated", ""),
+    PersonaSession("signed-in", MALFORMED, "authenticated", _BROKEN),
+    PersonaSession("signed-in", NO_SUB, "authenticated", '{"role": "authenticated"}'),
+    PersonaSession("signed-in", EMPTY_SUB, "authenticated", '{"role": "authenticated", "sub": ""}'),
     _signed_in("owner", UUID_ID, str(USERS[MINE]), MINE),
     _signed_in("owner", TEXT_ID, str(USERS[MINE_TEXT]), MINE_TEXT),
     _signed_in("other", UUID_ID, OTHERS[0]),
     _signed_in("other", TEXT_ID, OTHERS[1]),
     _signed_in("member", UUID_ID, MEMBERS[0], joined=TEAM),
     _signed_in("member", TEXT_ID, MEMBERS[1], joined=TEAM),
-    Session("service_role", KEY, "service_role", '{"role": "service_role"}'),
+    PersonaSession("service_role", KEY, "service_role", '{"role": "service_role"}'),
 )
 # Enough to see each persona once, and the two shapes that most often go wrong.
-FEWER: tuple[Session, ...] = tuple(
+FEWER: tuple[PersonaSession, ...] = tuple(
     session
     for session in SESSIONS
     if (session.persona, session.shape)

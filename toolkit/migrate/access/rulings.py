@@ -21,7 +21,7 @@ from toolkit.migrate.access.personas import (
     SHARED,
     TEXT_ID,
     USERS,
-    Session,
+    PersonaSession,
 )
 from toolkit.migrate.access.privileges import Relation, Routine
 
@@ -101,7 +101,7 @@ def _people(who: Iterable[str]) -> str:
     return ", ".join(f"{persona} ({', '.join(every)})" for persona, every in shapes.items())
 
 
-def rows_trouble(matrix: Matrix, relation: Relation, session: Session, verb: Verb, cell: Cell) -> str:
+def rows_trouble(matrix: Matrix, relation: Relation, session: PersonaSession, verb: Verb, cell: Cell) -> str:
     """What is wrong with what a session reached, whatever was before; "" for nothing."""
     if session.role == "service_role":
         return ""
@@ -140,7 +140,7 @@ def _named(worlds: Iterable[str]) -> str:
     return ", ".join(sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds}))
 
 
-def claims_trouble(matrix: Matrix, session: Session, cell: Cell) -> str:
+def claims_trouble(matrix: Matrix, session: PersonaSession, cell: Cell) -> str:
     """An error that no claims should cause; "" for none. That malformed claims fail is as it should be."""
     if cell.kind != "error":
         return ""

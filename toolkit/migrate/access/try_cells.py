@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.access.matrix import Cell, Key, Verb
-from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, Session, World
+from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, PersonaSession, World
 from toolkit.migrate.access.privileges import Column, Relation
 from toolkit.migrate.access.staging import MOST_ROWS, Worlds
 from toolkit.postgres.connection import Connection
@@ -55,7 +55,7 @@ class _Question:
 
 
 async def look(
-    conn: Connection, worlds: Worlds, sessions: Sequence[Session], tell: Callable[[str], None]
+    conn: Connection, worlds: Worlds, sessions: Sequence[PersonaSession], tell: Callable[[str], None]
 ) -> dict[Key, Cell]:
     """Every cell of every session whose role the server has. `conn` must never have carried claims."""
     cells: dict[Key, Cell] = {}
@@ -82,7 +82,7 @@ async def look(
     return cells
 
 
-async def ask(conn: Connection, session: Session, questions: Sequence[Mapping[str, str]]) -> list[Answer]:
+async def ask(conn: Connection, session: PersonaSession, questions: Sequence[Mapping[str, str]]) -> list[Answer]:
     """Run statements as the session, each taken back; answers in order."""
     transaction = conn.transaction()
     await transaction.start()
@@ -108,7 +108,7 @@ async def ask(conn: Connection, session: Session, questions: Sequence[Mapping[st
 class _Asking:
     """The questions of one session, and what their answers mean."""
 
-    def __init__(self, worlds: Worlds, session: Session) -> None:
+    def __init__(self, worlds: Worlds, session: PersonaSession) -> None:
         self.worlds, self.session = worlds, session
         self.catalogue, self.ownership = worlds.catalogue, worlds.ownership
         self.certain: dict[tuple[str, Verb], Cell] = {}

@@ -25,7 +25,7 @@ from toolkit.migrate.run.failure import Failure, failure_of
 from toolkit.migrate.run.history import Runner, prepare_history, read_history
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.plan import Down, Plan, Step, Up, make_plan
-from toolkit.migrate.run.run_model import OnProgress, Options, Progress, Session, StepResult
+from toolkit.migrate.run.run_model import OnProgress, Options, Progress, RunnerSession, StepResult
 from toolkit.migrate.run.tracing import Trace, Tracer
 from toolkit.migrate.scratch.clone import Copy, copied
 from toolkit.postgres.connection import Connection, connected
@@ -96,9 +96,8 @@ async def dry_run(
         plan = make_plan(folder, history, request)
         why = refuses_target(plan)
         if not why:
-            result = await _OnTarget(Session(conn, dsn, Runner.of_this_process(), options, on_progress), plan).run(
-                deadline_s
-            )
+            session = RunnerSession(conn, dsn, Runner.of_this_process(), options, on_progress)
+            result = await _OnTarget(session, plan).run(deadline_s)
             why = _needs_commits(result)
             if not why:
                 return replace(result, seconds=time.monotonic() - started)
@@ -156,7 +155,7 @@ class _Trial(FileRun):
 
 @dataclass
 class _OnTarget:
-    session: Session
+    session: RunnerSession
     plan: Plan
     results: list[StepResult] = field(default_factory=list)
     doomed: list[tuple[str, int]] = field(default_factory=list)
@@ -300,7 +299,7 @@ async def _on_copy(copy: Copy, plan: Plan, options: Options, tell: OnProgress) -
             await prepare_history(conn)
             watched = replace(options, export_dir=Path(exports), observe=tracer.observe, interrupt=tracer.interrupt)
             try:
-                result = await execute(Session(conn, copy.dsn, Runner.of_this_process(), watched, tell), plan)
+                result = await execute(RunnerSession(conn, copy.dsn, Runner.of_this_process(), watched, tell), plan)
             finally:
                 await tracer.end()
     doomed = tuple((export.table, export.rows) for step in result.steps for export in step.exports)

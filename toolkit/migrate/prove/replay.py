@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from toolkit.migrate.catalog import diff, take_snapshot
-from toolkit.migrate.prove.subject.attempts import Rows, apply, stopped_by, with_rows
+from toolkit.migrate.prove.subject.attempts import SeededRows, apply, stopped_by, with_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.failure import Failure
@@ -36,7 +36,7 @@ async def run(subject: Subject, version: str) -> Outcome:
     return Outcome(tuple(claims))
 
 
-async def _refuted(subject: Subject, version: str, failure: Failure, rows: Rows) -> Claim:
+async def _refuted(subject: Subject, version: str, failure: Failure, rows: SeededRows) -> Claim:
     """The claim of a version that does not apply; where rows would let it, that is said too."""
     violations = [str(failure)]
     if rows.template is not None:
@@ -47,7 +47,7 @@ async def _refuted(subject: Subject, version: str, failure: Failure, rows: Rows)
     return Claim.of(PROOF, version, "", title, Level.PROVED, basis, violations, failure.remedy)
 
 
-async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows) -> Claim:
+async def _claim_rows(subject: Subject, version: str, template: str, rows: SeededRows) -> Claim:
     title = "It applies to a database with rows in it"
     if not rows.count:
         return Claim.of(PROOF, version, "rows", title, Level.NOT_CHECKED, rows.basis)

@@ -16,7 +16,7 @@ from pathlib import Path
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
 from toolkit.migrate.catalog.pg_dump import diff_dumps, dump_schema
-from toolkit.migrate.prove.subject.attempts import Rows, apply, stopped_by, take_back, with_rows
+from toolkit.migrate.prove.subject.attempts import SeededRows, apply, stopped_by, take_back, with_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject, not_checked
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import RunResult
@@ -117,7 +117,7 @@ def _by_dump(version: str, part: str, title: str, one: State, other: State) -> C
     return Claim.of(PROOF, version, part, title, Level.PROVED, basis, diff_dumps(one.dump, other.dump), _UNDO)
 
 
-async def _claim_rows(subject: Subject, version: str, template: str, rows: Rows) -> Claim:
+async def _claim_rows(subject: Subject, version: str, template: str, rows: SeededRows) -> Claim:
     claim = Claim.of(PROOF, version, "rows", _WITH_ROWS, Level.SAMPLED, f"run with {rows.basis}")
     if not rows.count:
         return replace(claim, level=Level.NOT_CHECKED, basis=rows.basis)

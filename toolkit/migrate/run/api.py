@@ -16,7 +16,7 @@ from toolkit.migrate.run.execute import execute
 from toolkit.migrate.run.history import Runner, prepare_history, read_history
 from toolkit.migrate.run.locks import runner_lock
 from toolkit.migrate.run.plan import Down, Plan, Up, VersionStatus, make_plan, statuses
-from toolkit.migrate.run.run_model import OnProgress, Options, Progress, RunResult, Session
+from toolkit.migrate.run.run_model import OnProgress, Options, Progress, RunnerSession, RunResult
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as sql
 
@@ -104,7 +104,7 @@ async def _run(
         plan = make_plan(folder, await read_history(conn), request)
         if plan.steps:
             await prepare_history(conn)
-        return await execute(Session(conn, dsn, Runner.of_this_process(), options, tell), plan)
+        return await execute(RunnerSession(conn, dsn, Runner.of_this_process(), options, tell), plan)
 
 
 @asynccontextmanager

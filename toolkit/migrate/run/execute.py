@@ -35,34 +35,17 @@ from toolkit.migrate.run.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.run.nontransactional import index_wreck, make_way, ran_after_all
 from toolkit.migrate.run.plan import Plan, Step
 from toolkit.migrate.run.run_model import (
-    Interrupt,
     Kind,
     Moment,
-    Observer,
-    OnProgress,
-    Options,
     Phase,
     Progress,
+    RunnerSession,
     RunResult,
-    Session,
     StepResult,
     one_line,
 )
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import history as sql
-
-__all__ = [
-    "Interrupt",
-    "Moment",
-    "Observer",
-    "OnProgress",
-    "Options",
-    "Progress",
-    "RunResult",
-    "Session",
-    "StepResult",
-    "execute",
-]
 
 LOST = (
     asyncpg.InterfaceError,
@@ -78,7 +61,7 @@ _ROLLBACK_DEADLINE_S = 2.0
 FAILURES = (asyncpg.PostgresError, *LOST, TimeoutError)
 
 
-async def execute(session: Session, plan: Plan) -> RunResult:
+async def execute(session: RunnerSession, plan: Plan) -> RunResult:
     """Run the steps of a plan in order and stop at the first that fails; failures are in the result."""
     started = datetime.now(UTC)
     catalog = await take_snapshot(session.conn)
@@ -100,7 +83,7 @@ def _result(step: Step, outcome: Literal["applied", "rolled_back", "failed", "no
 class FileRun:
     """One file's run. `inside` is all of it that happens within its transaction."""
 
-    def __init__(self, session: Session, step: Step) -> None:
+    def __init__(self, session: RunnerSession, step: Step) -> None:
         self.session, self.step = session, step
         self.conn, self.options = session.conn, session.options
         self.label = step.script.path.name if step.direction == "up" else f"rollbacks/{step.script.path.name}"

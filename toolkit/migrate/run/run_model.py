@@ -76,7 +76,7 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Session:
+class RunnerSession:
     """What a run works with: the connection that holds the runner's lock, and the address for a second look."""
 
     conn: Connection

@@ -10,7 +10,7 @@ import asyncpg
 
 from toolkit.migrate.access.matrix import Cell, Matrix
 from toolkit.migrate.access.ownership import Ownership, ownership_of
-from toolkit.migrate.access.personas import CLIENT_ROLES, SESSIONS, Session
+from toolkit.migrate.access.personas import CLIENT_ROLES, SESSIONS, PersonaSession
 from toolkit.migrate.access.privileges import Catalogue, Relation, read_catalogue
 from toolkit.migrate.access.rulings import claims_trouble
 from toolkit.migrate.access.try_cells import ask
@@ -178,7 +178,7 @@ async def _read_as_roles(conn: Connection, facts: LiveFacts) -> None:
 
 
 async def _ask_bounded(
-    conn: Connection, session: Session, questions: Sequence[Mapping[str, str]]
+    conn: Connection, session: PersonaSession, questions: Sequence[Mapping[str, str]]
 ) -> list[tuple[str, str]]:
     if not questions:
         return []

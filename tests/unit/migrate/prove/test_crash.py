@@ -11,10 +11,12 @@ import pytest
 from toolkit.migrate.catalog import Snapshot
 from toolkit.migrate.folder.files import Script, read_script
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
-from toolkit.migrate.prove.crash.state_digest import Look, common, differences
+from toolkit.migrate.prove.crash.state_digest import StateDigest, common, differences
 
 FACTS = Snapshot({"table public.t": "{}", "column public.t.a": '{"type":"text"}'})
-LOOK = Look(FACTS, FACTS.digest(), {"rows of public.t": "3:77", "number of rows of public.t": "3"}, {"public.s": 5}, 1)
+LOOK = StateDigest(
+    FACTS, FACTS.digest(), {"rows of public.t": "3:77", "number of rows of public.t": "3"}, {"public.s": 5}, 1
+)
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_equal_looks_do_not_differ_and_a_number_drawn_is_no_difference() -> None
 
 def test_each_kind_of_difference_is_named() -> None:
     facts = Snapshot({"table public.t": "{}", "table public.u": "{}", "column public.u.a": "{}"})
-    now = Look(facts, facts.digest(), {"rows of public.t": "3:78", "history row 1": "x"}, {"public.s": 4}, 1)
+    now = StateDigest(facts, facts.digest(), {"rows of public.t": "3:78", "history row 1": "x"}, {"public.s": 4}, 1)
     assert differences(LOOK, now) == (
         "added: table public.u",
         "removed: column public.t.a",

@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 
 from toolkit.migrate.folder.statements import Statement, split
-from toolkit.migrate.prove.locks.clients import Client, Refusal, Said, Verb, client_of, literal, newly_refused, quoted
-from toolkit.migrate.prove.locks.observed_runs import Look, meets
+from toolkit.migrate.prove.locks.clients import (
+    Client,
+    RefusedStatement,
+    Said,
+    Verb,
+    client_of,
+    literal,
+    newly_refused,
+    quoted,
+)
+from toolkit.migrate.prove.locks.observed_runs import ObservedRun, meets
 from toolkit.migrate.prove.locks.statement_locks import (
     Facts,
     Lock,
@@ -103,9 +112,9 @@ def test_from_outside_work_on_a_table_whose_lock_was_missed_is_judged_by_the_sta
     assert len(works_under_lock(outside)) == 1
 
 
-def look(*locks: tuple[str, str]) -> Look:
+def look(*locks: tuple[str, str]) -> ObservedRun:
     taken = Taken(1, "a.sql:1", "", tuple(Lock(table, table, mode, existed=True) for table, mode in locks))
-    return Look("up", (taken,), "", ())
+    return ObservedRun("up", (taken,), "", ())
 
 
 def test_the_transaction_ahead_holds_what_the_file_cannot_stand_beside() -> None:
@@ -192,5 +201,5 @@ def test_statements_that_failed_before_are_not_repeated_and_rows_that_stay_are_n
 
 
 def test_only_what_was_understood_before_is_newly_refused() -> None:
-    one, two = (Refusal(Said("t", "select", text), "42703", "gone") for text in ("a", "b"))
+    one, two = (RefusedStatement(Said("t", "select", text), "42703", "gone") for text in ("a", "b"))
     assert newly_refused([one], [one, two]) == (two,)

@@ -18,7 +18,7 @@ from pathlib import Path
 from toolkit.migrate.folder.files import Script
 from toolkit.migrate.prove.crash.kill_backend import Blow
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
-from toolkit.migrate.prove.crash.state_digest import Look, advance_sequences, common, differences, look
+from toolkit.migrate.prove.crash.state_digest import StateDigest, advance_sequences, common, differences, digest_state
 from toolkit.migrate.prove.subject.attempts import apply, stopped_by, take_back, with_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.failure import Failure
@@ -45,8 +45,8 @@ class _Way:
     direction: Direction
     script: Script
     template: str
-    before: Look
-    after: Look
+    before: StateDigest
+    after: StateDigest
     run: Callable[[str, Options | None], Awaitable[RunResult]]
 
 
@@ -117,20 +117,20 @@ async def run(subject: Subject, version: str) -> Outcome:
             if failure := next(filter(None, map(stopped_by, results)), None):
                 down = replace(down, basis=f"the rollback does not run: {failure}")
             else:
-                taken_back = await look(room.dsn(third))
+                taken_back = await digest_state(room.dsn(third))
                 back = await _agreed(room, third, taken_back, second, results[1])
                 down = await _crash(room, _Way("down", migration.rollback, first, applied, back, room.down))
     return Outcome((up, down, again), notes=_passed_over(version, after))
 
 
-async def _first(room: _Room, stack: AsyncExitStack, start: str) -> tuple[str, Look, Failure | None]:
+async def _first(room: _Room, stack: AsyncExitStack, start: str) -> tuple[str, StateDigest, Failure | None]:
     """A copy of the start to which the version was applied, what the start looked like, and what went wrong."""
     name = await _copy(room, stack, start)
-    before = await look(room.dsn(name))
+    before = await digest_state(room.dsn(name))
     return name, before, stopped_by(await room.up(room.dsn(name)))
 
 
-def _passed_over(version: str, after: Look) -> tuple[str, ...]:
+def _passed_over(version: str, after: StateDigest) -> tuple[str, ...]:
     names = after.passed_over
     if not names:
         return ()
@@ -154,23 +154,23 @@ async def _copy(room: _Room, stack: AsyncExitStack, template: str) -> str:
     return name
 
 
-async def _agreed(room: _Room, one: str, first: Look, other: str, result: RunResult) -> Look:
+async def _agreed(room: _Room, one: str, first: StateDigest, other: str, result: RunResult) -> StateDigest:
     """What two databases have in common after the same run, of which `first` is known and `result` that of the other;
     where their rows differ, column by column."""
-    second = await look(room.dsn(other), first, result.catalog_after)
+    second = await digest_state(room.dsn(other), first, result.catalog_after)
     tables = common(first, second).uncertain_tables
     if tables:
-        first = await look(room.dsn(one), first, first.digest, tables)
-        second = await look(room.dsn(other), second, second.digest, tables)
+        first = await digest_state(room.dsn(one), first, first.digest, tables)
+        second = await digest_state(room.dsn(other), second, second.digest, tables)
     return common(first, second)
 
 
-async def _once_more(room: _Room, name: str) -> tuple[Claim, Look]:
+async def _once_more(room: _Room, name: str) -> tuple[Claim, StateDigest]:
     """Up again where it was applied already must not leave a trace, not even in the ledger."""
     dsn = room.dsn(name)
-    done = await look(dsn)
+    done = await digest_state(dsn)
     result = await room.up(dsn)
-    now = await look(dsn, done, result.catalog_after)
+    now = await digest_state(dsn, done, result.catalog_after)
     found = [f"it ran {step.name} again" for step in result.steps]
     found += differences(done, now)
     if now.ledger != done.ledger:
@@ -257,11 +257,11 @@ async def _strike(room: _Room, way: _Way, dsn: str, point: Point, tally: _Tally)
     ]
 
 
-async def _look_after(way: _Way, dsn: str, result: RunResult, expected: Look) -> Look:
+async def _look_after(way: _Way, dsn: str, result: RunResult, expected: StateDigest) -> StateDigest:
     """As close a look as the one it is compared with; the catalog is read once more only where the runner, looking
     after the crash, saw something unknown."""
     known = way.before if result.catalog_after == way.before.digest else way.after
-    return await look(dsn, known, result.catalog_after, expected.uncertain_tables)
+    return await digest_state(dsn, known, result.catalog_after, expected.uncertain_tables)
 
 
 def _elsewhere(version: str, line: str) -> Claim:

@@ -22,7 +22,7 @@ _COUNT = "number of rows of "
 
 
 @dataclass(frozen=True)
-class Look:
+class StateDigest:
     """A database at one moment.
 
     `parts`: count and digest of each table's rows, history rows, journal, successes in the ledger. `positions`: where
@@ -49,7 +49,9 @@ class Look:
         return tuple(sorted(key for key in self.uncertain if not key.startswith((_ROWS, _COUNT))))
 
 
-async def look(dsn: str, known: Look | None = None, digest: str = "", closer: Iterable[str] = ()) -> Look:
+async def digest_state(
+    dsn: str, known: StateDigest | None = None, digest: str = "", closer: Iterable[str] = ()
+) -> StateDigest:
     """Look at a database. Of the tables `closer` the columns too.
 
     `digest` is what somebody else has just seen of the catalog: where it is that of `known`, the catalog is not read
@@ -66,7 +68,7 @@ async def look(dsn: str, known: Look | None = None, digest: str = "", closer: It
             ledger = await conn.fetchval(sql.LEDGER_LENGTH, timeout=10) if has_ledger else 0
         for table, found in (await digest_tables(conn, [name for name in closer if name in tables])).items():
             parts |= {f"values of {table}.{column}": value for column, value in found.columns.items()}
-    return Look(facts, digest if same else facts.digest(), parts, positions, ledger)
+    return StateDigest(facts, digest if same else facts.digest(), parts, positions, ledger)
 
 
 async def advance_sequences(dsn: str) -> None:
@@ -79,14 +81,14 @@ async def advance_sequences(dsn: str) -> None:
                 continue
 
 
-def common(one: Look, other: Look) -> Look:
+def common(one: StateDigest, other: StateDigest) -> StateDigest:
     """What two runs of one file on equal databases agree about; what they do not is uncertain. Pure."""
     uncertain = {difference.key for difference in diff(one.facts, other.facts)}
     uncertain |= {key for key in one.parts.keys() | other.parts.keys() if one.parts.get(key) != other.parts.get(key)}
     return replace(one, uncertain=frozenset(uncertain))
 
 
-def differences(expected: Look, now: Look) -> tuple[str, ...]:
+def differences(expected: StateDigest, now: StateDigest) -> tuple[str, ...]:
     """In what a look differs from the one expected, a line each. A sequence that stands further on is no difference:
     a number that was drawn is never given back. Pure."""
     found: list[str] = []

@@ -13,7 +13,7 @@ import asyncpg
 from toolkit.migrate.prove.delivery.endpoint import Endpoint, endpoint_on
 from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, hear
 from toolkit.migrate.prove.delivery.probe_writer import ADMINISTRATOR, Writer
-from toolkit.migrate.prove.delivery.publications import Compared, Finding, Published, compare, read_published
+from toolkit.migrate.prove.delivery.publications import Compared, Published, Violation, compare, read_published
 from toolkit.migrate.prove.delivery.refusals import blamed, covered
 from toolkit.migrate.prove.delivery.tallies import measurements, table_of
 from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Judgement, Phase, Promise, Write, judge
@@ -280,7 +280,7 @@ class _Delivery:
             return [self._claim(part, title, Level.NOT_CHECKED, self.unreadable)]
         found, _ = blamed(writes, phases)
         lines = [line for phase in phases for line in self.seen.broken.get(phase, [])] + list(judged.of(phases))
-        violations = (*(Finding(line, _LOOK) for line in lines), *found)
+        violations = (*(Violation(line, _LOOK) for line in lines), *found)
         mine = [write for write in writes if write.phase in phases]
         done = sum(write.committed for write in mine)
         parts = []
@@ -320,10 +320,10 @@ class _Delivery:
             return [
                 self._claim("endpoint", title, Level.NOT_CHECKED, "no row that a subscriber could know was written")
             ]
-        violations = tuple(Finding(line, _ENDPOINT) for line in result.violations)
+        violations = tuple(Violation(line, _ENDPOINT) for line in result.violations)
         return [self._claim("endpoint", title, Level.SAMPLED, result.basis, violations)]
 
-    def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Finding] = ()) -> Claim:
+    def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Violation] = ()) -> Claim:
         remedies = " ".join(dict.fromkeys(finding.remedy for finding in found))
         lines = (finding.text for finding in found)
         return Claim.of(PROOF, self.version, part, title, level, basis, lines, remedies)

@@ -79,7 +79,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """A violation with what to do about it."""
 
     text: str
@@ -90,7 +90,7 @@ class Finding:
 class Compared:
     """What a comparison found: what breaks delivery, and what is worth knowing."""
 
-    violations: tuple[Finding, ...]
+    violations: tuple[Violation, ...]
     notes: tuple[str, ...]
 
 
@@ -153,7 +153,7 @@ def compare(
                 violations.append(finding)
         else:
             violations += _narrowed(before, after)
-    replaced: list[Finding] = []
+    replaced: list[Violation] = []
     for key, after in now.members.items():
         violations += _without_key(wanted.members.get(key), after, now.publications[key[0]], notes)
         earlier = previous.members.get(key)
@@ -172,38 +172,38 @@ def compare(
     return Compared(tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(notes)))
 
 
-def _publications(wanted: Published, now: Published, previous: Published) -> Iterator[Finding]:
+def _publications(wanted: Published, now: Published, previous: Published) -> Iterator[Violation]:
     for name, before in wanted.publications.items():
         after = now.publications.get(name)
         if after is None:
-            yield Finding(
+            yield Violation(
                 f"publication {name} is gone: nothing of what it published is delivered any more",
                 f"Never drop {name}; take single tables out with `alter publication {name} drop table …`.",
             )
             continue
         if narrower := sorted(before.operations - after.operations):
-            yield Finding(
+            yield Violation(
                 f"publication {name} no longer publishes {', '.join(narrower)}",
                 f"Run `alter publication {name} set (publish = '{', '.join(sorted(before.operations)).lower()}')`.",
             )
         if before.every_table and not after.every_table:
-            yield Finding(
+            yield Violation(
                 f"publication {name} published every table, and those to come; now it has a list",
                 f"Recreate it nowhere: keep {name} `for all tables`, or announce the change to whoever subscribes.",
             )
     for name, earlier in previous.publications.items():
         if name in now.publications and now.publications[name].oid != earlier.oid:
-            yield Finding(
+            yield Violation(
                 f"publication {name} was dropped and made anew (oid {earlier.oid} → {now.publications[name].oid}): "
                 "what reads it stops, and every subscriber is thrown out",
                 f"Change it in place: `alter publication {name} add table …`, `… drop table …` or `… set (…)`.",
             )
 
 
-def _silenced(previous: Published, now: Published) -> Iterator[Finding]:
+def _silenced(previous: Published, now: Published) -> Iterator[Violation]:
     for (table, trigger), silence in now.triggers.items():
         if silence and not previous.triggers.get((table, trigger)):
-            yield Finding(
+            yield Violation(
                 f"trigger {trigger} on {table} is {silence}: what it writes or publishes stays out",
                 "Enable it again before the file ends: `alter table … enable trigger …`.",
             )
@@ -211,54 +211,56 @@ def _silenced(previous: Published, now: Published) -> Iterator[Finding]:
 
 def _missing(
     before: Member, wanted: Published, now: Published, dropped_by_design: frozenset[str] | None
-) -> Finding | None:
+) -> Violation | None:
     table, publication = before.table, before.publication
     again = f"Run `alter publication {publication} add table {table}` in the same file."
     if table in now.roots:
         others = sorted(now.names(publication, now.root(table)))
         if others:
-            return Finding(
+            return Violation(
                 f"{table} is published as {', '.join(shortened(others, 3))} now: whoever listens to {table} hears "
                 "nothing",
                 f"Keep publish_via_partition_root of {publication} as it was.",
             )
-        return Finding(f"{table} left publication {publication}: its changes are delivered no longer", again)
+        return Violation(f"{table} left publication {publication}: its changes are delivered no longer", again)
     if before.oid in now.tables:
-        return Finding(
+        return Violation(
             f"{table} is called {now.tables[before.oid]} now: whoever listens to {table} hears nothing",
             "Keep the name; offer the new one as a view, or change it together with every subscriber.",
         )
     if dropped_by_design is None or table in dropped_by_design or wanted.root(table) in dropped_by_design:
         return None
-    return Finding(
+    return Violation(
         f"{table} was published before the migration and is gone after the rollback, which does not declare it",
         f"Make the table again and publish it, or declare `-- destroys: table {table}` in the rollback's header.",
     )
 
 
-def _narrowed(before: Member, after: Member) -> Iterator[Finding]:
+def _narrowed(before: Member, after: Member) -> Iterator[Violation]:
     name = f"{after.table} in {after.publication}"
     if after.row_filter is not None and after.row_filter != before.row_filter:
-        yield Finding(
+        yield Violation(
             f"{name} has the row filter {after.row_filter} now: rows it does not let through are never delivered",
             "Leave the publication's rows whole, and let subscribers filter.",
         )
     hidden = [column for column in before.columns if column not in after.columns and column in after.present]
     if hidden:
-        yield Finding(
+        yield Violation(
             f"{name} is published without {', '.join(hidden)} now",
             f"Publish {after.table} without a list of columns, or with all of them.",
         )
     gone = [c for c in before.identity if c not in after.identity and c in after.present]
     if gone and after.identity:
-        yield Finding(
+        yield Violation(
             f"{after.table}: an UPDATE or DELETE no longer tells the old {', '.join(gone)} (replica identity changed); "
             "filters on them miss it",
             f"Set the replica identity back: `alter table {after.table} replica identity …`.",
         )
 
 
-def _without_key(before: Member | None, after: Member, publication: Publication, notes: list[str]) -> Iterator[Finding]:
+def _without_key(
+    before: Member | None, after: Member, publication: Publication, notes: list[str]
+) -> Iterator[Violation]:
     hurt = sorted(publication.operations & _NEEDS_KEY, reverse=True)
     if not hurt:
         return
@@ -271,19 +273,19 @@ def _without_key(before: Member | None, after: Member, publication: Publication,
         if before is not None and not before.identity:
             notes.append(f"{text}; it was so before. {remedy}")
         else:
-            yield Finding(text, remedy)
+            yield Violation(text, remedy)
         return
     uncovered = [c for c in after.identity if c not in after.columns]
     if uncovered and (before is None or set(before.identity) <= set(before.columns)):
-        yield Finding(
+        yield Violation(
             f"the columns of {after.table} that {after.publication} publishes leave out {', '.join(uncovered)} of its "
             f"replica identity: {' and '.join(hurt)} fail with 42P10",
             f"Add {', '.join(uncovered)} to the list of columns, or publish {after.table} without a list.",
         )
 
 
-def _replaced(after: Member) -> Finding:
-    return Finding(
+def _replaced(after: Member) -> Violation:
+    return Violation(
         f"{after.table} in {after.publication} is another relation than before (a copy took its name): what is bound "
         "to the old one, subscriptions among them, is cut off",
         "Change the table in place; a copy under the old name is another table to everything but SQL.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from toolkit.migrate.prove.delivery.publications import Finding
+from toolkit.migrate.prove.delivery.publications import Violation
 from toolkit.migrate.prove.delivery.wal import Operation
 from toolkit.migrate.prove.delivery.wal_judge import NO_IDENTITY, OPERATIONS, Phase, Write
 
@@ -15,12 +15,12 @@ _BROKEN = ("42", "0A", "54", "XX", "22")
 _GONE = frozenset({"42P01", "3F000"})
 
 
-def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
     """Violations of these phases, against what was so before; and notes on what was not written."""
     cases: dict[tuple[Phase, str, Operation], list[Write]] = defaultdict(list)
     for write in writes:
         cases[write.phase, write.table, write.operation].append(write)
-    findings: list[Finding] = []
+    findings: list[Violation] = []
     notes: list[str] = []
     wanted = set(phases)
     for (phase, table, operation), seen in cases.items():
@@ -51,31 +51,31 @@ def covered(writes: Sequence[Write], phase: Phase, tables: Iterable[str]) -> tup
     return sum(pair in done for pair in pairs), len(pairs)
 
 
-def _finding(phase: Phase, write: Write) -> Finding | None:
+def _finding(phase: Phase, write: Write) -> Violation | None:
     what = f"{write.operation} of {write.table} {phase}"
     if write.suppressed:
-        return Finding(
+        return Violation(
             f"{what}: {write.refused}; a trigger or a rule swallows it, and there is no change to deliver",
             "Let the trigger return the row, or raise an error that the application sees.",
         )
     if write.sqlstate in NO_IDENTITY:
-        return Finding(
+        return Violation(
             f"{what} fails: {write.refused}",
             f"Give {write.table} a primary key, or `alter table {write.table} replica identity full`, and publish the "
             "identity's columns.",
         )
     if write.sqlstate.startswith(_BROKEN) and write.sqlstate != "42501":
-        return Finding(f"{what} fails: {write.refused}", "Correct the function, rule or type that the error names.")
+        return Violation(f"{what} fails: {write.refused}", "Correct the function, rule or type that the error names.")
     return None
 
 
-def _altered(phase: Phase, table: str, seen: Sequence[Write], before: Sequence[Write]) -> list[Finding]:
+def _altered(phase: Phase, table: str, seen: Sequence[Write], before: Sequence[Write]) -> list[Violation]:
     if not before:
         return []
     known = {name for write in before for name in write.altered}
     changed = {name for write in seen for name in write.altered} - known
     return [
-        Finding(
+        Violation(
             f"{table}.{name}: what an application writes there is stored and delivered as something else {phase}",
             "A BEFORE trigger rewrites it; have it fill what is missing and leave what is given.",
         )

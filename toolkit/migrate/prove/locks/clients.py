@@ -46,7 +46,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedStatement:
     """A statement that the database refused."""
 
     said: Said
@@ -131,7 +131,7 @@ async def clients(conn: Connection, shapes: Mapping[str, Shape]) -> tuple[Client
     return tuple(found)
 
 
-async def refusals(conn: Connection, of: Sequence[Client]) -> tuple[Refusal, ...]:
+async def refusals(conn: Connection, of: Sequence[Client]) -> tuple[RefusedStatement, ...]:
     """Say everything once and take it back; what the database refused.
 
     Each statement is tried by itself, so that one that fails does not hide the next; constraints that would be looked
@@ -148,13 +148,15 @@ async def refusals(conn: Connection, of: Sequence[Client]) -> tuple[Refusal, ...
                     async with conn.transaction():
                         await conn.execute(said.sql, timeout=_DEADLINE_S)
                 except asyncpg.PostgresError as error:
-                    found.append(Refusal(said, error.sqlstate or "", str(error).split("\n")[0]))
+                    found.append(RefusedStatement(said, error.sqlstate or "", str(error).split("\n")[0]))
         finally:
             await transaction.rollback()
     return tuple(found)
 
 
-def newly_refused(before: Sequence[Refusal], after: Sequence[Refusal]) -> tuple[Refusal, ...]:
+def newly_refused(
+    before: Sequence[RefusedStatement], after: Sequence[RefusedStatement]
+) -> tuple[RefusedStatement, ...]:
     """What was understood before and no longer is."""
     known = {refusal.said for refusal in before}
     return tuple(refusal for refusal in after if refusal.said not in known)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.folder.files import Migration
-from toolkit.migrate.prove.locks.clients import Refusal, newly_refused
+from toolkit.migrate.prove.locks.clients import RefusedStatement, newly_refused
 from toolkit.migrate.prove.locks.modes import in_words
 from toolkit.migrate.prove.locks.observed_runs import (
     Ahead,
     Inspection,
-    Look,
+    ObservedRun,
     UnderTraffic,
     inspect,
     meets,
@@ -163,7 +163,7 @@ class Found:
         part = "-".join(filter(None, (direction, part)))
         return Claim.of(PROOF, self.version, part, title, level, basis, violations, remedy)
 
-    def _size(self, look: Look) -> Claim:
+    def _size(self, look: ObservedRun) -> Claim:
         """From inside: what the statements do to tables while they stop somebody."""
         title = f"{_word(look)} does nothing that grows with a table while its readers or writers must wait"
         violations = [line for statement in look.taken for line in works_under_lock(statement)]
@@ -176,7 +176,7 @@ class Found:
             level, basis = Level.NOT_CHECKED, "no statement ran to its end"
         return self._claim(look.direction, "size", title, level, basis, violations=violations, remedy=_SIZE_REMEDY)
 
-    def _fails(self, look: Look) -> Claim:
+    def _fails(self, look: ObservedRun) -> Claim:
         violations = (f"on a database with rows and without any traffic it fails: {look.failure}",)
         return self._claim(
             look.direction,
@@ -188,7 +188,7 @@ class Found:
             remedy="Make it run, then prove again.",
         )
 
-    def _stall(self, look: Look, number: int) -> Claim:
+    def _stall(self, look: ObservedRun, number: int) -> Claim:
         assert self.plain is not None
         title = _stall_title(look)
         if number >= len(self.plain.passages):
@@ -199,7 +199,7 @@ class Found:
             look.direction, "stall", title, Level.SAMPLED, basis, violations=violations, remedy=_STALL_REMEDY
         )
 
-    def _behind(self, look: Look, number: int) -> Claim:
+    def _behind(self, look: ObservedRun, number: int) -> Claim:
         title = f"{_stall_title(look)}, behind a long transaction either"
         meets_ = self.in_the_way[number]
         if meets_ is None:
@@ -221,7 +221,7 @@ class Found:
             remedy=_AHEAD_REMEDY,
         )
 
-    def _old(self, look: Look) -> Claim:
+    def _old(self, look: ObservedRun) -> Claim:
         """Each statement of the old clients once, quietly: no matter of timing."""
         title = "The application of before keeps working after it"
         if look.direction == "down":
@@ -292,15 +292,15 @@ class Found:
         ]
 
 
-def _word(look: Look) -> str:
+def _word(look: ObservedRun) -> str:
     return "Applying" if look.direction == "up" else "Rolling back"
 
 
-def _stall_title(look: Look) -> str:
+def _stall_title(look: ObservedRun) -> str:
     return f"{_word(look)} holds no reader or writer up longer than the budget"
 
 
-def _broken(refusal: Refusal, direction: Direction) -> str:
+def _broken(refusal: RefusedStatement, direction: Direction) -> str:
     after = "the migration" if direction == "up" else "the rollback"
     said = refusal.said
     verb = "the commit of writes" if said.verb == "commit" else said.verb

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.migrate.folder.files import Migration
 from toolkit.migrate.prove.locks import traffic
-from toolkit.migrate.prove.locks.clients import Client, Refusal, clients, refusals
+from toolkit.migrate.prove.locks.clients import Client, RefusedStatement, clients, refusals
 from toolkit.migrate.prove.locks.modes import READS, ROWS, WRITES, conflict, in_words, stops
 from toolkit.migrate.prove.locks.stalls import Passage
 from toolkit.migrate.prove.locks.statement_locks import Inside, Taken
@@ -28,13 +28,13 @@ _DEADLINE_S = 30
 
 
 @dataclass(frozen=True)
-class Look:
+class ObservedRun:
     """One direction seen from inside: `refused` is what old clients could no longer say after it."""
 
     direction: Direction
     taken: tuple[Taken, ...]
     failure: str
-    refused: tuple[Refusal, ...]
+    refused: tuple[RefusedStatement, ...]
 
     @property
     def stopping(self) -> tuple[tuple[str, str], ...]:
@@ -62,8 +62,8 @@ class Inspection:
     """What one quiet run up and down showed; `unfit` is what old clients could not even say before it."""
 
     clients: tuple[Client, ...]
-    unfit: tuple[Refusal, ...]
-    looks: tuple[Look, ...]
+    unfit: tuple[RefusedStatement, ...]
+    looks: tuple[ObservedRun, ...]
     quoted: Mapping[str, str]  # table → the same for SQL
 
     def busy(self) -> frozenset[str]:
@@ -102,7 +102,7 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
             shapes = await read_shapes(conn)
             old = await clients(conn, shapes)
             unfit = await refusals(conn, old)
-        looks: list[Look] = []
+        looks: list[ObservedRun] = []
         for direction in _directions(migration):
             script = migration.up if direction == "up" else migration.rollback
             assert script is not None
@@ -116,7 +116,7 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
                 await inside.end()
             async with connected(dsn, "toolkit migrate prove: an old client") as conn:
                 refused = await refusals(conn, old)
-            looks.append(Look(direction, inside.taken, _failure(result), refused))
+            looks.append(ObservedRun(direction, inside.taken, _failure(result), refused))
             if not result.ok:
                 break
     return Inspection(old, unfit, tuple(looks), {table: shape.quoted for table, shape in shapes.items()})
@@ -164,7 +164,7 @@ async def under_traffic(
     return UnderTraffic(tuple(passages), tuple(requests), tuple(watched), len(streams), others)
 
 
-def meets(look: Look, quoted: Mapping[str, str], seconds: float) -> Ahead | None:
+def meets(look: ObservedRun, quoted: Mapping[str, str], seconds: float) -> Ahead | None:
     """The transaction that is worst to meet: it holds what the file's strongest stopping lock cannot stand beside.
 
     None when no lock of the file has to wait for a reader or a writer.

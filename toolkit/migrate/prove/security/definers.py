@@ -20,7 +20,7 @@ from toolkit.migrate.access.personas import (
     USERS,
     UUID_ID,
     WORLD_OF_USER,
-    Session,
+    PersonaSession,
     World,
 )
 from toolkit.migrate.access.privileges import Routine
@@ -62,7 +62,7 @@ async def call_definers(
     """Calls by function, and how many calls were left out because there were too many."""
     catalogue, ownership = worlds.catalogue, worlds.ownership
     callers = [
-        Session("anon", KEY, "anon", '{"role": "anon"}'),
+        PersonaSession("anon", KEY, "anon", '{"role": "anon"}'),
         *(
             session
             for (_, session, _) in cells
@@ -113,7 +113,7 @@ def _marks(worlds: Worlds) -> dict[tuple[str, World], frozenset[str]]:
 
 
 def _unseen(
-    marks: Mapping[tuple[str, World], frozenset[str]], cells: Mapping[Key, Cell], session: Session
+    marks: Mapping[tuple[str, World], frozenset[str]], cells: Mapping[Key, Cell], session: PersonaSession
 ) -> dict[str, frozenset[str]]:
     """Table → texts of its rows that the session may not see by itself."""
     shown = {
@@ -186,7 +186,7 @@ class _Calling:
 
     conn: Connection
     worlds: Worlds
-    session: Session
+    session: PersonaSession
     unseen: Mapping[str, frozenset[str]]
 
     async def call(self, routine: Routine, given: Mapping[int, str | None]) -> Call:

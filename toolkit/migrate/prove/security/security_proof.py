@@ -19,7 +19,7 @@ from toolkit.migrate.access.personas import (
     ROLES,
     SESSIONS,
     SHARED,
-    Session,
+    PersonaSession,
     World,
 )
 from toolkit.migrate.access.privileges import Catalogue, read_catalogue
@@ -80,7 +80,7 @@ class _Seen:
     matrix: Matrix
     left_out: int
 
-    def serves(self, template: str, ownership: Ownership, sessions: tuple[Session, ...]) -> bool:
+    def serves(self, template: str, ownership: Ownership, sessions: tuple[PersonaSession, ...]) -> bool:
         """Whether this is the matrix of that state, looked at in that way."""
         return (self.template, self.matrix.ownership, self.matrix.sessions) == (template, ownership, sessions)
 
@@ -142,7 +142,7 @@ async def _look(
     template: str,
     catalogue: Catalogue,
     ownership: Ownership,
-    sessions: tuple[Session, ...],
+    sessions: tuple[PersonaSession, ...],
     *,
     tell: Callable[[str], None],
 ) -> _Seen:

@@ -19,7 +19,7 @@ _MOST_REFUSED = 3
 
 
 @dataclass(frozen=True)
-class Rows:
+class SeededRows:
     """The state before a version with rows in it. `template` is None where there is no table that could hold any.
 
     `basis` says how many rows it has, and which tables took none.
@@ -30,17 +30,17 @@ class Rows:
     basis: str
 
 
-async def with_rows(subject: Subject, version: str) -> Rows:
+async def with_rows(subject: Subject, version: str) -> SeededRows:
     """The state before a version, seeded. Raises CannotBuild when it cannot be reached."""
     template = await subject.states.seeded(version)
     seeding = subject.states.seeding(version)
     filled = {table: rows for table, rows in seeding.rows.items() if rows}
     if not filled and not seeding.refused:
-        return Rows(None, 0, "there is no table yet that could hold rows")
+        return SeededRows(None, 0, "there is no table yet that could hold rows")
     count = sum(filled.values())
     refused = [f"{table} ({why})" for table, why in sorted(seeding.refused.items())]
     none = f"; no row would go into {', '.join(shortened(refused, _MOST_REFUSED))}" if refused else ""
-    return Rows(template, count, f"{count} rows in {len(filled)} tables{none}")
+    return SeededRows(template, count, f"{count} rows in {len(filled)} tables{none}")
 
 
 async def apply(subject: Subject, dsn: str, version: str, options: Options | None = None) -> RunResult:
