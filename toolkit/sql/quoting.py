@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+
 
 def quote_identifier(name: str) -> str:
     """A name as SQL, whatever it contains."""
@@ -12,3 +16,8 @@ def quote_name(table: str) -> str:
     """`schema.table` as SQL."""
     schema, _, name = table.partition(".")
     return f"{quote_identifier(schema)}.{quote_identifier(name)}"
+
+
+def spelt(*parts: str) -> str:
+    """A name, qualified or not, as people write it: in quotes only where it would mean another without."""
+    return ".".join(part if _PLAIN.fullmatch(part) else quote_identifier(part) for part in parts if part)

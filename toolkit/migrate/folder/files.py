@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.statements import SplitError, Statement, split
+from toolkit.migrate.folder.statements import Comment, SplitError, Statement, split
 
 FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
 _DIRECTIVE = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*(.*?)\s*$", re.IGNORECASE)
@@ -93,20 +93,28 @@ class SqlFile:
 class Script:
     """One SQL file: its bytes' SHA-256, and its statements in order.
 
-    `recorded` are the texts the Supabase CLI would store in `schema_migrations.statements`;
-    `statements` are those of them that are more than a comment. `changes` is what a migration declares to rewrite or
-    drop of what existed before, `destroys` the same of a rollback.
+    `pieces` are its statements, and the comments that none of them follows. `changes` is what a migration declares to
+    rewrite or drop of what existed before, `destroys` the same of a rollback.
     """
 
     path: Path
     sha256: str
     size: int
     text: str
-    statements: tuple[Statement, ...]
-    recorded: tuple[str, ...]
+    pieces: tuple[Statement, ...]
     transactional: bool
     destroys: tuple[Destroyed, ...] = ()
     changes: tuple[Destroyed, ...] = ()
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What there is to run."""
+        return tuple(piece for piece in self.pieces if not piece.is_comment)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The texts that the Supabase CLI would store in `schema_migrations.statements`."""
+        return tuple(piece.text for piece in self.pieces)
 
     def where(self, statement: Statement) -> str:
         """`file:line` of a statement."""
@@ -250,9 +258,6 @@ def script_of(file: SqlFile, *, rollback: bool = False) -> Script:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RefusalError(f"{path.name}:{line}: the file is not UTF-8.", "Save it as UTF-8.") from error
-    if (at := text.find("\0")) >= 0:
-        line = text.count("\n", 0, at) + 1
-        raise RefusalError(f"{path.name}:{line}: the file holds a NUL byte.", "Remove it; no SQL text has one.")
     try:
         pieces = split(text)
     except SplitError as error:
@@ -273,8 +278,7 @@ def script_of(file: SqlFile, *, rollback: bool = False) -> Script:
         sha256=file.sha256,
         size=len(data),
         text=text,
-        statements=statements,
-        recorded=tuple(piece.text for piece in pieces),
+        pieces=pieces,
         transactional=transactional,
         destroys=destroys,
         changes=() if rollback else _changes(pieces),
@@ -283,16 +287,20 @@ def script_of(file: SqlFile, *, rollback: bool = False) -> Script:
 
 def _changes(pieces: tuple[Statement, ...]) -> tuple[Destroyed, ...]:
     """A line that cannot be read is somebody's comment; what it should have declared, the proof will miss."""
-    lines = pieces[0].leading.splitlines() if pieces else []
-    declared = (_CHANGES.match(line.strip()) for line in lines)
+    declared = (_CHANGES.match(comment.text) for comment in _header_lines(pieces))
     return tuple(entry for found in declared if found for entry in _entries(found.group(1)) or ())
+
+
+def _header_lines(pieces: tuple[Statement, ...]) -> tuple[Comment, ...]:
+    return pieces[0].comments if pieces else ()
 
 
 def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tuple[bool, tuple[Destroyed, ...]]:
     transactional = True
     destroys: list[Destroyed] = []
-    for number, line in enumerate(pieces[0].leading.splitlines() if pieces else (), start=1):
-        if directive := _DIRECTIVE.match(line.strip()):
+    for comment in _header_lines(pieces):
+        number = comment.line
+        if directive := _DIRECTIVE.match(comment.text):
             if directive.group(1).lower().startswith("lint-ignore"):
                 continue  # the linter's business
             if directive.group(1).replace(" ", "").lower() not in {"transaction=false", "transaction=true"}:
@@ -301,7 +309,7 @@ def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tup
                     "Known: transaction=false (run each statement by itself) and transaction=true.",
                 )
             transactional = directive.group(1).replace(" ", "").lower() == "transaction=true"
-        elif declared := _DESTROYS.match(line.strip()):
+        elif declared := _DESTROYS.match(comment.text):
             if not rollback:
                 raise RefusalError(
                     f"{path.name}:{number}: only a rollback declares what it destroys.",
@@ -354,7 +362,7 @@ def _check(path: Path, statement: Statement, *, transactional: bool) -> None:
     where = f"{path.name}:{statement.line}"
     if statement.is_transaction_control:
         raise RefusalError(
-            f"{where}: the file controls transactions itself ({' '.join(statement.words[:2])}).",
+            f"{where}: the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])}).",
             "Remove it: the runner wraps the file and its history row in one transaction. An authored COMMIT "
             "would record half a file as applied. Statements that refuse a transaction belong in a file of their "
             "own that starts with `-- toolkit: transaction=false`.",

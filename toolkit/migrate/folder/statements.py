@@ -1,26 +1,25 @@
-"""SQL text → statements, as Postgres' own lexer would cut it, and what kind each statement is.
+"""SQL text → statements, cut where Postgres' own grammar ends them, and what kind each statement is. Pure.
 
-Understands quoted strings (also `E''` with backslashes), quoted identifiers, dollar quotes, nested
-block comments, `BEGIN ATOMIC … END` bodies and semicolons inside parentheses (`CREATE RULE`).
-Pure: no I/O, no database.
+The grammar is that of Postgres 18 (`parse.GRAMMAR`). A statement that it does not accept (a mistake, or the syntax of a
+later version) is cut off at its semicolon, marked with what is wrong, and left to the server to judge.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-_WORD = re.compile(r"[A-Za-z_\u0080-\U0010ffff][\w$\u0080-\U0010ffff]*")
-_NUMBER = re.compile(r"\d[\w.]*")
-_DOLLAR_TAG = re.compile(r"\$(?:[A-Za-z_\u0080-\U0010ffff][\w\u0080-\U0010ffff]*)?\$")
-# After an E'' string, white space with a line break and another quote goes on with the same string.
-_CONTINUATION = re.compile(r"[ \t\f\v\r]*\n\s*'")
-_QUOTED = "<quoted>"
+from toolkit.sql import parse
+from toolkit.sql.parse import AstNode, Piece, Source, Token, Unreadable, label, nodes
 
-_CONTROL_FIRST = frozenset({"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
-_CONTROL_PAIRS = frozenset({("START", "TRANSACTION"), ("PREPARE", "TRANSACTION")})
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANK = " \t\r\n\f\v"
+_BEGINS_OR_ENDS = frozenset(
+    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
+)  # the first words of transaction control
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
+_UNTERMINATED = re.compile(r"unterminated (.+?)(?: at or near .*)?$", re.DOTALL)
 
 
 class SplitError(ValueError):
@@ -33,214 +32,311 @@ class SplitError(ValueError):
         self.remedy = remedy
 
 
+class CopyDataError(SplitError):
+    """COPY … FROM STDIN with its data, which is no SQL."""
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment that begins with `--`, and its 1-based line."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why Postgres' grammar does not accept a statement, and the 1-based line on which it stops."""
+
+    line: int
+    what: str
+
+
 @dataclass(frozen=True)
 class Statement:
     """One statement.
 
-    `index` counts from 1; `line` is the 1-based line of its first word; `text` starts with the comments before
-    it and has no final semicolon; `leading` is those comments alone; `words` are its unquoted words in upper
-    case outside nested bodies (quoted names appear as one placeholder each). A statement without words is a
-    comment at the end of a file.
+    `index` counts from 1; `line` is the 1-based line of its first word, `start_line` that on which `text` starts;
+    `text` starts with the comments before it and has no final semicolon; `leading` is those comments alone, `comments`
+    those of them that begin with `--`. `tree` is what Postgres' grammar made of it, None for a comment at the end of a
+    file and for a statement that it does not accept (`trouble` says why).
     """
 
     index: int
     line: int
+    start_line: int
     text: str
     leading: str
-    words: tuple[str, ...]
+    comments: tuple[Comment, ...] = ()
+    tree: Piece | None = field(default=None, compare=False, repr=False)
+    trouble: Trouble | None = None
 
     @property
-    def start_line(self) -> int:
-        """The 1-based line on which `text` starts, comments included."""
-        body = len(self.leading) + len(self.text[len(self.leading) :]) - len(self.text[len(self.leading) :].lstrip())
-        return self.line - self.text.count("\n", 0, body)
+    def body(self) -> str:
+        """The statement without the comments before it."""
+        return self.text[len(self.leading) :].lstrip(_BLANK)
+
+    @property
+    def node(self) -> AstNode | None:
+        """The kind of statement it is, with its parts."""
+        return self.tree.node if self.tree is not None else None
+
+    @property
+    def verb(self) -> str:
+        """Its first word in upper case, "" where it begins with something else."""
+        word = re.match(r"[A-Za-z]+", self.body)
+        return word.group().upper() if word else ""
 
     @property
     def is_comment(self) -> bool:
         """Whether there is nothing to run."""
-        return not self.words and self.text == self.leading
+        return self.tree is None and self.trouble is None
 
     @property
     def is_read(self) -> bool:
         """Whether its result is rows to look at."""
-        return bool(self.words) and self.words[0] in _READS
+        return self.verb in _READS if self.trouble is not None else isinstance(self.node, nodes.SelectStmt)
 
     @property
     def is_transaction_control(self) -> bool:
         """Whether it begins or ends a transaction or savepoint, which is the runner's business."""
-        return bool(self.words) and (self.words[0] in _CONTROL_FIRST or self.words[:2] in _CONTROL_PAIRS)
+        if self.trouble is not None:
+            return self.verb in _BEGINS_OR_ENDS
+        return isinstance(self.node, nodes.TransactionStmt)
 
     @property
     def refuses_transaction(self) -> str | None:
         """The construct (`CREATE INDEX CONCURRENTLY`, …) for which Postgres refuses a transaction block, or None."""
-        return _refuses_transaction(self.words)
+        return _refuses_transaction(self.node)
 
     @property
     def is_copy_from_stdin(self) -> bool:
         """Whether the statement's data would follow it in the file, which only psql can send."""
-        return bool(self.words) and self.words[0] == "COPY" and "STDIN" in self.words
+        node = self.node
+        return isinstance(node, nodes.CopyStmt) and node.is_from and not node.is_program and not node.filename
 
 
-def split(text: str) -> tuple[Statement, ...]:
+def split(text: str, *, without: Sequence[str] = ()) -> tuple[Statement, ...]:
     """Cut `text` into statements, the comments before each kept with it.
 
-    Raises SplitError for an unterminated quote or comment and for a psql meta-command.
+    `without` are psql's meta-commands to pass over, each with its line. Raises SplitError for a quote or comment that
+    never ends, a NUL, another meta-command, and COPY … FROM STDIN with its data.
     """
-    return _Scanner(text).run()
+    source = _source(text, without)
+    try:
+        read = [
+            _Read(Piece(node, source, start, end), start, end) for node, start, end in parse.statements(source.data)
+        ]
+    except Unreadable:
+        read = _read_singly(source)
+    return tuple(_numbered(source, read))
 
 
-class _Scanner:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.line_ends = [match.start() for match in re.finditer("\n", text)]
-        self.at = 0
-        self.found: list[Statement] = []
-        self._open_statement()
+def comments(text: str) -> tuple[Comment, ...]:
+    """Every comment of a text that begins with `--`, inside statements as well. Raises SplitError as split does."""
+    source = _source(text)
+    return tuple(_comment(source, token) for token in _tokens(source) if token.kind == "SQL_COMMENT")
 
-    def _open_statement(self) -> None:
-        self.start = self.at
-        self.first: int | None = None  # where the first token that is no comment begins
-        self.words: list[str] = []
-        self.parens = 0
-        self.atomic = 0  # depth of BEGIN ATOMIC and of the CASEs within
-        self.previous = ""
 
-    def run(self) -> tuple[Statement, ...]:
-        while self.at < len(self.text):
-            self._step(self.text[self.at])
-        self._close()
-        return tuple(self.found)
+@dataclass(frozen=True)
+class _Read:
+    """A statement without its comments: what the grammar made of it, and its place."""
 
-    def _step(self, char: str) -> None:
-        text, at = self.text, self.at
-        if char.isspace() or char == "\ufeff":
-            self.at += 1
-        elif text.startswith("--", at):
-            end = text.find("\n", at)
-            self.at = len(text) if end < 0 else end
-        elif text.startswith("/*", at):
-            self._block_comment()
-        elif char == ";" and self.parens == 0 and self.atomic == 0:
-            self._close()
-            self.at += 1
-            self._open_statement()
-        else:
-            if self.first is None:
-                self.first = at
-            self._token(char)
+    read: Piece | Trouble
+    start: int
+    end: int
 
-    def _token(self, char: str) -> None:
-        text, at = self.text, self.at
-        if char == "'":
-            self._string(escapes=False)
-        elif char == '"':
-            self._quoted_identifier()
-        elif char == "$" and (tag := _DOLLAR_TAG.match(text, at)):
-            end = text.find(tag.group(), tag.end())
-            if end < 0:
-                raise self._unterminated(at, f"dollar-quoted text {tag.group()}")
-            self.at = end + len(tag.group())
-        elif word := _WORD.match(text, at):
-            self.at = word.end()
-            if word.group() in {"e", "E"} and text.startswith("'", self.at):
-                self._string(escapes=True)
-            else:
-                self._word(word.group().upper())
-        elif number := _NUMBER.match(text, at):
-            self.at = number.end()
-        elif char == "\\":
-            command = text[at:].split(maxsplit=1)[0]
-            raise SplitError(
-                self._line(at),
-                f"{command} is a psql meta-command, not SQL",
-                "Remove it: only psql understands it. Inline what it would include or set.",
+
+def _source(text: str, without: Sequence[str] = ()) -> Source:
+    if (nul := text.find("\0")) >= 0:
+        line = text.count("\n", 0, nul) + 1
+        raise SplitError(line, "the file holds a NUL byte", "Remove it; no SQL text has one.")
+    data = text.encode()
+    if data.startswith(_BYTE_ORDER_MARK):
+        data = data.replace(_BYTE_ORDER_MARK, b" " * len(_BYTE_ORDER_MARK), 1)
+    source = Source(data)
+    for token in _until_unreadable(source) if without else ():
+        if token.kind == "ASCII_92" and _meta_command(source, token) in without:
+            end = data.find(b"\n", token.start)
+            end = len(data) if end < 0 else end
+            data = data[: token.start] + b" " * (end - token.start) + data[end:]
+    return Source(data)
+
+
+def _numbered(source: Source, read: list[_Read]) -> Iterator[Statement]:
+    """Statements with the comments before them, and comments that no statement follows."""
+    number = at = start = 0
+    current: _Read | None = None
+    before: list[Token] = []
+    for following in (*read, None):
+        upto = following.start if following is not None else len(source.data)
+        for token in parse.tokens(source.data[at:upto]):
+            place = Token(token.kind, at + token.start, at + token.end)
+            if place.is_comment:
+                before.append(place)
+            else:  # a semicolon
+                if source.text(start, place.start).strip(_BLANK):
+                    number += 1
+                    yield _statement(source, (start, place.start), current, before, number)
+                start, current, before = place.end, None, []
+        if following is not None:
+            current, at = following, following.end
+    if source.text(start, len(source.data)).strip(_BLANK):
+        yield _statement(source, (start, len(source.data)), current, before, number + 1)
+
+
+def _statement(
+    source: Source, place: tuple[int, int], read: _Read | None, before: list[Token], index: int
+) -> Statement:
+    start = place[0]
+    text = source.text(*place)
+    begins = start + len(text.encode()) - len(text.lstrip(_BLANK).encode())
+    text = text.strip(_BLANK)
+    first = read.start if read is not None else begins
+    leading = source.text(start, first).strip(_BLANK) if read is not None else text
+    return Statement(
+        index=index,
+        line=source.line(first),
+        start_line=source.line(begins),
+        text=text,
+        leading=leading,
+        comments=tuple(
+            _comment(source, token)
+            for token in before
+            if token.kind == "SQL_COMMENT" and (read is None or token.start < read.start)
+        ),
+        tree=read.read if read is not None and isinstance(read.read, Piece) else None,
+        trouble=read.read if read is not None and isinstance(read.read, Trouble) else None,
+    )
+
+
+def _comment(source: Source, token: Token) -> Comment:
+    return Comment(source.line(token.start), source.text(token.start, token.end).rstrip())
+
+
+def _read_singly(source: Source) -> list[_Read]:
+    """Statement by statement, for a text that the grammar does not accept as a whole."""
+    found = []
+    for tokens in _between_semicolons(_tokens(source)):
+        start, end = tokens[0].start, tokens[-1].end
+        alone = Source(source.data[start:end], source.line(start))
+        try:
+            node, _, _ = parse.statements(alone.data)[0]
+            found.append(_Read(Piece(node, alone), start, end))
+        except Unreadable as error:
+            line = alone.line(error.offset if error.offset is not None else 0)
+            found.append(_Read(Trouble(line, error.what), start, end))
+    return found
+
+
+def _between_semicolons(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """The tokens of each statement, comments left out. Semicolons in parentheses (CREATE RULE) and in BEGIN ATOMIC …
+    END are a statement's own."""
+    found: list[Token] = []
+    kinds: set[str] = set()
+    parentheses = atomic = 0
+    for token in tokens:
+        if token.is_comment:
+            continue
+        if token.kind == "ASCII_59" and not parentheses and not atomic:
+            if found:
+                yield found
+            found, kinds = [], set()
+            continue
+        if atomic:
+            atomic += (token.kind == "CASE") - (token.kind == "END_P")
+        elif token.kind == "ATOMIC" and found and found[-1].kind == "BEGIN_P" and kinds & {"FUNCTION", "PROCEDURE"}:
+            atomic = 1
+        parentheses = max(parentheses + _OPENS.get(token.kind, 0), 0)
+        found.append(token)
+        kinds.add(token.kind)
+    if found:
+        yield found
+
+
+_OPENS = {"ASCII_40": 1, "ASCII_91": 1, "ASCII_41": -1, "ASCII_93": -1}
+
+
+def _tokens(source: Source) -> list[Token]:
+    """Every token. Raises SplitError, saying what is not SQL."""
+    try:
+        found = parse.tokens(source.data)
+    except Unreadable as error:
+        _refuse_what_is_for_psql(source, _until_unreadable(source))
+        line = source.line(error.offset or 0)
+        if unterminated := _UNTERMINATED.match(error.what):
+            what = unterminated.group(1).replace("/* comment", "block comment")
+            raise SplitError(line, f"the {what} that starts here never ends", "Close it.") from error
+        raise SplitError(line, error.what, "Correct it: Postgres cannot read the file from here on.") from error
+    _refuse_what_is_for_psql(source, found)
+    return found
+
+
+def _until_unreadable(source: Source) -> list[Token]:
+    """The tokens before the first that cannot be read."""
+    try:
+        return parse.tokens(source.data)
+    except Unreadable as error:
+        return parse.tokens(source.data[: error.offset or 0])
+
+
+def _refuse_what_is_for_psql(source: Source, tokens: Sequence[Token]) -> None:
+    """psql's own commands and the data behind COPY: the file's text is no SQL from there on, whatever it looks like."""
+    command = next((token for token in tokens if token.kind == "ASCII_92"), None)
+    if command is None and len(tokens) and tokens[-1].end >= len(source.data.rstrip()):
+        return
+    before = [token for token in tokens if command is None or token.start < command.start]
+    for statement in _between_semicolons(before):
+        if statement[0].kind == "COPY" and {"FROM", "STDIN"} <= {token.kind for token in statement}:
+            raise CopyDataError(
+                source.line(statement[0].start),
+                "COPY … FROM STDIN needs psql to send the data",
+                "Write the rows as INSERT statements.",
             )
-        else:
-            self.parens += (char in "([") - (char in ")]")
-            self.parens = max(self.parens, 0)
-            self.at += 1
-
-    def _word(self, word: str) -> None:
-        if self.atomic:
-            self.atomic += (word == "CASE") - (word == "END")
-        elif word == "ATOMIC" and self.previous == "BEGIN" and {"FUNCTION", "PROCEDURE"} & set(self.words):
-            self.atomic = 1
-        if not self.atomic:
-            self.words.append(word)
-        self.previous = word
-
-    def _string(self, *, escapes: bool) -> None:
-        opened = self.at
-        position = self.at + 1
-        while position < len(self.text):
-            char = self.text[position]
-            if escapes and char == "\\":
-                position += 2
-            elif char != "'":
-                position += 1
-            elif self.text.startswith("''", position):
-                position += 2
-            elif escapes and (more := _CONTINUATION.match(self.text, position + 1)):
-                position = more.end()
-            else:
-                self.at = position + 1
-                return
-        raise self._unterminated(opened, "quoted string")
-
-    def _quoted_identifier(self) -> None:
-        position = self.at + 1
-        while (position := self.text.find('"', position)) >= 0:
-            if not self.text.startswith('""', position):
-                self.at = position + 1
-                self.words.append(_QUOTED)
-                self.previous = _QUOTED
-                return
-            position += 2
-        raise self._unterminated(self.at, "quoted identifier")
-
-    def _block_comment(self) -> None:
-        opened, depth, position = self.at, 1, self.at + 2
-        while depth:
-            opening, closing = self.text.find("/*", position), self.text.find("*/", position)
-            if closing < 0:
-                raise self._unterminated(opened, "block comment")
-            if 0 <= opening < closing:
-                depth, position = depth + 1, opening + 2
-            else:
-                depth, position = depth - 1, closing + 2
-        self.at = position
-
-    def _close(self) -> None:
-        text = self.text[self.start : self.at].strip(" \t\r\n\f\v\ufeff")
-        if not text:
-            return
-        body = len(self.text[: self.at].rstrip()) if self.first is None else self.first
-        leading = self.text[self.start : body].strip(" \t\r\n\f\v\ufeff")
-        line = self._line(self.start if self.first is None else self.first)
-        self.found.append(Statement(len(self.found) + 1, line, text, leading, tuple(self.words)))
-
-    def _line(self, position: int) -> int:
-        return bisect_left(self.line_ends, position) + 1
-
-    def _unterminated(self, position: int, what: str) -> SplitError:
-        return SplitError(self._line(position), f"the {what} that starts here never ends", "Close it.")
+    if command is not None:
+        raise SplitError(
+            source.line(command.start),
+            f"{_meta_command(source, command)} is a psql meta-command, not SQL",
+            "Remove it: only psql understands it. Inline what it would include or set.",
+        )
 
 
-def _refuses_transaction(words: tuple[str, ...]) -> str | None:
-    if not words:
-        return None
-    first, head = words[0], words[:6]
-    if "CONCURRENTLY" in head and "INDEX" in head and first in {"CREATE", "DROP"}:
-        return f"{first} INDEX CONCURRENTLY"
-    if first == "REINDEX" and ("CONCURRENTLY" in head or {"SCHEMA", "DATABASE", "SYSTEM"} & set(head)):
-        return "REINDEX CONCURRENTLY" if "CONCURRENTLY" in head else "REINDEX SCHEMA/DATABASE/SYSTEM"
-    if first == "ALTER" and "DETACH" in words and "CONCURRENTLY" in words:
-        return "ALTER TABLE … DETACH PARTITION … CONCURRENTLY"
-    if first == "VACUUM" or (first == "CLUSTER" and len(words) == 1):
-        return first
-    if first in {"CREATE", "DROP", "ALTER"} and words[1:2] in {("DATABASE",), ("TABLESPACE",), ("SUBSCRIPTION",)}:
-        # ALTER DATABASE … SET and ALTER TABLESPACE … SET/OWNER are ordinary statements.
-        return f"{first} {words[1]}" if first != "ALTER" or words[1] == "SUBSCRIPTION" else None
-    if words[:2] in {("ALTER", "SYSTEM"), ("DISCARD", "ALL")}:
-        return " ".join(words[:2])
-    return None
+def _meta_command(source: Source, backslash: Token) -> str:
+    return source.data[backslash.start :].split(maxsplit=1)[0].decode()
+
+
+def _refuses_transaction(node: AstNode | None) -> str | None:
+    match node:
+        case nodes.IndexStmt(concurrent=True):
+            return "CREATE INDEX CONCURRENTLY"
+        case nodes.DropStmt(concurrent=True):
+            return "DROP INDEX CONCURRENTLY"
+        case nodes.ReindexStmt():
+            if any(isinstance(one, nodes.DefElem) and one.defname == "concurrently" for one in node.params):
+                return "REINDEX CONCURRENTLY"
+            many = label("ReindexObjectType", node.kind).rpartition("_")[2] in {"SCHEMA", "SYSTEM", "DATABASE"}
+            return "REINDEX SCHEMA/DATABASE/SYSTEM" if many else None
+        case nodes.AlterTableStmt():
+            parts = (command.def_ for command in node.cmds if isinstance(command, nodes.AlterTableCmd))
+            detaches = any(isinstance(part, nodes.PartitionCmd) and part.concurrent for part in parts)
+            return "ALTER TABLE … DETACH PARTITION … CONCURRENTLY" if detaches else None
+        case nodes.VacuumStmt(is_vacuumcmd=True):
+            return "VACUUM"
+        case nodes.ClusterStmt(relation=None):
+            return "CLUSTER"
+        case nodes.DiscardStmt() if label("DiscardMode", node.target) == "DISCARD_ALL":
+            return "DISCARD ALL"
+    return _REFUSE.get(type(node).__name__)
+
+
+# ALTER DATABASE … SET and ALTER TABLESPACE … SET/OWNER are ordinary statements.
+_REFUSE = {
+    "CreatedbStmt": "CREATE DATABASE",
+    "DropdbStmt": "DROP DATABASE",
+    "CreateTableSpaceStmt": "CREATE TABLESPACE",
+    "DropTableSpaceStmt": "DROP TABLESPACE",
+    "CreateSubscriptionStmt": "CREATE SUBSCRIPTION",
+    "AlterSubscriptionStmt": "ALTER SUBSCRIPTION",
+    "DropSubscriptionStmt": "DROP SUBSCRIPTION",
+    "AlterSystemStmt": "ALTER SYSTEM",
+}

@@ -24,10 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import UsageError
-from toolkit.migrate.folder.statements import SplitError, split
 from toolkit.migrate.lint.reading.findings import At, Finding, Hit, Rule, Severity, finding_of, severity_of
 from toolkit.migrate.lint.reading.sources import REFUSED, Folder, Source
-from toolkit.migrate.lint.reading.tokens import line_comments
 from toolkit.migrate.lint.rules.context import EXPOSED
 
 WITHOUT_REASON = Rule(
@@ -153,22 +151,18 @@ def of_source(source: Source) -> tuple[Suppression, ...]:
     """The suppressions in a file's comments. A file that cannot be cut has none: that it cannot is told."""
     if _MENTION not in source.text.lower():
         return ()
-    try:
-        pieces = split(source.text)
-    except SplitError:
-        return ()
     found = []
-    for piece in pieces:
-        start = piece.start_line
-        last = start + piece.text.count("\n")
-        before = source.text.splitlines()[: piece.line - 1]
-        for line, text in line_comments(piece.leading, start):
-            if (comment := _COMMENT.match(text)) is None:
+    lines = source.text.split("\n")
+    for piece in source.pieces:
+        last = piece.start_line + piece.text.count("\n")
+        before = lines[: piece.line - 1]
+        for comment in piece.comments:
+            if (told := _COMMENT.match(comment.text)) is None:
                 continue
-            at = At(source.file, line)
-            header = piece.index == 1 and any(not later.strip() for later in before[line:])
-            reach = (0, None) if header else (start, last)
-            found.append(Suppression(comment.group(1), comment.group(2), at, (_exactly(source.file),), *reach))
+            header = piece.index == 1 and any(not later.strip() for later in before[comment.line :])
+            reach = (0, None) if header else (piece.start_line, last)
+            at = At(source.file, comment.line)
+            found.append(Suppression(told.group(1), told.group(2), at, (_exactly(source.file),), *reach))
     return tuple(found)
 
 

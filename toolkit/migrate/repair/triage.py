@@ -14,21 +14,15 @@ from typing import Literal
 from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.folder.statements import SplitError, Statement, split
 from toolkit.migrate.run.history import AppliedRow, History, plain_text, same_text
+from toolkit.sql.parse import AstNode, label, nodes, strings
+from toolkit.sql.quoting import spelt
 
 Action = Literal["move_row", "rename_file", "mark_applied", "mark_reverted", "write_file", "record_checksum"]
 Prefer = Literal["files", "history"]
 
-_NAME = r'((?:(?:"(?:[^"]|"")+"|[\w$]+)\s*\.\s*)?(?:"(?:[^"]|"")+"|[\w$]+))'
-_CREATES = (
-    ("relation", re.compile(rf"create\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?{_NAME}", re.IGNORECASE)),
-    ("relation", re.compile(rf"create\s+(?:or\s+replace\s+)?(?:materialized\s+)?view\s+{_NAME}", re.IGNORECASE)),
-    ("function", re.compile(rf"create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+{_NAME}", re.IGNORECASE)),
-    ("type", re.compile(rf"create\s+type\s+{_NAME}", re.IGNORECASE)),
-)
 _COMPANIONS = frozenset({"COMMENT", "GRANT", "REVOKE"})
 # A row's name and version are somebody else's text: neither may lead out of the folder.
 _FIT_FOR_A_FILE = re.compile(r"(?!.*\.down\.sql$)[0-9]+_[^/\\\0]*")
-_UNDOES = re.compile(r"\b(?:drop|rename|set\s+schema)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -84,14 +78,30 @@ def created(statements: Iterable[Statement]) -> tuple[tuple[Named, ...], bool]:
     found: list[Named] = []
     all_of_it = True
     for statement in statements:
-        body = statement.text[len(statement.leading) :].strip()
-        for kind, pattern in _CREATES:
-            if match := pattern.match(body):
-                found.append(Named(kind, re.sub(r"\s*\.\s*", ".", match.group(1))))
-                break
+        if (name := _created(statement.node)) is not None:
+            found.append(name)
         else:
-            all_of_it = all_of_it and bool(statement.words) and statement.words[0] in _COMPANIONS
+            all_of_it = all_of_it and statement.verb in _COMPANIONS
     return tuple(dict.fromkeys(found)), all_of_it
+
+
+def _created(node: AstNode | None) -> Named | None:
+    match node:
+        case (
+            nodes.CreateStmt(relation=nodes.RangeVar() as made)
+            | nodes.ViewStmt(view=nodes.RangeVar() as made)
+            | nodes.CreateTableAsStmt(into=nodes.IntoClause(rel=nodes.RangeVar() as made))
+        ) if made.relpersistence != "t":
+            return Named("relation", spelt(made.schemaname, made.relname))
+        case nodes.CreateFunctionStmt():
+            return Named("function", spelt(*strings(node.funcname)))
+        case nodes.CompositeTypeStmt(typevar=nodes.RangeVar() as made):
+            return Named("type", spelt(made.schemaname, made.relname))
+        case nodes.CreateEnumStmt() | nodes.CreateRangeStmt():
+            return Named("type", spelt(*strings(node.type_name)))
+        case nodes.DefineStmt() if label("ObjectType", node.kind) == "OBJECT_TYPE":
+            return Named("type", spelt(*strings(node.defnames)))
+    return None
 
 
 def statements_of(row: AppliedRow) -> tuple[Statement, ...]:
@@ -229,9 +239,11 @@ class _Triage:
 
     def _undone_later(self, version: str, names: Sequence[Named]) -> str:
         for row in self.history.rows:
+            if row.version <= version:
+                continue
             migration = self.folder.get(row.version)
-            text = migration.up.text if migration else ";".join(row.statements or ())
-            if row.version > version and _UNDOES.search(text) and any(_bare(name) in text.lower() for name in names):
+            statements = migration.up.statements if migration else statements_of(row)
+            if any(_may_undo(statement, name) for statement in statements for name in names):
                 return migration.up.path.name if migration else f"row {row.version}"
         return ""
 
@@ -421,8 +433,15 @@ def _has(migration: Migration, part: str) -> bool:
     return part == "" or (migration.rollback if part == "rollbacks/" else migration.verify) is not None
 
 
-def _bare(name: Named) -> str:
-    return name.name.rpartition(".")[2].strip('"').lower()
+def _may_undo(statement: Statement, name: Named) -> bool:
+    """Whether it drops, renames or moves that object, its schema, or something of that name; what a DO block or an
+    unreadable statement that names it does is not known."""
+    schema, _, bare = name.name.rpartition(".")
+    node = statement.node
+    if isinstance(node, nodes.DropStmt) and label("ObjectType", node.remove_type) == "OBJECT_SCHEMA":
+        return (schema or "public") in strings(node.objects)
+    undoes = nodes.DropStmt | nodes.RenameStmt | nodes.AlterObjectSchemaStmt | nodes.DoStmt | None
+    return isinstance(node, undoes) and bare.strip('"').lower() in statement.body.lower()
 
 
 def _list(names: Sequence[Named]) -> str:

@@ -9,6 +9,7 @@ from toolkit.migrate.folder.statements import Statement
 from toolkit.postgres.connection import Connection
 from toolkit.report.record import shortened
 from toolkit.sql import history as sql
+from toolkit.sql.parse import nodes
 
 _DDL = frozenset({"CREATE", "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE"})
 _MOST_NAMED = 8
@@ -45,12 +46,23 @@ async def gone(conn: Connection, made: Sequence[Made]) -> str:
 
 def changed_nothing(statements: Sequence[Statement]) -> str:
     """The remark for a file that left the catalog as it was, or '' when it has no statement meant to change it."""
-    meant = sum(
-        1 for s in statements if s.words[:1] and s.words[0] in _DDL and not {"TEMP", "TEMPORARY"} & {*s.words[1:4]}
-    )
+    meant = sum(1 for statement in statements if statement.verb in _DDL and not _is_temporary(statement))
     if not meant:
         return ""
     return (
         f"changed nothing in the catalog, though {meant} of its statements {'is' if meant == 1 else 'are'} meant to: "
         "did every object exist already (IF NOT EXISTS, OR REPLACE, IF EXISTS)?"
     )
+
+
+def _is_temporary(statement: Statement) -> bool:
+    """Whether it makes a table, view or sequence that goes with the session."""
+    match statement.node:
+        case (
+            nodes.CreateStmt(relation=nodes.RangeVar() as made)
+            | nodes.ViewStmt(view=nodes.RangeVar() as made)
+            | nodes.CreateSeqStmt(sequence=nodes.RangeVar() as made)
+            | nodes.CreateTableAsStmt(into=nodes.IntoClause(rel=nodes.RangeVar() as made))
+        ):
+            return made.relpersistence == "t"
+    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from toolkit.errors import RefusalError
@@ -10,13 +9,8 @@ from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.history import JournalEntry, statement_hash
 from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
-
-_NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
-_ON = rf"on\s+(?:only\s+)?((?:{_NAME}\.)?{_NAME})"
-_HEAD = r"create\s+(?:unique\s+)?index\s+concurrently\s+"
-_CREATE_INDEX = re.compile(rf"{_HEAD}(?:if\s+not\s+exists\s+)?({_NAME})\s+{_ON}", re.IGNORECASE)
-_NAMELESS_INDEX = re.compile(rf"{_HEAD}{_ON}", re.IGNORECASE)
-_DROP_INDEX = re.compile(rf"drop\s+index\s+concurrently\s+(?:if\s+exists\s+)?((?:{_NAME}\.)?{_NAME})", re.IGNORECASE)
+from toolkit.sql.parse import nodes, strings
+from toolkit.sql.quoting import spelt
 
 
 @dataclass(frozen=True)
@@ -50,18 +44,19 @@ async def ran_after_all(conn: Connection, statement: Statement) -> bool:
     Raises RefusalError for an index without a name: nobody can tell which of the table's it would be, and running it
     again could build it twice.
     """
-    if created := _CREATE_INDEX.search(_body(statement)):
-        state = await conn.fetchrow(sql.INDEX_STATE, created.group(2), _unquoted(created.group(1)), timeout=30)
-        return state is not None and bool(state["valid"])
-    if nameless := _NAMELESS_INDEX.search(_body(statement)):
-        raise RefusalError(
-            f"Statement {statement.index} (line {statement.line}) was interrupted, and it gives its index no name: "
-            "whether that was built cannot be told.",
-            f"Give the index a name in the file, drop what the interrupted build left on {nameless.group(1)} (`toolkit "
-            "migrate status` lists INVALID indexes), then run this command again.",
-        )
-    if dropped := _DROP_INDEX.search(_body(statement)):
-        return await conn.fetchval(sql.IS_ABSENT, dropped.group(1), timeout=30) is True
+    match statement.node:
+        case nodes.IndexStmt(concurrent=True, idxname="") as build:
+            raise RefusalError(
+                f"Statement {statement.index} (line {statement.line}) was interrupted, and it gives its index no name: "
+                "whether that was built cannot be told.",
+                f"Give the index a name in the file, drop what the interrupted build left on {_table(build)} (`toolkit "
+                "migrate status` lists INVALID indexes), then run this command again.",
+            )
+        case nodes.IndexStmt(concurrent=True) as build:
+            state = await conn.fetchrow(sql.INDEX_STATE, _table(build), build.idxname, timeout=30)
+            return state is not None and bool(state["valid"])
+        case nodes.DropStmt(concurrent=True, objects=[nodes.List(items=name)]):
+            return await conn.fetchval(sql.IS_ABSENT, spelt(*strings(name)), timeout=30) is True
     return False
 
 
@@ -70,14 +65,13 @@ async def index_wreck(conn: Connection, statement: Statement) -> Wreck | None:
 
     With IF NOT EXISTS Postgres keeps such an index and reports success; queries never use it.
     """
-    created = _CREATE_INDEX.search(_body(statement))
-    if created is None:
+    build = statement.node
+    if not isinstance(build, nodes.IndexStmt) or not build.concurrent or not build.idxname:
         return None
-    name, table = created.groups()
-    state = await conn.fetchrow(sql.INDEX_STATE, table, _unquoted(name), timeout=30)
+    state = await conn.fetchrow(sql.INDEX_STATE, _table(build), build.idxname, timeout=30)
     if state is None or state["valid"]:
         return None
-    return Wreck(state["name"], table, state["builder"])
+    return Wreck(state["name"], _table(build), state["builder"])
 
 
 async def make_way(conn: Connection, statement: Statement, entry: JournalEntry | None, deadline_s: float) -> str:
@@ -100,9 +94,6 @@ async def make_way(conn: Connection, statement: Statement, entry: JournalEntry |
     )
 
 
-def _body(statement: Statement) -> str:
-    return statement.text[len(statement.leading) :].strip()
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+def _table(build: nodes.IndexStmt) -> str:
+    table = build.relation
+    return spelt(table.schemaname, table.relname) if table is not None else ""

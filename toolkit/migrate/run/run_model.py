@@ -125,6 +125,6 @@ class RunResult:
 
 def one_line(statement: Statement, limit: int = 90) -> str:
     """A statement's first line without the comments before it."""
-    body = statement.text[len(statement.leading) :].strip()
+    body = statement.body
     line = " ".join(body.split("\n", 1)[0].split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

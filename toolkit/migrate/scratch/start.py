@@ -12,20 +12,20 @@ import asyncpg
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
 from toolkit.migrate.catalog.stored_options import without_reserved
-from toolkit.migrate.folder.statements import SplitError, Statement, split
+from toolkit.migrate.folder.statements import CopyDataError, SplitError, Statement, split
 from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.report.record import shortened
 from toolkit.sql import scratch as sql
+from toolkit.sql.parse import nodes
 from toolkit.sql.quoting import quote_identifier
 
 # A scratch server may be unable to hold what the platform owns: extensions it lacks, and what is made of them.
 _TOLERATED = frozenset({*PLATFORM_SCHEMAS, "supabase_migrations"})
 # pg_dump writes this above every object.
 _TITLE = re.compile(r"^-- Name: (?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>[^;]*);", re.MULTILINE)
-_COPY = re.compile(r"^COPY\b.*\bFROM stdin;$", re.MULTILINE | re.IGNORECASE)
 _OF_EXTENSIONS = frozenset({"EXTENSION", "COMMENT"})
 # A schema, type, function, table, … that exists already: bootstrap.sql made the platform's.
 _EXISTS = ("42P06", "42710", "42723", "42P07", "42P16")
@@ -57,7 +57,7 @@ async def from_schema(scratch: Scratch, statements: Sequence[Statement], source:
     """
     start = await empty_project(scratch)
     async with connected(scratch.dsn(start.template)) as conn:
-        if any(statement.words[:3] == ("ALTER", "DEFAULT", "PRIVILEGES") for statement in statements):
+        if any(isinstance(statement.node, nodes.AlterDefaultPrivilegesStmt) for statement in statements):
             for clearing in sql.CLEAR_DEFAULTS:
                 await conn.execute(clearing, timeout=10)
         notes = await _restore(conn, statements, source, on_top=True)
@@ -103,13 +103,13 @@ def read_sql(file: Path) -> tuple[Statement, ...]:
 
 def read_statements(text: str, source: str) -> tuple[Statement, ...]:
     """The statements of a dump, without psql's \\restrict lines. Raises RefusalError with the line."""
-    plain = re.sub(r"^\\(?:un)?restrict\b.*$", "", text, flags=re.MULTILINE)
     try:
-        statements = tuple(statement for statement in split(plain) if not statement.is_comment)
+        pieces = split(text, without=("\\restrict", "\\unrestrict"))
+    except CopyDataError as error:
+        raise _needs_psql(source, error.line) from error
     except SplitError as error:
-        if copied := _COPY.search(plain):  # the rows after it are no SQL
-            raise _needs_psql(source, plain.count("\n", 0, copied.start()) + 1) from error
         raise RefusalError(f"{source}:{error.line}: {error.what}.", error.remedy) from error
+    statements = tuple(statement for statement in pieces if not statement.is_comment)
     for statement in statements:
         if statement.is_copy_from_stdin:
             raise _needs_psql(source, statement.line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -15,6 +15,7 @@ from toolkit.migrate.access.privileges import Catalogue, Relation, read_catalogu
 from toolkit.migrate.access.rulings import claims_trouble
 from toolkit.migrate.access.try_cells import ask
 from toolkit.migrate.folder.files import Folder
+from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, statuses
 from toolkit.migrate.verify.verify_file import UNDECIDED
@@ -22,21 +23,12 @@ from toolkit.postgres.connection import Connection, connected
 from toolkit.report.record import Check, Verdict
 from toolkit.sql import history as history_sql
 from toolkit.sql import live_checks as sql
+from toolkit.sql.bodies import body_of
+from toolkit.sql.parse import AstNode, label, nodes
 
 _DEADLINE_S = 30
 _NEARLY = 0.8  # of a sequence's numbers
 _ALWAYS = {"true", ""}
-_PUBLICATION = re.compile(
-    r"\b(?:alter\s+publication\s+(?P<altered>[\w\"]+)\s+(?P<how>add|set|drop)\s+table"
-    r"|create\s+publication\s+(?P<created>[\w\"]+)\s+for\s+table)\s+(?P<tables>[^;]+)",
-    re.IGNORECASE,
-)
-_VALIDATION = re.compile(
-    r"\badd\s+constraint\s+(?P<added>[\w\"]+)(?:(?!\badd\s+constraint\b).)*?\bnot\s+valid\b"
-    r"|\bvalidate\s+constraint\s+(?P<validated>[\w\"]+)",
-    re.IGNORECASE | re.DOTALL,
-)
-_MEMBER = re.compile(r"(?:only\s+)?((?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)", re.IGNORECASE)
 
 
 @dataclass
@@ -88,8 +80,8 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
     history = await read_history(conn)
     facts = LiveFacts(catalogue, ownership_of(catalogue), statuses(folder, history))
     applied = {row.version for row in history.rows}
-    texts = [m.up.text for m in folder.migrations if m.version in applied]
-    facts.named = named_members(texts)
+    statements = [s for m in folder.migrations if m.version in applied for s in m.up.statements]
+    facts.named = named_members(statements)
     async with conn.transaction(readonly=True):
         await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
         for question, query in (
@@ -98,7 +90,7 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
             ("identities", sql.UNIDENTIFIED),
         ):
             rows = await _asked(conn, facts, question, query)
-            meant = left_unvalidated(texts) if question == "constraints" else frozenset()
+            meant = left_unvalidated(statements) if question == "constraints" else frozenset()
             facts.lines[question] = tuple(row["line"] for row in rows if row.get("name") not in meant)
         rows = await _asked(conn, facts, "indexes", history_sql.INVALID_INDEXES)
         facts.lines["indexes"] = tuple(f"{row['schema']}.{row['name']} on {row['on_table']}" for row in rows)
@@ -190,48 +182,51 @@ async def _ask_bounded(
 # -- judging; pure ------------------------------------------------------------------------------------------------
 
 
-def named_members(texts: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Publication → the tables that these files, in this order, leave in it as far as they name them."""
+def named_members(statements: Iterable[Statement]) -> dict[str, frozenset[str]]:
+    """Publication → the tables that these statements, in this order, leave in it as far as they name them."""
     found: dict[str, set[str]] = {}
-    for text in texts:
-        for match in _PUBLICATION.finditer(_without_comments(text)):
-            name = (match["altered"] or match["created"]).strip('"')
-            tables = {_qualified(member) for member in _members(match["tables"])}
-            how = (match["how"] or "set").lower()
-            if how == "add":
-                found.setdefault(name, set()).update(tables)
-            elif how == "set":
-                found[name] = tables
-            else:
-                found.setdefault(name, set()).difference_update(tables)
+    for node in _nodes(statements):
+        match node:
+            case nodes.CreatePublicationStmt() if tables := _members(node.pubobjects):
+                found[node.pubname] = tables
+            case nodes.AlterPublicationStmt() if tables := _members(node.pubobjects):
+                before = found.setdefault(node.pubname, set())
+                action = label("AlterPublicationAction", node.action)
+                added, dropped = action == "AP_AddObjects", action == "AP_DropObjects"
+                found[node.pubname] = before | tables if added else before - tables if dropped else tables
     return {name: frozenset(tables) for name, tables in found.items()}
 
 
-def left_unvalidated(texts: Sequence[str]) -> frozenset[str]:
-    """Constraints that the files add NOT VALID and never validate: for new rows only, and meant to be."""
+def left_unvalidated(statements: Iterable[Statement]) -> frozenset[str]:
+    """Constraints that the statements add NOT VALID and never validate: for new rows only, and meant to be."""
     found: set[str] = set()
-    for text in texts:
-        for statement in _without_comments(text).split(";"):
-            for match in _VALIDATION.finditer(statement):
-                if match["validated"]:
-                    found.discard(match["validated"].strip('"'))
-                else:
-                    found.add(match["added"].strip('"'))
+    for node in _nodes(statements):
+        for command in node.cmds if isinstance(node, nodes.AlterTableStmt) else ():
+            match command:
+                case nodes.AlterTableCmd(def_=nodes.Constraint(skip_validation=True) as constraint):
+                    found.add(constraint.conname)
+                case nodes.AlterTableCmd() if label("AlterTableType", command.subtype) == "AT_ValidateConstraint":
+                    found.discard(command.name)
+        match node:
+            case nodes.AlterDomainStmt(def_=nodes.Constraint(skip_validation=True) as constraint):
+                found.add(constraint.conname)
+            case nodes.AlterDomainStmt(subtype="V"):
+                found.discard(node.name)
     return frozenset(found)
 
 
-def _without_comments(text: str) -> str:
-    return re.sub(r"--[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
+def _nodes(statements: Iterable[Statement]) -> Iterator[AstNode]:
+    """The statements themselves, and those that DO blocks run."""
+    for statement in statements:
+        if statement.tree is not None:
+            yield statement.tree.node
+            if isinstance(statement.node, nodes.DoStmt):
+                yield from (piece.node for piece in body_of(statement.tree).pieces)
 
 
-def _members(listed: str) -> list[str]:
-    flat = re.sub(r"\([^()]*\)|\bwhere\b.*|\bwith\b.*", "", listed, flags=re.IGNORECASE | re.DOTALL)
-    return [match[1] for part in flat.split(",") if (match := _MEMBER.match(part.strip()))]
-
-
-def _qualified(name: str) -> str:
-    parts = [part[1:-1] if part.startswith('"') else part.lower() for part in re.findall(r'"[^"]+"|\w+', name)]
-    return ".".join(parts) if len(parts) > 1 else f"public.{parts[0]}"
+def _members(objects: Iterable[AstNode]) -> set[str]:
+    tables = (one.pubtable.relation for one in objects if isinstance(one, nodes.PublicationObjSpec) and one.pubtable)
+    return {f"{table.schemaname or 'public'}.{table.relname}" for table in tables if table is not None}
 
 
 def _lost_members(facts: LiveFacts) -> list[str]:

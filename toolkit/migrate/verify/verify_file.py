@@ -8,12 +8,12 @@ from pathlib import Path
 
 from toolkit.errors import RefusalError
 from toolkit.migrate.folder.files import SqlFile, script_of
-from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.folder.statements import Statement, comments
 
-_CHECK = re.compile(r"^[ \t]*--[ \t]*check:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
-_REMEDY = re.compile(r"^[ \t]*--[ \t]*remedy:[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
+_CHECK = re.compile(r"^--[ \t]*check:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
+_REMEDY = re.compile(r"^--[ \t]*remedy:[ \t]*(.*?)[ \t]*$", re.IGNORECASE)
 UNDECIDED = "Look at what kept it from an answer, then verify again: of this nothing is known."
-_ANY_CHECK = re.compile(r"^[ \t]*--[ \t]*check:", re.IGNORECASE | re.MULTILINE)
+_ANY_CHECK = re.compile(r"^--[ \t]*check:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def parse_verify_file(file: SqlFile) -> VerifyFile:
     heads: list[tuple[str, str, str, int]] = []
     bodies: list[list[Statement]] = []
     for statement in script.statements:
-        for offset, line in enumerate(statement.leading.splitlines()):
-            if head := _CHECK.match(line):
+        for comment in statement.comments:
+            if head := _CHECK.match(comment.text):
                 _refuse_empty(path, heads, bodies)
-                heads.append((head.group(1), head.group(2), "", statement.start_line + offset))
+                heads.append((head.group(1), head.group(2), "", comment.line))
                 bodies.append([])
-            elif (remedy := _REMEDY.match(line)) and heads and not bodies[-1]:
+            elif (remedy := _REMEDY.match(comment.text)) and heads and not bodies[-1]:
                 identifier, title, before, number = heads[-1]
                 heads[-1] = (identifier, title, f"{before} {remedy.group(1)}".strip(), number)
         (bodies[-1] if bodies else preamble).append(statement)
@@ -75,7 +75,7 @@ def _refuse_empty(path: Path, heads: list[tuple[str, str, str, int]], bodies: li
 
 
 def _refuse_hidden(path: Path, text: str, checks: tuple[SqlCheck, ...]) -> None:
-    written = [text.count("\n", 0, match.start()) + 1 for match in _ANY_CHECK.finditer(text)]
+    written = [comment.line for comment in comments(text) if _ANY_CHECK.match(comment.text)]
     hidden = sorted(set(written) - {check.line for check in checks})
     if hidden:
         raise RefusalError(

@@ -86,7 +86,17 @@ CASES = [
     Case("redundant-index", "2_x.sql:1",
          then("create index i on notes (user_id);", "create index j on notes (user_id, title);"),
          then("create index i on notes (user_id) where title is null;", "create index j on notes (user_id, title);")),
-    Case("create-table-if-not-exists", "2_x.sql:1", BASE.replace("table public", "table if not exists public").lstrip(), BASE),
+    Case("create-table-if-not-exists", "2_x.sql:1", BASE.replace("create table", "create table if not exists").lstrip(), BASE),
+    # What cannot be read ----------------------------------------------------------------------
+    Case("statement-not-read", "2_x.sql:2", then("select 1;", "create tabel t (id int); create table \"é\" ();"),
+         then("select 1;", "create temp table t (id int);")),
+    Case("body-syntax-error", "2_x.sql:3", then(
+        f"create function public.f() returns int language plpgsql {SAFE} as $$ begin", "", "  retur 1; end $$;", LOCK.replace("peek", "f")),
+         then(f"create function public.f() returns int language plpgsql {SAFE} as $$ begin return 1; end $$;", LOCK.replace("peek", "f"))),
+    Case("body-syntax-error", "2_x.sql:2", then(f"create function public.f() returns int language sql {SAFE} as $$", " selec 1 $$;", LOCK.replace("peek", "f")),
+         then(f"create function public.f() returns int language sql {SAFE} as $$ select 1 $$;", LOCK.replace("peek", "f"))),
+    Case("body-not-read", "2_x.sql:1", then("do $$ begin for x in select 1 loop null; end loop; end $$;"),
+         then("do $$ declare x app.y%rowtype; z app.mood[]; begin x.a := 1; for x in select 1 loop null; end loop; end $$;")),
     # Policies ---------------------------------------------------------------------------------
     Case("policy-without-role", "2_x.sql:1", then("create policy p on notes for select using (title = 'a');"),
          then("create policy p on notes for select to authenticated using (title = 'a');")),

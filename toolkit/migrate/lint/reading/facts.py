@@ -1,12 +1,13 @@
-"""What statements do, as far as a rule asks. Names are resolved (`reader.Name`); every fact knows its place."""
+"""What statements do, as far as a rule asks. Names are resolved; every fact knows its place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from toolkit.migrate.lint.reading.code import Code
 from toolkit.migrate.lint.reading.findings import At
-from toolkit.migrate.lint.reading.reader import Name
-from toolkit.migrate.lint.reading.tokens import Tokens
+from toolkit.migrate.lint.reading.names import Name
+from toolkit.sql.bodies import Body
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,15 @@ class Fact:
     """Something a statement does, and where."""
 
     at: At
+
+
+@dataclass(frozen=True)
+class Unread(Fact):
+    """A statement, or (`body`) what a function or DO block runs, that Postgres' grammar does not accept; `why` as
+    Postgres words it."""
+
+    why: str
+    body: bool
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Column:
-    """A column as a statement defines it; `type` is its type's words in lower case."""
+    """A column as a statement defines it; `type` is spelt as `names.of_type` does."""
 
     name: str
     type: str
@@ -58,7 +68,8 @@ class CreateTable(Fact):
 
 @dataclass(frozen=True)
 class AlterTable(Fact):
-    """One action of an ALTER TABLE: `action` in words, `subject` the column, constraint or new name it is about."""
+    """One action of an ALTER TABLE: `action` in words as rules ask for it, `subject` the column, constraint or new name
+    it is about."""
 
     name: Name
     action: str
@@ -87,8 +98,8 @@ class Policy(Fact):
     table: Name
     command: str
     roles: tuple[str, ...]
-    using: Tokens | None
-    check: Tokens | None
+    using: Code | None
+    check: Code | None
     permissive: bool
 
 
@@ -99,8 +110,8 @@ class AlterPolicy(Fact):
     name: str
     table: Name
     roles: tuple[str, ...]
-    using: Tokens | None
-    check: Tokens | None
+    using: Code | None
+    check: Code | None
     renamed: str = ""
 
 
@@ -125,7 +136,7 @@ class Function(Fact):
     search_path: bool
     replace: bool
     language: str
-    body: Tokens
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -253,7 +264,7 @@ class Write(Fact):
 
 @dataclass(frozen=True)
 class Dynamic(Fact):
-    """Statements that a DO block builds at run time: their texts, in lower case, and every text and word around them.
+    """Statements that a DO block builds at run time: the texts in it, in lower case, and every name around them.
 
     Nobody can tell what they act on; rules take from it what makes a finding doubtful, never a finding of their own.
     """

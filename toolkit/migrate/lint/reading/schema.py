@@ -33,7 +33,7 @@ from toolkit.migrate.lint.reading.facts import (
     View,
 )
 from toolkit.migrate.lint.reading.findings import At
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.tables import joined
 
 API_ROLES = ("anon", "authenticated")

@@ -7,16 +7,16 @@ all the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
 from toolkit.migrate.folder.files import FILE_NAME, Script, read_script
 from toolkit.migrate.folder.statements import SplitError, Statement, split
-from toolkit.migrate.lint.reading.facts import Fact
+from toolkit.migrate.lint.reading.facts import Fact, Unread
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
 from toolkit.migrate.lint.reading.statements import facts_of
-from toolkit.migrate.lint.reading.tokens import line_comments, tokens
 
 REFUSED = Rule(
     "refused-file",
@@ -28,23 +28,25 @@ REFUSED = Rule(
 )
 _PLACE = re.compile(r"^[^\n:]+:(\d+): ")
 _NOT_TRANSACTIONAL = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*transaction\s*=\s*false\s*$", re.IGNORECASE)
-# Rows of an INSERT can be megabytes, and its first words say everything a rule asks.
-_MOST_OF_A_WRITE = 2_000
-_WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "SELECT", "WITH", "VALUES", "COPY")
 
 
 @dataclass(frozen=True)
 class Source:
     """One file. `file` is its name in the folder (`rollbacks/…` for a rollback); `script` is None when it is
-    refused."""
+    refused. `pieces` are its statements and the comments that none of them follows."""
 
     file: str
     text: str
     rollback: bool
     transactional: bool
-    statements: tuple[Statement, ...]
+    pieces: tuple[Statement, ...]
     facts: tuple[Fact, ...]
     script: Script | None
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What there is to run."""
+        return tuple(piece for piece in self.pieces if not piece.is_comment)
 
     @property
     def name(self) -> str:
@@ -139,27 +141,28 @@ def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[Hit]
         hits.append(_refusal(file, refused))
     except OSError as error:
         hits.append(Hit(REFUSED, At(file, 1), f"it cannot be read: {error.strerror or error}", "Put the file there."))
-    statements = script.statements if script is not None else _statements(text)
-    header = line_comments(statements[0].leading) if statements else ()
-    transactional = not any(_NOT_TRANSACTIONAL.match(comment) for _, comment in header)
-    hits += _further(file, statements, transactional, {hit.at.line for hit in hits})
-    facts = tuple(fact for statement in statements for fact in _facts(statement, file))
-    return Source(file, text, rollback, transactional, statements, facts, script), hits
+    pieces = script.pieces if script is not None else _pieces(text)
+    header = pieces[0].comments if pieces else ()
+    transactional = not any(_NOT_TRANSACTIONAL.match(comment.text) for comment in header)
+    source = Source(file, text, rollback, transactional, pieces, tuple(_facts(pieces, file)), script)
+    hits += _further(file, source.statements, transactional, {hit.at.line for hit in hits})
+    return source, hits
 
 
-def _statements(text: str) -> tuple[Statement, ...]:
-    """Those of a file that the runner refuses, none where it cannot even be cut; that is told with its line."""
+def _pieces(text: str) -> tuple[Statement, ...]:
+    """Those of a file that the runner refuses too, none where it cannot even be cut; that is told with its line."""
     try:
-        return tuple(statement for statement in split(text) if not statement.is_comment)
+        return split(text)
     except SplitError:
         return ()
 
 
-def _facts(statement: Statement, file: str) -> list[Fact]:
-    text = statement.text[len(statement.leading) :].lstrip()
-    if statement.words and statement.words[0] in _WRITES:
-        text = text[:_MOST_OF_A_WRITE]
-    return list(facts_of(tokens(text, statement.line), file))
+def _facts(pieces: tuple[Statement, ...], file: str) -> Iterator[Fact]:
+    for statement in pieces:
+        if statement.tree is not None:
+            yield from facts_of(statement.tree, file)
+        elif statement.trouble is not None:
+            yield Unread(At(file, statement.trouble.line), statement.trouble.what, body=False)
 
 
 def _refusal(file: str, refused: RefusalError) -> Hit:
@@ -177,7 +180,7 @@ def _further(file: str, statements: tuple[Statement, ...], transactional: bool, 
             continue
         at = At(file, statement.line)
         if statement.is_transaction_control:
-            what = f"the file controls transactions itself ({' '.join(statement.words[:2])})"
+            what = f"the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])})"
             hits.append(Hit(REFUSED, at, what, "Remove it: the runner wraps the file in one transaction."))
         elif statement.is_copy_from_stdin:
             what = "COPY … FROM STDIN needs psql to send the data"

@@ -1,17 +1,18 @@
-"""One statement → the facts it states. Pure.
+"""One statement's tree → the facts it states. Pure.
 
-What is not understood states nothing: a rule then has nothing to say about it, and Postgres remains the judge.
-Statements inside a DO block run as much as those outside, so they state facts too; what a DO block or a function
-builds as text and executes does not.
+What no rule asks about states nothing. Statements inside a DO block run as much as those outside, so they state facts
+too; what a DO block or a function builds as text and executes does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
+from toolkit.migrate.lint.reading.code import literals, mentions, relations
 from toolkit.migrate.lint.reading.facts import (
+    AlterFunction,
     AlterPolicy,
-    AlterView,
+    AlterTable,
     Create,
     CreateIndex,
     Drop,
@@ -23,338 +24,244 @@ from toolkit.migrate.lint.reading.facts import (
     Publication,
     Rename,
     Trigger,
+    Unread,
     View,
     Write,
 )
 from toolkit.migrate.lint.reading.findings import At
-from toolkit.migrate.lint.reading.reader import Name, Reader, body_tokens, pieces, relations
-from toolkit.migrate.lint.reading.routines import alter_function, create_function, default_privileges, privileges
-from toolkit.migrate.lint.reading.tables import alter_table, create_table
-from toolkit.migrate.lint.reading.tokens import Tokens
-
-_RELATIONS = (
-    "table",
-    "view",
-    "index",
-    "sequence",
-    "type",
-    "domain",
-    "schema",
-    "function",
-    "procedure",
-    "routine",
-    "extension",
-    "aggregate",
-    "collation",
-    "server",
-    "statistics",
+from toolkit.migrate.lint.reading.names import Name, of_object, of_parts, of_relation, of_roles
+from toolkit.migrate.lint.reading.routines import (
+    ROUTINES,
+    alter_function,
+    arguments_of,
+    create_function,
+    default_privileges,
+    privileges,
 )
-_STARTS = ("create", "alter", "drop", "grant", "revoke", "insert", "update", "delete", "truncate")
-_BLOCK_WORDS = ("begin", "then", "else", "loop")
+from toolkit.migrate.lint.reading.tables import alter_table, create_table, create_table_as, invoker, is_kept
+from toolkit.sql.bodies import Body, body_of
+from toolkit.sql.parse import AstNode, Piece, label, nodes, strings
+
+_BEFORE, _INSTEAD = 2, 64
+_EVENTS = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
+# Postgres' names for kinds of objects, where they are not ours.
+_KINDS = {"matview": "materialized view", "foreign server": "server", "statistic ext": "statistics"}
+_ACTIONS = {"AP_AddObjects": "add", "AP_DropObjects": "drop", "AP_SetObjects": "set"}
 
 
-def facts_of(tokens: Tokens, file: str) -> Iterator[Fact]:
+def facts_of(piece: Piece, file: str) -> Iterator[Fact]:
     """Every fact that a statement states, those of a DO block's statements included."""
-    if not tokens:
-        return
-    at, reader = At(file, tokens[0].line), Reader(tokens)
-    if reader.take("do"):
-        yield from _do(reader.rest, at)
-    elif reader.take("create"):
-        yield from _create(reader, at)
-    elif reader.take("alter"):
-        yield from _alter(reader, at)
-    elif reader.take("drop"):
-        yield from _drop(reader, at)
-    elif reader.next is not None and reader.next.word("grant", "revoke"):
-        given = reader.take("grant") or not reader.take("revoke")
-        yield from privileges(reader, at, given=given)
-    else:
-        yield from _writes(tokens, at)
+    node, at = piece.node, At(file, piece.line(piece.start))
+    match node:
+        case nodes.DoStmt():
+            yield from _do(piece, at)
+        case nodes.CreateStmt():
+            yield from _given(create_table(node, at))
+        case nodes.CreateFunctionStmt():
+            body = body_of(piece)
+            yield create_function(node, body, at)
+            yield from _unread(body, file)
+        case nodes.AlterTableStmt():
+            yield from alter_table(piece, node, at)
+        case nodes.AlterFunctionStmt():
+            yield from alter_function(node, at)
+        case nodes.GrantStmt():
+            yield from privileges(node, at)
+        case nodes.AlterDefaultPrivilegesStmt():
+            yield from default_privileges(node, at)
+        case nodes.DropStmt():
+            yield from _drop(node, at)
+        case nodes.RenameStmt() | nodes.AlterObjectSchemaStmt():
+            yield from _given(_moved(node, at))
+        case nodes.CreatePublicationStmt() | nodes.AlterPublicationStmt():
+            yield _publication(node, at)
+        case nodes.InsertStmt() | nodes.UpdateStmt() | nodes.DeleteStmt() | nodes.TruncateStmt():
+            yield from _writes(node, at)
+        case nodes.CreatePolicyStmt() | nodes.AlterPolicyStmt():
+            yield from _given(_policy(piece, node, at))
+        case _:
+            yield from _given(_created(piece, node, at))
 
 
-def _do(rest: Tokens, at: At) -> Iterator[Fact]:
-    body = next((token for token in rest if token.is_text), None)
-    if body is None:
-        return
-    inside = body_tokens(body)
-    for piece in pieces(inside, ";"):
-        yield from _inner(piece, at.file)
-    texts = tuple(token.text.lower() for token in inside if token.is_text)
-    words = frozenset(token.text for token in inside if token.is_name)
-    if "execute" in words:
-        yield Dynamic(at, texts, words)
+def _given(fact: Fact | None) -> tuple[Fact, ...]:
+    return () if fact is None else (fact,)
 
 
-def _inner(piece: Tokens, file: str) -> Iterator[Fact]:
-    """The statement in a piece of PL/pgSQL: what follows the last word that opens a block."""
-    start = 0
-    for position, token in enumerate(piece):
-        if token.word(*_BLOCK_WORDS) and position + 1 < len(piece) and piece[position + 1].word(*_STARTS):
-            start = position + 1
-            break
-    if piece[start].word(*_STARTS):
-        yield from facts_of(piece[start:], file)
+def _do(piece: Piece, at: At) -> Iterator[Fact]:
+    body = body_of(piece)
+    for statement in body.ran:
+        yield from facts_of(statement, at.file)
+    yield from _unread(body, at.file)
+    if body.executes:
+        yield Dynamic(at, tuple(text.lower() for text in literals(body.pieces)), frozenset(mentions(body.pieces)))
+    elif body.trouble is not None:
+        yield Dynamic(at, (piece.source.text(piece.start, piece.end).lower(),), frozenset())
 
 
-def _create(reader: Reader, at: At) -> Iterator[Fact]:
-    replace = reader.take("or", "replace")
-    temporary = False
-    while (word := reader.one_of("temp", "temporary", "local", "global", "unlogged", "recursive")) is not None:
-        temporary |= word in {"temp", "temporary"}
-    fact: Fact | None = None
-    if reader.take("table"):
-        fact = create_table(reader, at, temporary=temporary)
-    elif reader.take("foreign", "table"):
-        fact = _named(reader, at, "foreign table", replace)
-    elif reader.take("unique", "index"):
-        fact = _index(reader, at, unique=True)
-    elif reader.take("index"):
-        fact = _index(reader, at, unique=False)
-    elif reader.take("policy"):
-        fact = _policy(reader, at)
-    elif reader.one_of("function", "procedure"):
-        fact = create_function(reader, at, replace=replace)
-    elif reader.take("materialized", "view"):
-        fact = _view(reader, at, materialized=True, replace=replace)
-    elif reader.take("view"):
-        fact = None if temporary else _view(reader, at, materialized=False, replace=replace)
-    elif reader.take("publication"):
-        fact = _create_publication(reader, at)
-    elif reader.take("event", "trigger"):
-        fact = _named(reader, at, "event trigger", replace)
-    elif reader.take("trigger") or reader.take("constraint", "trigger"):
-        fact = _trigger(reader, at)
-    elif (kind := reader.one_of(*_RELATIONS)) is not None:
-        fact = None if temporary else _named(reader, at, kind, replace)
-    if fact is not None:
-        yield fact
+def _unread(body: Body, file: str) -> Iterator[Fact]:
+    if body.trouble is not None:
+        line, why = body.trouble
+        yield Unread(At(file, line), why, body=True)
 
 
-def _named(reader: Reader, at: At, kind: str, replace: bool) -> Create | None:
-    reader.if_exists()
-    name = reader.name()
-    return None if name is None else Create(at, kind, name, replace)
+def _created(piece: Piece, node: AstNode, at: At) -> Fact | None:
+    """CREATE of what is no table, function, policy or publication."""
+    match node:
+        case nodes.IndexStmt():
+            return _index(node, at)
+        case nodes.CreateTrigStmt():
+            return _trigger(node, at)
+        case nodes.ViewStmt(view=nodes.RangeVar() as view, query=AstNode() as query) if is_kept(view):
+            reads = relations((piece.under(query),))
+            return View(at, of_relation(view), False, invoker(node.options) is True, node.replace, _sorted(reads))
+        case nodes.CreateTableAsStmt(into=nodes.IntoClause(rel=nodes.RangeVar() as view), query=AstNode() as query):
+            if label("ObjectType", node.objtype) != "OBJECT_MATVIEW":
+                return create_table_as(node, at)
+            return View(at, of_relation(view), True, False, False, _sorted(relations((piece.under(query),))))
+        case nodes.AlterEnumStmt(old_val=""):
+            return EnumValue(at, of_parts(strings(node.type_name)), node.new_val)
+    kind, name = _plain_object(node)
+    return Create(at, kind, name, isinstance(node, nodes.DefineStmt) and node.replace) if name is not None else None
 
 
-def _index(reader: Reader, at: At, *, unique: bool) -> Fact | None:
-    reader.one_of("concurrently")
-    reader.if_exists()
-    name = None if reader.next is None or reader.next.word("on") else reader.name()
-    if not reader.take("on"):
+def _plain_object(node: AstNode) -> tuple[str, Name | None]:
+    """An object that no rule knows more of than its kind and its name."""
+    match node:
+        case nodes.CreateSchemaStmt() if node.schemaname:
+            return "schema", Name("public", node.schemaname)
+        case nodes.CreateSeqStmt(sequence=nodes.RangeVar() as sequence) if is_kept(sequence):
+            return "sequence", of_relation(sequence)
+        case nodes.CompositeTypeStmt(typevar=nodes.RangeVar() as made):
+            return "type", of_relation(made)
+        case nodes.CreateEnumStmt() | nodes.CreateRangeStmt():
+            return "type", of_parts(strings(node.type_name))
+        case nodes.CreateDomainStmt():
+            return "domain", of_parts(strings(node.domainname))
+        case nodes.CreateExtensionStmt():
+            return "extension", Name("public", node.extname)
+        case nodes.CreateForeignServerStmt():
+            return "server", Name("public", node.servername)
+        case nodes.CreateEventTrigStmt():
+            return "event trigger", Name("public", node.trigname)
+        case nodes.CreateForeignTableStmt(base_stmt=nodes.CreateStmt(relation=nodes.RangeVar() as table)):
+            return "foreign table", of_relation(table)
+        case nodes.CreateStatsStmt() if node.defnames:
+            return "statistics", of_parts(strings(node.defnames))
+        case nodes.DefineStmt() if (kind := _kind(node.kind)) in {"type", "aggregate", "collation"}:
+            return kind, of_parts(strings(node.defnames))
+    return "", None
+
+
+def _kind(value: int) -> str:
+    kind = label("ObjectType", value).removeprefix("OBJECT_").replace("_", " ").lower()
+    return _KINDS.get(kind, kind)
+
+
+def _sorted(names: set[Name]) -> tuple[Name, ...]:
+    return tuple(sorted(names))
+
+
+def _index(node: nodes.IndexStmt, at: At) -> CreateIndex | None:
+    if node.relation is None:
         return None
-    reader.one_of("only")
-    table = reader.name()
-    if table is None:
+    table = of_relation(node.relation)
+    elements = [one for one in node.index_params if isinstance(one, nodes.IndexElem)]
+    plain = all(map(_is_plain, elements)) and not node.index_including_params
+    columns = tuple(one.name for one in elements) if plain else None
+    name = Name(table.schema, node.idxname) if node.idxname else None
+    partial = node.where_clause is not None
+    return CreateIndex(at, name, table, node.unique, columns, partial, node.access_method)
+
+
+def _is_plain(element: nodes.IndexElem) -> bool:
+    ordered = label("SortByDir", element.ordering) not in {"SORTBY_DEFAULT", "SORT_BY_DIR_UNDEFINED"}
+    nulls = label("SortByNulls", element.nulls_ordering) not in {"SORTBY_NULLS_DEFAULT", "SORT_BY_NULLS_UNDEFINED"}
+    return bool(element.name) and not (element.collation or element.opclass or ordered or nulls)
+
+
+def _policy(piece: Piece, node: nodes.CreatePolicyStmt | nodes.AlterPolicyStmt, at: At) -> Fact | None:
+    if node.table is None:
         return None
-    method = (reader.part() or "btree") if reader.take("using") else "btree"
-    columns: list[str] | None = []
-    for piece in pieces(reader.parens() or (), ","):
-        if len(piece) == 1 and piece[0].is_name and columns is not None:
-            columns.append(piece[0].text)
-        else:
-            columns = None
-    include = reader.take("include") and reader.parens() is not None
-    partial = any(token.word("where") for token in reader.rest)
-    plain = tuple(columns) if columns and not include else None
-    named = Name(table.schema, name.name) if name is not None else None
-    return CreateIndex(at, named, table, unique, plain, partial, method)
+    using = (piece.under(node.qual),) if node.qual is not None else None
+    check = (piece.under(node.with_check),) if node.with_check is not None else None
+    table, roles = of_relation(node.table), of_roles(node.roles)
+    if isinstance(node, nodes.AlterPolicyStmt):
+        return AlterPolicy(at, node.policy_name, table, roles, using, check)
+    return Policy(at, node.policy_name, table, node.cmd_name, roles, using, check, node.permissive)
 
 
-def _policy(reader: Reader, at: At) -> Fact | None:
-    name = reader.part()
-    if name is None or not reader.take("on") or (table := reader.name()) is None:
+def _publication(node: nodes.CreatePublicationStmt | nodes.AlterPublicationStmt, at: At) -> Publication:
+    objects = [one for one in node.pubobjects if isinstance(one, nodes.PublicationObjSpec)]
+    tables = tuple(of_relation(o.pubtable.relation) for o in objects if o.pubtable and o.pubtable.relation)
+    operations = None
+    for option in node.options:
+        match option:
+            case nodes.DefElem(defname="publish", arg=nodes.String(sval=text)):
+                operations = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if isinstance(node, nodes.CreatePublicationStmt):
+        everything = node.for_all_tables or any(one.pubtable is None for one in objects)
+        return Publication(at, node.pubname, "create", tables, everything, operations)
+    action = _ACTIONS[label("AlterPublicationAction", node.action)] if objects else "options"
+    return Publication(at, node.pubname, action, tables, operations=operations)
+
+
+def _trigger(node: nodes.CreateTrigStmt, at: At) -> Trigger | None:
+    if node.relation is None:
         return None
-    permissive = True
-    if reader.take("as"):
-        permissive = reader.one_of("permissive", "restrictive") != "restrictive"
-    command = (reader.part() or "all") if reader.take("for") else "all"
-    roles = reader.parts() if reader.take("to") else ()
-    using = reader.parens() if reader.take("using") else None
-    check = reader.parens() if reader.take("with", "check") else None
-    return Policy(at, name, table, command, roles, using, check, permissive)
+    timing = {_BEFORE: "before", _INSTEAD: "instead"}.get(node.timing, "after")
+    events = tuple(event for event, bit in _EVENTS.items() if node.events & bit)
+    return Trigger(at, node.trigname, of_relation(node.relation), timing, events, of_parts(strings(node.funcname)))
 
 
-def _view(reader: Reader, at: At, *, materialized: bool, replace: bool) -> View | None:
-    reader.if_exists()
-    name = reader.name()
-    if name is None:
-        return None
-    reader.parens()
-    invoker = reader.take("with") and _invoker(reader.parens() or ()) is True
-    reader.seek("as")
-    named = {token.text for position, token in enumerate(reader.rest) if _is_cte(reader.rest, position)}
-    reads = tuple(dict.fromkeys(table for table, _ in relations(reader.rest) if table.name not in named))
-    return View(at, name, materialized, invoker, replace, reads)
-
-
-def _is_cte(tokens: Tokens, position: int) -> bool:
-    """`name as (` or `name as [not] materialized (`: a query's own name for a part of itself."""
-    after = Reader(tokens[position + 1 :])
-    if not tokens[position].is_name or not after.take("as"):
-        return False
-    after.one_of("not")
-    after.one_of("materialized")
-    return after.next is not None and after.next.mark("(")
-
-
-def _invoker(options: Tokens) -> bool | None:
-    """What a view's options say about security_invoker; None for nothing."""
-    for piece in pieces(options, ","):
-        if piece[0].text == "security_invoker":
-            return len(piece) == 1 or piece[-1].text.lower() in {"true", "on", "yes", "1"}
-    return None
-
-
-def _create_publication(reader: Reader, at: At) -> Publication | None:
-    name = reader.part()
-    if name is None:
-        return None
-    everything = reader.take("for", "all", "tables") or reader.take("for", "tables", "in", "schema")
-    tables = _members(reader) if reader.take("for") else ()
-    if reader.seek("with"):
-        return Publication(at, name, "create", tables, everything, _operations(reader.parens() or ()))
-    return Publication(at, name, "create", tables, everything)
-
-
-def _members(reader: Reader) -> tuple[Name, ...]:
-    """Tables of `TABLE a, b (columns) WHERE (…), TABLE c`."""
-    found = []
-    for piece in pieces(reader.rest, ","):
-        inner = Reader(piece)
-        if inner.take("tables", "in", "schema"):
-            continue
-        inner.one_of("table")
-        inner.one_of("only")
-        name = inner.name()
-        if name is None or name.name == "with":
-            break
-        found.append(name)
-    return tuple(found)
-
-
-def _operations(options: Tokens) -> tuple[str, ...] | None:
-    for piece in pieces(options, ","):
-        if piece[0].word("publish") and piece[-1].is_text:
-            return tuple(part.strip().lower() for part in piece[-1].text.split(",") if part.strip())
-    return None
-
-
-def _trigger(reader: Reader, at: At) -> Trigger | None:
-    name = reader.part()
-    timing = reader.one_of("before", "after", "instead")
-    if name is None or timing is None:
-        return None
-    events = []
-    while not reader.take("on"):
-        word = reader.part()
-        if word is None and not reader.mark(",", "."):
+def _moved(node: nodes.RenameStmt | nodes.AlterObjectSchemaStmt, at: At) -> Fact | None:
+    """A new name, or another schema."""
+    if isinstance(node, nodes.AlterObjectSchemaStmt):
+        if _kind(node.object_type) != "table" or node.relation is None:
             return None
-        if word in {"insert", "update", "delete", "truncate"}:
-            events.append(word)
-    table = reader.name()
-    if table is None or not reader.seek("execute") or not reader.one_of("function", "procedure"):
-        return None
-    function = reader.name()
-    return None if function is None else Trigger(at, name, table, timing, tuple(events), function)
-
-
-def _alter(reader: Reader, at: At) -> Iterator[Fact]:
-    if reader.take("table"):
-        yield from alter_table(reader, at)
-    elif reader.take("policy"):
-        yield from _alter_policy(reader, at)
-    elif reader.take("publication"):
-        yield from _alter_publication(reader, at)
-    elif reader.one_of("function", "procedure", "routine"):
-        yield from alter_function(reader, at)
-    elif reader.take("default", "privileges"):
-        yield from default_privileges(reader, at)
-    elif reader.take("view") or reader.take("materialized", "view"):
-        yield from _alter_view(reader, at)
-    elif reader.take("type") and (enum := reader.name()) is not None and reader.take("add", "value"):
-        reader.if_exists()
-        yield EnumValue(at, enum, reader.next.text if reader.next else "")
-
-
-def _alter_policy(reader: Reader, at: At) -> Iterator[Fact]:
-    name = reader.part()
-    if name is None or not reader.take("on") or (table := reader.name()) is None:
-        return
-    renamed = (reader.part() or "") if reader.take("rename", "to") else ""
-    roles = reader.parts() if reader.take("to") else ()
-    using = reader.parens() if reader.take("using") else None
-    check = reader.parens() if reader.take("with", "check") else None
-    yield AlterPolicy(at, name, table, roles, using, check, renamed)
-
-
-def _alter_publication(reader: Reader, at: At) -> Iterator[Fact]:
-    name = reader.part()
-    action = reader.one_of("add", "set", "drop", "rename", "owner")
-    if name is None or action is None:
-        return
-    if action == "set" and reader.next is not None and reader.next.mark("("):
-        yield Publication(at, name, "options", operations=_operations(reader.parens() or ()))
-    elif action in {"add", "set", "drop"}:
-        yield Publication(at, name, action, _members(reader))
-    else:
-        yield Publication(at, name, action)
-
-
-def _alter_view(reader: Reader, at: At) -> Iterator[Fact]:
-    reader.if_exists()
-    name = reader.name()
+        return AlterTable(at, of_relation(node.relation), "set schema", node.newschema, if_exists=node.missing_ok)
+    kind, named = _kind(node.rename_type), node.relation or node.object
+    name = of_object(named) if named is not None else None
     if name is None:
-        return
-    if reader.take("rename", "to"):
-        yield Rename(at, "view", name, reader.part() or "")
-    elif reader.take("set") and (options := reader.parens()) is not None:
-        yield AlterView(at, name, _invoker(options))
-    elif reader.take("reset") and (options := reader.parens()) is not None:
-        yield AlterView(at, name, False if _invoker(options) is not None else None)
-
-
-def _drop(reader: Reader, at: At) -> Iterator[Fact]:
-    if reader.take("policy"):
-        if_exists = reader.if_exists()
-        name = reader.part()
-        if name is not None and reader.take("on") and (table := reader.name()) is not None:
-            yield DropPolicy(at, name, table, if_exists)
-        return
-    kind = _kind(reader)
-    if kind is None:
-        return
-    reader.one_of("concurrently")
-    if_exists = reader.if_exists()
-    names = reader.names()
-    on = reader.name() if reader.take("on") else None
-    cascade = any(token.word("cascade") for token in reader.rest)
+        return None
+    if kind == "policy":
+        return AlterPolicy(at, node.subname, name, (), None, None, node.newname)
+    if kind in ROUTINES:
+        arguments = arguments_of(named) if isinstance(named, nodes.ObjectWithArgs) else None
+        return AlterFunction(at, name, arguments, None, None, node.newname)
+    if kind in {"view", "materialized view"}:
+        return Rename(at, "view", name, node.newname)
     if kind == "publication":
-        for member in names:
-            yield Publication(at, member.name, "gone")
-    yield Drop(at, kind, names, if_exists, cascade, on)
+        return Publication(at, name.name, "rename")
+    if kind == "table":
+        return AlterTable(at, name, "rename to", node.newname, if_exists=node.missing_ok)
+    if kind in {"column", "tabconstraint"} and _kind(node.relation_type) in {"table", "access method"}:
+        what = "column" if kind == "column" else "constraint"
+        return AlterTable(at, name, f"rename {what}", node.subname, if_exists=node.missing_ok)
+    return None
 
 
-def _kind(reader: Reader) -> str | None:
-    for words in (("materialized", "view"), ("foreign", "table"), ("event", "trigger")):
-        if reader.take(*words):
-            return " ".join(words)
-    return reader.one_of(*_RELATIONS, "trigger", "rule", "publication")
-
-
-def _writes(tokens: Tokens, at: At) -> Iterator[Write]:
-    readers: dict[str, Callable[[Reader], bool]] = {
-        "insert": lambda reader: reader.take("insert", "into"),
-        "update": lambda reader: reader.take("update") and (reader.one_of("only") or "") is not None,
-        "delete": lambda reader: reader.take("delete", "from"),
-        "truncate": lambda reader: reader.take("truncate") and (reader.one_of("table") or "") is not None,
-    }
-    reader = Reader(tokens)
-    if reader.next is None or not reader.next.word(*readers):
+def _drop(node: nodes.DropStmt, at: At) -> Iterator[Fact]:
+    kind, cascade = _kind(node.remove_type), label("DropBehavior", node.behavior) == "DROP_CASCADE"
+    if kind in {"policy", "trigger", "rule"}:
+        for one in node.objects:
+            *table, last = strings(one.items) if isinstance(one, nodes.List) else ("",)
+            if table and kind == "policy":
+                yield DropPolicy(at, last, of_parts(table), node.missing_ok)
+            elif table:
+                yield Drop(at, kind, (Name("public", last),), node.missing_ok, cascade, of_parts(table))
         return
-    verb = reader.next.text
-    if readers[verb](reader):
-        reader.one_of("only")
-        for table in reader.names() if verb == "truncate" else (reader.name(),):
-            if table is not None:
-                yield Write(at, verb, table)
+    names = tuple(name for one in node.objects if (name := of_object(one)) is not None)
+    if kind == "publication":
+        for name in names:
+            yield Publication(at, name.name, "gone")
+    yield Drop(at, kind, names, node.missing_ok, cascade)
+
+
+def _writes(
+    node: nodes.InsertStmt | nodes.UpdateStmt | nodes.DeleteStmt | nodes.TruncateStmt, at: At
+) -> Iterator[Write]:
+    tables: Sequence[AstNode | None] = node.relations if isinstance(node, nodes.TruncateStmt) else (node.relation,)
+    verb = type(node).__name__.removesuffix("Stmt").lower()
+    for table in tables:
+        if isinstance(table, nodes.RangeVar):
+            yield Write(at, verb, of_relation(table))

@@ -2,53 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from toolkit.migrate.lint.reading.facts import AlterTable, Column, CreateTable, ForeignKey, Shape
+from toolkit.migrate.lint.reading.facts import AlterTable, AlterView, Column, CreateTable, Fact, ForeignKey, Shape
 from toolkit.migrate.lint.reading.findings import At
-from toolkit.migrate.lint.reading.reader import Name, Reader, find, has, pieces
-from toolkit.migrate.lint.reading.tokens import Tokens
+from toolkit.migrate.lint.reading.names import of_relation, of_type
+from toolkit.sql import parse
+from toolkit.sql.parse import AstNode, Piece, label, nodes, strings
 
-_CONSTRAINTS = ("constraint", "primary", "unique", "foreign", "check", "exclude", "like")
-_AFTER_TYPE = (
-    "not",
-    "null",
-    "default",
-    "primary",
-    "unique",
-    "references",
-    "check",
-    "constraint",
-    "generated",
-    "collate",
-    "deferrable",
-    "initially",
-    "storage",
-    "compression",
-)
+_ON_DELETE = {"c": "cascade", "n": "set null", "d": "set default"}
+_IDENTITIES = {"f": "full", "n": "nothing", "d": "default", "i": "index"}
+_ACTIONS = {
+    "AT_AddColumn": "add column",
+    "AT_AddConstraint": "add constraint",
+    "AT_DropColumn": "drop column",
+    "AT_DropConstraint": "drop constraint",
+    "AT_EnableRowSecurity": "enable row level security",
+    "AT_DisableRowSecurity": "disable row level security",
+    "AT_ForceRowSecurity": "force row level security",
+    "AT_NoForceRowSecurity": "no force row level security",
+    "AT_ReplicaIdentity": "replica identity",
+}
 
 
-def create_table(reader: Reader, at: At, *, temporary: bool) -> CreateTable | None:
-    """What follows `CREATE [TEMP] TABLE`."""
-    if_not_exists = reader.if_exists()
-    name = reader.name()
-    if name is None:
+def create_table(node: nodes.CreateStmt, at: At) -> CreateTable | None:
+    """CREATE TABLE; what it copies from other tables is not known."""
+    if node.relation is None:
         return None
-    partition_of = reader.name() if reader.take("partition", "of") else None
-    inside = reader.parens()
-    shape = _shape(inside or ())
-    rest = reader.rest
-    more = partition_of is not None or has(rest, "inherits") or inside is None or has(inside, "like")
+    partition = node.partbound is not None
+    parents = [parent for parent in node.inh_relations if isinstance(parent, nodes.RangeVar)]
+    shape = shape_of(node.table_elts)
+    more = shape.others or bool(parents) or node.of_typename is not None
     return CreateTable(
-        at, name, replace(shape, others=more), not temporary and name.schema != "pg_temp", if_not_exists, partition_of
+        at,
+        of_relation(node.relation),
+        replace(shape, others=more),
+        is_kept(node.relation),
+        node.if_not_exists,
+        of_relation(parents[0]) if partition and parents else None,
     )
 
 
-def _shape(inside: Tokens) -> Shape:
+def create_table_as(node: nodes.CreateTableAsStmt, at: At) -> CreateTable | None:
+    """CREATE TABLE … AS: its columns are those of a query, which nobody knows here."""
+    made = node.into.rel if node.into is not None else None
+    if made is None:
+        return None
+    return CreateTable(at, of_relation(made), Shape(others=True), is_kept(made), node.if_not_exists, None)
+
+
+def is_kept(relation: nodes.RangeVar) -> bool:
+    """Whether it stays when the session ends."""
+    return relation.relpersistence != "t" and relation.schemaname != "pg_temp"
+
+
+def shape_of(elements: Iterable[AstNode]) -> Shape:
+    """Columns and constraints together."""
     shape = Shape()
-    for piece in pieces(inside, ","):
-        shape = joined(shape, _element(piece))
+    for element in elements:
+        match element:
+            case nodes.ColumnDef():
+                shape = joined(shape, _column(element))
+            case nodes.Constraint():
+                shape = joined(shape, _constraint(element, ()))
+            case nodes.TableLikeClause():
+                shape = replace(shape, others=True)
     return shape
 
 
@@ -63,128 +82,85 @@ def joined(one: Shape, other: Shape) -> Shape:
     )
 
 
-def _element(piece: Tokens) -> Shape:
-    """A column with its constraints, or a table constraint."""
-    if piece[0].word(*_CONSTRAINTS):
-        return _constraint(piece)
-    reader = Reader(piece)
-    name = reader.part()
-    if name is None:
-        return Shape()
-    type_words = []
-    while reader.next is not None and not reader.next.word(*_AFTER_TYPE):
-        type_words.append(reader.next.text)
-        reader.at += 1
-    rest = reader.rest
-    shape = Shape(columns=(Column(name, "".join(type_words)),))
-    if has(rest, "primary", "key"):
-        shape = replace(shape, primary_key=(name,))
-    if has(rest, "unique"):
-        shape = replace(shape, uniques=((name,),))
-    if (key := _references(rest, (name,))) is not None:
-        shape = replace(shape, foreign_keys=(key,))
+def _column(node: nodes.ColumnDef) -> Shape:
+    shape = Shape(columns=(Column(node.colname, of_type(node.type_name)),))
+    for constraint in node.constraints:
+        if isinstance(constraint, nodes.Constraint):
+            shape = joined(shape, _constraint(constraint, (node.colname,)))
     return shape
 
 
-def _constraint(piece: Tokens) -> Shape:
-    reader = Reader(piece)
-    if reader.take("constraint"):
-        reader.part()
-    if reader.take("primary", "key"):
-        return Shape(primary_key=_column_list(reader), others=has(reader.rest, "index"))
-    if reader.take("unique"):
-        reader.take("nulls", "not", "distinct")
-        columns = _column_list(reader)
-        return Shape(uniques=(columns,) if columns else (), others=not columns)
-    if reader.take("foreign", "key"):
-        columns = _column_list(reader)
-        key = _references(reader.rest, columns)
-        return Shape(foreign_keys=(key,) if key else ())
+def _constraint(node: nodes.Constraint, column: tuple[str, ...]) -> Shape:
+    """A constraint of a table, or of a column, which it then is about."""
+    columns = strings(node.keys) or column
+    match label("ConstrType", node.contype):
+        case "CONSTR_PRIMARY":
+            return Shape(primary_key=columns, others=bool(node.indexname))
+        case "CONSTR_UNIQUE":
+            return Shape(uniques=(columns,) if columns else (), others=not columns)
+        case "CONSTR_FOREIGN" if node.pktable is not None:
+            action = _ON_DELETE.get(node.fk_del_action, "")
+            key = ForeignKey(strings(node.fk_attrs) or column, of_relation(node.pktable), action, node.initdeferred)
+            return Shape(foreign_keys=(key,))
     return Shape()
 
 
-def _column_list(reader: Reader) -> tuple[str, ...]:
-    inside = reader.parens()
-    return tuple(piece[0].text for piece in pieces(inside or (), ",") if piece[0].is_name)
-
-
-def _references(rest: Tokens, columns: tuple[str, ...]) -> ForeignKey | None:
-    if (start := find(rest, "references")) is None:
-        return None
-    reader = Reader(rest[start + 1 :])
-    target = reader.name()
-    if target is None:
-        return None
-    tail = reader.rest
-    action = ""
-    if (delete := find(tail, "on", "delete")) is not None:
-        action = " ".join(token.text for token in tail[delete + 2 : delete + 4])
-        action = next((a for a in ("cascade", "set null", "set default") if action.startswith(a)), "")
-    return ForeignKey(columns, target, action, has(tail, "initially", "deferred"))
-
-
-def alter_table(reader: Reader, at: At) -> Iterator[AlterTable]:
-    """What follows `ALTER TABLE`: one fact an action."""
-    if_exists = reader.if_exists()
-    if reader.take("all", "in", "tablespace"):
+def alter_table(piece: Piece, node: nodes.AlterTableStmt, at: At) -> Iterator[Fact]:
+    """ALTER TABLE, ALTER VIEW and the like: one fact an action, on the line where that stands."""
+    if node.relation is None:
         return
-    reader.one_of("only")
-    name = reader.name()
-    if name is None:
-        return
-    reader.mark("*")
-    for piece in pieces(reader.rest, ","):
-        place = At(at.file, piece[0].line)
-        yield replace(_action(Reader(piece), name, place), if_exists=if_exists)
+    name, is_table = of_relation(node.relation), label("ObjectType", node.objtype) == "OBJECT_TABLE"
+    commands = [command for command in node.cmds if isinstance(command, nodes.AlterTableCmd)]
+    for command, line in zip(commands, _lines(piece, node.relation, len(commands)), strict=True):
+        kind = label("AlterTableType", command.subtype)
+        if kind in {"AT_SetRelOptions", "AT_ResetRelOptions"}:
+            yield AlterView(at, name, invoker(_items(command.def_), reset=kind == "AT_ResetRelOptions"))
+        if is_table:
+            fact = AlterTable(At(at.file, line), name, _ACTIONS.get(kind, ""), command.name, if_exists=node.missing_ok)
+            yield _with_definition(fact, command.def_)
 
 
-def _action(reader: Reader, name: Name, at: At) -> AlterTable:
-    if reader.take("add"):
-        return _add(reader, name, at)
-    if reader.take("drop"):
-        what = "constraint" if reader.take("constraint") else "column"
-        reader.one_of("column")
-        return AlterTable(at, name, f"drop {what}", (reader.if_exists(), reader.part() or "")[1])
-    if reader.take("rename"):
-        if reader.take("to"):
-            return AlterTable(at, name, "rename to", reader.part() or "")
-        what = "constraint" if reader.take("constraint") else "column"
-        reader.one_of("column")
-        old = reader.part() or ""
-        return AlterTable(at, name, f"rename {what}", old)
-    if reader.take("set", "schema"):
-        return AlterTable(at, name, "set schema", reader.part() or "")
-    if reader.take("replica", "identity"):
-        kind = reader.one_of("full", "nothing", "default") or "index"
-        return AlterTable(at, name, f"replica identity {kind}")
-    words = []
-    while (
-        word := reader.one_of(
-            "enable",
-            "disable",
-            "force",
-            "no",
-            "replica",
-            "always",
-            "row",
-            "level",
-            "security",
-            "trigger",
-            "rule",
-            "attach",
-            "detach",
-            "partition",
-        )
-    ) is not None:
-        words.append(word)
-    return AlterTable(at, name, " ".join(words), reader.part() or "")
+def _with_definition(fact: AlterTable, definition: AstNode | None) -> AlterTable:
+    match definition:
+        case nodes.ColumnDef() if fact.action == "add column":
+            return replace(fact, subject=definition.colname, shape=_column(definition))
+        case nodes.Constraint() if fact.action == "add constraint":
+            return replace(fact, subject=definition.conname, shape=_constraint(definition, ()))
+        case nodes.ReplicaIdentityStmt():
+            return replace(fact, action=f"replica identity {_IDENTITIES[definition.identity_type]}")
+    return fact
 
 
-def _add(reader: Reader, name: Name, at: At) -> AlterTable:
-    if reader.next is not None and reader.next.word(*_CONSTRAINTS) and not reader.next.word("like"):
-        label = reader.tokens[reader.at + 1].text if reader.next.word("constraint") else ""
-        return AlterTable(at, name, "add constraint", label, _constraint(reader.rest))
-    reader.one_of("column")
-    reader.if_exists()
-    shape = _element(reader.rest) if reader.rest else Shape()
-    return AlterTable(at, name, "add column", shape.columns[0].name if shape.columns else "", shape)
+def _items(node: AstNode | None) -> list[AstNode]:
+    return node.items if isinstance(node, nodes.List) else []
+
+
+def invoker(options: Sequence[AstNode], *, reset: bool = False) -> bool | None:
+    """What a view's options say about security_invoker; None for nothing."""
+    for option in options:
+        if isinstance(option, nodes.DefElem) and option.defname == "security_invoker":
+            match option.arg:
+                case nodes.String(sval=text):
+                    return text.lower() in {"true", "on", "yes", "1"}
+                case nodes.Integer(ival=number):
+                    return number == 1
+            return not reset
+    return None
+
+
+def _lines(piece: Piece, relation: nodes.RangeVar, count: int) -> list[int]:
+    """The lines on which the actions of an ALTER TABLE begin; the tree does not know them."""
+    tokens = [t for t in parse.tokens(piece.source.data[relation.location : piece.end]) if not t.is_comment]
+    n = 0
+    while n + 2 < len(tokens) and tokens[n + 1].kind == "ASCII_46":
+        n += 2
+    n += 1
+    n += n < len(tokens) and tokens[n].kind == "ASCII_42"  # the `*` behind a table's name
+    starts, depth = [n], 0
+    for position in range(n, len(tokens)):
+        depth += (tokens[position].kind == "ASCII_40") - (tokens[position].kind == "ASCII_41")
+        if depth == 0 and tokens[position].kind == "ASCII_44":
+            starts.append(position + 1)
+    if len(starts) != count or starts[-1] >= len(tokens):
+        return [piece.line(relation.location)] * count
+    return [piece.line(relation.location + tokens[start].start) for start in starts]

@@ -16,11 +16,12 @@ from toolkit.migrate.lint.rules import (
     publications,
     rollbacks,
     tables,
+    unread,
     views,
 )
 from toolkit.migrate.lint.rules.context import Context
 
-_ROOMS = (tables, policies, identities, functions, views, privileges, publications, events, order, rollbacks)
+_ROOMS = (tables, policies, identities, functions, views, privileges, publications, events, order, rollbacks, unread)
 
 ALL: tuple[Rule, ...] = (REFUSED, *(rule for room in _ROOMS for rule in room.RULES))
 

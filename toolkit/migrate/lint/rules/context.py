@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from toolkit.migrate.lint.reading.code import Code, called, relations
 from toolkit.migrate.lint.reading.facts import Fact
-from toolkit.migrate.lint.reading.reader import Name, relations
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Routine, Schema, after
 from toolkit.migrate.lint.reading.sources import Folder
-from toolkit.migrate.lint.reading.tokens import Tokens
 
 REALTIME = "supabase_realtime"  # the publication that Supabase Realtime reads
 EXPOSED = frozenset({"public", "graphql_public"})
@@ -32,25 +32,21 @@ class Context:
         """What the migrations leave."""
         return after(self.facts)
 
-    def called(self, tokens: Tokens) -> list[Routine]:
-        """Functions of the folder that an expression calls, all overloads of a name."""
-        names = set()
-        for position, token in enumerate(tokens):
-            if token.is_name and position + 1 < len(tokens) and tokens[position + 1].mark("("):
-                qualified = position > 1 and tokens[position - 1].mark(".") and tokens[position - 2].is_name
-                names.add(Name(tokens[position - 2].text if qualified else "public", token.text))
+    def called(self, code: Code) -> list[Routine]:
+        """Functions of the folder that an expression or a body calls, all overloads of a name."""
+        names = called(code)
         return [routine for (name, _), routine in self.schema.functions.items() if name in names]
 
-    def reads(self, tokens: Tokens) -> set[Name]:
+    def reads(self, code: Code) -> set[Name]:
         """Tables that an expression's subselects read under the row security of the caller: directly, and through the
         functions it calls that run with the caller's rights."""
-        found = {name for name, _ in relations(tokens)}
+        found = relations(code)
         seen: set[int] = set()
-        waiting = [tokens]
+        waiting = [code]
         while waiting:
             for routine in self.called(waiting.pop()):
                 if not routine.definer and id(routine) not in seen:
                     seen.add(id(routine))
-                    found |= {name for name, _ in relations(routine.function.body)}
-                    waiting.append(routine.function.body)
+                    found |= relations(routine.function.body.pieces)
+                    waiting.append(routine.function.body.pieces)
         return found

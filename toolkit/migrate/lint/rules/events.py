@@ -5,12 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from toolkit.migrate.lint.reading.code import (
+    Code,
+    calls,
+    deletes,
+    inserts,
+    is_call,
+    mentions,
+    operator,
+    unwrapped,
+)
 from toolkit.migrate.lint.reading.facts import Trigger, Write
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name, Reader, has
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Routine, references_to
-from toolkit.migrate.lint.reading.tokens import Tokens
 from toolkit.migrate.lint.rules.context import Context
+from toolkit.sql.bodies import Body
+from toolkit.sql.parse import AstNode, nodes, strings
 
 MAX_PLUS_ONE = Rule(
     "max-plus-one-numbering",
@@ -71,8 +82,7 @@ RULES = (MAX_PLUS_ONE, BEFORE_CHILD, AS_CALLER, WHOLE_ROW, BACKFILL, DELETE_BLOC
 def look(context: Context) -> Iterator[Hit]:
     """Findings about triggers and the bodies of functions."""
     for routine in context.schema.functions.values():
-        body = routine.function.body
-        for line in _max_plus_one(body):
+        for line in _max_plus_one(routine.function.body.pieces):
             yield Hit(MAX_PLUS_ONE, At(routine.function.at.file, line), f"{routine.label} numbers by max + 1")
         yield from _deletes(context, routine)
         yield from _conflicts(context, routine)
@@ -83,74 +93,75 @@ def look(context: Context) -> Iterator[Hit]:
     yield from _backfills(context)
 
 
-def _max_plus_one(body: Tokens) -> Iterator[int]:
+def _max_plus_one(code: Code) -> Iterator[int]:
     """Lines with `max(x) + 1`, also as `coalesce(max(x), 0) + 1`."""
-    for position, token in enumerate(body):
-        if not (token.is_name and token.text == "max") or position + 1 >= len(body) or not body[position + 1].mark("("):
-            continue
-        reader = Reader(body)
-        reader.at = position + 1
-        reader.parens()
-        if reader.mark(","):  # the other arguments of coalesce(…) around it
-            while reader.next is not None and not reader.next.mark(")"):
-                reader.at += 1
-        while reader.mark(")"):
-            pass
-        if reader.mark("+") and reader.next is not None and reader.next.text == "1":
-            yield token.line
+    for piece in code:
+        for sum_ in piece.find(nodes.A_Expr):
+            if operator(sum_) != "+":
+                continue
+            for number, one in ((sum_.lexpr, sum_.rexpr), (sum_.rexpr, sum_.lexpr)):
+                match one:
+                    case nodes.A_Const(val=nodes.Integer(ival=1)) if (call := _maximum(number)) is not None:
+                        yield piece.line(call.location)
 
 
-def _written(body: Tokens, verb: str, second: str) -> Iterator[tuple[Name, int]]:
-    """Tables behind `insert into` or `delete from`, with the position behind the name."""
-    for position in range(len(body) - 2):
-        if body[position].word(verb) and body[position + 1].word(second):
-            reader = Reader(body)
-            reader.at = position + 2
-            reader.one_of("only")
-            if (name := reader.name()) is not None:
-                yield name, reader.at
+def _maximum(node: AstNode | None) -> nodes.FuncCall | None:
+    match node:
+        case nodes.FuncCall() if is_call(node, "max"):
+            return node
+        case nodes.CoalesceExpr(args=[first, *_]):
+            return _maximum(first)
+        case nodes.TypeCast(arg=value):
+            return _maximum(value)
+        case nodes.SubLink(subselect=nodes.SelectStmt(target_list=[nodes.ResTarget(val=value)])):
+            return _maximum(value)
+    return None
 
 
 def _deletes(context: Context, routine: Routine) -> Iterator[Hit]:
-    body = routine.function.body
-    words = {token.text for token in body if token.is_name}
-    for table, position in _written(body, "delete", "from"):
+    code = routine.function.body.pieces
+    words = mentions(code)
+    for table, line in deletes(code):
         for child, key in references_to(context.schema, table):
             if not key.on_delete and not key.deferred and child.name.name not in words:
-                at = At(routine.function.at.file, body[position - 1].line)
+                at = At(routine.function.at.file, line)
                 yield Hit(DELETE_BLOCKED, at, f"{routine.label} deletes from {table}, to which {child.name} refers")
 
 
 def _conflicts(context: Context, routine: Routine) -> Iterator[Hit]:
-    body = routine.function.body
-    for table_name, position in _written(body, "insert", "into"):
-        table = context.schema.tables.get(table_name)
-        end = next((n for n in range(position, len(body)) if body[n].mark(";")), len(body))
-        reader = Reader(body[position:end])
-        if table is None or table.shape.others or not reader.seek("on", "conflict"):
+    for piece, statement, name in inserts(routine.function.body.pieces):
+        table = context.schema.tables.get(name)
+        match statement.on_conflict_clause:
+            case nodes.OnConflictClause(infer=nodes.InferClause() as target):
+                wanted = _columns(target)
+            case _:
+                continue
+        if table is None or table.shape.others or not wanted:
             continue
-        inside = reader.parens()
-        if not inside or not all(t.is_name or t.mark(",") for t in inside) or any(t.word("collate") for t in inside):
-            continue
-        wanted = {token.text for token in inside if token.is_name}
         unique = [set(columns) for columns in (table.shape.primary_key, *table.shape.uniques) if columns]
-        indexes = [i for i in context.schema.indexes if i.table == table_name and i.unique]
+        indexes = [i for i in context.schema.indexes if i.table == name and i.unique]
         if any(i.columns is None for i in indexes):
             continue  # an index with an expression or an order: it may be the one
         unique += [set(i.columns) for i in indexes if i.columns]
-        if wanted not in unique and not context.schema.may("unique", table_name):
-            at = At(routine.function.at.file, inside[0].line)
+        if wanted not in unique and not context.schema.may("unique", name):
             columns = ", ".join(sorted(wanted))
-            yield Hit(ON_CONFLICT, at, f"{routine.label}: no unique key of {table_name} is ({columns})")
+            at = At(routine.function.at.file, piece.line(target.location))
+            yield Hit(ON_CONFLICT, at, f"{routine.label}: no unique key of {name} is ({columns})")
+
+
+def _columns(target: nodes.InferClause) -> set[str]:
+    """The columns of `on conflict (…)`; none where it names something else than columns."""
+    plain = [one for one in target.index_elems if isinstance(one, nodes.IndexElem) and one.name and not one.collation]
+    return {one.name for one in plain} if len(plain) == len(target.index_elems) else set()
 
 
 def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[Hit]:
-    schema, body, at = context.schema, routine.function.body, trigger.at
-    inserted = list(dict.fromkeys(name for name, _ in _written(body, "insert", "into")))
+    schema, code, at = context.schema, routine.function.body.pieces, trigger.at
+    inserted = list(dict.fromkeys(name for _, _, name in inserts(code)))
     for child in inserted:
         keys = [key for table, key in references_to(schema, trigger.table) if table.name == child and not key.deferred]
         # With further events the body may tell them apart by tg_op.
-        told_apart = trigger.events != ("insert",) and has(body, "tg_op")
+        told_apart = trigger.events != ("insert",) and "tg_op" in mentions(code)
         if trigger.timing == "before" and "insert" in trigger.events and keys and not told_apart:
             yield Hit(BEFORE_CHILD, at, f"{trigger.name} writes {child}, which refers to {trigger.table}")
         if not routine.definer and child != trigger.table and schema.has_rls(child):
@@ -158,46 +169,47 @@ def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[H
             if not writers:
                 what = f"{trigger.name} inserts into {child} as whoever changed {trigger.table}"
                 yield Hit(AS_CALLER, at, what)
-    if inserted or _calls_out(body):
+    if inserted or any(calls(code, "pg_notify", "realtime.send")):
         yield from _whole_row(context, trigger, routine)
 
 
-def _calls_out(body: Tokens) -> bool:
-    return any(token.word("pg_notify") for token in body) or any(
-        token.word("realtime") and position + 2 < len(body) and body[position + 2].word("send")
-        for position, token in enumerate(body)
-    )
-
-
 def _whole_row(context: Context, trigger: Trigger, routine: Routine) -> Iterator[Hit]:
-    body = routine.function.body
+    code, file = routine.function.body.pieces, routine.function.at.file
     table = context.schema.tables.get(trigger.table)
     wide = {c.name for c in table.shape.columns if c.type in {"json", "jsonb"}} if table is not None else set()
-    for position in range(len(body) - 2):
-        token, after = body[position], body[position + 1]
-        at = At(routine.function.at.file, token.line)
-        whole = token.word("to_jsonb", "to_json", "row_to_json") and after.mark("(")
-        whole = whole and body[position + 2].word("new", "old")
-        if whole and position + 3 < len(body) and body[position + 3].mark(")"):
-            yield Hit(WHOLE_ROW, at, f"{routine.label} puts the whole row of {trigger.table} into what it writes")
+    for call, line in calls(code, "to_jsonb", "to_json", "row_to_json"):
+        if [_row(argument) for argument in call.args] in (["new"], ["old"]):
+            what = f"{routine.label} puts the whole row of {trigger.table} into what it writes"
+            yield Hit(WHOLE_ROW, At(file, line), what)
             return
-        if token.word("new") and after.mark(".") and body[position + 2].text in wide and _in_json(body, position):
-            what = f"{routine.label} puts {trigger.table}.{body[position + 2].text} into what it writes"
-            yield Hit(WHOLE_ROW, at, what)
-            return
+    for call, line in calls(code, *_BUILDERS):
+        for column in (part for argument in call.args for part in _operands(argument)):
+            match strings(column.fields):
+                case ("new", name) if name in wide:
+                    what = f"{routine.label} puts {trigger.table}.{name} into what it writes"
+                    yield Hit(WHOLE_ROW, At(file, line), what)
+                    return
 
 
-def _in_json(body: Tokens, position: int) -> bool:
-    """Whether it is an argument of a function that builds JSON."""
-    depth = 0
-    for n in range(position - 1, 0, -1):
-        token = body[n]
-        depth += token.mark(")") - token.mark("(")
-        if depth < 0:
-            return body[n - 1].word("jsonb_build_object", "json_build_object", "jsonb_build_array", "json_build_array")
-        if token.mark(";"):
-            return False
-    return False
+_BUILDERS = ("jsonb_build_object", "json_build_object", "jsonb_build_array", "json_build_array")
+
+
+def _row(node: AstNode) -> str:
+    """The variable that stands for a whole row."""
+    parts = strings(node.fields) if isinstance(node, nodes.ColumnRef) else ()
+    return parts[0] if len(parts) == 1 else ""
+
+
+def _operands(node: AstNode | None) -> Iterator[nodes.ColumnRef]:
+    """The columns of an expression that no function changes first."""
+    match unwrapped(node):
+        case nodes.ColumnRef() as column:
+            yield column
+        case nodes.TypeCast(arg=value):
+            yield from _operands(value)
+        case nodes.A_Expr(lexpr=left, rexpr=right):
+            yield from _operands(left)
+            yield from _operands(right)
 
 
 def _backfills(context: Context) -> Iterator[Hit]:
@@ -210,7 +222,7 @@ def _backfills(context: Context) -> Iterator[Hit]:
             elif isinstance(fact, Write) and fact.verb in {"update", "delete"} and (fact.table, fact.verb) in armed:
                 trigger = armed[fact.table, fact.verb]
                 routine = context.schema.functions.get((trigger.function, ()))
-                body = routine.function.body if routine is not None else ()
-                if trigger.timing == "after" and (any(_written(body, "insert", "into")) or has(body, "perform")):
+                body = routine.function.body if routine is not None else Body()
+                if trigger.timing == "after" and (body.performs or any(inserts(body.pieces))):
                     what = f"{fact.verb} of {fact.table} fires {trigger.name} for every row it changes"
                     yield Hit(BACKFILL, fact.at, what)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from toolkit.migrate.lint.reading.code import calls
 from toolkit.migrate.lint.reading.facts import AlterFunction, Create, Drop, Function
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name, of_parts
 from toolkit.migrate.lint.reading.schema import Routine
 from toolkit.migrate.lint.rules.context import Context
+from toolkit.sql.parse import strings
 
 DEFINER_SEARCH_PATH = Rule(
     "definer-without-search-path",
@@ -105,7 +107,7 @@ def _search_path(routine: Routine, *, altered: bool) -> Iterator[Hit]:
         return
     if routine.definer:
         yield Hit(DEFINER_SEARCH_PATH, function.at, f"{routine.label} runs with its owner's rights")
-    elif function.language in _LANGUAGES and function.body:
+    elif function.language in _LANGUAGES:
         yield Hit(SEARCH_PATH, function.at, f"{routine.label} takes its caller's")
 
 
@@ -193,15 +195,11 @@ def _unknown_calls(context: Context) -> Iterator[Hit]:
     # Types can be called too: a composite's name with parentheses is a cast.
     made |= {fact.name for fact in context.facts if isinstance(fact, Create)} | set(context.schema.tables)
     for routine in context.schema.functions.values():
-        body = routine.function.body
-        for n in range(len(body) - 3):
-            if not (body[n].is_name and body[n + 1].mark(".") and body[n + 2].is_name and body[n + 3].mark("(")):
-                continue
-            name = Name(body[n].text, body[n + 2].text)
-            column_list = n > 0 and body[n - 1].word("into", "references", "on", "table", "copy")
-            if name.schema in schemas and name not in made and not column_list:
-                at = At(routine.function.at.file, body[n].line)
-                yield Hit(UNKNOWN_CALL, at, f"{routine.label} calls {name}")
+        for call, line in calls(routine.function.body.pieces):
+            parts = strings(call.funcname)
+            name = of_parts(parts)
+            if len(parts) > 1 and name.schema in schemas and name not in made:
+                yield Hit(UNKNOWN_CALL, At(routine.function.at.file, line), f"{routine.label} calls {name}")
     for trigger in context.schema.triggers.values():
         if trigger.function.schema in schemas and trigger.function not in made:
             yield Hit(UNKNOWN_CALL, trigger.at, f"trigger {trigger.name} of {trigger.table} calls {trigger.function}")

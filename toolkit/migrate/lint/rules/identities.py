@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.migrate.lint.reading.facts import Policy
+from toolkit.migrate.lint.reading.code import Code, calls, is_call, literal, operator, relations, unwrapped
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name, calls, find, has
-from toolkit.migrate.lint.reading.tokens import Token, Tokens
+from toolkit.migrate.lint.reading.names import Name, of_type
 from toolkit.migrate.lint.rules.context import Context
+from toolkit.sql.parse import AstNode, Piece, nodes, strings
 
 UID_TEXT_COLUMN = Rule(
     "auth-uid-text-column",
@@ -58,8 +58,8 @@ UNCACHED = Rule(
     "Wrap it in a subselect, which is evaluated once a query: `(select auth.uid())`.",
 )
 RULES = (UID_TEXT_COLUMN, UID_AS_TEXT, UID_MIXED, SUB_TO_UUID, CLAIMS_UNGUARDED, UNCACHED)
-_TEXT = ("text", "varchar", "charactervarying", "citext")
-_CALLS = (("auth", "uid"), ("auth", "jwt"), ("auth", "role"), ("auth", "email"))
+_TEXT = ("text", "character varying", "citext")
+_IDENTITY = ("auth.uid", "auth.jwt", "auth.role", "auth.email", "current_setting")
 
 
 @dataclass(frozen=True)
@@ -68,192 +68,108 @@ class _Place:
 
     at: At
     label: str
-    tokens: Tokens
+    code: Code
     table: Name | None
 
 
 def look(context: Context) -> Iterator[Hit]:
     """Findings about identities, in policies and in function bodies."""
     policies = [
-        _of(policy, tokens)
+        _Place(policy.at, f"policy {policy.name} of {policy.table}", code, policy.table)
         for policy in context.schema.policies.values()
-        for tokens in (policy.using, policy.check)
-        if tokens
+        for code in (policy.using, policy.check)
+        if code
     ]
     bodies = [
-        _Place(r.function.at, f"function {r.label}", r.function.body, None)
+        _Place(r.function.at, f"function {r.label}", r.function.body.pieces, None)
         for r in context.schema.functions.values()
-        if r.function.body
     ]
-    text_ids = any(_reads_sub_as_text(place.tokens) for place in (*policies, *bodies))
+    text_ids = any(_reads_sub_as_text(place.code) for place in (*policies, *bodies))
     for place in (*policies, *bodies):
         found = list(_types(context, place))
         yield from found
-        if not found and text_ids and place in policies and (at := _first(place.tokens, "auth", "uid")) is not None:
-            yield Hit(UID_MIXED, At(place.at.file, place.tokens[at].line), f"{place.label} asks auth.uid()")
+        if found or not text_ids or place not in policies:
+            continue
+        if (call := next(calls(place.code, "auth.uid"), None)) is not None:
+            yield Hit(UID_MIXED, At(place.at.file, call[1]), f"{place.label} asks auth.uid()")
     for place in policies:
         yield from _uncached(place)
 
 
-def _of(policy: Policy, tokens: Tokens) -> _Place:
-    return _Place(policy.at, f"policy {policy.name} of {policy.table}", tokens, policy.table)
-
-
-def _first(tokens: Tokens, schema: str, name: str) -> int | None:
-    return next(calls(tokens, schema, name), None)
-
-
 def _types(context: Context, place: _Place) -> Iterator[Hit]:
-    tokens = place.tokens
-    for n in calls(tokens, "auth", "uid"):
-        end = _closed(tokens, n + 3)
-        at = At(place.at.file, tokens[n].line)
-        start, end = _unwrapped(tokens, n, end)
-        if _cast_to(tokens, end, *_TEXT) or _cast_call(tokens, start, end, *_TEXT):
-            yield Hit(UID_AS_TEXT, at, f"{place.label} casts auth.uid() to text")
-        elif (other := _compared(tokens, start, end)) and _is_text(context, place, other):
-            yield Hit(UID_TEXT_COLUMN, at, f"{place.label} compares auth.uid() with {_spelt(other)}")
-    for n, token in enumerate(tokens):
-        if token.is_text and token.text == "sub" and n and tokens[n - 1].mark("->>"):
-            end = _out_of_parens(tokens, n + 1)
-            if _cast_to(tokens, end, "uuid") or _cast_to(tokens, n + 1, "uuid"):
-                yield Hit(SUB_TO_UUID, At(place.at.file, token.line), f"{place.label} casts the sub to uuid")
-    for n, token in enumerate(tokens):
-        if token.word("current_setting") and n + 2 < len(tokens) and tokens[n + 1].mark("("):
-            setting = tokens[n + 2]
-            guarded = n > 1 and tokens[n - 1].mark("(") and tokens[n - 2].word("nullif")
-            end = _closed(tokens, n + 1)
-            claims = setting.is_text and setting.text.startswith("request.jwt")
-            if claims and not guarded and _cast_to(tokens, _out_of_parens(tokens, end), "json", "jsonb"):
-                what = f"{place.label} casts {setting.text} to JSON as it is"
-                yield Hit(CLAIMS_UNGUARDED, At(place.at.file, token.line), what)
+    for piece in place.code:
+        for cast in piece.find(nodes.TypeCast):
+            yield from _cast(place, piece, cast)
+        for comparison in piece.find(nodes.A_Expr):
+            if operator(comparison) not in {"=", "<>"}:
+                continue
+            for side, other in ((comparison.lexpr, comparison.rexpr), (comparison.rexpr, comparison.lexpr)):
+                match unwrapped(side):
+                    case nodes.FuncCall() as call if is_call(call, "auth.uid") and _is_text(context, place, other):
+                        at = At(place.at.file, piece.line(call.location))
+                        yield Hit(UID_TEXT_COLUMN, at, f"{place.label} compares auth.uid() with {_spelt(other)}")
 
 
-def _closed(tokens: Tokens, opening: int) -> int:
-    """The position behind the parenthesis that closes the one at `opening`."""
-    depth = 0
-    for n in range(opening, len(tokens)):
-        depth += tokens[n].mark("(") - tokens[n].mark(")")
-        if depth == 0:
-            return n + 1
-    return len(tokens)
+def _cast(place: _Place, piece: Piece, cast: nodes.TypeCast) -> Iterator[Hit]:
+    to = of_type(cast.type_name)
+    match unwrapped(cast.arg):
+        case nodes.FuncCall() as call if to in _TEXT and is_call(call, "auth.uid"):
+            yield Hit(UID_AS_TEXT, _at(place, piece, call.location), f"{place.label} casts auth.uid() to text")
+        case nodes.FuncCall(args=[setting, *_]) as call if to in {"json", "jsonb"} and is_call(call, "current_setting"):
+            if (name := literal(setting) or "").startswith("request.jwt"):
+                what = f"{place.label} casts {name} to JSON as it is"
+                yield Hit(CLAIMS_UNGUARDED, _at(place, piece, call.location), what)
+        case nodes.A_Expr() as claim if to == "uuid" and _is_sub(claim):
+            yield Hit(SUB_TO_UUID, _at(place, piece, claim.location), f"{place.label} casts the sub to uuid")
 
 
-def _out_of_parens(tokens: Tokens, end: int) -> int:
-    while end < len(tokens) and tokens[end].mark(")"):
-        end += 1
-    return end
+def _at(place: _Place, piece: Piece, location: int) -> At:
+    return At(place.at.file, piece.line(location))
 
 
-def _unwrapped(tokens: Tokens, start: int, end: int) -> tuple[int, int]:
-    """The widest stretch that is nothing but this call: parentheses and `(select …)` around it."""
-    while end < len(tokens) and tokens[end].mark(")"):
-        before = start - 1
-        if before >= 0 and tokens[before].word("select"):
-            before -= 1
-        if (
-            before < 0
-            or not tokens[before].mark("(")
-            or (before and tokens[before - 1].is_name and not tokens[before - 1].word(*_OPERATORS))
-        ):
-            break
-        start, end = before, end + 1
-    return start, end
+def _is_sub(node: nodes.A_Expr) -> bool:
+    return operator(node) == "->>" and literal(node.rexpr) == "sub"
 
 
-_OPERATORS = ("and", "or", "not", "in", "any", "where", "when", "then", "is", "on", "select", "return", "using")
-
-
-def _cast_to(tokens: Tokens, position: int, *types: str) -> bool:
-    if position + 1 >= len(tokens) or not tokens[position].mark("::"):
-        return False
-    return _is_type(tokens, position + 1, types)
-
-
-def _is_type(tokens: Tokens, position: int, types: tuple[str, ...]) -> bool:
-    """Whether a type of this name stands there, quoted or not, with its schema or without."""
-    if position + 2 < len(tokens) and tokens[position].text == "pg_catalog" and tokens[position + 1].mark("."):
-        position += 2
-    return tokens[position].is_name and tokens[position].text in types
-
-
-def _cast_call(tokens: Tokens, start: int, end: int, *types: str) -> bool:
-    return (
-        start > 1
-        and tokens[start - 1].mark("(")
-        and tokens[start - 2].word("cast")
-        and end + 1 < len(tokens)
-        and tokens[end].word("as")
-        and _is_type(tokens, end + 1, types)
-    )
-
-
-def _compared(tokens: Tokens, start: int, end: int) -> tuple[Token, ...]:
-    """The name or literal on the other side of `=` or `<>`; empty when it is more than that."""
-    if end < len(tokens) and tokens[end].mark("=", "<>", "!="):
-        other = []
-        for token in tokens[end + 1 :]:
-            if not (token.is_name or token.is_text or token.mark(".")) or token.word("and", "or"):
-                if token.mark("(", "::", "->", "->>", "||"):
-                    return ()
-                break
-            other.append(token)
-        return tuple(other)
-    if start and tokens[start - 1].mark("=", "<>", "!="):
-        back: list[Token] = []
-        for token in reversed(tokens[: start - 1]):
-            if not (token.is_name or token.is_text or token.mark(".")) or token.word(*_OPERATORS):
-                if token.mark(")", "::", "->", "->>", "||"):
-                    return ()
-                break
-            back.insert(0, token)
-        return tuple(back)
-    return ()
-
-
-def _is_text(context: Context, place: _Place, other: tuple[Token, ...]) -> bool:
-    if len(other) == 1 and other[0].is_text:
-        return len(other[0].text.replace("-", "")) != 32
+def _is_text(context: Context, place: _Place, other: AstNode | None) -> bool:
+    if (text := literal(other)) is not None:
+        return len(text.replace("-", "")) != 32
     table = context.schema.tables.get(place.table) if place.table is not None else None
-    qualified = len(other) == 3 and place.table is not None and other[0].text == place.table.name
-    if table is None or not (len(other) == 1 or qualified) or not other[-1].is_name:
+    names = strings(other.fields) if isinstance(other, nodes.ColumnRef) else ()
+    if table is None or not names:
         return False
-    if find(place.tokens, "from") is not None and not qualified:
+    qualified = names[:-1] == (table.name.name,)
+    if not qualified and (len(names) > 1 or relations(place.code)):
         return False  # the name may be another table's
-    column = table.column(other[-1].text)
-    return column is not None and column.type.startswith(_TEXT)
+    column = table.column(names[-1])
+    return column is not None and column.type in _TEXT
 
 
-def _spelt(tokens: tuple[Token, ...]) -> str:
-    return "".join(f"'{token.text}'" if token.is_text else token.text for token in tokens)
+def _spelt(node: AstNode | None) -> str:
+    if isinstance(node, nodes.ColumnRef):
+        return ".".join(strings(node.fields))
+    return f"'{literal(node)}'"
 
 
-def _reads_sub_as_text(tokens: Tokens) -> bool:
+def _reads_sub_as_text(code: Code) -> bool:
     """`… ->> 'sub'` that is not cast to uuid."""
-    for n, token in enumerate(tokens):
-        if token.is_text and token.text == "sub" and n and tokens[n - 1].mark("->>"):
-            return not _cast_to(tokens, _out_of_parens(tokens, n + 1), "uuid")
+    for piece in code:
+        casts = (unwrapped(cast.arg) for cast in piece.find(nodes.TypeCast) if of_type(cast.type_name) == "uuid")
+        cast = {claim.location for claim in casts if isinstance(claim, nodes.A_Expr)}
+        if any(_is_sub(claim) and claim.location not in cast for claim in piece.find(nodes.A_Expr)):
+            return True
     return False
 
 
 def _uncached(place: _Place) -> Iterator[Hit]:
-    tokens = place.tokens
-    starts = [(n, f"{schema}.{name}()") for schema, name in _CALLS for n in calls(tokens, schema, name)]
-    starts += [(n, "current_setting()") for n, token in enumerate(tokens) if token.word("current_setting")]
-    for n, call in sorted(starts):
-        if not _in_scalar_subselect(tokens, n):
-            yield Hit(UNCACHED, At(place.at.file, tokens[n].line), f"{place.label} calls {call} for every row")
-            return
-
-
-def _in_scalar_subselect(tokens: Tokens, position: int) -> bool:
-    """Whether a parenthesis around it holds a subselect without FROM: that one does not depend on the row."""
-    depth = 0
-    for n in range(position - 1, -1, -1):
-        token = tokens[n]
-        depth += token.mark(")") - token.mark("(")
-        if depth < 0:
-            depth = 0
-            if tokens[n + 1].word("select") and not has(tokens[n : _closed(tokens, n)], "from"):
-                return True
-    return False
+    for piece in place.code:
+        cached: set[int] = set()
+        for subselect in piece.find(nodes.SubLink):
+            within = piece.under(subselect)
+            if not any(within.find(nodes.RangeVar)):  # it does not depend on the row
+                cached |= {call.location for call in within.find(nodes.FuncCall)}
+        for call, line in calls((piece,), *_IDENTITY):
+            if call.location not in cached:
+                what = f"{place.label} calls {'.'.join(strings(call.funcname))}() for every row"
+                yield Hit(UNCACHED, At(place.at.file, line), what)
+                return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import AlterTable, CreateIndex, CreateTable, Drop, Fact, Policy, Rename, Trigger
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
 
 TOO_EARLY = Rule(

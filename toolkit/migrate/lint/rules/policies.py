@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from toolkit.migrate.lint.reading.code import Code, calls, holds_false, is_true, mentions, relations, selects
 from toolkit.migrate.lint.reading.facts import Policy
 from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name, calls, has
-from toolkit.migrate.lint.reading.tokens import Tokens
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
 
 WITHOUT_ROLE = Rule(
@@ -106,7 +106,7 @@ def look(context: Context) -> Iterator[Hit]:
     yield from _columns(context)
 
 
-def expressions(policy: Policy) -> Tokens:
+def expressions(policy: Policy) -> Code:
     """USING and WITH CHECK together."""
     return (policy.using or ()) + (policy.check or ())
 
@@ -119,35 +119,26 @@ def _scope(policy: Policy) -> Iterator[Hit]:
         yield Hit(WITHOUT_CHECK, policy.at, what)
 
 
-def _true(tokens: Tokens | None) -> bool:
-    if tokens is None:
-        return False
-    bare = tuple(token for token in tokens if not token.mark("(", ")"))
-    if len(bare) == 3 and bare[1].mark("=") and bare[0].text == bare[2].text and not bare[0].is_name:
-        return True  # (1 = 1)
-    return len(bare) == 1 and bare[0].word("true")
-
-
 def _open(policy: Policy) -> Iterator[Hit]:
     if not policy.permissive:
         return
     roles = set(policy.roles) or {"public"}
     writes = policy.command in _WRITES
     # For INSERT only WITH CHECK counts, for DELETE only USING; an UPDATE without a check uses USING.
-    open_write = writes and (_true(policy.check) or (_true(policy.using) and (policy.check is None)))
+    open_write = writes and (is_true(policy.check) or (is_true(policy.using) and (policy.check is None)))
     who = ", ".join(policy.roles) or "everybody"
     if open_write and roles & (_EVERYBODY | {"authenticated"}):
         what = f"policy {policy.name} of {policy.table} is true for {policy.command.upper()} by {who}"
         yield Hit(OPEN_WRITE, policy.at, what)
-    elif policy.command in {"all", "select"} and _true(policy.using) and roles & _EVERYBODY:
+    elif policy.command in {"all", "select"} and is_true(policy.using) and roles & _EVERYBODY:
         yield Hit(OPEN_READ, policy.at, f"policy {policy.name} of {policy.table} shows every row to {who}")
 
 
 def _words(policy: Policy) -> Iterator[Hit]:
-    tokens = expressions(policy)
-    if any(t.text in {"user_metadata", "raw_user_meta_data"} and (t.is_text or t.is_name) for t in tokens):
+    code = expressions(policy)
+    if mentions(code) & {"user_metadata", "raw_user_meta_data"}:
         yield Hit(USER_METADATA, policy.at, f"policy {policy.name} of {policy.table} reads what users write themselves")
-    if next(calls(tokens, "auth", "role"), None) is not None:
+    if any(calls(code, "auth.role")):
         yield Hit(ROLE_IN_EXPRESSION, policy.at, f"policy {policy.name} of {policy.table} asks auth.role()")
 
 
@@ -168,8 +159,8 @@ def _recurses(context: Context, policy: Policy) -> bool:
     """Whether evaluating it arrives at its own table again, where Postgres would have to expand policies with
     subselects a second time."""
     roles = set(policy.roles)
-    tokens = (policy.using or ()) if policy.command in {"all", "select"} else expressions(policy)
-    waiting = sorted(context.reads(tokens))
+    code = (policy.using or ()) if policy.command in {"all", "select"} else expressions(policy)
+    waiting = sorted(context.reads(code))
     seen: set[Name] = set()
     while waiting:
         table = waiting.pop()
@@ -177,7 +168,7 @@ def _recurses(context: Context, policy: Policy) -> bool:
             if policy.command in {"all", "select"}:
                 return True
             # Any subselect makes Postgres expand the policy, also `(select auth.uid())`, which reads no table.
-            return any(has(p.using or (), "select") for p in _reading(context, table, roles))
+            return any(selects(p.using or ()) for p in _reading(context, table, roles))
         if table not in seen:
             seen.add(table)
             for further in _reading(context, table, roles):
@@ -188,7 +179,7 @@ def _recurses(context: Context, policy: Policy) -> bool:
 def _nested(context: Context, policy: Policy) -> Iterator[Hit]:
     roles = set(policy.roles)
     for table in sorted(context.reads(policy.using or ())):
-        deeper = [p for p in _reading(context, table, roles) if has(p.using or (), "from")]
+        deeper = [p for p in _reading(context, table, roles) if relations(p.using or ())]
         if deeper and table != policy.table:
             what = f"policy {policy.name} of {policy.table} reads {table}, whose policy {deeper[0].name} reads further"
             yield Hit(NESTED, policy.at, what)
@@ -205,7 +196,7 @@ def _columns(context: Context) -> Iterator[Hit]:
             and policy.permissive
             and not limited
             and roles & (_EVERYBODY | {"authenticated"})
-            and not (has(policy.using or (), "false"))
+            and not holds_false(policy.using or ())
         ):
             what = f"policy {policy.name} of {policy.table} says whose rows, not which columns"
             yield Hit(ALL_COLUMNS, policy.at, what)

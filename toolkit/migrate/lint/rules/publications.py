@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import AlterTable, Create, Fact, Publication
 from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Table
 from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.rules.context import REALTIME, Context

@@ -22,7 +22,7 @@ from toolkit.migrate.lint.reading.facts import (
     View,
 )
 from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.rules.context import REALTIME, Context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
-from toolkit.migrate.lint.reading.reader import Name
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import API_ROLES, Relation
 from toolkit.migrate.lint.rules.context import Context
 

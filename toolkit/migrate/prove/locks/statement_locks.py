@@ -20,12 +20,13 @@ from toolkit.migrate.prove.locks.modes import MODES, in_words, stops, strongest
 from toolkit.migrate.run.run_model import Moment
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_locks as sql
+from toolkit.sql.parse import nodes
 
 _DEADLINE_S = 30
 _HELD_BACK_S = 5.0
 _POLL_S = 0.001
 READS_ALL = "reads all of"
-_ACCEPTED = re.compile(r"^\s*--\s*locks\s*:\s*accepted\b", re.IGNORECASE | re.MULTILINE)
+_ACCEPTED = re.compile(r"--\s*locks\s*:\s*accepted\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Facts:
 
 def first_line(statement: Statement) -> str:
     """A statement in a line of at most 80 characters, without the comments before it."""
-    line = " ".join(statement.text[len(statement.leading) :].split())
+    line = " ".join(statement.body.split())
     return line if len(line) <= 80 else f"{line[:79]}…"
 
 
@@ -95,7 +96,7 @@ def work_between(before: Facts, after: Facts, older: Mapping[int, str], statemen
     """What a statement did to tables of `older` (oid → name) that takes longer the larger they are."""
     found: dict[str, list[str]] = {}
     reused = {relation.file for relation in before.relations.values()}
-    empties = statement.words[:1] == ("TRUNCATE",)  # new files too, but nothing to put into them
+    empties = isinstance(statement.node, nodes.TruncateStmt)  # new files too, but nothing to put into them
     for oid, now in after.relations.items():
         was = before.relations.get(oid)
         if now.table not in older or (was is not None and was.file != now.file and empties):
@@ -251,7 +252,7 @@ class Inside:
             tuple(lock for key, lock in sorted(locks.items()) if key not in self._held),
             held,
             work,
-            _ACCEPTED.search(statement.leading) is not None,
+            any(_ACCEPTED.match(comment.text) for comment in statement.comments),
             outside,
         )
         self._held |= set(locks)

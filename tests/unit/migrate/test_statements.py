@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.migrate.folder.statements import SplitError, split
+from toolkit.migrate.folder.statements import CopyDataError, SplitError, comments, split
 
 
 def texts(sql: str) -> list[str]:
@@ -64,7 +64,7 @@ def test_byte_order_mark_and_missing_final_semicolon() -> None:
     [
         ("select 1;\nselect 'open", 2, "quoted string"),
         ('\n\nselect "open', 3, "quoted identifier"),
-        ("select $x$ open $$", 1, "dollar-quoted text $x$"),
+        ("select $x$ open $$", 1, "dollar-quoted string"),
         ("/* /* */ open", 1, "block comment"),
         ("select 1;\n\\connect other", 2, "\\connect is a psql meta-command"),
         ("\\set x 1", 1, "\\set is a psql meta-command"),
@@ -137,6 +137,85 @@ def test_copy_from_stdin_is_recognised() -> None:
     assert not split("copy t to '/dev/null'")[0].is_copy_from_stdin
 
 
+def test_a_lone_carriage_return_ends_a_comment() -> None:
+    first, second = split("create table a (x int);\n-- x\rcreate table b (y int);")
+    assert (first.text, second.text) == ("create table a (x int)", "-- x\rcreate table b (y int)")
+    assert (second.leading, second.body) == ("-- x", "create table b (y int)")
+    assert [comment.text for comment in second.comments] == ["-- x"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_and_texts_are_exact_whatever_stands_before(end: str) -> None:
+    before = ["\ufeff-- überschrift 🦊", "insert into t values ('日本語', U&'\\00e9', E'\\'ä;');", "/* ñ", "*/"]
+    rest = ["-- why", "create table x (", "  id int", ");", "select $é$ ; é $é$"]
+    text = end.join([*before, *rest])
+    insert, create, select = split(text)
+    assert (insert.line, create.line, create.start_line, select.line) == (2, 6, 3, 9)
+    assert create.leading == end.join(["/* ñ", "*/", "-- why"])
+    assert create.body == end.join(rest[1:3]) + end + ")"
+    assert insert.leading == "-- überschrift 🦊"
+    assert select.text == "select $é$ ; é $é$"
+    assert [(comment.line, comment.text) for comment in create.comments] == [(5, "-- why")]
+
+
+@pytest.mark.parametrize("data", ["1\tfine", "1\tit's", '1\t"open', "1\t$$", "1\t/* x", "\\N\t2", "1a\t2"])
+def test_data_behind_copy_is_told_as_what_it_is(data: str) -> None:
+    with pytest.raises(CopyDataError) as caught:
+        split(f"select 1;\ncopy public.t (a, b) from stdin;\n{data}\n\\.\nselect 2;")
+    assert (caught.value.line, caught.value.what) == (2, "COPY … FROM STDIN needs psql to send the data")
+
+
+@pytest.mark.parametrize("line", ["\\restrict abc", "\\echo it's", "\\i other.sql", '\\set x "'])
+def test_commands_of_psql_are_told_as_what_they_are(line: str) -> None:
+    with pytest.raises(SplitError, match="is a psql meta-command") as caught:
+        split(f"select 1;\n\n{line}\nselect 2;")
+    assert (caught.value.line, caught.value.what.split()[0]) == (3, line.split(maxsplit=1)[0])
+
+
+def test_commands_of_psql_that_mean_nothing_here_are_passed_over_and_lines_stay() -> None:
+    text = "\\restrict a'b\n\nselect '\n\\restrict in a text';\n\\unrestrict a"
+    (statement,) = split(text.replace("a'b", "ab"), without=("\\restrict", "\\unrestrict"))
+    assert (statement.line, statement.text) == (3, "select '\n\\restrict in a text'")
+    with pytest.raises(SplitError, match="meta-command"):
+        split(text, without=("\\unrestrict",))
+
+
+def test_what_the_grammar_does_not_accept_is_marked_and_cut_off_like_the_rest() -> None:
+    text = "create table é ();\n-- new\ncreate future f (a; b)\n  as 'x;y';\nselect 1;\nvacuum t; begin someday"
+    table, future, select, vacuum, begin = split(text)
+    assert future.text == "-- new\ncreate future f (a; b)\n  as 'x;y'"
+    assert future.trouble is not None
+    assert (future.trouble.line, future.trouble.what) == (3, 'syntax error at or near "future"')
+    assert (future.tree, future.is_comment, future.refuses_transaction) == (None, False, None)
+    assert [s.line for s in (table, future, select, vacuum)] == [1, 3, 5, 6]
+    assert (select.is_read, vacuum.refuses_transaction) == (True, "VACUUM")
+    assert begin.is_transaction_control, "whatever its options, it would end the runner's transaction"
+
+
+def test_a_statement_is_cut_the_same_beside_one_that_cannot_be_read() -> None:
+    for sql in (
+        "create rule r as on insert to t do also (insert into a values (1); insert into b values (2))",
+        "create function f() returns int language sql begin atomic select 1; select case when true then 1 end; end",
+    ):
+        alone, (cut, unread) = split(sql)[0], split(f"{sql}; no sql")
+        assert (cut.text, cut.node) == (alone.text, alone.node)
+        assert unread.trouble is not None
+
+
+def test_long_chains_of_operators_are_read() -> None:
+    (statement,) = split("select " + " || ".join(["a"] * 3_000))
+    assert statement.trouble is None
+
+
+def test_comments_are_those_of_the_grammar() -> None:
+    text = "-- one\nselect '-- no', $$\n-- no\n$$ -- two\n, 1 /* -- no */;\n  -- three"
+    assert [(comment.line, comment.text) for comment in comments(text)] == [
+        (1, "-- one"),
+        (4, "-- two"),
+        (6, "-- three"),
+    ]
+
+
 _PIECES = st.sampled_from(
     ["select 1", "'a;b'", '"c;d"', "$$e;f$$", "/* g; */", "-- h;\n", "E'\\';'", "(1;2)", "x", "\n"]
 )
@@ -149,7 +228,7 @@ def test_nothing_is_lost_or_added(statements: list[str]) -> None:
     assert "".join("".join(texts(source)).split()).replace(";", "") == bare
 
 
-@given(st.text(alphabet="ab'\"$;-/*\\\n ()E", max_size=40))
+@given(st.text(alphabet="ab'\"$;-/*\\\n\r ()E{é\ufeff1", max_size=40))
 def test_any_text_is_cut_or_refused_but_never_breaks_the_scanner(text: str) -> None:
     lines = text.count("\n") + 1
     try:
