@@ -1,0 +1,3 @@
+-- destroys: table notes
+
+drop table public.notes;
