@@ -180,6 +180,14 @@ def test_most_commands_are_run(record_property: Callable[[str, object], None]) -
     assert by_run[True] > 2 * by_run[False], by_run
 
 
+@pytest.mark.parametrize("module", ["reference_server", "reference_server.realtime"])
+def test_options_of_the_server_that_are_shown_exist(module: str) -> None:
+    told = typed(sys.executable, "-m", module, "--help")
+    shown = [c.text for page in PAGES for c in commands(page.read_text(), name_of(page)) if f"-m {module} " in c.text]
+    assert shown
+    assert set(re.findall(r"--[a-z]+", " ".join(shown))) <= set(re.findall(r"--[a-z]+", told))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import click
@@ -53,14 +51,6 @@ def test_a_shown_toolkit_command_can_be_typed(command: Command, tmp_path, monkey
     assert found or "toolkit " not in command.text, "the command was not recognised"
     for words in found:
         parse(words)
-
-
-@pytest.mark.parametrize("module", ["reference_server", "reference_server.realtime"])
-def test_options_of_the_server_that_are_shown_exist(module: str) -> None:
-    told = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True).stdout
-    shown = [words for command in SHOWN for words in invocations(command.text, "python", "-m", module)]
-    assert shown
-    assert {word for words in shown for word in words if word.startswith("--")} <= set(re.findall(r"--[a-z]+", told))
 
 
 def test_every_command_is_shown() -> None:
