@@ -60,7 +60,7 @@ async def test_a_row_with_an_own_timestamp_gets_the_version_of_its_file(
     assert event is not None
     assert (event["event"], event["version"], event["run_id"]) == ("applied", "2", repair["run_id"])
     assert event["detail"].startswith("repaired: history row 20250101120000")
-    assert (await look(bare_db, read_folder(folder))).findings == ()
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
 
 
 async def test_or_the_file_and_its_companions_are_renamed(bare_db: str, write: Write, connect: Connect) -> None:
@@ -93,7 +93,7 @@ async def test_a_row_without_file_is_written_into_one_that_then_agrees(
     found = await look(bare_db, read_folder(folder))
     assert [(p.action, p.row) for p in found.proposals] == [("write_file", "3")]
     await mend(bare_db, read_folder(folder), found)
-    assert (await look(bare_db, read_folder(folder))).findings == ()
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
     assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == ["applied"] * 3
 
 
@@ -109,9 +109,9 @@ async def test_a_row_whose_objects_are_gone_is_removed_and_kept_in_the_ledger(
     )
     await migrate_up(bare_db, read_folder(folder))
     conn = await connect(bare_db)
-    assert (await look(bare_db, read_folder(folder))).findings == ()
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
     await conn.execute("drop table public.third; drop type public.t")
-    (partly,) = (await look(bare_db, read_folder(folder))).findings
+    (partly,) = (await look(bare_db, read_folder(folder))).disagreements
     assert (partly.id, partly.proposal) == ("partly-gone-3", None)
     await conn.execute("drop function public.f()")
     found = await look(bare_db, read_folder(folder))

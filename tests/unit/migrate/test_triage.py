@@ -45,27 +45,27 @@ def look(
 
 
 def ids(found: Triage) -> list[str]:
-    return [finding.id for finding in found.findings]
+    return [finding.id for finding in found.disagreements]
 
 
 def proposed(found: Triage) -> list[tuple[str, str | None, str | None]]:
-    assert all(finding.proposal or finding.remedy for finding in found.findings)
+    assert all(finding.proposal or finding.remedy for finding in found.disagreements)
     return [(p.action, p.row, p.file) for p in found.proposals]
 
 
 def test_a_folder_and_a_history_in_step_raise_nothing(folder: Write) -> None:
     two = folder(v1_a=A, v2_b=B)
     found = look(two, row("1", "a", A), row("2", "other_name", B.replace(" ", "\n ")))
-    assert (found.findings, found.in_step, found.pending) == ((), ("1", "2"), ())
+    assert (found.disagreements, found.in_step, found.pending) == ((), ("1", "2"), ())
     assert found.unknown == ()
     waiting = look(two, row("1", "a", A), absent=("public.b",))
-    assert (waiting.findings, waiting.in_step, waiting.pending) == ((), ("1",), ("2",))
+    assert (waiting.disagreements, waiting.in_step, waiting.pending) == ((), ("1",), ("2",))
 
 
 def test_an_own_timestamp_of_the_platform_is_recognised_by_name_and_text(folder: Write) -> None:
     found = look(folder(v1_a=A, v20_b=B), row("1", "a", A), row("20250101120000", "b", B))
     assert proposed(found) == [("move_row", "20250101120000", "20")]
-    (finding,) = found.findings
+    (finding,) = found.disagreements
     assert finding.evidence[1] == "the statements are equal"
     assert finding.proposal is not None
     assert finding.proposal.changes == ("history row 20250101120000: version 20250101120000 → 20",)
@@ -91,7 +91,7 @@ def test_a_row_whose_text_is_that_of_a_file_of_another_name(folder: Write) -> No
 def test_of_two_files_of_one_name_the_text_decides(folder: Write) -> None:
     found = look(folder(v20_x=A, v21_x=B), row("30", "x", B), absent=("public.a",))
     assert proposed(found) == [("move_row", "30", "21")]
-    assert "2 files have that name" in found.findings[0].evidence[2]
+    assert "2 files have that name" in found.disagreements[0].evidence[2]
     # The other is neither taken nor complained about: it may be pending. It is only not proposed.
     assert ids(found) == ["moved-30"]
 
@@ -120,7 +120,7 @@ def test_what_can_be_read_in_two_ways_is_left_to_people(
     found = look(folder(**files), *rows)
     assert id_ in ids(found)
     assert found.proposals == ()
-    assert all(finding.remedy for finding in found.findings)
+    assert all(finding.remedy for finding in found.disagreements)
 
 
 def test_an_edited_file_is_told_from_one_whose_white_space_changed(folder: Write) -> None:
@@ -129,7 +129,7 @@ def test_an_edited_file_is_told_from_one_whose_white_space_changed(folder: Write
     assert (ids(found), found.proposals) == (["checksum-20"], ())  # white space, or a repair that hides an edit
     vouched = look(folder(v20_x=A), row("20", "x", A), accepted=("20",), events={"20": event})
     assert proposed(vouched) == [("record_checksum", "20", "20")]
-    (other,) = look(folder(v20_x=A, v21_y=B), row("20", "x", B), absent=("public.b",)).findings
+    (other,) = look(folder(v20_x=A, v21_y=B), row("20", "x", B), absent=("public.b",)).disagreements
     assert other.evidence[1] == "the recorded text is that of 21_y.sql"
 
 
@@ -150,7 +150,7 @@ def test_applied_says_the_history_and_the_catalog_says_no(folder: Write) -> None
     assert proposed(look(both, *rows, absent=("public.b",))) == [("mark_reverted", "2", None)]
     dropped = folder(v3_c="drop table public.b;")
     later = look(dropped, *rows, row("3", "c", "drop table public.b;"), absent=("public.b",))
-    assert later.findings == ()
+    assert later.disagreements == ()
     assert "3_c.sql may have dropped or renamed it" in later.unknown[0]
     more = A + "create table public.a2 (); insert into public.a values (1);"
     part = look(
@@ -167,17 +167,17 @@ def test_a_file_whose_objects_are_there_without_a_row(folder: Write) -> None:
     assert (ids(partly), partly.proposals) == (["partly-there-1"], ())
     journal = {("1", "up"): (JournalEntry(1, "x", "done"),)}
     interrupted = look(folder(v1_a=A), journal=journal)
-    assert (interrupted.findings, interrupted.pending) == ((), ("1",))
+    assert (interrupted.disagreements, interrupted.pending) == ((), ("1",))
 
 
 def test_what_has_no_name_to_look_up_is_said_to_be_unknown(folder: Write) -> None:
     rows = "insert into public.a values (1);"
     found = look(folder(v1_a=A, v2_b=rows), row("1", "a", A), row("2", "b", rows))
-    assert (found.findings, found.in_step) == ((), ("1", "2"))
+    assert (found.disagreements, found.in_step) == ((), ("1", "2"))
     assert "create nothing by a name that can be looked up: 2." in found.unknown[0]
 
 
 def test_without_recorded_statements_the_version_is_all_there_is(folder: Write) -> None:
     found = look(folder(v1_a=A), row("1", None, None))
-    assert (found.findings, found.in_step) == ((), ("1",))
+    assert (found.disagreements, found.in_step) == ((), ("1",))
     assert "whether the text is what ran is unknown" in found.unknown[0]

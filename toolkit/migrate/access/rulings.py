@@ -38,16 +38,16 @@ _DOING: Mapping[Verb, str] = {
 
 
 @dataclass
-class Findings:
+class Rulings:
     """Violations by part (rows, claims, columns, views, functions, grants, expectations), and what is worth a note."""
 
     violations: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
 
 
-def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Findings:
+def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Rulings:
     """New objects by the rules; those that existed by comparison. A cell that the expectations speak of is theirs."""
-    found = Findings()
+    found = Rulings()
     _cells(before, after, expectations, found)
     _guards(before, after, expectations, found)
     _privileges(before, after, expectations, found)
@@ -59,7 +59,7 @@ def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Findings
 # -- cells --------------------------------------------------------------------------------------------------------
 
 
-def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     lines: dict[tuple[str, str, Verb, str], list[str]] = defaultdict(list)
     older: set[str] = set()
     for (name, session, verb), cell in after.cells.items():
@@ -161,7 +161,7 @@ def claims_trouble(matrix: Matrix, session: PersonaSession, cell: Cell) -> str:
 # -- what stands around the rows ----------------------------------------------------------------------------------
 
 
-def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong = found.violations["grants"]
     for relation in after.catalogue.judged():
         if not relation.is_table:
@@ -200,7 +200,7 @@ def _restrictions(relation: Relation) -> set[str]:
     }
 
 
-def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[str], found: Findings) -> None:
+def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[str], found: Rulings) -> None:
     """Tables that nobody can read without being told so."""
     if relation.name not in after.ownership.owned:
         return
@@ -223,7 +223,7 @@ def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[st
         found.notes.append(f"{relation.name}: row level security without a policy: silently empty for everybody")
 
 
-def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong, by_default = found.violations["grants"], defaultdict[str, list[str]](list)
     for relation in after.catalogue.judged():
         if not relation.is_table or relation.partition:
@@ -253,7 +253,7 @@ def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found
         wrong.append(f"default privileges: {objects} made later in {place} will be given to {role} ({privilege})")
 
 
-def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     for relation in after.catalogue.judged():
         old = before.catalogue.relations.get(relation.name)
         if old is None or not relation.is_table:
@@ -284,7 +284,7 @@ def effective(matrix: Matrix, relation: Relation, role: str) -> frozenset[str]:
     return relation.writable(role) if goes else frozenset()
 
 
-def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Findings) -> None:
+def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong = found.violations["functions"]
     for routine in after.catalogue.routines.values():
         old = before.catalogue.routines.get(routine.name)

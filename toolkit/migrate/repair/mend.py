@@ -10,7 +10,16 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.folder.files import Folder, Migration, read_folder, read_script
-from toolkit.migrate.repair.triage import Finding, Named, Prefer, Proposal, Triage, file_name, names_to_look_up, triage
+from toolkit.migrate.repair.triage import (
+    Disagreement,
+    Named,
+    Prefer,
+    Proposal,
+    Triage,
+    file_name,
+    names_to_look_up,
+    triage,
+)
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.history import History, Runner, prepare_history, read_history, record_applied, record_known
 from toolkit.migrate.run.run_model import OnProgress, Options
@@ -26,8 +35,8 @@ _PARTS = ("", "rollbacks", "verify")
 class Mended:
     """What `mend` did, and what is left for people to decide."""
 
-    done: tuple[Finding, ...]
-    left: tuple[Finding, ...]
+    done: tuple[Disagreement, ...]
+    left: tuple[Disagreement, ...]
 
 
 async def look(dsn: str, folder: Folder, prefer: Prefer = "files", accepted: Collection[str] = ()) -> Triage:
@@ -83,8 +92,8 @@ async def mend(
                 f"The role may not change the history: {error}.", "Connect as its owner (on Supabase: postgres)."
             ) from error
     return Mended(
-        tuple(finding for finding in found.findings if finding.proposal is not None),
-        tuple(finding for finding in found.findings if finding.proposal is None),
+        tuple(disagreement for disagreement in found.disagreements if disagreement.proposal is not None),
+        tuple(disagreement for disagreement in found.disagreements if disagreement.proposal is None),
     )
 
 
@@ -101,8 +110,8 @@ async def _look_up(conn: Connection, names: Sequence[Named]) -> Mapping[Named, b
 
 
 async def _carry_out(conn: Connection, contents: Folder, history: History, found: Triage, runner: Runner) -> None:
-    for finding in found.findings:
-        if (proposal := finding.proposal) is None:
+    for disagreement in found.disagreements:
+        if (proposal := disagreement.proposal) is None:
             continue
         before = await conn.fetchval(sql.ROW_BEFORE, proposal.row, timeout=30) if proposal.row else None
         await conn.execute(
@@ -111,7 +120,7 @@ async def _carry_out(conn: Connection, contents: Folder, history: History, found
             proposal.row or proposal.file,
             _becomes(proposal),
             before,
-            list(finding.evidence),
+            list(disagreement.evidence),
             list(proposal.changes),
             runner.who,
             runner.tool_version,

@@ -6,27 +6,29 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from toolkit.migrate.repair.mend import Mended
-from toolkit.migrate.repair.triage import Finding, Triage
+from toolkit.migrate.repair.triage import Disagreement, Triage
 from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Table, Verdict, worst
 
 
 def of_triage(frame: Frame, found: Triage) -> Report:
-    """Each finding fails, whether a proposal would mend it or a person has to look."""
-    checks = [_finding_check(finding) for finding in found.findings]
+    """Each disagreement fails, whether a proposal would mend it or a person has to look."""
+    checks = [_check(disagreement) for disagreement in found.disagreements]
     checks.append(_in_step(found))
-    title = f"{len(found.findings)} out of step, {len(found.proposals)} of them --apply would mend"
-    if not found.findings:
+    title = f"{len(found.disagreements)} out of step, {len(found.proposals)} of them --apply would mend"
+    if not found.disagreements:
         title = "Folder and history are in step"
-    changes = tuple((f.id, change) for f in found.findings if f.proposal for change in f.proposal.changes)
-    tables = (Table("What --apply would change", ("finding", "change"), changes),) if changes else ()
+    changes = tuple((f.id, change) for f in found.disagreements if f.proposal for change in f.proposal.changes)
+    tables = (Table("What --apply would change", ("id", "change"), changes),) if changes else ()
     report = frame.report(title, worst(check.verdict for check in checks), checks)
     return replace(report, tables=tables, notes=found.unknown)
 
 
-def _finding_check(finding: Finding) -> Check:
-    remedy = "With --apply: " + "; ".join(finding.proposal.changes) if finding.proposal else finding.remedy
-    return Check(finding.id, finding.what, Verdict.FAIL, "; ".join(finding.evidence), remedy)
+def _check(disagreement: Disagreement) -> Check:
+    remedy = (
+        "With --apply: " + "; ".join(disagreement.proposal.changes) if disagreement.proposal else disagreement.remedy
+    )
+    return Check(disagreement.id, disagreement.what, Verdict.FAIL, "; ".join(disagreement.evidence), remedy)
 
 
 def _in_step(found: Triage) -> Check:
@@ -42,11 +44,11 @@ def _in_step(found: Triage) -> Check:
 def of_mended(frame: Frame, found: Triage, mended: Mended) -> Report:
     """What was changed passes; what is left for people fails."""
     checks = [
-        Check(finding.id, f"{finding.what}: mended", Verdict.PASS, "; ".join(finding.proposal.changes))
-        for finding in mended.done
-        if finding.proposal is not None
+        Check(disagreement.id, f"{disagreement.what}: mended", Verdict.PASS, "; ".join(disagreement.proposal.changes))
+        for disagreement in mended.done
+        if disagreement.proposal is not None
     ]
-    checks += [_finding_check(finding) for finding in mended.left]
+    checks += [_check(disagreement) for disagreement in mended.left]
     checks.append(_in_step(found))
     title = f"{len(mended.done)} mended" + (f", {len(mended.left)} left to decide" if mended.left else "")
     note = "Recorded in supabase_migrations.toolkit_repairs, with each row as it was before."
@@ -57,7 +59,7 @@ def of_mended(frame: Frame, found: Triage, mended: Mended) -> Report:
 def triage_as_dict(found: Triage, mended: Mended | None = None) -> dict[str, Any]:
     """The triage for JSON; `applied` says whether its proposals were carried out."""
     return {
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": [asdict(one) for one in found.disagreements],
         "in_step": list(found.in_step),
         "pending": list(found.pending),
         "unknown": list(found.unknown),

@@ -1,7 +1,7 @@
 """A history and a folder that have come apart: what belongs together, by version, then name, then text. Pure.
 
 Only what one reading allows gets a proposal. Where two rows or two files could be meant, or the evidence contradicts
-itself, the finding says so and leaves the decision to people.
+itself, the disagreement says so and leaves the decision to people.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One way to mend one finding. `row` and `file` are versions; `changes` say exactly what becomes different."""
+    """One way to mend one disagreement. `row` and `file` are versions; `changes` say exactly what becomes different."""
 
     action: Action
     row: str | None
@@ -47,7 +47,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Disagreement:
     """Something out of step. Without a proposal `remedy` says what a person has to find out."""
 
     id: str
@@ -62,7 +62,7 @@ class Triage:
     """What was found. `in_step` are versions whose row and file agree, `pending` files that simply have not run,
     `unknown` remarks on what could not be decided."""
 
-    findings: tuple[Finding, ...]
+    disagreements: tuple[Disagreement, ...]
     in_step: tuple[str, ...]
     pending: tuple[str, ...]
     unknown: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Triage:
     @property
     def proposals(self) -> tuple[Proposal, ...]:
         """Everything that --apply would do."""
-        return tuple(finding.proposal for finding in self.findings if finding.proposal is not None)
+        return tuple(one.proposal for one in self.disagreements if one.proposal is not None)
 
 
 def created(statements: Iterable[Statement]) -> tuple[tuple[Named, ...], bool]:
@@ -143,7 +143,7 @@ class _Triage:
     exists: Mapping[Named, bool]
     prefer: Prefer
     accepted: Collection[str]
-    findings: list[Finding] = field(default_factory=list)
+    disagreements: list[Disagreement] = field(default_factory=list)
     in_step: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -155,7 +155,7 @@ class _Triage:
         for migration in self.folder.migrations:
             if (row := self.history.row(migration.version)) is not None:
                 self._same_version(row, migration)
-        matched: set[str] = set()  # versions of files that some finding speaks of
+        matched: set[str] = set()  # versions of files that some disagreement speaks of
         for row in orphans:
             self._orphan(row, orphans, free, matched)
         for migration in free:
@@ -166,7 +166,7 @@ class _Triage:
                 f"Versions that create nothing by a name that can be looked up: {', '.join(self.nameless)}. Whether "
                 "their effects are there is unknown; `toolkit migrate verify` and `toolkit migrate drift` may know."
             )
-        return Triage(tuple(self.findings), tuple(self.in_step), tuple(self.pending), tuple(self.unknown))
+        return Triage(tuple(self.disagreements), tuple(self.in_step), tuple(self.pending), tuple(self.unknown))
 
     # -- a row and a file of one version ------------------------------------------------------
 
@@ -412,7 +412,7 @@ class _Triage:
         )
 
     def _found(self, id_: str, what: str, evidence: Sequence[str], proposal: Proposal | None, remedy: str = "") -> None:
-        self.findings.append(Finding(id_, what, tuple(evidence), proposal, remedy))
+        self.disagreements.append(Disagreement(id_, what, tuple(evidence), proposal, remedy))
 
 
 def _same(row: AppliedRow, migration: Migration) -> bool:

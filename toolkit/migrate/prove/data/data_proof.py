@@ -45,7 +45,7 @@ _TITLES = {
 
 
 @dataclass
-class _Findings:
+class _Seen:
     """What is collected on the way: violations by part of the claim's id, and notes."""
 
     violations: dict[str, list[str]] = field(default_factory=dict)
@@ -77,19 +77,19 @@ async def run(subject: Subject, version: str) -> Outcome:
     migration = subject.migration(version)
     template = await subject.states.seeded(version)
     seeding = subject.states.seeding(version)
-    findings = _Findings()
+    seen = _Seen()
     written = Written()
     async with subject.states.clone(template) as dsn:
         before = await _look(dsn)
         start = _Start(template, before, await _behind(dsn))
-        await _there_and_back(subject, migration, dsn, start, findings)
-        if migration.rollback is not None and not findings.stopped:
-            written = await _with_rows_between(subject, migration, dsn, start, findings)
-    if findings.stopped.keys() == {"again"}:
+        await _there_and_back(subject, migration, dsn, start, seen)
+        if migration.rollback is not None and not seen.stopped:
+            written = await _with_rows_between(subject, migration, dsn, start, seen)
+    if seen.stopped.keys() == {"again"}:
         async with subject.states.clone(template) as dsn:
             await _up(subject, migration, dsn)
-            written = await _with_rows_between(subject, migration, dsn, start, findings)
-    return Outcome(_claims(migration, before, seeding, written, findings), notes=tuple(findings.notes))
+            written = await _with_rows_between(subject, migration, dsn, start, seen)
+    return Outcome(_claims(migration, before, seeding, written, seen), notes=tuple(seen.notes))
 
 
 async def _look(dsn: str, reference: Picture | None = None) -> Picture:
@@ -97,50 +97,46 @@ async def _look(dsn: str, reference: Picture | None = None) -> Picture:
         return await take_picture(conn, await read_shapes(conn), reference)
 
 
-async def _there_and_back(subject: Subject, migration: Migration, dsn: str, start: _Start, findings: _Findings) -> None:
+async def _there_and_back(subject: Subject, migration: Migration, dsn: str, start: _Start, seen: _Seen) -> None:
     """A → up → B → down → A′ → up → B′."""
     tell = _teller(subject, migration)
     before, behind = start.rows, start.behind
     tell("applying")
     result = await _up(subject, migration, dsn)
     if not result.ok:
-        findings.add("up", [f"it does not apply to a database with rows: {_failure(result)}"])
-        findings.stopped |= dict.fromkeys(
-            ("up", "down", "again", "between"), "it does not apply to a database with rows"
-        )
+        seen.add("up", [f"it does not apply to a database with rows: {_failure(result)}"])
+        seen.stopped |= dict.fromkeys(("up", "down", "again", "between"), "it does not apply to a database with rows")
         return
     changes = migration.up.changes
     after = await _look(dsn, before)
-    findings.judge("up", compare(before, after, only_common=True), changes)
-    findings.add("up", await _counted(dsn, behind))
+    seen.judge("up", compare(before, after, only_common=True), changes)
+    seen.add("up", await _counted(dsn, behind))
     async with connected(dsn, _PURPOSE) as conn:
         declared = {(entry.table, name) for entry in changes for name in entry.columns}
-        findings.add("up", await left_without_default(conn, before.shapes, declared))
+        seen.add("up", await left_without_default(conn, before.shapes, declared))
     if migration.rollback is None:
         return
     tell("rolling back")
     result = await _down(subject, dsn)
     if not result.ok:
-        findings.add("down", [f"the rollback fails on a database with rows: {_failure(result)}"])
-        findings.stopped |= dict.fromkeys(("down", "again", "between"), "the rollback fails on a database with rows")
+        seen.add("down", [f"the rollback fails on a database with rows: {_failure(result)}"])
+        seen.stopped |= dict.fromkeys(("down", "again", "between"), "the rollback fails on a database with rows")
         return
     back = await _look(dsn, before)
-    findings.judge("down", compare(before, back), (*changes, *migration.rollback.destroys))
-    findings.add("down", await _counted(dsn, behind))
+    seen.judge("down", compare(before, back), (*changes, *migration.rollback.destroys))
+    seen.add("down", await _counted(dsn, behind))
     tell("applying again")
     result = await _up(subject, migration, dsn)
     if not result.ok:
-        findings.add("again", [f"it does not apply again: {_failure(result)}"])
-        findings.stopped["again"] = "it does not apply again"
+        seen.add("again", [f"it does not apply again: {_failure(result)}"])
+        seen.stopped["again"] = "it does not apply again"
         return
     again = await _look(dsn, back)
-    findings.judge("again", compare(back, again, only_common=True), changes)
-    findings.add("again", await _counted(dsn, behind))
+    seen.judge("again", compare(back, again, only_common=True), changes)
+    seen.add("again", await _counted(dsn, behind))
 
 
-async def _with_rows_between(
-    subject: Subject, migration: Migration, dsn: str, start: _Start, findings: _Findings
-) -> Written:
+async def _with_rows_between(subject: Subject, migration: Migration, dsn: str, start: _Start, seen: _Seen) -> Written:
     """Applied → rows are inserted, updated, deleted in every table → down: they must be as they were written."""
     assert migration.rollback is not None
     tell = _teller(subject, migration)
@@ -152,17 +148,17 @@ async def _with_rows_between(
     tell("rolling back with them")
     result = await _down(subject, dsn)
     if not result.ok:
-        findings.add("between", [f"the rollback fails once rows were written: {_failure(result)}"])
+        seen.add("between", [f"the rollback fails once rows were written: {_failure(result)}"])
         return written
-    findings.judge("between", compare(wrote, await _look(dsn, wrote)), declared)
-    findings.add("between", await _counted(dsn, start.behind))
+    seen.judge("between", compare(wrote, await _look(dsn, wrote)), declared)
+    seen.add("between", await _counted(dsn, start.behind))
     if refused := await _refusals(dsn, start.rows.tables):
         async with subject.states.clone(start.template) as untouched:
             always = await _refusals(untouched, refused)
         lines = (
             f"after the rollback {table} takes no row: {why}" for table, why in refused.items() if table not in always
         )
-        findings.add("between", lines)
+        seen.add("between", lines)
     return written
 
 
@@ -217,26 +213,24 @@ def _teller(subject: Subject, migration: Migration) -> Callable[[str], None]:
 # -- claims -----------------------------------------------------------------------------------------------------------
 
 
-def _claims(
-    migration: Migration, before: Picture, seeding: Seeded, written: Written, findings: _Findings
-) -> tuple[Claim, ...]:
+def _claims(migration: Migration, before: Picture, seeding: Seeded, written: Written, seen: _Seen) -> tuple[Claim, ...]:
     claims = []
     for part, title in _TITLES.items():
-        level, basis = _basis(part, migration, findings) or (
+        level, basis = _basis(part, migration, seen) or (
             written.basis() if part == "between" else _extent(before, seeding)
         )
-        lines = findings.violations.get(part, [])
+        lines = seen.violations.get(part, [])
         remedy = _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY
         claims.append(Claim.of(PROOF, migration.version, part, title, level, basis, lines, remedy))
     return tuple(claims)
 
 
-def _basis(part: str, migration: Migration, findings: _Findings) -> tuple[Level, str] | None:
+def _basis(part: str, migration: Migration, seen: _Seen) -> tuple[Level, str] | None:
     """Why a part was not looked at; None when it was."""
     if part != "up" and migration.rollback is None:
         return Level.NOT_CHECKED, "there is no rollback file"
-    stopped = findings.stopped.get(part) or findings.stopped.get("up")
-    if stopped is not None and part not in findings.violations:
+    stopped = seen.stopped.get(part) or seen.stopped.get("up")
+    if stopped is not None and part not in seen.violations:
         return Level.NOT_CHECKED, stopped
     return None
 

@@ -324,8 +324,8 @@ class _Delivery:
         return [self._claim("endpoint", title, Level.SAMPLED, result.basis, violations)]
 
     def _claim(self, part: str, title: str, level: Level, basis: str, found: Sequence[Violation] = ()) -> Claim:
-        remedies = " ".join(dict.fromkeys(finding.remedy for finding in found))
-        lines = (finding.text for finding in found)
+        remedies = " ".join(dict.fromkeys(violation.remedy for violation in found))
+        lines = (violation.text for violation in found)
         return Claim.of(PROOF, self.version, part, title, level, basis, lines, remedies)
 
 

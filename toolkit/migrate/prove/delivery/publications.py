@@ -146,11 +146,11 @@ def compare(
             continue
         after = now.members.get(key)
         if after is None:
-            finding = _missing(before, wanted, now, dropped_by_design)
-            if finding is None:
+            violation = _missing(before, wanted, now, dropped_by_design)
+            if violation is None:
                 notes.append(f"{key[1]} is dropped, and whoever listened to it hears nothing more")
             else:
-                violations.append(finding)
+                violations.append(violation)
         else:
             violations += _narrowed(before, after)
     replaced: list[Violation] = []

@@ -20,14 +20,14 @@ def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Viol
     cases: dict[tuple[Phase, str, Operation], list[Write]] = defaultdict(list)
     for write in writes:
         cases[write.phase, write.table, write.operation].append(write)
-    findings: list[Violation] = []
+    violations: list[Violation] = []
     notes: list[str] = []
     wanted = set(phases)
     for (phase, table, operation), seen in cases.items():
         if phase not in wanted:
             continue
         before = cases.get(("before", table, operation), [])
-        findings += _altered(phase, table, seen, before)
+        violations += _altered(phase, table, seen, before)
         failed = [write for write in seen if not write.committed]
         if not failed or len(failed) < len(seen):
             if any(write.sqlstate not in _GONE for write in failed):
@@ -35,13 +35,13 @@ def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Viol
             continue
         last = failed[-1]
         same = any((w.sqlstate, w.suppressed) == (last.sqlstate, last.suppressed) for w in before if not w.committed)
-        finding = None if same or phase.startswith("during") else _finding(phase, last)
-        if finding is not None:
-            findings.append(finding)
+        violation = None if same or phase.startswith("during") else _refused(phase, last)
+        if violation is not None:
+            violations.append(violation)
         else:
             so = "; it was so before" if same else ""
             notes.append(f"{phase}: no {operation} of {table} was written: {last.refused}{so}")
-    return tuple(dict.fromkeys(findings)), tuple(dict.fromkeys(notes))
+    return tuple(dict.fromkeys(violations)), tuple(dict.fromkeys(notes))
 
 
 def covered(writes: Sequence[Write], phase: Phase, tables: Iterable[str]) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def covered(writes: Sequence[Write], phase: Phase, tables: Iterable[str]) -> tup
     return sum(pair in done for pair in pairs), len(pairs)
 
 
-def _finding(phase: Phase, write: Write) -> Violation | None:
+def _refused(phase: Phase, write: Write) -> Violation | None:
     what = f"{write.operation} of {write.table} {phase}"
     if write.suppressed:
         return Violation(

@@ -23,7 +23,7 @@ from toolkit.migrate.access.personas import (
     World,
 )
 from toolkit.migrate.access.privileges import Catalogue, read_catalogue
-from toolkit.migrate.access.rulings import Findings, judge
+from toolkit.migrate.access.rulings import Rulings, judge
 from toolkit.migrate.access.staging import stage
 from toolkit.migrate.access.try_cells import look
 from toolkit.migrate.prove.security.definers import MOST_CALLS, call_definers
@@ -120,15 +120,15 @@ async def run(subject: Subject, version: str) -> Outcome:
             _LAST[states] = remembered
             found.append(remembered)
     before, after = found[0].matrix, found[1].matrix
-    findings = judge(before, after, expectations)
-    claims = _claims(version, before, found[1], findings)
+    rulings = judge(before, after, expectations)
+    claims = _claims(version, before, found[1], rulings)
     if expectations is not NOTHING:
         claims.append(await _held(subject, version, after, expectations))
     return Outcome(
         tuple(claims),
         _tables(version, before, after),
         _measured(version, after),
-        notes=tuple(_notes(after, findings)),
+        notes=tuple(_notes(after, rulings)),
     )
 
 
@@ -158,7 +158,7 @@ async def _look(
     return _Seen(template, Matrix(catalogue, ownership, cells, calls, worlds.empty, sessions), left_out)
 
 
-def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> list[Claim]:
+def _claims(version: str, before: Matrix, seen: _Seen, rulings: Rulings) -> list[Claim]:
     """A claim a part that there is anything to say of."""
     after, left_out, sessions = seen.matrix, seen.left_out, seen.matrix.sessions
     judged = after.catalogue.judged()
@@ -206,7 +206,7 @@ def _claims(version: str, before: Matrix, seen: _Seen, findings: Findings) -> li
     claims = []
     for part, (title, remedy) in _PARTS.items():
         what, lacking, looked = basis[part]
-        violations = findings.violations.get(part, [])
+        violations = rulings.violations.get(part, [])
         if not looked and not violations:
             continue  # there is nothing of that kind, so nothing is claimed of it
         level = Level.SAMPLED if lacking or (part == "functions" and calls) else Level.PROVED
@@ -294,8 +294,8 @@ def _measured(version: str, after: Matrix) -> tuple[Measurement, ...]:
     )
 
 
-def _notes(after: Matrix, findings: Findings) -> list[str]:
-    notes = list(findings.notes)
+def _notes(after: Matrix, rulings: Rulings) -> list[str]:
+    notes = list(rulings.notes)
     refused: dict[str, str] = {}
     for (table, world), why in after.empty.items():
         if world in {*PEOPLES[2:], SHARED}:
