@@ -70,6 +70,13 @@ async def migrated_db(databases: Databases) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def emptied_db(databases: Databases) -> AsyncIterator[str]:
+    """DSN of a migrated database without rows, for tests that leave its schema alone: faster than `migrated_db`."""
+    async with databases.emptied() as dsn:
+        yield dsn
+
+
+@pytest.fixture
 async def connect() -> AsyncIterator[Callable[[str], Awaitable[asyncpg.Connection]]]:
     """Open connections that are closed when the test ends: `conn = await connect(dsn)`."""
     opened: list[asyncpg.Connection] = []

@@ -73,8 +73,8 @@ async def events_of(http: httpx.AsyncClient, process_id: str) -> list[dict[str, 
         found += page
 
 
-async def test_the_whole_flow(migrated_db: str) -> None:
-    async with running_server(migrated_db) as server, server.client() as http:
+async def test_the_whole_flow(emptied_db: str) -> None:
+    async with running_server(emptied_db) as server, server.client() as http:
         process_id = await start(http)
         assert await finish(http, process_id) == list(ANSWERS)
         state = (await http.get(f"{API}/{process_id}")).json()
@@ -93,10 +93,10 @@ async def test_the_whole_flow(migrated_db: str) -> None:
         assert process_id not in metrics
 
 
-async def test_two_processes_on_one_database(migrated_db: str) -> None:
+async def test_two_processes_on_one_database(emptied_db: str) -> None:
     async with (
-        running_server(migrated_db) as one,
-        running_server(migrated_db) as two,
+        running_server(emptied_db) as one,
+        running_server(emptied_db) as two,
         one.client() as http_one,
         two.client() as http_two,
     ):
@@ -108,11 +108,11 @@ async def test_two_processes_on_one_database(migrated_db: str) -> None:
             assert types.count("generation_completed") == 1
 
 
-async def test_roles_apart(migrated_db: str) -> None:
+async def test_roles_apart(emptied_db: str) -> None:
     async with (
-        running_server(migrated_db, "--role", "api") as api,
-        running_server(migrated_db, "--role", "worker") as worker,
-        running_server(migrated_db, "--role", "realtime") as realtime,
+        running_server(emptied_db, "--role", "api") as api,
+        running_server(emptied_db, "--role", "worker") as worker,
+        running_server(emptied_db, "--role", "realtime") as realtime,
         api.client() as http,
     ):
         process_id = await start(http, auto_mode=True)
@@ -131,12 +131,12 @@ async def test_roles_apart(migrated_db: str) -> None:
             assert (await plain.get(f"{api.url}/realtime/v1/health")).status_code == 404
 
 
-async def test_sigterm_gives_work_back_and_another_server_finishes_it(migrated_db: str) -> None:
+async def test_sigterm_gives_work_back_and_another_server_finishes_it(emptied_db: str) -> None:
     slow = {"WRITER_STEP_LATENCY_MS": "3000", "SHUTDOWN_GRACE_SECONDS": "2"}
-    async with running_server(migrated_db) as second, second.client() as http:
+    async with running_server(emptied_db) as second, second.client() as http:
         # The second server works too: the first is given the process by working alone at first.
         second.signal(signal.SIGSTOP)
-        async with running_server(migrated_db, env=slow) as first:
+        async with running_server(emptied_db, env=slow) as first:
             async with first.client() as http_first:
                 process_id = await start(http_first)
                 await state_when(http_first, process_id, lambda state: state["executing_step"])
@@ -146,8 +146,8 @@ async def test_sigterm_gives_work_back_and_another_server_finishes_it(migrated_d
         await finish(http, process_id)
 
 
-async def test_sigterm_tells_realtime_clients_to_come_back(migrated_db: str) -> None:
-    async with running_server(migrated_db) as server, server.client() as http:
+async def test_sigterm_tells_realtime_clients_to_come_back(emptied_db: str) -> None:
+    async with running_server(emptied_db) as server, server.client() as http:
         process_id = await start(http)
         url = f"{server.ws_url}/realtime/v1/websocket?vsn=1.0.0&apikey={token()}"
         async with websockets.connect(url, open_timeout=10) as socket:

@@ -14,6 +14,7 @@ import pytest
 import websockets
 
 from tests.e2e.test_server_flow import ANSWERS, API, START, finish, state_until
+from tests.support.databases import Databases
 from tests.support.server_process import RunningServer, apply_migrations, running_server, token
 from toolkit.resources import migrations_dir
 
@@ -79,9 +80,22 @@ async def begin(socket: websockets.ClientConnection, **body: Any) -> tuple[Clien
     return client, (await client.until("process_id"))["process_id"]
 
 
-async def test_a_whole_generation_before_the_migration(legacy_db: str) -> None:
-    async with running_server(legacy_db, env=LEGACY) as server, server.client() as http:
-        async with connect(server) as socket:
+@pytest.fixture(scope="module")
+async def shared_db(databases: Databases) -> AsyncIterator[str]:
+    async with databases.clone("legacy") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+async def legacy_server(shared_db: str) -> AsyncIterator[RunningServer]:
+    """A server with default settings on the legacy schema, for tests that do not stop it."""
+    async with running_server(shared_db, env=LEGACY) as server:
+        yield server
+
+
+async def test_a_whole_generation_before_the_migration(legacy_server: RunningServer) -> None:
+    async with legacy_server.client("whole") as http:
+        async with connect(legacy_server, sub="whole") as socket:
             client, process_id = await begin(socket)
             final = await client.finish()
             assert await client.closed() == (1000, "completed")
@@ -107,8 +121,8 @@ async def test_a_whole_generation_before_the_migration(legacy_db: str) -> None:
         assert progress == sorted(progress)
 
 
-async def test_image_mode_and_auto_mode(legacy_db: str) -> None:
-    async with running_server(legacy_db, env=LEGACY) as server, connect(server) as socket:
+async def test_image_mode_and_auto_mode(legacy_server: RunningServer) -> None:
+    async with connect(legacy_server) as socket:
         client, _ = await begin(socket, image_mode=True, auto_mode=True, flow_type="outline_first")
         await client.until("final_html_content")
         assert not any("request_type" in frame for frame in client.frames)
@@ -152,9 +166,9 @@ async def test_a_client_that_comes_back_is_asked_again(legacy_server: RunningSer
         await client.finish()
 
 
-async def test_the_newer_socket_wins_also_on_another_server(legacy_db: str, legacy_server: RunningServer) -> None:
+async def test_the_newer_socket_wins_also_on_another_server(shared_db: str, legacy_server: RunningServer) -> None:
     quick = LEGACY | {"LEGACY_HEARTBEAT_SECONDS": "0.2"}
-    async with running_server(legacy_db, env=quick) as other, connect(other) as first:
+    async with running_server(shared_db, env=quick) as other, connect(other) as first:
         client, process_id = await begin(first)
         await client.until("request_type")
         async with connect(other, process_id) as second:
@@ -234,36 +248,34 @@ async def test_who_is_refused(legacy_server: RunningServer) -> None:
 
 
 async def test_an_open_socket_ends_with_its_token_and_the_next_one_goes_on(legacy_server: RunningServer) -> None:
-    async with connect(legacy_server, ttl_s=3) as socket:
+    async with connect(legacy_server, ttl_s=3) as socket, connect(legacy_server, ttl_s=3) as silent:
         client, process_id = await begin(socket)
         await client.until("request_type")
         assert "token has expired" in (await client.until("error_message"))["error_message"]
         assert await client.closed() == (1008, "token_expired")
-    async with connect(legacy_server, ttl_s=2) as socket:
-        assert "token has expired" in (await Client(socket).until("error_message"))["error_message"]
+        assert "token has expired" in (await Client(silent).until("error_message"))["error_message"]
     async with connect(legacy_server, process_id) as socket:
         assert (await Client(socket).until("request_type"))["request_type"] == "select_persona"
 
 
-async def test_a_generation_of_an_organisation(legacy_db: str) -> None:
-    conn = await asyncpg.connect(legacy_db, timeout=10)
+async def test_a_generation_of_an_organization(shared_db: str, legacy_server: RunningServer) -> None:
+    conn = await asyncpg.connect(shared_db, timeout=10)
     organization = await conn.fetchval("insert into organizations (name, owner_user_id) values ('o', 'u') returning id")
-    await conn.execute("insert into organization_members values ($1, 'user_1')", organization)
-    async with running_server(legacy_db, env=LEGACY) as server:
-        async with connect(server, organization_id=str(organization)) as socket:
-            _, process_id = await begin(socket)
-        async with server.client() as http:
-            listed = (await http.get(API)).json()["processes"]
-        assert [(p["process_id"], p["organization_id"]) for p in listed] == [(process_id, str(organization))]
-        for sub, wanted, reason in (
-            ("stranger", str(organization), "organization_not_found"),
-            ("user_1", "potato", "invalid_organization_id"),
-        ):
-            async with connect(server, sub=sub, organization_id=wanted) as socket:
-                client = Client(socket)
-                assert "error_message" in await client.next()
-                assert await client.closed() == (1008, reason)
+    await conn.execute("insert into organization_members values ($1, 'member')", organization)
     await conn.close(timeout=5)
+    async with connect(legacy_server, sub="member", organization_id=str(organization)) as socket:
+        _, process_id = await begin(socket)
+    async with legacy_server.client("member") as http:
+        listed = (await http.get(API)).json()["processes"]
+    assert [(p["process_id"], p["organization_id"]) for p in listed] == [(process_id, str(organization))]
+    for sub, wanted, reason in (
+        ("stranger", str(organization), "organization_not_found"),
+        ("member", "potato", "invalid_organization_id"),
+    ):
+        async with connect(legacy_server, sub=sub, organization_id=wanted) as socket:
+            client = Client(socket)
+            assert "error_message" in await client.next()
+            assert await client.closed() == (1008, reason)
 
 
 async def test_the_flag_forbids_new_runs_and_lets_running_ones_end(migrated_db: str) -> None:
@@ -349,12 +361,6 @@ async def test_shutdown_closes_sockets_with_1012_and_leaves_what_can_be_resumed(
     assert (row["status"], "runner" in row["process_metadata"]) == ("paused", False)
     async with running_server(legacy_db, env=LEGACY) as server, connect(server, process_id) as socket:
         await Client(socket).finish()
-
-
-@pytest.fixture
-async def legacy_server(legacy_db: str) -> AsyncIterator[RunningServer]:
-    async with running_server(legacy_db, env=LEGACY) as server:
-        yield server
 
 
 async def fetch(dsn: str, statement: str) -> asyncpg.Record:

@@ -18,6 +18,25 @@ from toolkit.resources import migrations_dir
 
 Kind = Literal["bare", "legacy", "migrated"]
 
+_TABLES = "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'public'"
+# Whoever changes the schema of a shared database makes this another number.
+_SCHEMA = """
+select hashtextextended(string_agg(line, ' ' order by line), 0) from (
+  select c.relname || c.relrowsecurity || a.attname || a.atttypid || a.attnotnull
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.relnamespace = 'public'::regnamespace and a.attnum > 0
+  union all select relname from pg_class where relnamespace = 'public'::regnamespace
+  union all select proname || prosrc from pg_proc where pronamespace = 'public'::regnamespace
+  union all select tgname || tgenabled::text from pg_trigger
+  union all select conname from pg_constraint
+  union all select polname || polrelid from pg_policy
+) of (line)
+"""
+_END_OTHERS = """
+select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+"""
+
 
 class Databases:
     """Template databases of one cluster."""
@@ -27,6 +46,7 @@ class Databases:
         self._built: set[Kind] = set()
         self._numbers = itertools.count(1)
         self._lock = asyncio.Lock()
+        self._shared: tuple[list[str], int] | None = None  # the tables and the schema of the database that is emptied
 
     @asynccontextmanager
     async def clone(self, kind: Kind) -> AsyncIterator[str]:
@@ -39,6 +59,40 @@ class Databases:
             yield self.cluster.dsn(name)
         finally:
             await self._drop(name)
+
+    @asynccontextmanager
+    async def emptied(self) -> AsyncIterator[str]:
+        """DSN of a migrated database without rows, the same each time: for tests that leave its schema alone.
+
+        Emptying takes a fraction of the time of a copy. Raises AssertionError afterwards when the schema has changed.
+        """
+        async with self._lock:
+            await self._build("migrated")
+            if self._shared is None:
+                await self._admin('create database "shared" template "t_migrated"')
+                async with self._connection("shared") as conn:
+                    self._shared = await _without_rows(conn), await conn.fetchval(_SCHEMA)
+        tables, schema = self._shared
+        async with self._connection("shared") as conn:
+            await conn.execute(_END_OTHERS)
+            await conn.execute("set session_replication_role = replica")  # no triggers: rows go in any order
+            await conn.execute(";".join(f"delete from {table}" for table in tables))
+        yield self.cluster.dsn("shared")
+        async with self._connection("shared") as conn:
+            if await conn.fetchval(_SCHEMA) != schema:
+                await conn.execute(_END_OTHERS)
+                self._shared = None
+        if self._shared is None:
+            await self._drop("shared")
+            raise AssertionError("the test has changed the schema of the database that tests share: use `migrated_db`")
+
+    @asynccontextmanager
+    async def _connection(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        conn = await asyncpg.connect(self.cluster.dsn(name), timeout=10)
+        try:
+            yield conn
+        finally:
+            await conn.close(timeout=5)
 
     async def _build(self, kind: Kind) -> None:
         if kind in self._built:
@@ -72,3 +126,9 @@ class Databases:
             await conn.execute(statement, timeout=30)
         finally:
             await conn.close(timeout=5)
+
+
+async def _without_rows(conn: asyncpg.Connection) -> list[str]:
+    """The tables without rows: what migrations have filled stays filled."""
+    names = [row["name"] for row in await conn.fetch(_TABLES)]
+    return [name for name in names if not await conn.fetchval(f"select exists (select from {name})")]

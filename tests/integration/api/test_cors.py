@@ -30,8 +30,8 @@ async def preflight(client: httpx.AsyncClient, path: str = API) -> httpx.Respons
 
 
 @pytest.mark.parametrize("origins", [ORIGIN, f"http://localhost:5173, {ORIGIN}", "*"])
-async def test_a_listed_origin_may_call_and_read(server: ServerContext, origins: str) -> None:
-    async with browser(server, origins) as client:
+async def test_a_listed_origin_may_call_and_read(shared_server: ServerContext, origins: str) -> None:
+    async with browser(shared_server, origins) as client:
         allowed = await preflight(client)
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] in (ORIGIN, "*")
@@ -48,14 +48,14 @@ async def test_a_listed_origin_may_call_and_read(server: ServerContext, origins:
 
 
 @pytest.mark.parametrize("origins", ["", "https://other.example.com"])
-async def test_no_other_origin_may(server: ServerContext, origins: str) -> None:
-    async with browser(server, origins) as client:
+async def test_no_other_origin_may(shared_server: ServerContext, origins: str) -> None:
+    async with browser(shared_server, origins) as client:
         assert "access-control-allow-origin" not in (await preflight(client)).headers
         answer = await client.get(API, headers=bearer("owner"))
         assert answer.status_code == 200
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_health_is_not_the_api(server: ServerContext) -> None:
-    async with browser(server, "*") as client:
+async def test_health_is_not_the_api(shared_server: ServerContext) -> None:
+    async with browser(shared_server, "*") as client:
         assert "access-control-allow-origin" not in (await client.get("/health/live")).headers

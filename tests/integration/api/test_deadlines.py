@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.integration.api.conftest import _server_context, client_of, code_of, started
+from tests.integration.api.conftest import api_server, client_of, code_of, started
 
 
 @pytest.mark.parametrize(
@@ -15,20 +15,19 @@ from tests.integration.api.conftest import _server_context, client_of, code_of, 
     [({"request_deadline_seconds": 0.3}, 10, 504, "deadline_exceeded"), ({}, 0.3, 503, "database_busy")],
 )
 async def test_a_locked_table(
-    migrated_db: str,
+    emptied_db: str,
     connect: Callable[[str], Awaitable[asyncpg.Connection]],
     settings: dict,
     pool_deadline_s: float,
     status: int,
     code: str,
 ) -> None:
-    blocker = await connect(migrated_db)
-    async for server in _server_context(migrated_db, pool_deadline_s, **settings):
-        async with client_of(server) as client:
-            process_id = await started(client)
-            async with blocker.transaction():
-                await blocker.execute("lock table generated_articles_state in access exclusive mode")
-                for method, path in (("GET", ""), ("POST", "/pause")):
-                    answer = await client.request(method, f"/api/articles/generation/{process_id}{path}")
-                    assert (answer.status_code, code_of(answer)) == (status, code)
-            assert (await client.post(f"/api/articles/generation/{process_id}/pause")).status_code == 200
+    blocker = await connect(emptied_db)
+    async with api_server(emptied_db, pool_deadline_s, **settings) as server, client_of(server) as client:
+        process_id = await started(client)
+        async with blocker.transaction():
+            await blocker.execute("lock table generated_articles_state in access exclusive mode")
+            for method, path in (("GET", ""), ("POST", "/pause")):
+                answer = await client.request(method, f"/api/articles/generation/{process_id}{path}")
+                assert (answer.status_code, code_of(answer)) == (status, code)
+        assert (await client.post(f"/api/articles/generation/{process_id}/pause")).status_code == 200

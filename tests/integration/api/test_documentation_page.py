@@ -30,8 +30,8 @@ def hosts_named_in_style(style: str) -> list[str]:
     return re.findall(r"""(?:url\(|@import)\s*["']?(?:https?:)?//([^"'()/]+)""", style)
 
 
-async def test_the_page_and_its_assets_come_from_the_server(owner: httpx.AsyncClient) -> None:
-    page = await owner.get("/docs")
+async def test_the_page_and_its_assets_come_from_the_server(caller: httpx.AsyncClient) -> None:
+    page = await caller.get("/docs")
     assert page.status_code == 200
     assert hosts_named_in_page(page.text) == []
     assert '"validatorUrl": null' in page.text
@@ -41,11 +41,11 @@ async def test_the_page_and_its_assets_come_from_the_server(owner: httpx.AsyncCl
     assert described is not None
     for address in [*loaded, described[1]]:
         assert address.startswith("/"), address
-        asset = await owner.get(address)
+        asset = await caller.get(address)
         assert (asset.status_code, len(asset.content) > 1000) == (200, True), address
         if address.endswith(".css"):
             assert hosts_named_in_style(asset.text) == []
-    assert (await owner.get("/redoc")).status_code == 404
+    assert (await caller.get("/redoc")).status_code == 404
 
 
 def test_another_host_would_be_noticed() -> None:

@@ -57,8 +57,8 @@ async def client(server: ServerContext) -> AsyncIterator[httpx.AsyncClient]:
         yield found
 
 
-async def test_every_answer_has_a_documented_shape(server: ServerContext) -> None:
-    for path, methods in build_app(server).openapi()["paths"].items():
+async def test_every_answer_has_a_documented_shape(shared_server: ServerContext) -> None:
+    for path, methods in build_app(shared_server).openapi()["paths"].items():
         for method, operation in methods.items():
             if path.startswith("/api"):
                 schemas = [a["content"]["application/json"]["schema"] for a in operation["responses"].values()]

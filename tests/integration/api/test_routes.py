@@ -59,8 +59,8 @@ async def test_start_answers_as_the_guide_says(owner: httpx.AsyncClient, server:
         ({"initial_keywords": ["x"], "image_settings": {"a": 2**70}}, "64 bits"),
     ],
 )
-async def test_a_wrong_start_request_names_what_is_wrong(owner: httpx.AsyncClient, body: dict, field: str) -> None:
-    answer = await owner.post(f"{API}/start", json=body)
+async def test_a_wrong_start_request_names_what_is_wrong(caller: httpx.AsyncClient, body: dict, field: str) -> None:
+    answer = await caller.post(f"{API}/start", json=body)
     assert answer.status_code == 422
     assert code_of(answer) == "validation_failed"
     assert field in str(answer.json()["error"]["details"])
@@ -78,29 +78,29 @@ async def test_a_wrong_start_request_names_what_is_wrong(owner: httpx.AsyncClien
         b"null",
     ],
 )
-async def test_a_body_that_is_no_usable_json_is_422(owner: httpx.AsyncClient, content: bytes) -> None:
-    answer = await owner.post(f"{API}/start", content=content, headers={"content-type": "application/json"})
+async def test_a_body_that_is_no_usable_json_is_422(caller: httpx.AsyncClient, content: bytes) -> None:
+    answer = await caller.post(f"{API}/start", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert code_of(answer) in ("invalid_json", "validation_failed")
 
 
 @pytest.mark.parametrize("declared", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
-async def test_json_that_is_not_declared_as_json_is_415(owner: httpx.AsyncClient, declared: str | None) -> None:
+async def test_json_that_is_not_declared_as_json_is_415(caller: httpx.AsyncClient, declared: str | None) -> None:
     headers = {} if declared is None else {"content-type": declared}
-    process_id = await started(owner)
+    process_id = await started(caller)
     for path, content in (
         ("start", b'{"initial_keywords": ["x"]}'),
         (f"{process_id}/test-event", b'{"message": "x"}'),  # a body that may be left out
     ):
-        answer = await owner.post(f"{API}/{path}", content=content, headers=headers)
+        answer = await caller.post(f"{API}/{path}", content=content, headers=headers)
         assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
         assert answer.json()["error"]["remedy"] == "Send Content-Type: application/json."
 
 
 @pytest.mark.parametrize("declared", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
-async def test_json_that_is_declared_as_json_is_read(owner: httpx.AsyncClient, declared: str) -> None:
+async def test_json_that_is_declared_as_json_is_read(caller: httpx.AsyncClient, declared: str) -> None:
     content = b'{"initial_keywords": ["x"]}'
-    answer = await owner.post(f"{API}/start", content=content, headers={"content-type": declared})
+    answer = await caller.post(f"{API}/start", content=content, headers={"content-type": declared})
     assert answer.status_code == 201, answer.text
 
 
@@ -137,13 +137,13 @@ async def test_a_read_survives_connections_that_broke_unseen(owner: httpx.AsyncC
     assert access.user_id == "owner"
 
 
-async def test_a_body_above_the_limit_is_413(owner: httpx.AsyncClient, server: ServerContext) -> None:
+async def test_a_body_above_the_limit_is_413(caller: httpx.AsyncClient, shared_server: ServerContext) -> None:
     async def endless():
         for _ in range(40):
             yield b" " * 65_536
 
-    for content in (b"x" * (server.settings.request_max_bytes + 1), endless()):
-        answer = await owner.post(f"{API}/start", content=content, headers={"content-type": "application/json"})
+    for content in (b"x" * (shared_server.settings.request_max_bytes + 1), endless()):
+        answer = await caller.post(f"{API}/start", content=content, headers={"content-type": "application/json"})
         assert answer.status_code == 413
         assert code_of(answer) == "payload_too_large"
 
@@ -167,8 +167,8 @@ async def test_a_body_above_the_limit_is_413(owner: httpx.AsyncClient, server: S
         ("PUT", "/api/internal/transport", 403, "service_role_required"),
     ],
 )
-async def test_refusals(owner: httpx.AsyncClient, method: str, path: str, status: int, code: str) -> None:
-    answer = await owner.request(method, path, json={"initial_keywords": ["x"]} if method in ("POST", "PUT") else None)
+async def test_refusals(caller: httpx.AsyncClient, method: str, path: str, status: int, code: str) -> None:
+    answer = await caller.request(method, path, json={"initial_keywords": ["x"]} if method in ("POST", "PUT") else None)
     assert (answer.status_code, code_of(answer)) == (status, code)
 
 
@@ -176,32 +176,32 @@ async def test_refusals(owner: httpx.AsyncClient, method: str, path: str, status
     "query",
     ["since_sequence=-1", "since_sequence=99999999999", "limit=501", "event_types=%00,a", f"event_types={'x' * 101}"],
 )
-async def test_bad_event_queries(owner: httpx.AsyncClient, query: str) -> None:
-    process_id = await started(owner)
-    answer = await owner.get(f"{API}/{process_id}/events?{query}")
+async def test_bad_event_queries(caller: httpx.AsyncClient, query: str) -> None:
+    process_id = await started(caller)
+    answer = await caller.get(f"{API}/{process_id}/events?{query}")
     assert (answer.status_code, code_of(answer)) == (422, "validation_failed")
 
 
-async def test_events_are_paged_and_filtered(owner: httpx.AsyncClient) -> None:
-    process_id = await started(owner)
+async def test_events_are_paged_and_filtered(caller: httpx.AsyncClient) -> None:
+    process_id = await started(caller)
     for number in range(3):
-        created = await owner.post(f"{API}/{process_id}/test-event", json={"message": f"m{number}"})
+        created = await caller.post(f"{API}/{process_id}/test-event", json={"message": f"m{number}"})
         assert created.status_code == 201
-    answer = await owner.get(f"{API}/{process_id}/events", params={"since_sequence": 1, "limit": 2})
+    answer = await caller.get(f"{API}/{process_id}/events", params={"since_sequence": 1, "limit": 2})
     last = int(answer.headers["x-last-sequence"])
     assert [event["event_sequence"] for event in answer.json()] == [2, 3]
     assert answer.headers["x-oldest-sequence"] == "1"
-    filtered = await owner.get(f"{API}/{process_id}/events", params={"event_types": "test_event,process_created"})
+    filtered = await caller.get(f"{API}/{process_id}/events", params={"event_types": "test_event,process_created"})
     assert [e["event_type"] for e in filtered.json()] == ["process_created", "test_event", "test_event", "test_event"]
-    end = await owner.get(f"{API}/{process_id}/events", params={"since_sequence": last})
+    end = await caller.get(f"{API}/{process_id}/events", params={"since_sequence": last})
     assert end.json() == []
     assert end.headers["x-last-sequence"] == str(last)
-    info = (await owner.get(f"{API}/{process_id}/realtime-info")).json()
+    info = (await caller.get(f"{API}/{process_id}/realtime-info")).json()
     assert info["last_event_sequence"] == last
     event = filtered.json()[0]
-    acknowledged = await owner.post(f"{API}/{process_id}/events/{event['id']}/acknowledge")
+    acknowledged = await caller.post(f"{API}/{process_id}/events/{event['id']}/acknowledge")
     assert acknowledged.json() == {"event_id": event["id"], "acknowledged": True}
-    missing = await owner.post(f"{API}/{process_id}/events/{NOBODY}/acknowledge")
+    missing = await caller.post(f"{API}/{process_id}/events/{NOBODY}/acknowledge")
     assert missing.status_code == 404
 
 
@@ -219,24 +219,24 @@ async def test_a_start_with_a_key_happens_once(owner: httpx.AsyncClient, server:
     assert bad.status_code == 422
 
 
-async def test_control_is_idempotent_and_says_what_is_not_possible(owner: httpx.AsyncClient) -> None:
-    process_id = await started(owner)
+async def test_control_is_idempotent_and_says_what_is_not_possible(caller: httpx.AsyncClient) -> None:
+    process_id = await started(caller)
     url = f"{API}/{process_id}"
-    early = await owner.post(
+    early = await caller.post(
         f"{url}/user-input", json={"response_type": "select_persona", "payload": {"selected_id": 0}}
     )
     assert (early.status_code, code_of(early)) == (409, "not_waiting_for_input")
     for _ in range(2):
-        assert (await owner.post(f"{url}/pause")).json()["status"] == "paused"
-    sequence = (await owner.get(url)).json()["last_event_sequence"]
-    await owner.post(f"{url}/pause")
-    assert (await owner.get(url)).json()["last_event_sequence"] == sequence
-    resumed = await owner.post(f"{url}/resume")
+        assert (await caller.post(f"{url}/pause")).json()["status"] == "paused"
+    sequence = (await caller.get(url)).json()["last_event_sequence"]
+    await caller.post(f"{url}/pause")
+    assert (await caller.get(url)).json()["last_event_sequence"] == sequence
+    resumed = await caller.post(f"{url}/resume")
     assert resumed.json()["status"] == "resuming"
     assert resumed.json()["realtime_channel"] == f"process_{process_id}"
     for _ in range(2):
-        assert (await owner.delete(url)).json()["status"] == "cancelled"
-    refused = await owner.post(f"{url}/pause")
+        assert (await caller.delete(url)).json()["status"] == "cancelled"
+    refused = await caller.post(f"{url}/pause")
     assert (refused.status_code, code_of(refused)) == (409, "illegal_transition")
     assert "cancelled" in refused.json()["error"]["message"]
 
@@ -282,10 +282,10 @@ async def test_queue_status_hides_machines_from_users(
     assert operator["workers"][0]["hostname"] == "machine-7"
 
 
-async def test_request_ids_are_passed_through_when_they_are_harmless(owner: httpx.AsyncClient) -> None:
-    given = await owner.get("/health/live", headers={"X-Request-ID": "abc-1"})
+async def test_request_ids_are_passed_through_when_they_are_harmless(caller: httpx.AsyncClient) -> None:
+    given = await caller.get("/health/live", headers={"X-Request-ID": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"
-    replaced = await owner.get("/health/live", headers={"X-Request-ID": 'x" onload=1'})
+    replaced = await caller.get("/health/live", headers={"X-Request-ID": 'x" onload=1'})
     assert uuid.UUID(replaced.headers["x-request-id"])
 
 

@@ -19,8 +19,8 @@ from toolkit.contract.statuses import Status
 SLOW = DeterministicWriter(7, step_latency_s=0.15)
 
 
-async def test_the_same_start_key_starts_once(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_the_same_start_key_starts_once(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         starts = await asyncio.gather(
             *(b.service.start(USER, request(), idempotency_key="k1", request_digest="d") for _ in range(8))
         )
@@ -32,8 +32,8 @@ async def test_the_same_start_key_starts_once(migrated_db: str) -> None:
         assert await b.pool.fetchval("select count(*) from background_tasks") == 2
 
 
-async def test_what_a_start_may_not_name(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_what_a_start_may_not_name(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         organization = await b.pool.fetchval(
             "insert into organizations (name, owner_user_id) values ('o', 'boss') returning id"
         )
@@ -61,8 +61,8 @@ async def test_what_a_start_may_not_name(migrated_db: str) -> None:
             assert access.member is belongs
 
 
-async def test_of_two_answers_at_once_one_counts(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_of_two_answers_at_once_one_counts(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start()
         await b.until_waiting(process_id, InputType.SELECT_PERSONA)
@@ -77,8 +77,8 @@ async def test_of_two_answers_at_once_one_counts(migrated_db: str) -> None:
         assert types.count("user_input_resolved") == 1
 
 
-async def test_a_repeated_answer_is_replayed(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_a_repeated_answer_is_replayed(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start()
         await b.until_waiting(process_id, InputType.SELECT_PERSONA)
@@ -109,9 +109,9 @@ async def test_a_repeated_answer_is_replayed(migrated_db: str) -> None:
     ],
 )
 async def test_a_refused_answer_leaves_the_prompt_open(
-    migrated_db: str, response_type: str, payload: dict[str, Any], error: type[Exception], says: str
+    emptied_db: str, response_type: str, payload: dict[str, Any], error: type[Exception], says: str
 ) -> None:
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start()
         before = await b.until_waiting(process_id, InputType.SELECT_PERSONA)
@@ -121,8 +121,8 @@ async def test_a_refused_answer_leaves_the_prompt_open(
         assert after == before
 
 
-async def test_an_answer_after_the_prompts_time_is_late_although_nobody_swept(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_an_answer_after_the_prompts_time_is_late_although_nobody_swept(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker(sweep_seconds=3600)
         process_id = await b.start()
         await b.until_waiting(process_id, InputType.SELECT_PERSONA)
@@ -136,8 +136,8 @@ async def test_an_answer_after_the_prompts_time_is_late_although_nobody_swept(mi
         assert await b.events(process_id) == before
 
 
-async def test_pausing_at_a_gate_and_resuming_puts_the_question_again(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_pausing_at_a_gate_and_resuming_puts_the_question_again(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start()
         asked = await b.until_waiting(process_id, InputType.SELECT_PERSONA)
@@ -156,8 +156,8 @@ async def test_pausing_at_a_gate_and_resuming_puts_the_question_again(migrated_d
         check_log(await b.events(process_id))
 
 
-async def test_pausing_a_step_under_way_discards_it_and_resuming_does_it_again(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_pausing_a_step_under_way_discards_it_and_resuming_does_it_again(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker(SLOW)
         process_id = await b.start()
         for prompt in (InputType.SELECT_PERSONA, InputType.SELECT_THEME, InputType.APPROVE_PLAN):
@@ -177,8 +177,8 @@ async def test_pausing_a_step_under_way_discards_it_and_resuming_does_it_again(m
         assert types.count("generation_started") == 1
 
 
-async def test_nothing_follows_a_cancellation(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_nothing_follows_a_cancellation(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         worker = b.worker(SLOW)
         process_id = await b.start()
         await b.until(process_id, lambda view: view.executing_step == "persona_generating")
@@ -198,8 +198,8 @@ async def test_nothing_follows_a_cancellation(migrated_db: str) -> None:
         assert await _none(b, "select count(*) from background_tasks where status in ('pending', 'running', 'paused')")
 
 
-async def test_cancelling_at_a_gate_and_while_paused(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_cancelling_at_a_gate_and_while_paused(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         for pause_first in (False, True):
             process_id = await b.start()
@@ -211,8 +211,8 @@ async def test_cancelling_at_a_gate_and_while_paused(migrated_db: str) -> None:
             assert not (await b.service.get(process_id)).is_waiting_for_input
 
 
-async def test_an_error_is_the_last_word_until_it_is_resumed(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_an_error_is_the_last_word_until_it_is_resumed(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         broken = b.worker(DeterministicWriter(7, failure_rate=1.0))
         process_id = await b.start()
         view = await b.until(process_id, lambda view: view.status is Status.ERROR)
@@ -232,8 +232,8 @@ async def test_an_error_is_the_last_word_until_it_is_resumed(migrated_db: str) -
         assert ("error", "resuming") in changes(events, "status")
 
 
-async def test_pages_of_processes_events_and_articles(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_pages_of_processes_events_and_articles(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         done = await b.start(auto_mode=True)
         await b.completed(done)

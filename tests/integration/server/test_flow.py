@@ -19,8 +19,8 @@ from toolkit.contract.steps import Flow
 
 @pytest.mark.parametrize("flow", list(Flow))
 @pytest.mark.parametrize("image_mode", [False, True])
-async def test_a_whole_generation(migrated_db: str, flow: Flow, image_mode: bool) -> None:
-    async with bench(migrated_db) as b:
+async def test_a_whole_generation(emptied_db: str, flow: Flow, image_mode: bool) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start(flow_type=flow, image_mode=image_mode)
         view = await b.to_the_end(process_id)
@@ -59,8 +59,8 @@ async def test_a_whole_generation(migrated_db: str, flow: Flow, image_mode: bool
 
 @pytest.mark.parametrize("strategy", list(AutoStrategy))
 @pytest.mark.parametrize("flow", list(Flow))
-async def test_auto_mode_answers_every_prompt_itself(migrated_db: str, flow: Flow, strategy: AutoStrategy) -> None:
-    async with bench(migrated_db) as b:
+async def test_auto_mode_answers_every_prompt_itself(emptied_db: str, flow: Flow, strategy: AutoStrategy) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start(
             flow_type=flow, auto_mode=True, auto_selection_strategy=strategy, enable_final_editing=False
@@ -75,14 +75,14 @@ async def test_auto_mode_answers_every_prompt_itself(migrated_db: str, flow: Flo
         assert (await b.service.get_article(view.article_id)).content.startswith("<h1>")
 
 
-async def test_regenerating_and_editing_every_prompt(migrated_db: str) -> None:
+async def test_regenerating_and_editing_every_prompt(emptied_db: str) -> None:
     edits = {
         InputType.SELECT_PERSONA: {"description": "週末だけ畑に出る人"},
         InputType.SELECT_THEME: {"title": "ベランダ菜園", "description": "狭い場所で", "keywords": ["ベランダ"]},
         InputType.APPROVE_PLAN: {"topic": "土", "queries": ["土の選び方", {"query": "肥料", "focus": "量"}]},
         InputType.APPROVE_OUTLINE: {"title": "土の話", "suggested_tone": "静か", "sections": ["一", {"heading": "二"}]},
     }
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         b.worker()
         process_id = await b.start(num_persona_examples=2)
         for prompt in PROMPTS:
@@ -108,8 +108,8 @@ async def test_regenerating_and_editing_every_prompt(migrated_db: str) -> None:
         assert article.target_audience == "週末だけ畑に出る人"
 
 
-async def test_the_same_request_makes_the_same_article_on_any_worker(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_the_same_request_makes_the_same_article_on_any_worker(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker(concurrency=2)
         b.worker(concurrency=2)
         processes = [await b.start() for _ in range(6)]
@@ -121,8 +121,8 @@ async def test_the_same_request_makes_the_same_article_on_any_worker(migrated_db
 
 
 @pytest.mark.parametrize("saved", ["keyword_analyzed", "persona_selected", "theme_selected", "outline_approved"])
-async def test_a_row_saved_by_the_old_server_on_a_transient_step_goes_on(migrated_db: str, saved: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_a_row_saved_by_the_old_server_on_a_transient_step_goes_on(emptied_db: str, saved: str) -> None:
+    async with bench(emptied_db) as b:
         b.worker()
         donor = await b.start()
         view = await b.to_the_end(donor)
@@ -143,8 +143,8 @@ async def test_a_row_saved_by_the_old_server_on_a_transient_step_goes_on(migrate
         assert (await b.service.get(legacy)).transport == "realtime"
 
 
-async def test_a_row_of_a_version_we_do_not_know_fails_with_its_reason(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_a_row_of_a_version_we_do_not_know_fails_with_its_reason(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         process_id = await b.start()
         await b.pool.execute(
             "update generated_articles_state set current_step_name = 'serp_analyzing' where id = $1", process_id

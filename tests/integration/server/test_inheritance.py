@@ -44,8 +44,8 @@ async def running(b: Bench) -> list[UUID]:
     return [row["claim_token"] for row in rows]
 
 
-async def test_the_next_step_is_begun_with_the_end_of_the_last(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_the_next_step_is_begun_with_the_end_of_the_last(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         claimed, result = await begun(b)
         heir = await finish(b, claimed, result)
         assert heir is not None
@@ -72,9 +72,9 @@ async def test_the_next_step_is_begun_with_the_end_of_the_last(migrated_db: str)
     ("priority", "delay", "inherited"), [(10, "0", False), (7, "0", False), (6, "0", True), (10, "1 hour", True)]
 )
 async def test_whoever_would_be_claimed_first_goes_first(
-    migrated_db: str, priority: int, delay: str, inherited: bool
+    emptied_db: str, priority: int, delay: str, inherited: bool
 ) -> None:
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         claimed, result = await begun(b)
         other = await b.start()
         await b.pool.execute(
@@ -97,7 +97,7 @@ async def test_whoever_would_be_claimed_first_goes_first(
 
 @pytest.mark.parametrize("lands", [True, False])
 async def test_a_lost_reply_loses_no_inherited_task(
-    migrated_db: str, monkeypatch: pytest.MonkeyPatch, lands: bool
+    emptied_db: str, monkeypatch: pytest.MonkeyPatch, lands: bool
 ) -> None:
     attempts = 0
 
@@ -110,7 +110,7 @@ async def test_a_lost_reply_loses_no_inherited_task(
             raise CommitUnknown("lost")
         return done
 
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         claimed, result = await begun(b)
         monkeypatch.setattr("reference_server.workers.record.write", flaky)
         heir = await finish(b, claimed, result)
@@ -121,9 +121,9 @@ async def test_a_lost_reply_loses_no_inherited_task(
         assert types.count("step_completed") == 1
 
 
-async def test_giving_back_a_task_gives_back_what_was_inherited_from_it(migrated_db: str) -> None:
+async def test_giving_back_a_task_gives_back_what_was_inherited_from_it(emptied_db: str) -> None:
     """The worker was stopped between the commit of `finish` and its reply."""
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         claimed, result = await begun(b)
         heir = await finish(b, claimed, result)
         assert heir is not None
@@ -152,8 +152,8 @@ async def test_a_worker_carries_a_process_from_start_to_end_with_one_claim(migra
         assert counts.claimed == 9
 
 
-async def test_a_draining_worker_inherits_nothing(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_a_draining_worker_inherits_nothing(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         worker = b.worker(DeterministicWriter(7, step_latency_s=0.3))
         process_id = await b.start(auto_mode=True)
         await b.until(process_id, lambda view: view.executing_step == "keyword_analyzing")

@@ -37,10 +37,10 @@ async def ask(reply: Callable[[dict[str, Any]], Reply], **options: Any) -> tuple
         return answer, len(model.questions)
 
 
-async def test_a_whole_generation_written_by_a_model(migrated_db: str) -> None:
+async def test_a_whole_generation_written_by_a_model(emptied_db: str) -> None:
     with model_server(well_behaved) as model:
         writer = OpenAIWriter(model.base_url, None, "m")
-        async with bench(migrated_db) as b:
+        async with bench(emptied_db) as b:
             b.worker(writer)
             process_id = await b.start(image_mode=True)
             view = await b.to_the_end(process_id)

@@ -45,8 +45,8 @@ async def status(b: Bench, task_id: UUID) -> str:
 
 
 @pytest.mark.parametrize("ends", ["completed", "failed", "cancelled"])
-async def test_what_depends_on_a_task_follows_its_end(migrated_db: str, ends: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_what_depends_on_a_task_follows_its_end(emptied_db: str, ends: str) -> None:
+    async with bench(emptied_db) as b:
         parent_process, child_process = await process(b), await process(b)
         parent = await enqueue(b, parent_process)
         child = await enqueue(b, child_process, p_depends_on=[parent])
@@ -74,8 +74,8 @@ async def test_what_depends_on_a_task_follows_its_end(migrated_db: str, ends: st
         assert await claim(b) is None
 
 
-async def test_priority_then_schedule_then_age(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_priority_then_schedule_then_age(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         now = await b.pool.fetchval("select now()")
         due = [(5, -1), (7, -1), (7, -5), (10, 60), (6, -1)]
         ids = [
@@ -88,12 +88,12 @@ async def test_priority_then_schedule_then_age(migrated_db: str) -> None:
         assert order == [2, 1, 4, 0], "the one scheduled for later is not due"
 
 
-async def test_work_begun_goes_before_new_work(migrated_db: str) -> None:
+async def test_work_begun_goes_before_new_work(emptied_db: str) -> None:
     assert PRIORITY[TaskType.CONTINUE] > PRIORITY[TaskType.RESUME] > PRIORITY[TaskType.START]
 
 
-async def test_tasks_of_paused_processes_wait_and_unknown_types_are_left_alone(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_tasks_of_paused_processes_wait_and_unknown_types_are_left_alone(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         process_id = await b.start()
         await b.pool.fetchval("select enqueue_background_task($1, 'somebody_elses')", process_id)
         await b.service.pause(process_id)
@@ -118,8 +118,8 @@ class Held(DeterministicWriter):
         return await super().analyze_keywords(job)
 
 
-async def test_idle_workers_are_seen_and_dead_ones_told_from_them(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_idle_workers_are_seen_and_dead_ones_told_from_them(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         writer = Held()
         busy = b.worker(writer, heartbeat_seconds=0.05)
         await b.start()
@@ -169,8 +169,8 @@ def test_a_worker_id_fits_the_name_of_a_connection(hostname: str) -> None:
     assert worker_id != worker_id_of(hostname)
 
 
-async def test_one_turn_is_given_out_once(migrated_db: str) -> None:
-    async with bench(migrated_db) as b:
+async def test_one_turn_is_given_out_once(emptied_db: str) -> None:
+    async with bench(emptied_db) as b:
         process_id = await process(b)
         task = tasks.NewTask(uuid4(), TaskType.CONTINUE, {}, max_retries=1, retry_delay_s=1, created_by="test")
         for _ in range(2):

@@ -33,8 +33,8 @@ class Stumbling(DeterministicWriter):
         return await super().write_section(job, outline, index, report, written)
 
 
-async def test_one_failure_at_every_part_is_survived_with_one_retry(migrated_db: str) -> None:
-    async with bench(migrated_db, ONE_RETRY) as b:
+async def test_one_failure_at_every_part_is_survived_with_one_retry(emptied_db: str) -> None:
+    async with bench(emptied_db, ONE_RETRY) as b:
         writer = Stumbling(1)
         b.worker(writer)
         process_id = await b.start(auto_mode=True)
@@ -47,9 +47,9 @@ async def test_one_failure_at_every_part_is_survived_with_one_retry(migrated_db:
         assert retries == [1] * SECTIONS
 
 
-async def test_failing_twice_on_one_spot_is_one_time_too_many(migrated_db: str) -> None:
+async def test_failing_twice_on_one_spot_is_one_time_too_many(emptied_db: str) -> None:
     """Taking the step up again announces its section again; that alone is no progress."""
-    async with bench(migrated_db, ONE_RETRY) as b:
+    async with bench(emptied_db, ONE_RETRY) as b:
         writer = Stumbling(2)
         b.worker(writer)
         process_id = await b.start(auto_mode=True)

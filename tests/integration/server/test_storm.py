@@ -43,9 +43,9 @@ async def impatient(b: Bench, process_id: UUID, dice: random.Random, refused: li
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_storm(migrated_db: str, seed: int) -> None:
+async def test_a_storm(emptied_db: str, seed: int) -> None:
     dice = random.Random(seed)
-    async with bench(migrated_db) as b:
+    async with bench(emptied_db) as b:
         deadlocks = await _deadlocks(b.pool)
         for i in range(4):
             writer = DeterministicWriter(7, step_latency_s=0.004, failure_rate=0.1)
