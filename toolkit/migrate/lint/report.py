@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from toolkit.migrate.lint.reading.findings import Finding, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 from toolkit.migrate.lint.run import OURS, Linted
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX
 from toolkit.report.frame import Frame
@@ -45,7 +45,7 @@ def _many(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1 and noun != 'info')}"
 
 
-def _check(finding: Finding, limit: Severity) -> Check:
+def _check(finding: LintFinding, limit: Severity) -> Check:
     fails = finding.severity >= limit
     where = f"line {finding.at.line}: " if finding.at.line else ""
     return Check(
@@ -70,9 +70,9 @@ def _by_file(linted: Linted) -> Table:
     return Table("By file", ("file", "errors", "warnings", "infos", "accepted"), tuple(rows))
 
 
-def _remedies(findings: Iterable[Finding]) -> Table:
+def _remedies(findings: Iterable[LintFinding]) -> Table:
     """One row a rule: what passes is shown without its remedy above."""
-    grouped: dict[str, list[Finding]] = {}
+    grouped: dict[str, list[LintFinding]] = {}
     for finding in findings:
         grouped.setdefault(finding.rule, []).append(finding)
     rows = tuple(
@@ -94,7 +94,7 @@ def _folded(rows: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(folded)
 
 
-def as_dicts(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+def as_dicts(findings: Iterable[LintFinding]) -> list[dict[str, Any]]:
     """Findings for JSON."""
     return [
         asdict(finding) | {"severity": finding.severity.word, "at": {"file": finding.at.file, "line": finding.at.line}}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.migrate.lint import squawk
-from toolkit.migrate.lint.reading.findings import Finding, Rule, Severity, finding_of, in_order
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity, in_order
 from toolkit.migrate.lint.reading.sources import Folder, read
 from toolkit.migrate.lint.rules import ALL, look
 from toolkit.migrate.lint.rules.context import Context
@@ -27,20 +27,20 @@ class Linted:
     `notices` tell of files that are no migrations by their names."""
 
     files: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     notices: tuple[str, ...] = ()
 
     @property
-    def open(self) -> tuple[Finding, ...]:
+    def open(self) -> tuple[LintFinding, ...]:
         """Findings that nobody accepted."""
         return tuple(finding for finding in self.findings if not finding.accepted)
 
     @property
-    def accepted(self) -> tuple[Finding, ...]:
+    def accepted(self) -> tuple[LintFinding, ...]:
         """Findings that are suppressed, each with its reason."""
         return tuple(finding for finding in self.findings if finding.accepted)
 
-    def at_least(self, limit: Severity) -> tuple[Finding, ...]:
+    def at_least(self, limit: Severity) -> tuple[LintFinding, ...]:
         """Open findings as bad as `limit`, or worse."""
         return tuple(finding for finding in self.open if finding.severity >= limit)
 
@@ -70,14 +70,14 @@ async def lint(
 def judge(
     folder: Folder,
     settings: Settings,
-    theirs: Sequence[Finding],
+    theirs: Sequence[LintFinding],
     *,
     disabled: frozenset[str],
     chosen: frozenset[str],
     whole: bool,
 ) -> Linted:
     """Our findings and squawk's (`theirs`) together, graded, accepted, for the `chosen` files. Pure."""
-    ours = [finding_of(hit) for hit in (*folder.refused, *look(Context(folder, settings.exposed)))]
+    ours = [*folder.refused, *look(Context(folder, settings.exposed))]
     graded = [replace(f, severity=settings.severity.get(f.rule, f.severity)) for f in (*ours, *theirs)]
     kept = [f for f in graded if f.rule not in disabled and f.severity > Severity.OFF]
     off = {rule for rule, severity in settings.severity.items() if severity is Severity.OFF}
@@ -98,7 +98,7 @@ def _check_rules(names: Sequence[str]) -> None:
 
 
 def _chosen(folder: Folder, only: Sequence[Path]) -> frozenset[str]:
-    files = {source.file for source in folder.sources} | {hit.at.file for hit in folder.refused}
+    files = {source.file for source in folder.sources} | {one.at.file for one in folder.refused}
     if not only:
         return frozenset(files)
     chosen = set()

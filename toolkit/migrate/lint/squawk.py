@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.lint.reading.findings import At, Finding, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Severity
 from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.squawk_rules import ASKED, PREFIX, grade_of
 
@@ -56,14 +56,14 @@ def binary() -> Path:
 
 async def findings(
     sources: Sequence[Source], *, program: Path | None = None, deadline_s: float = DEADLINE_S
-) -> tuple[Finding, ...]:
+) -> tuple[LintFinding, ...]:
     """What squawk finds in these files, graded by our own severities; rules that are off are left out.
 
     Raises EnvironmentError_ when it is absent, does not end in `deadline_s` seconds, crashes, or answers something
     that is not its report.
     """
     program = program or binary()
-    found: list[Finding] = []
+    found: list[LintFinding] = []
     for transactional in (True, False):
         chosen = [source for source in sources if source.transactional is transactional]
         if chosen:
@@ -133,7 +133,7 @@ async def _output(command: list[str], folder: str, deadline_s: float) -> tuple[i
     return process.returncode, out, err
 
 
-def _graded(entry: dict[str, Any], batch: _Batch) -> list[Finding]:
+def _graded(entry: dict[str, Any], batch: _Batch) -> list[LintFinding]:
     source, name = batch.numbered[str(entry["file"])], str(entry["rule_name"])
     grade = grade_of(name)
     severity = grade.rollback if source.rollback else grade.up
@@ -141,7 +141,7 @@ def _graded(entry: dict[str, Any], batch: _Batch) -> list[Finding]:
         return []
     remedy = str(entry.get("help") or "") or _NO_HELP.format(rule=name)
     at = At(source.file, int(entry["line"]) + 1)
-    return [Finding(f"{PREFIX}{name}", severity, at, str(entry.get("message") or name), _why(grade.reason), remedy)]
+    return [LintFinding(f"{PREFIX}{name}", severity, at, str(entry.get("message") or name), _why(grade.reason), remedy)]
 
 
 def _why(reason: str) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import UsageError
-from toolkit.migrate.lint.reading.findings import At, Finding, Hit, Rule, Severity, finding_of, severity_of
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity, severity_of
 from toolkit.migrate.lint.reading.sources import REFUSED, Folder, Source
 from toolkit.migrate.lint.rules.context import EXPOSED
 
@@ -61,7 +61,7 @@ class Suppression:
     first: int = 0
     last: int | None = None
 
-    def covers(self, finding: Finding) -> bool:
+    def covers(self, finding: LintFinding) -> bool:
         """Whether it is about this finding."""
         line = finding.at.line
         return (
@@ -172,8 +172,8 @@ def _exactly(file: str) -> str:
 
 
 def apply(
-    findings: Sequence[Finding], suppressions: Sequence[Suppression], *, untried: frozenset[str]
-) -> tuple[Finding, ...]:
+    findings: Sequence[LintFinding], suppressions: Sequence[Suppression], *, untried: frozenset[str]
+) -> tuple[LintFinding, ...]:
     """Findings with what is accepted marked as such, and a finding for each suppression without reason or use; a rule
     that was not tried (`untried`) cannot show whether its suppressions are of use."""
     used: set[Suppression] = set()
@@ -185,9 +185,9 @@ def apply(
     for suppression in suppressions:
         what = f"{suppression.rule or 'no rule'} is suppressed"
         if not suppression.reason:
-            told.append(finding_of(Hit(WITHOUT_REASON, suppression.at, what)))
+            told.append(WITHOUT_REASON.found(suppression.at, what))
         elif suppression not in used and suppression.rule not in untried:
-            told.append(finding_of(Hit(UNUSED, suppression.at, f"{what}, and there is no such finding")))
+            told.append(UNUSED.found(suppression.at, f"{what}, and there is no such finding"))
     return tuple(told)
 
 

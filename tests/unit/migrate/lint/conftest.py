@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.migrate.lint.reading.findings import Finding, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 from toolkit.migrate.lint.reading.sources import read
 from toolkit.migrate.lint.run import IDS, judge
 from toolkit.migrate.lint.suppress import read_settings
 
 Files = str | dict[str, str]
-Look = Callable[..., list[Finding]]
+Look = Callable[..., list[LintFinding]]
 
 # A table as it should be: a key, row level security, a policy that names its role and compares text ids.
 BASE = """
@@ -33,7 +33,7 @@ def look(tmp_path: Path) -> Look:
     """
     folder = tmp_path / "migrations"
 
-    def _look(files: Files, *, rollbacks: bool = False, disabled: frozenset[str] = frozenset()) -> list[Finding]:
+    def _look(files: Files, *, rollbacks: bool = False, disabled: frozenset[str] = frozenset()) -> list[LintFinding]:
         named = {"2_x.sql": files} if isinstance(files, str) else files
         for name, text in named.items():
             file = folder / name
@@ -47,11 +47,11 @@ def look(tmp_path: Path) -> Look:
     return _look
 
 
-def told(findings: list[Finding]) -> set[str]:
+def told(findings: list[LintFinding]) -> set[str]:
     """`rule file:line` of what nobody accepted."""
     return {f"{f.rule} {f.at}" for f in findings if not f.accepted}
 
 
-def bad(findings: list[Finding]) -> set[str]:
+def bad(findings: list[LintFinding]) -> set[str]:
     """The same, infos left out."""
     return told([f for f in findings if f.severity > Severity.INFO])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.migrate.lint.conftest import Look, told
-from toolkit.migrate.lint.reading.findings import Finding, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 
 # One word a line marks where a finding belongs; the markers are comments and so are never read.
 FOLDER = {
@@ -119,12 +119,12 @@ def line_of(mark: str, file: str) -> int:
 
 
 @pytest.fixture
-def found(look: Look) -> list[Finding]:
+def found(look: Look) -> list[LintFinding]:
     return look(FOLDER)
 
 
 @pytest.mark.parametrize(("mark", "rule", "file"), CLASSES, ids=lambda value: value if value.startswith("D") else "")
-def test_each_class_is_found(mark: str, rule: str, file: str, found: list[Finding]) -> None:
+def test_each_class_is_found(mark: str, rule: str, file: str, found: list[LintFinding]) -> None:
     here = {(f.at.line, f.rule) for f in found if f.at.file == file}
     statement = range(line_of(mark, file) - 3, line_of(mark, file) + 1)  # a statement is told by its first line
     assert any(line in statement and name == rule for line, name in here), sorted(here)
@@ -139,7 +139,7 @@ def test_what_later_files_replace_is_judged_as_it_is_at_the_end(look: Look) -> N
     assert f"calls-unknown-function {UP}:{line_of('D34', UP)}" in findings
 
 
-def test_nothing_else_is_an_error(found: list[Finding]) -> None:
+def test_nothing_else_is_an_error(found: list[LintFinding]) -> None:
     expected = {rule for _, rule, _ in CLASSES} | {"definer-executable-by-public", "rollback-incomplete"}
     assert {f.rule for f in found if f.severity is Severity.ERROR} <= expected
     assert len([f for f in found if f.rule == "rollback-incomplete"]) == 1
@@ -151,7 +151,7 @@ def test_a_trigger_writes_as_its_caller_where_no_policy_lets_the_caller_write(lo
     assert f"trigger-writes-as-caller {UP}:{line_of('D12', UP) - 1}" in told(look(FOLDER | {UP: closed}))
 
 
-def test_the_trigger_that_its_rollback_leaves_is_found(found: list[Finding]) -> None:
+def test_the_trigger_that_its_rollback_leaves_is_found(found: list[LintFinding]) -> None:
     (left,) = [f for f in found if f.rule == "rollback-incomplete" and "trigger publish on" in f.what]  # D26
     assert "fails once its tables are gone" in left.what
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.migrate.lint.conftest import Look, told
 from toolkit.errors import UsageError
-from toolkit.migrate.lint.reading.findings import Finding, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 from toolkit.migrate.lint.run import IDS
 from toolkit.migrate.lint.suppress import Settings, read_settings
 
@@ -17,7 +17,7 @@ RULE = "table-without-rls"
 IGNORE = f"-- toolkit: lint-ignore {RULE} nobody but the server reads it"
 
 
-def reasons(findings: list[Finding]) -> dict[str, str]:
+def reasons(findings: list[LintFinding]) -> dict[str, str]:
     return {str(f.at): f.accepted for f in findings if f.accepted}
 
 

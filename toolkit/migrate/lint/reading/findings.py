@@ -39,6 +39,10 @@ class Rule:
     why: str
     remedy: str
 
+    def found(self, at: At, what: str, remedy: str = "") -> LintFinding:
+        """This mistake, made at a place. `remedy` replaces the rule's own where the place asks for a particular one."""
+        return LintFinding(self.id, self.severity, at, what, self.why, remedy or self.remedy)
+
 
 @dataclass(frozen=True, order=True)
 class At:
@@ -53,17 +57,7 @@ class At:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A rule that found something. `remedy` replaces the rule's own where the place asks for a particular one."""
-
-    rule: Rule
-    at: At
-    what: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One finding as it is told. `accepted` is the reason for which it is suppressed, "" when it is not."""
 
     rule: str
@@ -75,12 +69,6 @@ class Finding:
     accepted: str = ""
 
 
-def finding_of(hit: Hit) -> Finding:
-    """A hit with everything its rule knows."""
-    rule = hit.rule
-    return Finding(rule.id, rule.severity, hit.at, hit.what, rule.why, hit.remedy or rule.remedy)
-
-
-def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def in_order(findings: Iterable[LintFinding]) -> tuple[LintFinding, ...]:
     """By file and line, the worst first on one line."""
     return tuple(sorted(findings, key=lambda f: (f.at, -f.severity, f.rule, f.what)))

@@ -15,7 +15,7 @@ from toolkit.errors import RefusalError, UsageError
 from toolkit.migrate.folder.files import FILE_NAME, Script, read_script
 from toolkit.migrate.folder.statements import SplitError, Statement, split
 from toolkit.migrate.lint.reading.facts import Fact, Unread
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.statements import facts_of
 
 REFUSED = Rule(
@@ -62,7 +62,7 @@ class Folder:
     path: Path
     ups: tuple[Source, ...]
     rollbacks: dict[str, Source]
-    refused: tuple[Hit, ...]
+    refused: tuple[LintFinding, ...]
     notices: tuple[str, ...]
 
     @property
@@ -92,61 +92,63 @@ def read(path: Path) -> Folder:
             "\n".join((f"{path} holds no migration.", *notices)),
             "Name the folder that holds them with --migrations DIR; files are called <version>_<name>.sql.",
         )
-    hits = [*_misnamed(entries, rollbacks)]
+    found = [*_misnamed(entries, rollbacks)]
     ups = []
     for entry in sorted(entries, key=lambda e: (_version(e), e.name)):
         if not entry.name.endswith(".down.sql"):
             source, refusals = _source(entry, entry.name, rollback=False)
             ups.append(source)
-            hits += refusals
+            found += refusals
     undone = {}
     for entry in rollbacks:
         source, refusals = _source(entry, f"rollbacks/{entry.name}", rollback=True)
         undone[entry.name] = source
-        hits += refusals
-    return Folder(path, tuple(ups), undone, tuple(hits), notices)
+        found += refusals
+    return Folder(path, tuple(ups), undone, tuple(found), notices)
 
 
 def _version(path: Path) -> str:
     return path.name.partition("_")[0]
 
 
-def _misnamed(entries: list[Path], rollbacks: list[Path]) -> list[Hit]:
-    hits = []
+def _misnamed(entries: list[Path], rollbacks: list[Path]) -> list[LintFinding]:
+    found = []
     seen: dict[str, str] = {}
     for entry in entries:
         at = At(entry.name, 1)
         if entry.name.endswith(".down.sql"):
             remedy = f"Move it to rollbacks/{entry.name.removesuffix('.down.sql')}.sql."
-            hits.append(Hit(REFUSED, at, "by its name it would be applied as a migration", remedy))
+            found.append(REFUSED.found(at, "by its name it would be applied as a migration", remedy))
         elif (version := _version(entry)) in seen:
             what = f"{seen[version]} has the same version {version}"
-            hits.append(Hit(REFUSED, at, what, "Give one of them a version of its own; a version is applied once."))
+            found.append(REFUSED.found(at, what, "Give one of them a version of its own; a version is applied once."))
         seen.setdefault(_version(entry), entry.name)
     names = {entry.name for entry in entries}
     for entry in rollbacks:
         if entry.name not in names:
             what = f"it belongs to no migration: there is no {entry.name}"
-            hits.append(Hit(REFUSED, At(f"rollbacks/{entry.name}", 1), what, "Rename it to its migration's file name."))
-    return hits
+            found.append(
+                REFUSED.found(At(f"rollbacks/{entry.name}", 1), what, "Rename it to its migration's file name.")
+            )
+    return found
 
 
-def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[Hit]]:
-    hits: list[Hit] = []
+def _source(path: Path, file: str, *, rollback: bool) -> tuple[Source, list[LintFinding]]:
+    found: list[LintFinding] = []
     script, text = None, ""
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
         script = read_script(path, rollback=rollback)
     except RefusalError as refused:
-        hits.append(_refusal(file, refused))
+        found.append(_refusal(file, refused))
     except OSError as error:
-        hits.append(Hit(REFUSED, At(file, 1), f"it cannot be read: {error.strerror or error}", "Put the file there."))
+        found.append(REFUSED.found(At(file, 1), f"it cannot be read: {error.strerror or error}", "Put the file there."))
     pieces = script.pieces if script is not None else _pieces(text)
     header = pieces[0].comments if pieces else ()
     transactional = not any(_NOT_TRANSACTIONAL.match(comment.text) for comment in header)
     source = Source(file, text, rollback, transactional, pieces, tuple(_facts(pieces, file)), script)
-    hits += _further(file, source.statements, transactional, {hit.at.line for hit in hits})
-    return source, hits
+    found += _further(file, source.statements, transactional, {one.at.line for one in found})
+    return source, found
 
 
 def _pieces(text: str) -> tuple[Statement, ...]:
@@ -165,28 +167,28 @@ def _facts(pieces: tuple[Statement, ...], file: str) -> Iterator[Fact]:
             yield Unread(At(file, statement.trouble.line), statement.trouble.what, body=False)
 
 
-def _refusal(file: str, refused: RefusalError) -> Hit:
+def _refusal(file: str, refused: RefusalError) -> LintFinding:
     place = _PLACE.match(refused.what)
     line = int(place.group(1)) if place else 1
     what = refused.what[place.end() :] if place else refused.what
-    return Hit(REFUSED, At(file, line), what.rstrip("."), refused.remedy)
+    return REFUSED.found(At(file, line), what.rstrip("."), refused.remedy)
 
 
-def _further(file: str, statements: tuple[Statement, ...], transactional: bool, told: set[int]) -> list[Hit]:
+def _further(file: str, statements: tuple[Statement, ...], transactional: bool, told: set[int]) -> list[LintFinding]:
     """The runner names the first statement it refuses; these are the others of the same file."""
-    hits = []
+    found = []
     for statement in statements:
         if statement.line in told:
             continue
         at = At(file, statement.line)
         if statement.is_transaction_control:
             what = f"the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])})"
-            hits.append(Hit(REFUSED, at, what, "Remove it: the runner wraps the file in one transaction."))
+            found.append(REFUSED.found(at, what, "Remove it: the runner wraps the file in one transaction."))
         elif statement.is_copy_from_stdin:
             what = "COPY … FROM STDIN needs psql to send the data"
-            hits.append(Hit(REFUSED, at, what, "Write the rows as INSERT statements."))
+            found.append(REFUSED.found(at, what, "Write the rows as INSERT statements."))
         elif transactional and (construct := statement.refuses_transaction):
             what = f"{construct} cannot run inside a transaction"
             remedy = "Move it to a file of its own whose first line is `-- toolkit: transaction=false`."
-            hits.append(Hit(REFUSED, at, what, remedy))
-    return hits
+            found.append(REFUSED.found(at, what, remedy))
+    return found

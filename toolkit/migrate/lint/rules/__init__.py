@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.reading.findings import Hit, Rule
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule
 from toolkit.migrate.lint.reading.sources import REFUSED
 from toolkit.migrate.lint.rules import (
     events,
@@ -26,7 +26,7 @@ _ROOMS = (tables, policies, identities, functions, views, privileges, publicatio
 ALL: tuple[Rule, ...] = (REFUSED, *(rule for room in _ROOMS for rule in room.RULES))
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Everything these rules find."""
     for room in _ROOMS:
         yield from room.look(context)

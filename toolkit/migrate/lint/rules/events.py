@@ -16,7 +16,7 @@ from toolkit.migrate.lint.reading.code import (
     unwrapped,
 )
 from toolkit.migrate.lint.reading.facts import Trigger, Write
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Routine, references_to
 from toolkit.migrate.lint.rules.context import Context
@@ -79,11 +79,11 @@ ON_CONFLICT = Rule(
 RULES = (MAX_PLUS_ONE, BEFORE_CHILD, AS_CALLER, WHOLE_ROW, BACKFILL, DELETE_BLOCKED, ON_CONFLICT)
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about triggers and the bodies of functions."""
     for routine in context.schema.functions.values():
         for line in _max_plus_one(routine.function.body.pieces):
-            yield Hit(MAX_PLUS_ONE, At(routine.function.at.file, line), f"{routine.label} numbers by max + 1")
+            yield MAX_PLUS_ONE.found(At(routine.function.at.file, line), f"{routine.label} numbers by max + 1")
         yield from _deletes(context, routine)
         yield from _conflicts(context, routine)
     for trigger in context.schema.triggers.values():
@@ -118,17 +118,17 @@ def _maximum(node: AstNode | None) -> nodes.FuncCall | None:
     return None
 
 
-def _deletes(context: Context, routine: Routine) -> Iterator[Hit]:
+def _deletes(context: Context, routine: Routine) -> Iterator[LintFinding]:
     code = routine.function.body.pieces
     words = mentions(code)
     for table, line in deletes(code):
         for child, key in references_to(context.schema, table):
             if not key.on_delete and not key.deferred and child.name.name not in words:
                 at = At(routine.function.at.file, line)
-                yield Hit(DELETE_BLOCKED, at, f"{routine.label} deletes from {table}, to which {child.name} refers")
+                yield DELETE_BLOCKED.found(at, f"{routine.label} deletes from {table}, to which {child.name} refers")
 
 
-def _conflicts(context: Context, routine: Routine) -> Iterator[Hit]:
+def _conflicts(context: Context, routine: Routine) -> Iterator[LintFinding]:
     for piece, statement, name in inserts(routine.function.body.pieces):
         table = context.schema.tables.get(name)
         match statement.on_conflict_clause:
@@ -146,7 +146,7 @@ def _conflicts(context: Context, routine: Routine) -> Iterator[Hit]:
         if wanted not in unique and not context.schema.may("unique", name):
             columns = ", ".join(sorted(wanted))
             at = At(routine.function.at.file, piece.line(target.location))
-            yield Hit(ON_CONFLICT, at, f"{routine.label}: no unique key of {name} is ({columns})")
+            yield ON_CONFLICT.found(at, f"{routine.label}: no unique key of {name} is ({columns})")
 
 
 def _columns(target: nodes.InferClause) -> set[str]:
@@ -155,7 +155,7 @@ def _columns(target: nodes.InferClause) -> set[str]:
     return {one.name for one in plain} if len(plain) == len(target.index_elems) else set()
 
 
-def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[Hit]:
+def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[LintFinding]:
     schema, code, at = context.schema, routine.function.body.pieces, trigger.at
     inserted = list(dict.fromkeys(name for _, _, name in inserts(code)))
     for child in inserted:
@@ -163,31 +163,31 @@ def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[H
         # With further events the body may tell them apart by tg_op.
         told_apart = trigger.events != ("insert",) and "tg_op" in mentions(code)
         if trigger.timing == "before" and "insert" in trigger.events and keys and not told_apart:
-            yield Hit(BEFORE_CHILD, at, f"{trigger.name} writes {child}, which refers to {trigger.table}")
+            yield BEFORE_CHILD.found(at, f"{trigger.name} writes {child}, which refers to {trigger.table}")
         if not routine.definer and child != trigger.table and schema.has_rls(child):
             writers = [p for p in schema.policies_of(child) if p.command in {"all", "insert"}]
             if not writers:
                 what = f"{trigger.name} inserts into {child} as whoever changed {trigger.table}"
-                yield Hit(AS_CALLER, at, what)
+                yield AS_CALLER.found(at, what)
     if inserted or any(calls(code, "pg_notify", "realtime.send")):
         yield from _whole_row(context, trigger, routine)
 
 
-def _whole_row(context: Context, trigger: Trigger, routine: Routine) -> Iterator[Hit]:
+def _whole_row(context: Context, trigger: Trigger, routine: Routine) -> Iterator[LintFinding]:
     code, file = routine.function.body.pieces, routine.function.at.file
     table = context.schema.tables.get(trigger.table)
     wide = {c.name for c in table.shape.columns if c.type in {"json", "jsonb"}} if table is not None else set()
     for call, line in calls(code, "to_jsonb", "to_json", "row_to_json"):
         if [_row(argument) for argument in call.args] in (["new"], ["old"]):
             what = f"{routine.label} puts the whole row of {trigger.table} into what it writes"
-            yield Hit(WHOLE_ROW, At(file, line), what)
+            yield WHOLE_ROW.found(At(file, line), what)
             return
     for call, line in calls(code, *_BUILDERS):
         for column in (part for argument in call.args for part in _operands(argument)):
             match strings(column.fields):
                 case ("new", name) if name in wide:
                     what = f"{routine.label} puts {trigger.table}.{name} into what it writes"
-                    yield Hit(WHOLE_ROW, At(file, line), what)
+                    yield WHOLE_ROW.found(At(file, line), what)
                     return
 
 
@@ -212,7 +212,7 @@ def _operands(node: AstNode | None) -> Iterator[nodes.ColumnRef]:
             yield from _operands(right)
 
 
-def _backfills(context: Context) -> Iterator[Hit]:
+def _backfills(context: Context) -> Iterator[LintFinding]:
     for source in context.folder.ups:
         armed: dict[tuple[Name, str], Trigger] = {}
         for fact in source.facts:
@@ -225,4 +225,4 @@ def _backfills(context: Context) -> Iterator[Hit]:
                 body = routine.function.body if routine is not None else Body()
                 if trigger.timing == "after" and (body.performs or any(inserts(body.pieces))):
                     what = f"{fact.verb} of {fact.table} fires {trigger.name} for every row it changes"
-                    yield Hit(BACKFILL, fact.at, what)
+                    yield BACKFILL.found(fact.at, what)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.code import calls
 from toolkit.migrate.lint.reading.facts import AlterFunction, Create, Drop, Function
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name, of_parts
 from toolkit.migrate.lint.reading.schema import Routine
 from toolkit.migrate.lint.rules.context import Context
@@ -88,7 +88,7 @@ RULES = (
 _LANGUAGES = ("sql", "plpgsql")
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about functions."""
     schema = context.schema
     for routine in schema.functions.values():
@@ -101,33 +101,33 @@ def look(context: Context) -> Iterator[Hit]:
     yield from _unknown_calls(context)
 
 
-def _search_path(routine: Routine, *, altered: bool) -> Iterator[Hit]:
+def _search_path(routine: Routine, *, altered: bool) -> Iterator[LintFinding]:
     function = routine.function
     if routine.search_path or altered:
         return
     if routine.definer:
-        yield Hit(DEFINER_SEARCH_PATH, function.at, f"{routine.label} runs with its owner's rights")
+        yield DEFINER_SEARCH_PATH.found(function.at, f"{routine.label} runs with its owner's rights")
     elif function.language in _LANGUAGES:
-        yield Hit(SEARCH_PATH, function.at, f"{routine.label} takes its caller's")
+        yield SEARCH_PATH.found(function.at, f"{routine.label} takes its caller's")
 
 
-def _executable(routine: Routine, *, revoked: bool) -> Iterator[Hit]:
+def _executable(routine: Routine, *, revoked: bool) -> Iterator[LintFinding]:
     # A trigger function cannot be called, only fired.
     if revoked or routine.function.returns in {"trigger", "event_trigger"}:
         return
     if routine.public:
-        yield Hit(EXECUTABLE, routine.function.at, f"{routine.label} is never revoked from PUBLIC")
+        yield EXECUTABLE.found(routine.function.at, f"{routine.label} is never revoked from PUBLIC")
     elif routine.anon:
-        yield Hit(EXECUTABLE_ANON, routine.function.at, f"{routine.label} is never revoked from anon")
+        yield EXECUTABLE_ANON.found(routine.function.at, f"{routine.label} is never revoked from anon")
 
 
-def _ambiguous(routines: list[Routine]) -> Iterator[Hit]:
+def _ambiguous(routines: list[Routine]) -> Iterator[LintFinding]:
     for position, one in enumerate(routines):
         for other in routines[:position]:
             count = _both_take(one.function, other.function) if one.function.name == other.function.name else None
             if count is not None:
                 what = f"{one.label} and {other.label} both take a call with {count} arguments"
-                yield Hit(AMBIGUOUS, one.function.at, what)
+                yield AMBIGUOUS.found(one.function.at, what)
 
 
 def _both_take(one: Function, other: Function) -> int | None:
@@ -139,7 +139,7 @@ def _both_take(one: Function, other: Function) -> int | None:
     return fewest if one.arguments[:fewest] == other.arguments[:fewest] else None
 
 
-def _left_behind(context: Context) -> Iterator[Hit]:
+def _left_behind(context: Context) -> Iterator[LintFinding]:
     alive: dict[Name, list[Function]] = {}
     left = {(r.function.name, r.function.arguments) for r in context.schema.functions.values()}
     for fact in context.facts:
@@ -151,14 +151,14 @@ def _left_behind(context: Context) -> Iterator[Hit]:
             if fact.replace and kept and all(f.arguments != fact.arguments for f in known):
                 counts = len(fact.arguments), len(kept[-1].arguments)
                 what = f"{fact.name} with {counts[0]} arguments stands beside one with {counts[1]}"
-                yield Hit(LEFT_BEHIND, fact.at, what)
+                yield LEFT_BEHIND.found(fact.at, what)
             alive.setdefault(fact.name, []).append(fact)
         elif isinstance(fact, Drop) and fact.kind in {"function", "procedure", "routine"}:
             for name in fact.names:
                 alive.pop(name, None)
 
 
-def _loses_settings(context: Context) -> Iterator[Hit]:
+def _loses_settings(context: Context) -> Iterator[LintFinding]:
     has: dict[tuple[Name, tuple[str, ...]], tuple[bool, bool]] = {}
     for fact in context.facts:
         if isinstance(fact, Function):
@@ -172,7 +172,7 @@ def _loses_settings(context: Context) -> Iterator[Hit]:
                 if had and not still
             ]
             if fact.replace and lost:
-                yield Hit(LOSES_SETTINGS, fact.at, f"{fact.name} had {' and '.join(lost)}")
+                yield LOSES_SETTINGS.found(fact.at, f"{fact.name} had {' and '.join(lost)}")
             has[fact.name, fact.arguments] = (fact.definer, fact.search_path)
         elif isinstance(fact, AlterFunction):
             for key in [key for key in has if key[0] == fact.name and fact.arguments in {None, key[1]}]:
@@ -186,7 +186,7 @@ def _loses_settings(context: Context) -> Iterator[Hit]:
                 del has[key]
 
 
-def _unknown_calls(context: Context) -> Iterator[Hit]:
+def _unknown_calls(context: Context) -> Iterator[LintFinding]:
     made = {fact.name for fact in context.facts if isinstance(fact, Function)}
     made |= {Name(f.name.schema, f.renamed) for f in context.facts if isinstance(f, AlterFunction) and f.renamed}
     if any(isinstance(fact, Create) and fact.kind in {"extension", "aggregate"} for fact in context.facts):
@@ -199,7 +199,7 @@ def _unknown_calls(context: Context) -> Iterator[Hit]:
             parts = strings(call.funcname)
             name = of_parts(parts)
             if len(parts) > 1 and name.schema in schemas and name not in made:
-                yield Hit(UNKNOWN_CALL, At(routine.function.at.file, line), f"{routine.label} calls {name}")
+                yield UNKNOWN_CALL.found(At(routine.function.at.file, line), f"{routine.label} calls {name}")
     for trigger in context.schema.triggers.values():
         if trigger.function.schema in schemas and trigger.function not in made:
-            yield Hit(UNKNOWN_CALL, trigger.at, f"trigger {trigger.name} of {trigger.table} calls {trigger.function}")
+            yield UNKNOWN_CALL.found(trigger.at, f"trigger {trigger.name} of {trigger.table} calls {trigger.function}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.migrate.lint.reading.code import Code, calls, is_call, literal, operator, relations, unwrapped
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name, of_type
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.sql.parse import AstNode, Piece, nodes, strings
@@ -72,7 +72,7 @@ class _Place:
     table: Name | None
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about identities, in policies and in function bodies."""
     policies = [
         _Place(policy.at, f"policy {policy.name} of {policy.table}", code, policy.table)
@@ -91,12 +91,12 @@ def look(context: Context) -> Iterator[Hit]:
         if found or not text_ids or place not in policies:
             continue
         if (call := next(calls(place.code, "auth.uid"), None)) is not None:
-            yield Hit(UID_MIXED, At(place.at.file, call[1]), f"{place.label} asks auth.uid()")
+            yield UID_MIXED.found(At(place.at.file, call[1]), f"{place.label} asks auth.uid()")
     for place in policies:
         yield from _uncached(place)
 
 
-def _types(context: Context, place: _Place) -> Iterator[Hit]:
+def _types(context: Context, place: _Place) -> Iterator[LintFinding]:
     for piece in place.code:
         for cast in piece.find(nodes.TypeCast):
             yield from _cast(place, piece, cast)
@@ -107,20 +107,20 @@ def _types(context: Context, place: _Place) -> Iterator[Hit]:
                 match unwrapped(side):
                     case nodes.FuncCall() as call if is_call(call, "auth.uid") and _is_text(context, place, other):
                         at = At(place.at.file, piece.line(call.location))
-                        yield Hit(UID_TEXT_COLUMN, at, f"{place.label} compares auth.uid() with {_spelt(other)}")
+                        yield UID_TEXT_COLUMN.found(at, f"{place.label} compares auth.uid() with {_spelt(other)}")
 
 
-def _cast(place: _Place, piece: Piece, cast: nodes.TypeCast) -> Iterator[Hit]:
+def _cast(place: _Place, piece: Piece, cast: nodes.TypeCast) -> Iterator[LintFinding]:
     to = of_type(cast.type_name)
     match unwrapped(cast.arg):
         case nodes.FuncCall() as call if to in _TEXT and is_call(call, "auth.uid"):
-            yield Hit(UID_AS_TEXT, _at(place, piece, call.location), f"{place.label} casts auth.uid() to text")
+            yield UID_AS_TEXT.found(_at(place, piece, call.location), f"{place.label} casts auth.uid() to text")
         case nodes.FuncCall(args=[setting, *_]) as call if to in {"json", "jsonb"} and is_call(call, "current_setting"):
             if (name := literal(setting) or "").startswith("request.jwt"):
                 what = f"{place.label} casts {name} to JSON as it is"
-                yield Hit(CLAIMS_UNGUARDED, _at(place, piece, call.location), what)
+                yield CLAIMS_UNGUARDED.found(_at(place, piece, call.location), what)
         case nodes.A_Expr() as claim if to == "uuid" and _is_sub(claim):
-            yield Hit(SUB_TO_UUID, _at(place, piece, claim.location), f"{place.label} casts the sub to uuid")
+            yield SUB_TO_UUID.found(_at(place, piece, claim.location), f"{place.label} casts the sub to uuid")
 
 
 def _at(place: _Place, piece: Piece, location: int) -> At:
@@ -161,7 +161,7 @@ def _reads_sub_as_text(code: Code) -> bool:
     return False
 
 
-def _uncached(place: _Place) -> Iterator[Hit]:
+def _uncached(place: _Place) -> Iterator[LintFinding]:
     for piece in place.code:
         cached: set[int] = set()
         for subselect in piece.find(nodes.SubLink):
@@ -171,5 +171,5 @@ def _uncached(place: _Place) -> Iterator[Hit]:
         for call, line in calls((piece,), *_IDENTITY):
             if call.location not in cached:
                 what = f"{place.label} calls {'.'.join(strings(call.funcname))}() for every row"
-                yield Hit(UNCACHED, At(place.at.file, line), what)
+                yield UNCACHED.found(At(place.at.file, line), what)
                 return

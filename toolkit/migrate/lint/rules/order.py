@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import AlterTable, CreateIndex, CreateTable, Drop, Fact, Policy, Rename, Trigger
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
 
@@ -27,7 +27,7 @@ CREATED_TWICE = Rule(
 RULES = (TOO_EARLY, CREATED_TWICE)
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about the order of files."""
     made: dict[Name, At] = {}
     for fact in context.facts:
@@ -38,7 +38,7 @@ def look(context: Context) -> Iterator[Hit]:
     for fact in context.facts:
         if isinstance(fact, CreateTable) and fact.kept:
             if fact.name in known and fact.name in made and not _gone(context, fact):
-                yield Hit(CREATED_TWICE, fact.at, f"{fact.name} was created at {made[fact.name]}")
+                yield CREATED_TWICE.found(fact.at, f"{fact.name} was created at {made[fact.name]}")
             known.add(fact.name)
         elif isinstance(fact, AlterTable) and fact.action in {"rename to", "set schema"}:
             new = Name(fact.subject, fact.name.name) if fact.action == "set schema" else None
@@ -48,7 +48,7 @@ def look(context: Context) -> Iterator[Hit]:
         for table in _needs(fact):
             if table in made and table not in known | told:
                 told.add(table)
-                yield Hit(TOO_EARLY, fact.at, f"{table} is created at {made[table]}, which applies later")
+                yield TOO_EARLY.found(fact.at, f"{table} is created at {made[table]}, which applies later")
 
 
 def _needs(fact: Fact) -> Iterator[Name]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.code import Code, calls, holds_false, is_true, mentions, relations, selects
 from toolkit.migrate.lint.reading.facts import Policy
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
 
@@ -92,7 +92,7 @@ _EVERYBODY = {"anon", "public"}
 _WRITES = {"all", "insert", "update", "delete"}
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about policies."""
     for policy in context.schema.policies.values():
         yield from _scope(policy)
@@ -100,7 +100,7 @@ def look(context: Context) -> Iterator[Hit]:
         yield from _words(policy)
         if _recurses(context, policy):
             what = f"policy {policy.name} of {policy.table} comes back to {policy.table}"
-            yield Hit(RECURSION, policy.at, what)
+            yield RECURSION.found(policy.at, what)
         elif policy.table in context.schema.members and policy.command in {"all", "select"}:
             yield from _nested(context, policy)
     yield from _columns(context)
@@ -111,15 +111,15 @@ def expressions(policy: Policy) -> Code:
     return (policy.using or ()) + (policy.check or ())
 
 
-def _scope(policy: Policy) -> Iterator[Hit]:
+def _scope(policy: Policy) -> Iterator[LintFinding]:
     if not policy.roles:
-        yield Hit(WITHOUT_ROLE, policy.at, f"policy {policy.name} of {policy.table} holds for everybody")
+        yield WITHOUT_ROLE.found(policy.at, f"policy {policy.name} of {policy.table} holds for everybody")
     if policy.command in {"all", "update"} and policy.check is None and policy.using is not None:
         what = f"policy {policy.name} of {policy.table} is for {policy.command.upper()}"
-        yield Hit(WITHOUT_CHECK, policy.at, what)
+        yield WITHOUT_CHECK.found(policy.at, what)
 
 
-def _open(policy: Policy) -> Iterator[Hit]:
+def _open(policy: Policy) -> Iterator[LintFinding]:
     if not policy.permissive:
         return
     roles = set(policy.roles) or {"public"}
@@ -129,17 +129,19 @@ def _open(policy: Policy) -> Iterator[Hit]:
     who = ", ".join(policy.roles) or "everybody"
     if open_write and roles & (_EVERYBODY | {"authenticated"}):
         what = f"policy {policy.name} of {policy.table} is true for {policy.command.upper()} by {who}"
-        yield Hit(OPEN_WRITE, policy.at, what)
+        yield OPEN_WRITE.found(policy.at, what)
     elif policy.command in {"all", "select"} and is_true(policy.using) and roles & _EVERYBODY:
-        yield Hit(OPEN_READ, policy.at, f"policy {policy.name} of {policy.table} shows every row to {who}")
+        yield OPEN_READ.found(policy.at, f"policy {policy.name} of {policy.table} shows every row to {who}")
 
 
-def _words(policy: Policy) -> Iterator[Hit]:
+def _words(policy: Policy) -> Iterator[LintFinding]:
     code = expressions(policy)
     if mentions(code) & {"user_metadata", "raw_user_meta_data"}:
-        yield Hit(USER_METADATA, policy.at, f"policy {policy.name} of {policy.table} reads what users write themselves")
+        yield USER_METADATA.found(
+            policy.at, f"policy {policy.name} of {policy.table} reads what users write themselves"
+        )
     if any(calls(code, "auth.role")):
-        yield Hit(ROLE_IN_EXPRESSION, policy.at, f"policy {policy.name} of {policy.table} asks auth.role()")
+        yield ROLE_IN_EXPRESSION.found(policy.at, f"policy {policy.name} of {policy.table} asks auth.role()")
 
 
 def _reading(context: Context, table: Name, roles: set[str]) -> list[Policy]:
@@ -176,17 +178,17 @@ def _recurses(context: Context, policy: Policy) -> bool:
     return False
 
 
-def _nested(context: Context, policy: Policy) -> Iterator[Hit]:
+def _nested(context: Context, policy: Policy) -> Iterator[LintFinding]:
     roles = set(policy.roles)
     for table in sorted(context.reads(policy.using or ())):
         deeper = [p for p in _reading(context, table, roles) if relations(p.using or ())]
         if deeper and table != policy.table:
             what = f"policy {policy.name} of {policy.table} reads {table}, whose policy {deeper[0].name} reads further"
-            yield Hit(NESTED, policy.at, what)
+            yield NESTED.found(policy.at, what)
             return
 
 
-def _columns(context: Context) -> Iterator[Hit]:
+def _columns(context: Context) -> Iterator[LintFinding]:
     schema = context.schema
     for policy in schema.policies.values():
         roles = set(policy.roles) or {"public"}
@@ -199,4 +201,4 @@ def _columns(context: Context) -> Iterator[Hit]:
             and not holds_false(policy.using or ())
         ):
             what = f"policy {policy.name} of {policy.table} says whose rows, not which columns"
-            yield Hit(ALL_COLUMNS, policy.at, what)
+            yield ALL_COLUMNS.found(policy.at, what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import DefaultPrivileges, Privileges
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.rules.context import Context
 
 WRITE_ANON = Rule(
@@ -51,34 +51,34 @@ _HARMLESS = {"schema", "type", "domain", "language"}
 _ROUTINES = {"function", "procedure", "routine"}
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about grants, also those that a later file takes back: they were live in between."""
     for fact in context.facts:
         if isinstance(fact, Privileges) and fact.given:
             yield from _grant(context, fact)
         elif isinstance(fact, DefaultPrivileges) and fact.given and set(fact.roles) & {"anon", "public"}:
             who = " and ".join(role for role in fact.roles if role in {"anon", "public"})
-            yield Hit(DEFAULTS_ANON, fact.at, f"{who} gets {', '.join(fact.verbs).upper()} on future {fact.kind}")
+            yield DEFAULTS_ANON.found(fact.at, f"{who} gets {', '.join(fact.verbs).upper()} on future {fact.kind}")
 
 
-def _grant(context: Context, fact: Privileges) -> Iterator[Hit]:
+def _grant(context: Context, fact: Privileges) -> Iterator[LintFinding]:
     verbs = set(fact.verbs)
     what = _what(fact)
     if "public" in fact.roles and fact.kind not in _HARMLESS:
-        yield Hit(TO_PUBLIC, fact.at, f"PUBLIC gets {what}")
+        yield TO_PUBLIC.found(fact.at, f"PUBLIC gets {what}")
     if "anon" not in fact.roles:
         return
     if fact.kind in {"table", "sequence"}:
         if verbs & _WRITES and fact.kind == "table":
-            yield Hit(WRITE_ANON, fact.at, f"anon gets {what}")
+            yield WRITE_ANON.found(fact.at, f"anon gets {what}")
         elif "select" in verbs and fact.kind == "table":
-            yield Hit(SELECT_ANON, fact.at, f"anon gets {what}")
+            yield SELECT_ANON.found(fact.at, f"anon gets {what}")
     elif fact.kind in _ROUTINES and verbs & {"all", "execute"}:
         names = {name for name, _ in fact.objects}
         for routine in context.schema.functions.values():
             named = routine.function.name in names or routine.function.name.schema in fact.all_in
             if named and routine.definer and routine.function.returns != "trigger":
-                yield Hit(EXECUTE_ANON, fact.at, f"anon gets {routine.label}, which runs with its owner's rights")
+                yield EXECUTE_ANON.found(fact.at, f"anon gets {routine.label}, which runs with its owner's rights")
 
 
 def _what(fact: Privileges) -> str:

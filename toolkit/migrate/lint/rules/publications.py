@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import AlterTable, Create, Fact, Publication
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Table
 from toolkit.migrate.lint.reading.sources import Source
@@ -99,7 +99,7 @@ RULES = (
 _NEEDED = ("insert", "update", "delete")
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about publications, in migrations and in rollbacks."""
     members: dict[str, set[Name]] = {}
     for source in context.folder.ups:
@@ -115,12 +115,12 @@ def look(context: Context) -> Iterator[Hit]:
     for source in context.folder.sources:
         for fact in source.facts:
             if isinstance(fact, AlterTable) and fact.action == "replica identity nothing":
-                yield Hit(IDENTITY_NOTHING, fact.at, f"{fact.name} tells nobody which row changed")
+                yield IDENTITY_NOTHING.found(fact.at, f"{fact.name} tells nobody which row changed")
     for table in context.schema.tables.values():
         yield from _identity(context, table)
     for fact in context.facts:
         if _sets_full(fact) and isinstance(fact, AlterTable) and fact.name not in context.schema.tables:
-            yield Hit(IDENTITY_FULL, fact.at, f"{fact.name} sends whole old rows")
+            yield IDENTITY_FULL.found(fact.at, f"{fact.name} sends whole old rows")
     yield from _replaced(context)
 
 
@@ -132,29 +132,29 @@ def _made_by(context: Context, rollback: Source) -> set[str]:
     }
 
 
-def _statement(fact: Publication, members: dict[str, set[Name]], made: set[str]) -> Iterator[Hit]:
+def _statement(fact: Publication, members: dict[str, set[Name]], made: set[str]) -> Iterator[LintFinding]:
     known = members.setdefault(fact.name, set())
     if fact.operations is not None and (missing := [o for o in _NEEDED if o not in fact.operations]):
-        yield Hit(OPERATIONS, fact.at, f"{fact.name} does not publish {' and '.join(missing)}")
+        yield OPERATIONS.found(fact.at, f"{fact.name} does not publish {' and '.join(missing)}")
     if fact.action == "create":
         made.add(fact.name)
         if fact.all_tables:
-            yield Hit(ALL_TABLES, fact.at, f"{fact.name} holds whatever there is")
+            yield ALL_TABLES.found(fact.at, f"{fact.name} holds whatever there is")
         known |= set(fact.tables)
     elif fact.action == "add":
         known |= set(fact.tables)
     elif fact.action == "drop":
         for table in fact.tables:
-            yield Hit(MEMBER_DROPPED, fact.at, f"{table} leaves {fact.name}")
+            yield MEMBER_DROPPED.found(fact.at, f"{table} leaves {fact.name}")
         known -= set(fact.tables)
     elif fact.action == "set":
         lost = ", ".join(str(table) for table in sorted(known - set(fact.tables)))
-        yield Hit(SET_TABLE, fact.at, f"{fact.name} loses {lost or 'every table that is not in the list'}")
+        yield SET_TABLE.found(fact.at, f"{fact.name} loses {lost or 'every table that is not in the list'}")
         members[fact.name] = set(fact.tables)
     elif fact.action == "gone" and fact.name not in made:
         rule = RECREATED if fact.name == REALTIME else DROPPED
         held = ", ".join(str(table) for table in sorted(known)) or "whatever it holds"
-        yield Hit(rule, fact.at, f"{fact.name} goes, with {held}")
+        yield rule.found(fact.at, f"{fact.name} goes, with {held}")
         members[fact.name] = set()
 
 
@@ -162,21 +162,21 @@ def _sets_full(fact: Fact) -> bool:
     return isinstance(fact, AlterTable) and fact.action == "replica identity full"
 
 
-def _identity(context: Context, table: Table) -> Iterator[Hit]:
+def _identity(context: Context, table: Table) -> Iterator[LintFinding]:
     kind, at = table.identity or ("default", table.at)
     if kind == "full":
-        yield Hit(IDENTITY_FULL, at, f"{table.name} sends whole old rows")
+        yield IDENTITY_FULL.found(at, f"{table.name} sends whole old rows")
     published = context.schema.members.get(table.name)
     if published is None or kind in {"full", "index", "nothing"} or table.shape.others:
         return
     if not table.shape.primary_key:
-        yield Hit(WITHOUT_KEY, published, f"{table.name} is published and has no primary key")
+        yield WITHOUT_KEY.found(published, f"{table.name} is published and has no primary key")
 
 
-def _replaced(context: Context) -> Iterator[Hit]:
+def _replaced(context: Context) -> Iterator[LintFinding]:
     schema = context.schema
     for name, at in schema.lost.items():
         table = schema.tables.get(name)
         if table is not None and name not in schema.members and not schema.may("publication", name, verb="alter"):
             where = table.at if table.name == name else at
-            yield Hit(REPLACED, where, f"{name} was published (line {at.line} of {at.file}) and is not any more")
+            yield REPLACED.found(where, f"{name} was published (line {at.line} of {at.file}) and is not any more")

@@ -21,7 +21,7 @@ from toolkit.migrate.lint.reading.facts import (
     Trigger,
     View,
 )
-from toolkit.migrate.lint.reading.findings import At, Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.sources import Source
 from toolkit.migrate.lint.rules.context import REALTIME, Context
@@ -81,16 +81,16 @@ RULES = (MISSING, INCOMPLETE, CASCADE, IF_EXISTS, UNDECLARED, DECLARED_ONLY, ENU
 _Object = tuple[str, str, Name | None]  # kind, what it is called, the table it hangs on
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about rollbacks."""
     if not context.folder.rollbacks:
         names = f"none of its {len(context.folder.ups)} migrations can be taken back"
-        yield Hit(MISSING, At("", 0), names)
+        yield MISSING.found(At("", 0), names)
     for up in context.folder.ups:
         rollback = context.folder.rollbacks.get(up.name)
         if rollback is None:
             if context.folder.rollbacks:
-                yield Hit(MISSING, At(up.file, 1), f"there is no rollbacks/{up.name}")
+                yield MISSING.found(At(up.file, 1), f"there is no rollbacks/{up.name}")
             continue
         if rollback.statements:
             yield from _incomplete(context, up, rollback)
@@ -100,14 +100,14 @@ def look(context: Context) -> Iterator[Hit]:
         yield from _destroyed(rollback)
 
 
-def _habits(rollback: Source) -> Iterator[Hit]:
+def _habits(rollback: Source) -> Iterator[LintFinding]:
     for fact in rollback.facts:
         if isinstance(fact, Drop) and fact.cascade:
             names = ", ".join(str(name) for name in fact.names)
-            yield Hit(CASCADE, fact.at, f"drop {fact.kind} {names} takes along whatever depends on it")
+            yield CASCADE.found(fact.at, f"drop {fact.kind} {names} takes along whatever depends on it")
         hidden = isinstance(fact, Drop | DropPolicy | AlterTable) and fact.if_exists
         if hidden and rollback.transactional:
-            yield Hit(IF_EXISTS, fact.at, "a name that is wrong would not be noticed")
+            yield IF_EXISTS.found(fact.at, "a name that is wrong would not be noticed")
 
 
 def _made(up: Source) -> dict[_Object, At]:
@@ -192,7 +192,7 @@ def _same(made: _Object, taken: _Object) -> bool:
     return taken[0] == "domain" and kind == "type" and taken[1] == name
 
 
-def _incomplete(context: Context, up: Source, rollback: Source) -> Iterator[Hit]:
+def _incomplete(context: Context, up: Source, rollback: Source) -> Iterator[LintFinding]:
     taken = [thing for fact in rollback.facts for thing in _takes(fact)]
     again = {thing[:2] for fact in rollback.facts for thing in _makes(fact)}
     built = [fact for fact in rollback.facts if isinstance(fact, Dynamic)]
@@ -215,7 +215,7 @@ def _incomplete(context: Context, up: Source, rollback: Source) -> Iterator[Hit]
         on = f" on {table}" if table is not None and kind not in {"published table", "index"} else ""
         hint = "; it writes on, and fails once its tables are gone" if kind == "trigger" else ""
         what = f"{kind} {name}{on} (made at {at}) is not taken back{hint}"
-        yield Hit(INCOMPLETE, At(rollback.file, 1), what)
+        yield INCOMPLETE.found(At(rollback.file, 1), what)
 
 
 def _goes_with_a_column(thing: _Object, table: Name, up: Source, taken: list[_Object]) -> bool:
@@ -253,7 +253,7 @@ def _before(context: Context, up: Source) -> set[tuple[str, str]]:
     return found
 
 
-def _destroyed(rollback: Source) -> Iterator[Hit]:
+def _destroyed(rollback: Source) -> Iterator[LintFinding]:
     if rollback.script is None:
         return  # its header cannot be read; that is told
     declared = rollback.script.destroys
@@ -267,22 +267,22 @@ def _destroyed(rollback: Source) -> Iterator[Hit]:
                 table = f"{name.schema}.{name.name}"
                 dropped.add(table)
                 if table not in tables and table not in made_here:
-                    yield Hit(UNDECLARED, fact.at, f"table {name} is dropped and not declared")
+                    yield UNDECLARED.found(fact.at, f"table {name} is dropped and not declared")
         elif isinstance(fact, AlterTable) and fact.action == "drop column":
             table = f"{fact.name.schema}.{fact.name.name}"
             if table not in tables and (table, fact.subject) not in columns and table not in made_here:
-                yield Hit(UNDECLARED, fact.at, f"column {fact.name}.{fact.subject} is dropped and not declared")
+                yield UNDECLARED.found(fact.at, f"column {fact.name}.{fact.subject} is dropped and not declared")
     schemas = {name.name for f in rollback.facts if isinstance(f, Drop) and f.kind == "schema" for name in f.names}
     if any(isinstance(fact, Dynamic) for fact in rollback.facts):
         return
     for table in sorted(tables - dropped):
         if table.split(".")[0] not in schemas:
-            yield Hit(DECLARED_ONLY, At(rollback.file, 1), f"table {table} is declared and not dropped")
+            yield DECLARED_ONLY.found(At(rollback.file, 1), f"table {table} is declared and not dropped")
 
 
-def _enum_values(up: Source, rollback: Source) -> Iterator[Hit]:
+def _enum_values(up: Source, rollback: Source) -> Iterator[LintFinding]:
     made = {fact.name for fact in (*up.facts, *rollback.facts) if isinstance(fact, Create) and fact.kind == "type"}
     dropped = {name for f in rollback.facts if isinstance(f, Drop) and f.kind == "type" for name in f.names}
     for fact in up.facts:
         if isinstance(fact, EnumValue) and fact.type not in made | dropped:
-            yield Hit(ENUM_VALUE, fact.at, f"{fact.type} keeps {fact.value!r} after the rollback")
+            yield ENUM_VALUE.found(fact.at, f"{fact.type} keeps {fact.value!r} after the rollback")

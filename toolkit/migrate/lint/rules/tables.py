@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import CreateTable
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.schema import Table
 from toolkit.migrate.lint.rules.context import Context
 
@@ -56,7 +56,7 @@ IF_NOT_EXISTS = Rule(
 RULES = (WITHOUT_RLS, RLS_DISABLED, WITHOUT_POLICY, POLICIES_LOST, REDUNDANT_INDEX, IF_NOT_EXISTS)
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about tables."""
     schema = context.schema
     for table in schema.tables.values():
@@ -65,28 +65,28 @@ def look(context: Context) -> Iterator[Hit]:
         yield from _indexes(context, table)
     for name, (enabled, at) in schema.row_security.items():
         if not enabled and name.schema in context.exposed:
-            yield Hit(RLS_DISABLED, at, f"row level security of {name} is switched off")
+            yield RLS_DISABLED.found(at, f"row level security of {name} is switched off")
     for fact in context.facts:
         if isinstance(fact, CreateTable) and fact.if_not_exists and fact.kept:
-            yield Hit(IF_NOT_EXISTS, fact.at, f"{fact.name} may exist in another shape")
+            yield IF_NOT_EXISTS.found(fact.at, f"{fact.name} may exist in another shape")
 
 
-def _row_security(context: Context, table: Table) -> Iterator[Hit]:
+def _row_security(context: Context, table: Table) -> Iterator[LintFinding]:
     schema = context.schema
     if table.name not in schema.row_security:
         if not schema.may("row level security", table.name):
-            yield Hit(WITHOUT_RLS, table.at, f"{table.name} is open to anon and authenticated")
+            yield WITHOUT_RLS.found(table.at, f"{table.name} is open to anon and authenticated")
     elif schema.has_rls(table.name) and not schema.policies_of(table.name):
         if table.policy_dropped is not None:
-            yield Hit(POLICIES_LOST, table.policy_dropped, f"{table.name} has row level security and no policy left")
+            yield POLICIES_LOST.found(table.policy_dropped, f"{table.name} has row level security and no policy left")
         elif schema.may("policy", table.name, verb="drop"):
             built = next(b for b in schema.dynamic if b.does("policy", verb="drop") and b.concerns(table.name))
-            yield Hit(POLICIES_LOST, built.at, f"{table.name} may have no policy left after this loop")
+            yield POLICIES_LOST.found(built.at, f"{table.name} may have no policy left after this loop")
         elif not schema.may("policy", table.name, verb="create"):
-            yield Hit(WITHOUT_POLICY, table.at, f"{table.name} has no policy")
+            yield WITHOUT_POLICY.found(table.at, f"{table.name} has no policy")
 
 
-def _indexes(context: Context, table: Table) -> Iterator[Hit]:
+def _indexes(context: Context, table: Table) -> Iterator[LintFinding]:
     keys = [columns for columns in (table.shape.primary_key, *table.shape.uniques) if columns]
     mine = [i for i in context.schema.indexes if i.table == table.name and i.columns and not i.partial]
     plain = [index for index in mine if index.method == "btree"]
@@ -99,5 +99,5 @@ def _indexes(context: Context, table: Table) -> Iterator[Hit]:
         for covering in (*keys, *longer):
             if not index.unique and covering[: len(index.columns)] == index.columns:
                 what = f"({', '.join(index.columns)}) of {table.name} is the beginning of ({', '.join(covering)})"
-                yield Hit(REDUNDANT_INDEX, index.at, what)
+                yield REDUNDANT_INDEX.found(index.at, what)
                 break

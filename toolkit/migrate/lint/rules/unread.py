@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.facts import Unread
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.sql.parse import GRAMMAR
 
@@ -34,11 +34,12 @@ BODY_UNKNOWN = Rule(
 RULES = (STATEMENT, BODY, BODY_UNKNOWN)
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about what could not be read, in migrations and in rollbacks."""
     for source in context.folder.sources:
         for fact in source.facts:
             if isinstance(fact, Unread) and not fact.body:
-                yield Hit(STATEMENT, fact.at, fact.why)
+                yield STATEMENT.found(fact.at, fact.why)
             elif isinstance(fact, Unread):
-                yield Hit(BODY if fact.why.startswith("syntax error") else BODY_UNKNOWN, fact.at, fact.why)
+                rule = BODY if fact.why.startswith("syntax error") else BODY_UNKNOWN
+                yield rule.found(fact.at, fact.why)

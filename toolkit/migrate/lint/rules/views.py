@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.migrate.lint.reading.findings import Hit, Rule, Severity
+from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import API_ROLES, Relation
 from toolkit.migrate.lint.rules.context import Context
@@ -34,7 +34,7 @@ AUTH_USERS = Rule(
 RULES = (WITHOUT_INVOKER, MATERIALIZED, AUTH_USERS)
 
 
-def look(context: Context) -> Iterator[Hit]:
+def look(context: Context) -> Iterator[LintFinding]:
     """Findings about views."""
     schema = context.schema
     for name, relation in schema.views.items():
@@ -43,12 +43,12 @@ def look(context: Context) -> Iterator[Hit]:
         protected = sorted(_protected(context, relation, set()))
         at = relation.view.at
         if Name("auth", "users") in relation.view.reads and not relation.invoker:
-            yield Hit(AUTH_USERS, at, f"{name} reads auth.users")
+            yield AUTH_USERS.found(at, f"{name} reads auth.users")
         if relation.view.materialized:
             if protected:
-                yield Hit(MATERIALIZED, at, f"{name} holds rows of {', '.join(map(str, protected))}")
+                yield MATERIALIZED.found(at, f"{name} holds rows of {', '.join(map(str, protected))}")
         elif protected and not relation.invoker and not schema.may("security_invoker", name):
-            yield Hit(WITHOUT_INVOKER, at, f"{name} reads {', '.join(map(str, protected))}")
+            yield WITHOUT_INVOKER.found(at, f"{name} reads {', '.join(map(str, protected))}")
 
 
 def _closed(relation: Relation) -> bool:
