@@ -24,12 +24,13 @@ from toolkit.migrate.catalog.compare import (
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
 from toolkit.migrate.run.plan import VersionStatus
-from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster
 from toolkit.report.record import Check, Verdict
 from toolkit.sql import catalog as sql
+from toolkit.sql.platform import PLATFORM_SCHEMAS
 
 # Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
 _ROLES = '"?(?:supabase_|dashboard_user|pgbouncer|pgsodium_)'

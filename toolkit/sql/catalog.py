@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-HISTORY = "supabase_migrations"
+from toolkit.sql.platform import HISTORY, spelt_out, user_schema
+from toolkit.sql.quoting import quote_literal
+
 _FACTS, _CENSUS = ("catalog.sql", "catalog_kinds.sql"), "catalog_census.sql"
 _SECTION = re.compile(r"^-- name: (\w+)(?: of (\w+))?$", re.MULTILINE)
-_OWNED = re.compile(r":owned\((?:'(\w+)'|([\w.:]+)),\s*([\w.]+)\)")
 _OPTIONS = re.compile(r":(masked_)?options\(([\w.]+)\)")
 _OUTSIDE = re.compile(r":outside\((\w+)\)")
 _STORED = re.compile(r":stored_options\(([\w.]+)\)")
@@ -48,7 +49,7 @@ PIN_RENDERING = (
 POSITION = "select '{literal}' as name, last_value, is_called from {name}"
 ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name}"
 USER_ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name} where oid >= 16384"
-ROLE_NAMES = "select rolname::text as name from pg_roles where rolname !~ '^pg_' order by 1"
+ROLE_NAMES = spelt_out("select rolname::text as name from pg_roles where :user_role(rolname) order by 1")
 CREATE_ROLE = 'create role "{name}" nologin'
 CREATE_DATABASE = 'create database "{name}"'
 
@@ -105,34 +106,22 @@ def _read(file: str, left_out: tuple[str, ...]) -> list[Query]:
 
 
 def _complete(body: str, left_out: tuple[str, ...]) -> str:
-    names = (HISTORY, *left_out)
-    listed = ", ".join(_literal(name) for name in ("information_schema", *names))
     # An identity quotes a name where it must be quoted, which depends on the keywords of the server's version.
+    names = ("pg_temp", HISTORY, *left_out)
     spelt = [spelling for name in names for spelling in (name, '"' + name.replace('"', '""') + '"')]
-    whole = ", ".join(_literal(name) for name in spelt)
-    within = _literal(rf"(^| on )({'|'.join(re.escape(name) for name in spelt)})\.")
+    whole = ", ".join(quote_literal(name) for name in spelt)
+    within = quote_literal(rf"(^| on )({'|'.join(re.escape(name) for name in spelt)})\.")
 
     def outside(match: re.Match[str]) -> str:
         said = match[1]
+        inside = f"coalesce({user_schema(f'{said}.schema', without=left_out)}, true)"
         # A part of a table has no schema of its own; its identity ends with "on schema.table".
-        return (
-            f"(coalesce({said}.schema, '') in ({listed}) or {said}.identity in ({whole}) or {said}.identity ~ {within})"
-        )
+        return f"(not {inside} or {said}.identity in ({whole}) or {said}.identity ~ {within})"
 
-    text = body.replace(":scope", f"(nspname !~ '^pg_' and nspname not in ({listed}))")
-    text = text.replace(":system", "nspname in ('pg_catalog', 'information_schema')")
+    text = spelt_out(body.replace(":scope", user_schema("nspname", without=left_out)))
     text = _INDEX.sub(_index_definition, _STORED.sub(_stored_options, text))
-    text = _OUTSIDE.sub(outside, _OPTIONS.sub(_options, _OWNED.sub(_owned, text)))
+    text = _OUTSIDE.sub(outside, _OPTIONS.sub(_options, text))
     return text.strip().rstrip(";")
-
-
-def _owned(match: re.Match[str]) -> str:
-    literal, column, oid = match.groups()
-    class_ = f"'pg_catalog.{literal}'::regclass" if literal else column
-    return (
-        f"exists (select from pg_depend x where x.classid = {class_} and x.objid = {oid} and x.deptype = 'e'"
-        " and x.refclassid = 'pg_catalog.pg_extension'::regclass)"
-    )
 
 
 def _options(match: re.Match[str]) -> str:
@@ -149,7 +138,7 @@ def _stored_options(match: re.Match[str]) -> str:
     """Options of a relation or a column as a sorted array, null when there are none: booleans in one spelling, without
     what the server keeps for itself."""
     name, value = _OPTION_NAME, _OPTION_VALUE
-    booleans = ", ".join(_literal(one) for one in BOOLEAN_OPTIONS)
+    booleans = ", ".join(quote_literal(one) for one in BOOLEAN_OPTIONS)
     is_boolean = f"{name} in ({booleans}) and lower({value}) <> 'auto'"
     one = f"case when {is_boolean} then {name} || '=' || ({value})::boolean else o end"
     return f"(select jsonb_agg({one} order by o) from unnest({match[1]}) o where o !~ '{RESERVED_OPTION}')"  # noqa: S608
@@ -163,7 +152,3 @@ def _index_definition(match: re.Match[str]) -> str:
     one = f"quote_ident({name}) || '=' || case quote_ident({value}) when {value} then {value} else {quoted} end"
     listed = f"select string_agg({one}, ', ' order by n) from unnest({options}) with ordinality x (o, n)"  # noqa: S608
     return f"replace(pg_get_indexdef({oid}), coalesce(' WITH (' || ({listed}) || ')', ''), '')"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -3,13 +3,13 @@
 -- "name: x of pg_y": a third column is the OID in that system catalog of the object the fact stands for, by which
 -- the census (catalog_census.sql) knows what was covered. Without "of", facts are about parts of objects.
 -- In scope: schemas that are neither the system's nor left out, without what extensions own.
--- :scope is replaced by a condition on the column `nspname`; :owned(class, oid) by "belongs to an extension";
+-- :scope is replaced by a condition on the column `nspname`, the conditions of platform.py by their SQL;
 -- :stored_options(array) by the options of a relation or column that mean something; :index_definition(oid, options) by
--- the index without its options; :outside(i) by "what pg_identify_object said (i) lies in a schema that is left out".
+-- the index without its options; :outside(i) by "what pg_identify_object said (i) lies in no schema in scope".
 
 -- name: schemas of pg_namespace
 select 'schema ' || quote_ident(nspname), jsonb_build_object('owner', pg_get_userbyid(nspowner)), n.oid
-from pg_namespace n where :scope and not :owned('pg_namespace', n.oid);
+from pg_namespace n where :scope and not :in_extension(pg_namespace, n.oid);
 
 -- name: extensions of pg_extension
 select 'extension ' || quote_ident(extname), jsonb_build_object('version', extversion, 'schema', nspname,
@@ -39,7 +39,7 @@ select case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 
     'partition_key', pg_get_partkeydef(c.oid), 'partition_bound', pg_get_expr(c.relpartbound, c.oid),
     'definition', case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end)), c.oid
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and :scope and not :owned('pg_class', c.oid);
+where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and :scope and not :in_extension(pg_class, c.oid);
 
 -- name: columns
 -- The rank stands for the position: dropped columns leave holes in attnum that mean nothing.
@@ -56,7 +56,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 join pg_type t on t.oid = a.atttypid
 left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and :scope and not :owned('pg_class', c.oid);
+where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and :scope and not :in_extension(pg_class, c.oid);
 
 -- name: constraints of pg_constraint
 select 'constraint ' || coalesce(nullif(c.conrelid, 0)::regclass::text, nullif(c.contypid, 0)::regtype::text)
@@ -66,7 +66,7 @@ select 'constraint ' || coalesce(nullif(c.conrelid, 0)::regclass::text, nullif(c
     -- Of keys it tells only in which order a partitioned table, its key and its partitions were made.
     'no_inherit', c.contype = 'c' and c.connoinherit), c.oid
 from pg_constraint c join pg_namespace n on n.oid = c.connamespace
-where c.contype <> 'n' and :scope and not :owned('pg_class', c.conrelid) and not :owned('pg_type', c.contypid);
+where c.contype <> 'n' and :scope and not :in_extension(pg_class, c.conrelid) and not :in_extension(pg_type, c.contypid);
 
 -- name: not_null_constraints of pg_constraint
 -- From Postgres 18 on NOT NULL is a constraint with a name; that the column takes no null is the column's fact.
@@ -74,7 +74,7 @@ select 'not-null constraint ' || c.conrelid::regclass::text || '.' || quote_iden
   jsonb_build_object('definition', pg_get_constraintdef(c.oid), 'validated', c.convalidated, 'local', c.conislocal,
     'no_inherit', c.connoinherit), c.oid
 from pg_constraint c join pg_namespace n on n.oid = c.connamespace
-where c.contype = 'n' and :scope and not :owned('pg_class', c.conrelid);
+where c.contype = 'n' and :scope and not :in_extension(pg_class, c.conrelid);
 
 -- name: indexes of pg_class
 select 'index ' || i.indexrelid::regclass::text,
@@ -86,7 +86,7 @@ select 'index ' || i.indexrelid::regclass::text,
     'statistics', (select jsonb_object_agg(a.attnum, a.attstattarget) from pg_attribute a
       where a.attrelid = i.indexrelid and a.attstattarget >= 0))), i.indexrelid
 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-where :scope and not :owned('pg_class', i.indrelid);
+where :scope and not :in_extension(pg_class, i.indrelid);
 
 -- name: functions of pg_proc
 select case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end || ' ' || p.oid::regprocedure::text,
@@ -98,13 +98,13 @@ select case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else '
       || jsonb_build_object('state', g.aggtranstype::regtype::text, 'moving_state', nullif(g.aggmtranstype, 0)::regtype::text,
         'sort', nullif(g.aggsortop, 0)::regoperator::text) from pg_aggregate g where g.aggfnoid = p.oid))), p.oid
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where :scope and not :owned('pg_proc', p.oid);
+where :scope and not :in_extension(pg_proc, p.oid);
 
 -- name: triggers of pg_trigger
 select 'trigger ' || t.tgrelid::regclass::text || '.' || quote_ident(t.tgname),
   jsonb_build_object('definition', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled), t.oid
 from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-where not t.tgisinternal and :scope and not :owned('pg_class', c.oid);
+where not t.tgisinternal and :scope and not :in_extension(pg_class, c.oid);
 
 -- name: internal_triggers
 -- Foreign keys are enforced by triggers whose names hold OIDs; only a switched-off one is worth a fact.
@@ -117,13 +117,13 @@ where t.tgisinternal and t.tgenabled <> 'O' and :scope group by t.tgrelid, k.con
 -- name: event_triggers of pg_event_trigger
 select 'event trigger ' || quote_ident(evtname), jsonb_build_object('event', evtevent, 'function', evtfoid::regprocedure::text,
   'enabled', evtenabled, 'tags', to_jsonb(evttags), 'owner', pg_get_userbyid(evtowner)), e.oid
-from pg_event_trigger e where not :owned('pg_event_trigger', e.oid);
+from pg_event_trigger e where not :in_extension(pg_event_trigger, e.oid);
 
 -- name: rules of pg_rewrite
 select 'rule ' || r.ev_class::regclass::text || '.' || quote_ident(r.rulename),
   jsonb_build_object('definition', pg_get_ruledef(r.oid), 'enabled', r.ev_enabled), r.oid
 from pg_rewrite r join pg_class c on c.oid = r.ev_class join pg_namespace n on n.oid = c.relnamespace
-where r.rulename <> '_RETURN' and :scope and not :owned('pg_class', c.oid);
+where r.rulename <> '_RETURN' and :scope and not :in_extension(pg_class, c.oid);
 
 -- name: policies of pg_policy
 select 'policy ' || p.polrelid::regclass::text || '.' || quote_ident(p.polname),
@@ -146,14 +146,14 @@ where n.oid is null or :scope;
 select 'enum ' || t.oid::regtype::text, jsonb_build_object('owner', pg_get_userbyid(t.typowner),
   'labels', (select jsonb_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid)), t.oid
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
-where t.typtype = 'e' and :scope and not :owned('pg_type', t.oid);
+where t.typtype = 'e' and :scope and not :in_extension(pg_type, t.oid);
 
 -- name: domains of pg_type
 select 'domain ' || t.oid::regtype::text, jsonb_strip_nulls(jsonb_build_object('owner', pg_get_userbyid(t.typowner),
   'base', format_type(t.typbasetype, t.typtypmod), 'not_null', t.typnotnull, 'default', t.typdefault,
   'collation', (select quote_ident(l.collname) from pg_collation l where l.oid = t.typcollation))), t.oid
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
-where t.typtype = 'd' and :scope and not :owned('pg_type', t.oid);
+where t.typtype = 'd' and :scope and not :in_extension(pg_type, t.oid);
 
 -- name: ranges of pg_type
 select 'range ' || t.oid::regtype::text, jsonb_strip_nulls(jsonb_build_object('owner', pg_get_userbyid(t.typowner),
@@ -161,7 +161,7 @@ select 'range ' || t.oid::regtype::text, jsonb_strip_nulls(jsonb_build_object('o
   'multirange', r.rngmultitypid::regtype::text, 'opclass', (select opcname from pg_opclass o where o.oid = r.rngsubopc),
   'collation', (select quote_ident(l.collname) from pg_collation l where l.oid = r.rngcollation))), t.oid
 from pg_range r join pg_type t on t.oid = r.rngtypid join pg_namespace n on n.oid = t.typnamespace
-where :scope and not :owned('pg_type', t.oid);
+where :scope and not :in_extension(pg_type, t.oid);
 
 -- name: base_types of pg_type
 -- Types written in C, and the shells that announce them.
@@ -173,7 +173,7 @@ select 'type ' || t.oid::regtype::text, jsonb_strip_nulls(jsonb_build_object('ow
   'analyze', nullif(t.typanalyze, 0)::text, 'alignment', t.typalign, 'storage', t.typstorage, 'default', t.typdefault,
   'element', nullif(t.typelem, 0)::regtype::text)), t.oid
 from pg_type t join pg_namespace n on n.oid = t.typnamespace
-where t.typtype in ('b', 'p') and :scope and not :owned('pg_type', t.oid)
+where t.typtype in ('b', 'p') and :scope and not :in_extension(pg_type, t.oid)
   and not exists (select from pg_type e where e.typarray = t.oid);
 
 -- name: sequences
@@ -184,7 +184,7 @@ select 'sequence settings ' || s.seqrelid::regclass::text, jsonb_strip_nulls(jso
     where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_catalog.pg_class'::regclass
       and d.deptype in ('a', 'i'))))
 from pg_sequence s join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace
-where :scope and not :owned('pg_class', c.oid);
+where :scope and not :in_extension(pg_class, c.oid);
 
 -- name: publications of pg_publication
 select 'publication ' || quote_ident(pubname), jsonb_strip_nulls(jsonb_build_object('owner', pg_get_userbyid(pubowner), 'all_tables', puballtables,
@@ -214,12 +214,12 @@ from pg_db_role_setting where setdatabase = (select oid from pg_database where d
 -- name: statistics of pg_statistic_ext
 select 'statistics ' || quote_ident(n.nspname) || '.' || quote_ident(s.stxname), jsonb_build_object(
   'definition', pg_get_statisticsobjdef(s.oid), 'target', nullif(s.stxstattarget, -1), 'owner', pg_get_userbyid(s.stxowner)), s.oid
-from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace where :scope and not :owned('pg_statistic_ext', s.oid);
+from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace where :scope and not :in_extension(pg_statistic_ext, s.oid);
 
 -- name: comments
 select 'comment on ' || i.type || ' ' || i.identity, to_jsonb(d.description)
 from pg_description d cross join lateral pg_identify_object(d.classoid, d.objoid, d.objsubid) i
 where (d.objoid >= 16384 or (d.classoid = 'pg_catalog.pg_namespace'::regclass and d.objoid = to_regnamespace('public')))
   and d.classoid <> 'pg_largeobject'::regclass -- data, named by its OID
-  and coalesce(i.schema, '') not in ('pg_catalog', 'pg_toast') and not :outside(i)
-  and not :owned(d.classoid, d.objoid);
+  and not :outside(i)
+  and not :in_extension(d.classoid, d.objoid);

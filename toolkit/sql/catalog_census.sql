@@ -53,7 +53,7 @@ union all select 'pg_subscription', oid from pg_subscription
 -- $1 system catalogs, $2 OIDs → kind and identity; without what extensions own.
 select i.type, i.identity from unnest($1::text[], $2::oid[]) o (catalog, oid)
 cross join lateral pg_identify_object(o.catalog::regclass, o.oid, 0) i
-where i.type is not null and not :owned(o.catalog::regclass, o.oid);
+where i.type is not null and not :in_extension(o.catalog::regclass, o.oid);
 
 -- name: extension_members
 select 'member of extension', extname || ' (' || count(*) || ')' from pg_extension e
@@ -68,4 +68,4 @@ from pg_class c where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind 
 -- `readable`: a position is told only to who may use the sequence.
 select c.oid::regclass::text as name, has_sequence_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') as readable
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind = 'S' and :scope and not :owned('pg_class', c.oid) order by 1;
+where c.relkind = 'S' and :scope and not :in_extension(pg_class, c.oid) order by 1;

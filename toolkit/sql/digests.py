@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 COLUMNS = """
     select a.attname::text as name from pg_catalog.pg_attribute a
     where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum
@@ -18,10 +20,9 @@ ROW_FINGERPRINTS = """
     select {key} as key, array[{digests}]::text[] as digests from {table}{where}
 """
 VALUE_DIGEST = "md5(coalesce('V' || {column}::text, 'N'))"
-TABLES = """
+TABLES = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as name
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and not c.relispartition and n.nspname !~ '^pg_'
-      and n.nspname not in ('information_schema', 'supabase_migrations')
+    where c.relkind in ('r', 'p') and not c.relispartition and :user_schema(n.nspname)
     order by 1
-"""
+""")

@@ -6,6 +6,8 @@ with the rest, and its diffs do not look there.
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 SCHEMA = "supabase_migrations"
 
 # As the CLI creates it: a key first, the other columns added if missing.
@@ -124,31 +126,30 @@ BLOCKERS = """
     order by a.xact_start limit 3
 """
 
-INVALID_INDEXES = """
+INVALID_INDEXES = spelt_out("""
     select n.nspname::text as schema, c.relname::text as name, i.indrelid::regclass::text as on_table
     from pg_catalog.pg_index i
     join pg_catalog.pg_class c on c.oid = i.indexrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where not i.indisvalid and c.relkind = 'i' and n.nspname !~ '^pg_'
+    where not i.indisvalid and c.relkind = 'i' and :user_schema(n.nspname)
       -- A running CREATE INDEX CONCURRENTLY is invalid until it ends: it is no wreck.
       and not exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid)
     order by 1, 2
-"""
+""")
 
 # Tables and their columns, to see what a rollback takes away.
-USER_COLUMNS = """
+USER_COLUMNS = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as table_name, c.oid,
            coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attname is not null), '{}') as columns
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'
-      and n.nspname not in ('information_schema', 'supabase_migrations')
+    where c.relkind in ('r', 'p') and :user_schema(n.nspname)
     group by 1, 2 order by 1
-"""
+""")
 # What the session did to the rows of each table, by triggers and cascades too: updates and deletes are counted,
 # TRUNCATE and a change of type that rewrites the rows give the table another file. A partition's rows are its root's.
-ROW_WRITES = """
+ROW_WRITES = spelt_out("""
     select c.oid, coalesce(r.nspname::text || '.' || r.relname::text, n.nspname::text || '.' || c.relname::text)
              as table_name,
            c.relfilenode as file,
@@ -161,8 +162,8 @@ ROW_WRITES = """
       join pg_catalog.pg_namespace rn on rn.oid = root.relnamespace
       where c.relispartition and root.oid = pg_catalog.pg_partition_root(c.oid)
     ) r on true
-    where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
-"""
+    where c.relkind = 'r' and :user_schema(n.nspname)
+""")
 COUNTS_WRITES = "select current_setting('track_counts')::boolean"
 PRIMARY_KEY = """
     select a.attname::text as name
@@ -191,11 +192,11 @@ DROP_INDEX_CONCURRENTLY = "drop index concurrently if exists {name}"
 
 # What the transaction at hand wrote into the catalog, so that it can be looked for after the commit. Rows written in
 # a subtransaction carry another number and are not among them; temporary objects may go with the commit.
-MADE = """
+MADE = spelt_out("""
     with mine as (select pg_current_xact_id()::xid as id),
     room as (
       select oid from pg_catalog.pg_namespace
-      where nspname !~ '^pg_' and nspname not in ('information_schema', 'supabase_migrations')
+      where :user_schema(nspname)
     )
     select 'pg_class' as catalog, c.oid as id, 0 as sub,
            case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
@@ -230,7 +231,7 @@ MADE = """
     select 'pg_constraint', k.oid, 0, 'constraint ' || k.conname || ' on ' || k.conrelid::regclass::text
     from pg_catalog.pg_constraint k
     where k.xmin = (select id from mine) and k.conrelid <> 0 and k.connamespace in (select oid from room)
-"""
+""")
 GONE = """
     select m.name
     from unnest($1::text[], $2::oid[], $3::int[], $4::text[]) with ordinality as m (catalog, id, sub, name, position)

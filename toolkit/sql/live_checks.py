@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from toolkit.sql.catalog_terms import IDENTITY_TROUBLE, TRIGGER_SILENCE
-from toolkit.sql.prove_security import PLATFORM
-
-_OURS = (
-    "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations', "
-    + ", ".join(f"'{schema}'" for schema in PLATFORM)
-    + ")"
-)
+from toolkit.sql.platform import spelt_out
 
 # Nothing is written, no lock is waited for, no statement runs long.
 BOUND = "set local lock_timeout = '2s'; set local statement_timeout = '20s'"
 
 # Each lists what is wrong, a `line` a row.
-NOT_VALID = f"""
+NOT_VALID = spelt_out("""
     select k.conrelid::regclass::text || ': ' || k.conname || ' ' || pg_get_constraintdef(k.oid) as line,
            k.conname::text as name
     from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace n on n.oid = c.relnamespace
-    where not k.convalidated and k.conparentid = 0 and {_OURS} order by 1
-"""  # noqa: S608
-DISABLED_TRIGGERS = f"""
+    where not k.convalidated and k.conparentid = 0 and :project_schema(n.nspname) order by 1
+""")
+DISABLED_TRIGGERS = spelt_out(f"""
     select t.tgrelid::regclass::text || ': ' || t.tgname || ' is ' || {TRIGGER_SILENCE} as line
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-    where {TRIGGER_SILENCE} <> '' and t.tgparentid = 0 and {_OURS} order by 1
-"""  # noqa: S608
+    where {TRIGGER_SILENCE} <> '' and t.tgparentid = 0 and :project_schema(n.nspname) order by 1
+""")  # noqa: S608
 # A partitioned table's changes are its partitions', whose identity counts.
 UNIDENTIFIED = f"""
     select distinct c.oid::regclass::text || ' (' || p.pubname || '): ' || {IDENTITY_TROUBLE} as line
@@ -39,7 +33,7 @@ UNIDENTIFIED = f"""
 """  # noqa: S608
 MEMBERS = "select pubname::text as publication, schemaname || '.' || tablename as table from pg_publication_tables"
 # A sequence ends where it ends itself, or where the column that takes its values does.
-SEQUENCES = f"""
+SEQUENCES = spelt_out("""
     select s.seqrelid::regclass::text as name, q.last_value as last_value, s.seqincrement > 0 as grows,
            least(s.seqmax, case a.atttypid when 'int2'::regtype then 32767 when 'int4'::regtype then 2147483647
                            else 9223372036854775807 end) as ends,
@@ -52,8 +46,8 @@ SEQUENCES = f"""
     left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.seqrelid and d.deptype in ('a', 'i')
       and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
     left join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where {_OURS} order by 1
-"""  # noqa: S608
+    where :project_schema(n.nspname) order by 1
+""")
 # With an index on the column this reads one entry. Row level security that would hide rows makes it fail instead.
 HIGHEST = "select max({column})::bigint from {table}"
 ALL_ROWS = "set local row_security = off"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from toolkit.sql.catalog_terms import TRIGGER_SILENCE
+from toolkit.sql.platform import HISTORY, spelt_out
 
 _OURS = """
-    n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
-    and not exists (select from pg_catalog.pg_depend x where x.classid = ':catalog'::regclass
-      and x.objid = :alias.oid and x.deptype = 'e')
+    :user_schema(n.nspname) and not :in_extension(:catalog, :alias.oid)
 """
 
 
 def _scoped(query: str, catalog: str, alias: str) -> str:
-    return query.replace(":ours", _OURS.replace(":catalog", catalog).replace(":alias", alias))
+    return spelt_out(query.replace(":ours", _OURS.replace(":catalog", catalog).replace(":alias", alias)))
 
 
 FUNCTIONS = _scoped(
@@ -27,7 +26,7 @@ FUNCTIONS = _scoped(
     join pg_catalog.pg_type t on t.oid = p.prorettype join pg_catalog.pg_language l on l.oid = p.prolang
     where p.prokind in ('f', 'p') and l.lanname not in ('internal', 'c') and :ours order by 2
     """,
-    "pg_catalog.pg_proc",
+    "pg_proc",
     "p",
 )
 TYPE_NAMES = "select t.oid, format_type(t.oid, null) as name from pg_catalog.pg_type t where t.oid = any($1::oid[])"
@@ -41,7 +40,7 @@ TRIGGERS = _scoped(
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_proc p on p.oid = t.tgfoid
     where not t.tgisinternal and not c.relispartition and :ours order by 1, 2
     """,  # noqa: S608 - a constant
-    "pg_catalog.pg_class",
+    "pg_class",
     "c",
 )
 VIEWS = _scoped(
@@ -51,7 +50,7 @@ VIEWS = _scoped(
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('v', 'm') and :ours order by 1
     """,
-    "pg_catalog.pg_class",
+    "pg_class",
     "c",
 )
 ROLE_EXISTS = "select exists (select from pg_catalog.pg_roles where rolname = $1)"
@@ -60,10 +59,10 @@ BOUND = "select set_config('statement_timeout', '5s', false), set_config('lock_t
 COUNT_CALLS = "select set_config('track_functions', 'all', false)"
 CALLED = "select funcid as function from pg_catalog.pg_stat_xact_user_functions where calls > 0"
 # Whether anything of the user's was read in this transaction.
-READS = """
+READS = f"""
     select coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)
-    from pg_catalog.pg_stat_xact_user_tables where schemaname not in ('supabase_migrations')
-"""
+    from pg_catalog.pg_stat_xact_user_tables where schemaname <> '{HISTORY}'
+"""  # noqa: S608 - a constant
 ASSUME = "select set_config('role', $1, true)"
 SETTINGS = (
     "select set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),"

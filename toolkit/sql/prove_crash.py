@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 TERMINATE = "select pg_catalog.pg_terminate_backend($1, $2)"
 # A snapshot that an index build waits for: it cannot end while this transaction is open.
 HOLD_A_SNAPSHOT = ("begin isolation level repeatable read", "select 1")
@@ -20,15 +22,15 @@ ROWS = """
 """
 POSITION = "select {number} as number, last_value as last, is_called as called from {sequence}"
 ALL_OF = " union all "
-SEQUENCES = """
+SEQUENCES = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as name, format('%I.%I', n.nspname, c.relname) as quoted,
       s.seqincrement as increment
     from pg_catalog.pg_sequence s
     join pg_catalog.pg_class c on c.oid = s.seqrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')
+    where :user_schema(n.nspname)
     order by 1
-"""
+""")
 ADVANCE = "select nextval($1::regclass)"
 
 HAS_LEDGER = "select to_regclass('supabase_migrations.toolkit_events') is not null"

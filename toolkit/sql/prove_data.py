@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 COUNT = "select count(*) from {table}"
 PICTURE = "select {key} as key, array[{digests}]::text[] as digests from {table}{where}"
 DIGEST = "md5(coalesce('V' || {value}, 'N'))"
@@ -20,7 +22,7 @@ CAST = "({column})::{type}"
 CAST_BY_TEXT = "({column})::text::{type}"
 
 # Counters that columns take their values from: serial, identity, or named in a default.
-COUNTERS = """
+COUNTERS = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as table_name, a.attname::text as column_name,
       format('%I.%I', sn.nspname, s.relname) as sequence, q.seqincrement as step,
       exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisunique
@@ -33,7 +35,7 @@ COUNTERS = """
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid
     where d.classid = 'pg_catalog.pg_class'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
       and d.deptype in ('a', 'i') and d.refobjsubid > 0
-      and n.nspname not in ('information_schema', 'supabase_migrations') and n.nspname !~ '^pg_'
+      and :user_schema(n.nspname)
       and not c.relispartition
     union
     select n.nspname::text || '.' || c.relname::text, a.attname::text, format('%I.%I', sn.nspname, s.relname),
@@ -47,26 +49,26 @@ COUNTERS = """
     join pg_catalog.pg_class c on c.oid = f.adrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = f.adnum
     where d.classid = 'pg_catalog.pg_attrdef'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
-      and n.nspname not in ('information_schema', 'supabase_migrations') and n.nspname !~ '^pg_'
+      and :user_schema(n.nspname)
       and not c.relispartition
     order by 1, 2
-"""
+""")
 BEHIND = """
     select (select case when is_called then last_value + {step} else last_value end from {sequence}) as next,
       (select max({column}) from {table}) as highest
 """
 # A column that is new: what rows that were there hold in it, and what a new row would get.
-NEW_DEFAULTS = """
+NEW_DEFAULTS = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as table_name, a.attname::text as column_name,
       pg_get_expr(d.adbin, d.adrelid) as default
     from pg_catalog.pg_attrdef d
     join pg_catalog.pg_class c on c.oid = d.adrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
     where a.attgenerated = '' and c.relkind in ('r', 'p') and not c.relispartition
-      and n.nspname not in ('information_schema', 'supabase_migrations') and n.nspname !~ '^pg_'
+      and :user_schema(n.nspname)
       and pg_get_expr(d.adbin, d.adrelid) ~ '^(-?[0-9.]+|''([^'']|'''')*''|true|false)(::[a-z0-9_ ."\\[\\]()]+)?$'
     order by 1, 2
-"""
+""")
 WITHOUT = "select count(*) as rows, count(*) filter (where {column} is null) as without from {table}"
 SOME_ROWS = "select {columns} from {table} limit {limit}"
 DELETE = "delete from {table} where {where}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from toolkit.sql.catalog_terms import IDENTIFIES, TRIGGER_SILENCE
-
-_SCOPE = "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')"
+from toolkit.sql.platform import spelt_out
 
 WAL_LEVEL = "select current_setting('wal_level')"
 PUBLICATIONS = """
@@ -33,29 +32,29 @@ MEMBERS = f"""
       join pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
     order by 1, 2, 3
 """  # noqa: S608 - a constant
-TABLES = f"""
+TABLES = spelt_out("""
     select c.oid::bigint as oid, n.nspname as schema, c.relname as name,
       (case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end)::bigint as root
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and c.relpersistence <> 't' and {_SCOPE}
-"""  # noqa: S608 - a constant
-SILENT_TRIGGERS = f"""
+    where c.relkind in ('r', 'p') and c.relpersistence <> 't' and :user_schema(n.nspname)
+""")
+SILENT_TRIGGERS = spelt_out(f"""
     select n.nspname as schema, c.relname as name, t.tgname as trigger, {TRIGGER_SILENCE} as silence
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-    where not t.tgisinternal and t.tgparentid = 0 and {_SCOPE}
-"""  # noqa: S608 - a constant
+    where not t.tgisinternal and t.tgparentid = 0 and :user_schema(n.nspname)
+""")  # noqa: S608 - a constant
 
 # Nobody's view of the table is narrowed: the role reads it, writes it, and no policy comes between. The plainest
 # application role first.
-WRITERS = """
+WRITERS = spelt_out("""
     select r.rolname as role
     from pg_roles r, (select c.oid, c.relrowsecurity as guarded from pg_class c where c.oid = $1::text::regclass) t
-    where not r.rolsuper and r.rolname !~ '^pg_' and pg_has_role(current_user, r.oid, 'member')
+    where not r.rolsuper and :user_role(r.rolname) and pg_has_role(current_user, r.oid, 'member')
       and (r.rolbypassrls or not t.guarded)
       and has_table_privilege(r.oid, t.oid, 'select') and has_table_privilege(r.oid, t.oid, $2)
       and has_schema_privilege(r.oid, (select relnamespace from pg_class where oid = t.oid), 'usage')
     order by r.rolname <> 'service_role', r.rolname <> 'authenticated', r.rolcanlogin desc, 1 limit 1
-"""
+""")
 BECOME = 'set local role "{role}"'
 STAND_BACK = "reset role"
 # The commit must be in the WAL when it is answered, or a reading right after it would miss it.
@@ -80,16 +79,16 @@ LIKE_SUPABASE = """
       and exists (select from pg_publication where pubname = $1)
 """
 # Tables that a signed-in user may read under a policy, and the column that most likely names their owner.
-OWNED_TABLES = f"""
+OWNED_TABLES = spelt_out("""
     select n.nspname as schema, c.relname as name,
       (select a.attname from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         and a.atttypid in ('text'::regtype, 'varchar'::regtype, 'uuid'::regtype)
         and a.attname ~* '^(user|owner|author|account|profile|created_?by|owner_?user)_?(id)?$'
         order by a.attname !~* '^user', a.attname !~* '^owner', a.attnum limit 1) as owner_column
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and c.relrowsecurity and {_SCOPE}
+    where c.relkind in ('r', 'p') and c.relrowsecurity and :user_schema(n.nspname)
       and has_table_privilege('authenticated', c.oid, 'select')
-"""  # noqa: S608 - a constant
+""")
 OWNED_ROW = """
     select {columns} from {table} where {column} = (
       select {column} from {table} where {column} is not null group by 1 order by count(*) desc, 1 limit 1) limit 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 # Relation locks that a backend holds or waits for. An index counts for its table. From another session the name of
 # what is not committed yet cannot be seen, and nobody can wait for it either.
-LOCKS_OF = """
+LOCKS_OF = spelt_out("""
     select distinct l.mode, l.granted, c.oid::bigint as oid, n.nspname || '.' || c.relname as relation,
            coalesce(i.indrelid, c.oid)::bigint as table_oid,
            tn.nspname || '.' || t.relname as on_table
@@ -14,13 +16,12 @@ LOCKS_OF = """
     left join pg_catalog.pg_index i on i.indexrelid = c.oid
     join pg_catalog.pg_class t on t.oid = coalesce(i.indrelid, c.oid)
     join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
-    where l.pid = $1 and l.locktype = 'relation' and n.nspname !~ '^pg_'
-      and n.nspname not in ('information_schema', 'supabase_migrations')
+    where l.pid = $1 and l.locktype = 'relation' and :user_schema(n.nspname)
       and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-"""
+""")
 WAITS_FOR_LOCK = "select wait_event_type is not distinct from 'Lock' from pg_catalog.pg_stat_activity where pid = $1"
 # What tells work on a table: its file (rewritten, truncated, rebuilt), and how often this transaction began to read it.
-RELATIONS = """
+RELATIONS = spelt_out("""
     select c.oid::bigint as oid, n.nspname || '.' || c.relname as relation, c.relkind::text as kind,
            coalesce(i.indrelid, c.oid)::bigint as table_oid,
            coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::bigint as file,
@@ -28,9 +29,8 @@ RELATIONS = """
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_index i on i.indexrelid = c.oid
-    where c.relkind in ('r', 'p', 'm', 'i', 'I') and n.nspname !~ '^pg_'
-      and n.nspname not in ('information_schema', 'supabase_migrations')
-"""
+    where c.relkind in ('r', 'p', 'm', 'i', 'I') and :user_schema(n.nspname)
+""")
 VALID_FOREIGN_KEYS = """
     select oid::bigint as oid, conname as name, conrelid::bigint as table_oid
     from pg_catalog.pg_constraint where contype = 'f' and convalidated and conparentid = 0
@@ -38,12 +38,11 @@ VALID_FOREIGN_KEYS = """
 # Small tables are read in whole where large ones would be looked up: only what cannot be looked up is to be counted.
 LOOK_UP = 'alter database "{name}" set enable_seqscan = off'
 CURRENT_DATABASE = "select current_database()"
-USER_TABLES = """
+USER_TABLES = spelt_out("""
     select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as quoted
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and n.nspname !~ '^pg_'
-      and n.nspname not in ('information_schema', 'supabase_migrations') order by c.oid
-"""
+    where c.relkind in ('r', 'p') and :user_schema(n.nspname) order by c.oid
+""")
 HOLD = "lock table {tables} in {mode} mode"
 
 # Who waits for a lock, for which, since when, and for whom. `waitstart` is empty for the first moment of a wait.

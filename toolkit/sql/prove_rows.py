@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 # User tables: not the system's, not the history of migrations, not an extension's, and partitions only as their root.
 _SCOPE = """
-    c.relkind in ('r', 'p') and not c.relispartition and n.nspname !~ '^pg_'
-    and n.nspname not in ('information_schema', 'supabase_migrations')
-    and not exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_class'::regclass
-      and x.objid = c.oid and x.deptype = 'e')
+    c.relkind in ('r', 'p') and not c.relispartition and :user_schema(n.nspname)
+    and not :in_extension(pg_class, c.oid)
 """
 
 
 def _scoped(query: str) -> str:
-    return query.replace(":scope", _SCOPE)
+    return spelt_out(query.replace(":scope", _SCOPE))
 
 
 TABLES = _scoped("""

@@ -4,41 +4,7 @@ matrix, tried inside one block that takes back whatever it did."""
 from __future__ import annotations
 
 from toolkit.sql.catalog_terms import executors, privileges
-
-# The platform's own schemas: their tables are staged where ours refer to them, and not judged.
-PLATFORM = (
-    "auth",
-    "storage",
-    "realtime",
-    "extensions",
-    "graphql",
-    "graphql_public",
-    "vault",
-    "pgsodium",
-    "pgsodium_masks",
-    "cron",
-    "net",
-    "supabase_functions",
-    "pgbouncer",
-    "pgtle",
-    "_realtime",
-    "_analytics",
-)
-
-
-def _scoped(query: str) -> str:
-    return (
-        query.replace(
-            ":scope", "n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'supabase_migrations')"
-        )
-        .replace(
-            ":no_extension",
-            "not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid"
-            " and x.deptype = 'e')",
-        )
-        .replace(":executors", executors("$1"))
-    )
-
+from toolkit.sql.platform import spelt_out
 
 # Every name is rendered with its schema; for the transaction only, since functions and policies look names up too.
 PIN = "select set_config('search_path', '', true)"
@@ -47,22 +13,22 @@ PLAIN_MESSAGES = "set lc_messages = 'C'"
 ROLES = "select rolname as name from pg_roles where rolname = any ($1)"
 
 _PRIVILEGES = "'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'"
-RELATIONS = _scoped(f"""
+RELATIONS = spelt_out(f"""
     select c.oid, n.nspname || '.' || c.relname as name, format('%I.%I', n.nspname, c.relname) as quoted,
            c.relkind::text as kind, c.relispartition as partition, c.relrowsecurity as row_security,
            c.relforcerowsecurity as forced, pg_get_userbyid(c.relowner)::text as owner,
-           (o.rolsuper or o.rolbypassrls) as owner_bypasses, n.nspname = any ($2) as platform,
-           coalesce((select lower(x.option_value) in ('true', 'on', '1', 'yes') from pg_options_to_table(c.reloptions) x
+           (o.rolsuper or o.rolbypassrls) as owner_bypasses, :platform_schema(n.nspname) as platform,
+           coalesce((select x.option_value::boolean from pg_options_to_table(c.reloptions) x
                      where x.option_name = 'security_invoker'), false) as invoker,
            case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition,
            exists (select from pg_publication_tables t where t.pubname = 'supabase_realtime'
                    and t.schemaname = n.nspname and t.tablename = c.relname) as published,
            {privileges("$1", _PRIVILEGES)} as privileges
     from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
-    where c.relkind in ('r', 'p', 'v', 'm', 'f') and :scope and :no_extension
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and :user_schema(n.nspname) and not :in_extension(pg_class, c.oid)
     order by 2
 """)  # noqa: S608 - a constant
-COLUMNS = _scoped("""
+COLUMNS = spelt_out("""
     select a.attrelid as relation, a.attname::text as name,
            format_type(coalesce(nullif(t.typbasetype, 0), t.oid), null) as type, a.attnotnull as not_null,
            pg_get_expr(d.adbin, d.adrelid) as default, a.attgenerated <> '' as generated,
@@ -75,7 +41,7 @@ COLUMNS = _scoped("""
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-    where c.relkind in ('r', 'p', 'v', 'm', 'f') and :scope and :no_extension
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and :user_schema(n.nspname) and not :in_extension(pg_class, c.oid)
     order by a.attrelid, a.attnum
 """)
 FOREIGN_KEYS = """
@@ -115,7 +81,8 @@ VIEW_READS = """
         and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.ev_class
     ) select view, relation from reads
 """
-FUNCTIONS = _scoped(r"""
+FUNCTIONS = spelt_out(
+    r"""
     select p.oid, n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name,
            n.nspname || '.' || p.proname as bare, format('%I.%I', n.nspname, p.proname) as quoted,
            p.prokind::text as kind, p.prosecdef as definer, p.prorettype::regtype::text as returns, p.proretset as set,
@@ -133,24 +100,23 @@ FUNCTIONS = _scoped(r"""
            p.pronargdefaults as defaults, p.provariadic <> 0 as variadic,
            :executors as executors
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where :scope and not n.nspname = any ($2) and p.prokind in ('f', 'p')
-      and not exists (select from pg_depend x where x.classid = 'pg_proc'::regclass and x.objid = p.oid
-                      and x.deptype = 'e')
+    where :project_schema(n.nspname) and p.prokind in ('f', 'p') and not :in_extension(pg_proc, p.oid)
     order by 2
-""")
+""".replace(":executors", executors("$1"))
+)
 # What a table or function made later will be given to clients.
-DEFAULT_PRIVILEGES = """
+DEFAULT_PRIVILEGES = spelt_out("""
     select coalesce('schema ' || n.nspname, 'every schema') as place,
            case d.defaclobjtype when 'r' then 'tables' when 'f' then 'functions' when 'S' then 'sequences'
              when 'n' then 'schemas' else 'types' end as objects,
            case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end as role,
            a.privilege_type as privilege, pg_get_userbyid(d.defaclrole)::text as creator
     from pg_default_acl d left join pg_namespace n on n.oid = d.defaclnamespace cross join aclexplode(d.defaclacl) a
-    where (n.nspname is null or not n.nspname = any ($1)) and d.defaclobjtype in ('r', 'f')
+    where (n.nspname is null or not :platform_schema(n.nspname)) and d.defaclobjtype in ('r', 'f')
       and case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end
         in ('public', 'anon', 'authenticated')
     order by 1, 2, 3, 4
-"""
+""")
 
 CLAIMS = "select set_config('request.jwt.claims', $1, $2)"
 LOCATE = "select tableoid::bigint || ' ' || ctid as place{columns} from {table} limit {most}"

@@ -1,4 +1,4 @@
-"""Names as SQL text."""
+"""Names and texts as SQL."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def quote_name(table: str) -> str:
 def spelt(*parts: str) -> str:
     """A name, qualified or not, as people write it: in quotes only where it would mean another without."""
     return ".".join(part if _PLAIN.fullmatch(part) else quote_identifier(part) for part in parts if part)
+
+
+def quote_literal(text: str) -> str:
+    """A text as SQL, whatever it contains; under standard_conforming_strings, which is the default."""
+    return "'" + text.replace("'", "''") + "'"

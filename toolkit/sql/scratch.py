@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from toolkit.sql.platform import spelt_out
+
 # Through the WAL, which is the default: a file copy forces two checkpoints and was 1.6 to 8 times slower here.
 CREATE = 'create database "{name}" template "{template}"'
 DROP = 'drop database if exists "{name}" with (force)'
 
 # Roles belong to the cluster: those that a dump grants to or names as owner must exist before it is restored.
-ROLES = """
+ROLES = spelt_out("""
     select rolname as name, rolbypassrls as bypasses, rolinherit as inherits
-    from pg_roles where rolname !~ '^pg_' and rolname <> 'postgres' order by 1
-"""
-MEMBERSHIPS = """
+    from pg_roles where :user_role(rolname) and rolname <> 'postgres' order by 1
+""")
+MEMBERSHIPS = spelt_out("""
     select g.rolname as role, m.rolname as member
     from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles m on m.oid = a.member
-    where g.rolname !~ '^pg_' and m.rolname <> 'postgres' and m.rolname !~ '^pg_' order by 1, 2
-"""
+    where :user_role(g.rolname) and m.rolname <> 'postgres' and :user_role(m.rolname) order by 1, 2
+""")
 ROLE_EXISTS = "select exists (select from pg_roles where rolname = $1)"
 CREATE_ROLE = "create role {name} nologin {inherits} {bypasses}"
 GRANT_ROLE = "grant {role} to {member}"

@@ -156,7 +156,8 @@ HEALTHY: dict[str, str] = {
     "comment given and taken": "comment on column app.child.note is 'x'; comment on column app.child.note is null",
     "settings set and reset": "do $$ begin execute format('alter role anon in database %I set work_mem = 8192',"
     " current_database()); execute format('alter role anon in database %I reset work_mem', current_database()); end $$",
-    "temporary objects": "create temporary table app_temp (id serial); create temporary view seen as select 1 as one",
+    "temporary objects": "create temporary table app_temp (id serial); create temporary view seen as select 1 as one;"
+    "comment on table app_temp is 'x'; comment on column app_temp.id is 'x'",
     "view replaced by itself": "create or replace view app.v with (security_invoker = true) as"
     " select child.id, app.child.note from app.child",
     "table made and dropped": "create table app.brief (id serial primary key, mood app.mood); drop table app.brief",

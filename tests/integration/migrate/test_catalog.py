@@ -12,6 +12,7 @@ from tests.integration.migrate.catalog_subject import HEALTHY, HEALTHY_OUTSIDE, 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import NOT_MODELLED, Snapshot, diff, take_snapshot
 from toolkit.sql import catalog as sql
+from toolkit.sql.platform import PLATFORM_SCHEMAS, is_user_schema, user_schema
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -283,3 +284,21 @@ async def test_any_name_is_taken_as_it_is(bare_db: str, connect: Connect) -> Non
     ]
     hidden = await take_snapshot(conn, complete=True, left_out=['We"ird. s'])
     assert diff(empty, hidden, positions=True) == ()
+
+
+async def test_whose_a_schema_is_the_server_and_we_say_alike(subject: asyncpg.Connection) -> None:
+    names = [
+        "public",
+        "app",
+        "a'b",
+        "pg_catalog",
+        "pg_temp_3",
+        "Pg_x",
+        "information_schema",
+        "supabase_migrations",
+        "auth",
+    ]
+    for without in ((), PLATFORM_SCHEMAS, ("a'b",)):
+        query = f"select {user_schema('$1::text', without=without)}"
+        for name in names:
+            assert await subject.fetchval(query, name) == is_user_schema(name, without=without), name

@@ -9,11 +9,14 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write
+from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.migrate import Options, migrate_up, migrate_verify
+from toolkit.migrate.drift import drift_from_folder
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.verify.live_checks import CHECKS, check_live
 from toolkit.report.record import Check, Verdict
 from toolkit.resources import migrations_dir
+from toolkit.sql.platform import PLATFORM_SCHEMAS
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -196,6 +199,35 @@ async def test_healthy_neighbours_are_left_alone(live: tuple[str, Path], connect
     for name, statement in NEIGHBOURS.items():
         await conn.execute(statement)
         assert await _failing(dsn, folder) == {}, name
+
+
+MADE_IN = (
+    "create schema if not exists {0}; create table {0}.things (id int, name text, secret text);"
+    "grant all on schema {0} to anon; grant all on {0}.things to anon;"
+    "alter table {0}.things add constraint named check (name <> '') not valid;"
+    "create trigger stamp before insert on {0}.things for each row execute function public.stamp();"
+    "alter table {0}.things disable trigger stamp;"
+    "create function {0}.escalate() returns int language sql security definer as 'select 1'"
+)
+
+
+@pytest.mark.usefixtures("replay_here")
+async def test_verify_and_drift_agree_on_what_is_the_platforms(live: tuple[str, Path], connect: Connect) -> None:
+    dsn, folder = live
+    conn = await connect(dsn)
+    for schema in PLATFORM_SCHEMAS:
+        await conn.execute(MADE_IN.format(schema))
+    assert await _failing(dsn, folder) == {}
+    drifted = await drift_from_folder(dsn, read_folder(folder))
+    assert drifted.comparison is not None
+    assert [str(one) for one in drifted.comparison.differences] == []
+    await conn.execute(MADE_IN.format("pgmq_of_ours"))
+    failing = await _failing(dsn, folder)
+    assert {*failing} == {"LIVE-3", "LIVE-4", "LIVE-7", "LIVE-10", "LIVE-11"}
+    assert all("pgmq_of_ours." in line for one in failing.values() for line in one.evidence), failing
+    drifted = await drift_from_folder(dsn, read_folder(folder))
+    assert drifted.comparison is not None
+    assert "added: table pgmq_of_ours.things" in [str(one) for one in drifted.comparison.differences]
 
 
 async def test_nothing_needs_to_be_written(live: tuple[str, Path], connect: Connect) -> None:

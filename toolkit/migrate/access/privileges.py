@@ -144,7 +144,7 @@ async def read_catalogue(conn: Connection) -> Catalogue:
 
 async def _read(conn: Connection) -> Catalogue:
     roles = [row["name"] for row in await conn.fetch(sql.ROLES, list(ROLES), timeout=_DEADLINE_S)]
-    rows = await conn.fetch(sql.RELATIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)
+    rows = await conn.fetch(sql.RELATIONS, roles, timeout=_DEADLINE_S)
     names = {row["oid"]: row["name"] for row in rows}
     quoted = {row["oid"]: row["quoted"] for row in rows}
     columns: dict[int, list[Column]] = defaultdict(list)
@@ -206,13 +206,10 @@ async def _read(conn: Connection) -> Catalogue:
     }
     return Catalogue(
         relations,
-        {
-            row["name"]: _routine(dict(row))
-            for row in await conn.fetch(sql.FUNCTIONS, roles, list(sql.PLATFORM), timeout=_DEADLINE_S)
-        },
+        {row["name"]: _routine(dict(row)) for row in await conn.fetch(sql.FUNCTIONS, roles, timeout=_DEADLINE_S)},
         frozenset(
             (row["place"], row["objects"], row["role"], row["privilege"])
-            for row in await conn.fetch(sql.DEFAULT_PRIVILEGES, list(sql.PLATFORM), timeout=_DEADLINE_S)
+            for row in await conn.fetch(sql.DEFAULT_PRIVILEGES, timeout=_DEADLINE_S)
         ),
         frozenset(roles),
         tuple(droppable),

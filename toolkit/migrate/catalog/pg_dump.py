@@ -20,6 +20,7 @@ from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.stored_options import alike
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.redact import redact
+from toolkit.sql.platform import HISTORY
 
 _DEADLINE_S = 120
 # pg_dump writes this above every object.
@@ -66,7 +67,7 @@ async def dump_text(
     process = await asyncio.create_subprocess_exec(
         str(program),
         "--schema-only",
-        *(f'--exclude-schema="{name}"' for name in ("supabase_migrations", *left_out)),
+        *(f'--exclude-schema="{name}"' for name in (HISTORY, *left_out)),
         "--no-password",
         f"--dbname={address}",
         stdin=asyncio.subprocess.DEVNULL,

@@ -15,15 +15,16 @@ from toolkit.migrate.catalog.stored_options import without_reserved
 from toolkit.migrate.folder.statements import CopyDataError, SplitError, Statement, split
 from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.scratch.databases import Scratch
-from toolkit.migrate.scratch.platform import BOOTSTRAP, PLATFORM_SCHEMAS
+from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.report.record import shortened
 from toolkit.sql import scratch as sql
 from toolkit.sql.parse import nodes
+from toolkit.sql.platform import HISTORY, PLATFORM_SCHEMAS
 from toolkit.sql.quoting import quote_identifier
 
 # A scratch server may be unable to hold what the platform owns: extensions it lacks, and what is made of them.
-_TOLERATED = frozenset({*PLATFORM_SCHEMAS, "supabase_migrations"})
+_TOLERATED = frozenset({*PLATFORM_SCHEMAS, HISTORY})
 # pg_dump writes this above every object.
 _TITLE = re.compile(r"^-- Name: (?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>[^;]*);", re.MULTILINE)
 _OF_EXTENSIONS = frozenset({"EXTENSION", "COMMENT"})
