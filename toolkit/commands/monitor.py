@@ -22,6 +22,7 @@ from toolkit.errors import ExitCode
 from toolkit.monitor import report as reports
 from toolkit.monitor.figures import Sample
 from toolkit.monitor.sample import GROUPS, take
+from toolkit.monitor.screen import on_one_screen
 from toolkit.monitor.thresholds import Thresholds
 from toolkit.monitor.watch import OLDEST_S, RealtimeWatch, realtime_sample, watching
 from toolkit.report import as_json, as_terminal
@@ -213,7 +214,7 @@ def _show(report: Report, *, once: bool, as_data: bool) -> None:
         text = as_json.render(report)
         click.echo(text if once else orjson.dumps(orjson.loads(text)).decode() + "\n", nl=False)
     elif once or as_terminal.is_live(sys.stdout):
-        click.echo(("" if once else _CLEAR) + shown(report), nl=False)
+        click.echo(("" if once else _CLEAR) + on_one_screen(report, shown), nl=False)
     else:
         click.echo(reports.line(report))
     sys.stdout.flush()

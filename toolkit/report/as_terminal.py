@@ -35,17 +35,7 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
     """Plain text, or with ANSI colours when `colour`; `width` in columns, by default what the terminal has."""
     if width is None:
         width = min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
-    out = io.StringIO()
-    console = Console(
-        file=out,
-        width=width,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        markup=False,
-        legacy_windows=False,
-        color_system="standard" if colour else None,
-    )
+    console = _console(out := io.StringIO(), width, colour)
     _headline(console, report)
     for name, checks in groups(report.checks).items():
         console.print()
@@ -62,6 +52,8 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
     if report.measurements:
         console.print()
         _measurements(console, report.measurements)
+    if report.notes:
+        console.print()
     for note in report.notes:
         console.print(Text(note, style="dim"))
     if report.links:
@@ -71,12 +63,37 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
+def line(report: Report, *, colour: bool = False) -> str:
+    """All of a report of which there is nothing to tell but that it is well: one line, as `render` would begin."""
+    mark, style = _MARKS[report.verdict]
+    console = _console(out := io.StringIO(), WIDEST, colour)
+    text = f"{mark} {report.title}: {report.verdict.upper()} · {_seconds(report)} · {report.target}"
+    console.print(Text(text, style=style), soft_wrap=True)
+    return out.getvalue()
+
+
+def _console(out: io.StringIO, width: int, colour: bool) -> Console:
+    return Console(
+        file=out,
+        width=width,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        legacy_windows=False,
+        color_system="standard" if colour else None,
+    )
+
+
+def _seconds(report: Report) -> str:
+    return f"{(report.finished_at - report.started_at).total_seconds():.1f} s"
+
+
 def _headline(console: Console, report: Report) -> None:
     mark, style = _MARKS[report.verdict]
-    seconds = (report.finished_at - report.started_at).total_seconds()
     console.print(Text(f"{mark} {report.title}: {report.verdict.upper()}", style=style))
     counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict if report.count(verdict))
-    console.print(Text(f"  {counts or 'nothing was checked'} · {seconds:.1f} s · {report.target}", style="dim"))
+    console.print(Text(f"  {counts or 'nothing was checked'} · {_seconds(report)} · {report.target}", style="dim"))
 
 
 def _check(console: Console, check: Check) -> None:
@@ -105,7 +122,7 @@ def _marked(console: Console, mark: str, text: Text) -> None:
 
 def _criteria(console: Console, criteria: tuple[Check, ...]) -> None:
     console.print(Text("Criteria", style="bold"))
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True, expand=True)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_lines=True, expand=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("criterion", ratio=2)
     table.add_column("verdict", no_wrap=True)
@@ -122,8 +139,9 @@ def _criteria(console: Console, criteria: tuple[Check, ...]) -> None:
 
 
 def _table(console: Console, title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> None:
-    console.print(Text(title, style="bold"))
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
+    if title:
+        console.print(Text(title, style="bold"))
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     for row in rows:

@@ -122,6 +122,23 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     return run
 
 
+def test_of_a_clean_folder_one_line_is_told(toolkit: Toolkit) -> None:
+    ran = toolkit()
+    (line,) = ran.out.splitlines()
+    assert (ran.code, line.startswith("✔ 6 files: nothing found, 17 accepted: PASS")) == (0, True)
+    accepted = toolkit("--show-accepted")
+    assert (accepted.code, "Accepted" in accepted.out, "bounded by" in accepted.out) == (0, True, True)
+
+
+def test_beside_findings_only_what_is_to_do_is_told(write: Write, toolkit: Toolkit) -> None:
+    folder = write({"1_a.sql": "create table public.a (id bigint primary key);\n", "2_b.sql": "select 1;\n"})
+    ran = toolkit("--migrations", folder)
+    assert ran.code == 1
+    assert "[table-without-rls]" in ran.out.splitlines()[4]
+    assert "nothing as bad as" not in ran.out
+    assert "By file" not in ran.out
+
+
 async def test_squawks_rules_are_found_at_their_lines_with_our_severities(write: Write) -> None:
     folder = write({"1_a.sql": SAMPLE})
     found = [f for f in (await lint(folder)).findings if f.rule.startswith(PREFIX)]
@@ -306,13 +323,14 @@ def test_the_terminal_shows_the_way_out_and_what_is_accepted(toolkit: Toolkit, w
     accepted = (
         "select 1;\n-- toolkit: lint-ignore table-without-rls a list of countries\ncreate table public.c (id int);"
     )
-    ran = toolkit("--migrations", write(OPEN | {"3_c.sql": accepted}))
+    folder = write(OPEN | {"3_c.sql": accepted})
+    ran = toolkit("--migrations", folder)
     text = " ".join(ran.out.split())
     assert ran.code == 1
     assert "error, line 1: public.open is open to anon and authenticated [table-without-rls]" in text
     assert "→ Enable it in the file that makes the table" in text
     assert "a list of countries" in text
-    assert "errors warnings infos accepted" in text
+    assert "errors warnings infos accepted" in " ".join(toolkit("--migrations", folder, "--show-accepted").out.split())
 
 
 def test_every_rule_is_listed_with_its_reason(toolkit: Toolkit) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.report.test_report import sample
 from toolkit.rehearse.stage.progress import Live, PlainLines, progress_on
 from toolkit.report import as_terminal
+from toolkit.report.record import Verdict
 
 ESCAPE = "\x1b["
 
@@ -66,3 +68,9 @@ def test_without_colour_the_spinner_moves_and_has_none(monkeypatch: pytest.Monke
     monkeypatch.setenv("NO_COLOR", "1")
     assert isinstance(progress_on(Terminal()), Live)
     assert not colours.search(told(Terminal()))
+
+
+def test_a_clean_result_is_one_line() -> None:
+    clean = replace(sample(), title="6 files: nothing found", verdict=Verdict.PASS)
+    assert as_terminal.line(clean) == "✔ 6 files: nothing found: PASS · 4.2 s · embedded (http://127.0.0.1:8000)\n"
+    assert ESCAPE in as_terminal.line(clean, colour=True)

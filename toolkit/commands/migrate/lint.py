@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from toolkit.commands._click import json_option, option, toolkit_command
+from toolkit.commands._output import conclude, shown
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import finish, folder_option
 from toolkit.migrate.lint import report as reports
 from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
-from toolkit.migrate.lint.run import lint
+from toolkit.migrate.lint.run import Linted, lint
+from toolkit.report import as_terminal
 from toolkit.report.frame import Frame
-from toolkit.report.record import tool_version
+from toolkit.report.record import Report, Verdict, tool_version
 
 
 @toolkit_command("lint", examples=("toolkit migrate lint", "toolkit migrate lint --severity error"))
@@ -37,10 +41,18 @@ from toolkit.report.record import tool_version
 @option(
     "--disable", "disabled", multiple=True, metavar="RULE", help="Do not look for this rule; may be given repeatedly."
 )
+@option("--show-accepted", is_flag=True, help="Also list the findings that the files accept, with their reasons.")
 @option("--list-rules", is_flag=True, help="Show every rule with its severity, and end.")
 @json_option
 def lint_command(
-    *, files: tuple[Path, ...], folder: Path, limit: str, disabled: tuple[str, ...], list_rules: bool, as_json: bool
+    *,
+    files: tuple[Path, ...],
+    folder: Path,
+    limit: str,
+    disabled: tuple[str, ...],
+    show_accepted: bool,
+    list_rules: bool,
+    as_json: bool,
 ) -> None:
     """Find mistakes in migrations and rollbacks by reading them; no database is asked.
 
@@ -54,6 +66,21 @@ def lint_command(
     async def work() -> None:
         linted = await lint(folder, only=files, disabled=disabled)
         report = reports.of_lint(frame, linted, severity_of(limit))
-        finish(report, {"limit": limit, "findings": reports.as_dicts(linted.findings)}, as_json)
+        if as_json:
+            finish(report, {"limit": limit, "findings": reports.as_dicts(linted.findings)}, as_json)
+        conclude(_calm(report, linted, show_accepted), report.exit_code)
 
     run_async(work())
+
+
+def _calm(report: Report, linted: Linted, show_accepted: bool) -> str:
+    """What a reader has to look at: findings and what could not be read; of a clean folder one line."""
+    if show_accepted:
+        return shown(report)
+    accepted = f", {len(linted.accepted)} accepted" if linted.accepted else ""
+    report = replace(report, title=f"{report.title}{accepted}")
+    if not linted.open and not linted.notices and report.verdict is Verdict.PASS:
+        return as_terminal.line(report, colour=as_terminal.wants_colour(sys.stdout))
+    checks = tuple(check for check in report.checks if check.id != reports.FILE_CHECK) or report.checks
+    tables = tuple(table for table in report.tables if table.title != reports.BY_FILE)
+    return shown(replace(report, checks=checks, tables=tables))

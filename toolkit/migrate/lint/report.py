@@ -14,6 +14,7 @@ from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Table, Verdict, shortened
 
 _FOLDER = "the folder"
+FILE_CHECK, BY_FILE = "file", "By file"
 
 
 def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
@@ -23,13 +24,13 @@ def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
     troubled = {finding.at.file for finding in failing}
     checks = [_check(finding, limit) for finding in linted.open]
     checks += [
-        Check("file", f"{file}: nothing as bad as {limit.word}", Verdict.PASS, group=file)
+        Check(FILE_CHECK, f"{file}: nothing as bad as {limit.word}", Verdict.PASS, group=file)
         for file in linted.files
         if file not in troubled
     ]
     counts = Counter(finding.severity for finding in linted.open)
     summary = ", ".join(_many(counts[s], s.word) for s in sorted(counts, reverse=True)) or "nothing found"
-    title = f"{len(linted.files)} files: {summary}"
+    title = f"{_many(len(linted.files), 'file')}: {summary}"
     report = frame.report(title, Verdict.FAIL if failing else Verdict.PASS, checks)
     tables = [_by_file(linted)]
     milder = [finding for finding in linted.open if finding.severity < limit]
@@ -67,7 +68,7 @@ def _by_file(linted: Linted) -> Table:
         accepted = sum((f.at.file or _FOLDER) == file for f in linted.accepted)
         figures = [counts[severity] for severity in (Severity.ERROR, Severity.WARNING, Severity.INFO)]
         rows.append((file, *(str(figure or "") for figure in (*figures, accepted))))
-    return Table("By file", ("file", "errors", "warnings", "infos", "accepted"), tuple(rows))
+    return Table(BY_FILE, ("file", "errors", "warnings", "infos", "accepted"), tuple(rows))
 
 
 def _remedies(findings: Iterable[LintFinding]) -> Table:

@@ -15,7 +15,7 @@ STATEMENT = Rule(
     f"A statement is no SQL of Postgres {GRAMMAR} or earlier",
     f"A server of version {GRAMMAR} or earlier refuses the file at this line, and no rule has judged the statement.",
     "Correct it. Where it is the syntax of a later Postgres that your servers run, suppress this with that reason; "
-    "`toolkit migrate dry-run` tries it on one of them.",
+    "`toolkit migrate up --dry-run` tries it on one of them.",
 )
 BODY = Rule(
     "body-syntax-error",
