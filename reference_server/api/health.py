@@ -13,7 +13,7 @@ from reference_server.api.responses import Json
 from reference_server.api.scrape import scrape
 from reference_server.api.server_context import ServerContext, server_of
 from reference_server.database_trouble import DATABASE_TROUBLE
-from reference_server.store import health as database
+from reference_server.store import operator_facts
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
@@ -59,7 +59,7 @@ async def metrics(request: Request) -> Response:
 async def _database(server: ServerContext) -> dict[str, Any]:
     try:
         async with asyncio.timeout(PROBE_DEADLINE_S):
-            await database.answers(server.pool)
+            await operator_facts.answers(server.pool)
     except DATABASE_TROUBLE as error:  # TimeoutError is an OSError
         log.warning("database probe failed", error=repr(error))
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from reference_server.api.metrics import flatten, gauge
 from reference_server.api.server_context import ServerContext
 from reference_server.database_trouble import DATABASE_TROUBLE
-from reference_server.store import metrics as database_metrics
+from reference_server.store import operator_facts
 
 log = structlog.get_logger(__name__)
 DEADLINE_S = 5.0
@@ -40,11 +40,11 @@ async def scrape(server: ServerContext) -> list[Metric]:
 
 
 async def _database(server: ServerContext) -> list[Metric]:
-    found = gauge("processes", "Generation processes by status.", await database_metrics.processes(server.pool))
+    found = gauge("processes", "Generation processes by status.", await operator_facts.processes(server.pool))
     if not server.migrated:
         return found
     appended = CounterMetricFamily("process_events_appended", "Events ever appended, by all processes together.")
-    appended.add_metric((), await database_metrics.events_appended(server.pool))
+    appended.add_metric((), await operator_facts.events_appended(server.pool))
     queue = await server.service.queue_status()
     found += [appended]
     found += gauge("background_tasks", "Background tasks by status.", queue.queue)

@@ -27,7 +27,7 @@ from reference_server.generation.views import (
     StoredEvent,
     WorkerSeen,
 )
-from reference_server.store import articles, events, health, processes
+from reference_server.store import articles, events, operator_facts, processes
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
 from toolkit.contract.statuses import Status
 from toolkit.contract.tasks import TaskStatus, realtime_channel
@@ -133,8 +133,8 @@ async def list_articles(pool: asyncpg.Pool, user_id: str, limit: int, cursor: st
 
 
 async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
-    counts = await health.queue_counts(pool)
-    oldest, expired = await health.queue_facts(pool, lease_s)
+    counts = await operator_facts.queue_counts(pool)
+    oldest, expired = await operator_facts.queue_facts(pool, lease_s)
     queue = dict.fromkeys((str(status) for status in TaskStatus), 0)
     by_type: dict[str, dict[str, int]] = {}
     for row in counts:
@@ -149,7 +149,7 @@ async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
             row["connected"],
             row["listening"],
         )
-        for row in await health.workers(pool)
+        for row in await operator_facts.workers(pool)
     )
     return QueueStatus(queue, by_type, oldest, expired, workers)
 

@@ -34,7 +34,7 @@ async def dedicated(
 ) -> AsyncIterator[asyncpg.Connection]:
     """One connection outside the pool, so that a busy pool cannot delay it; closed at the end.
 
-    Its application_name shows that this worker is connected (`workers` in store/health.sql).
+    Its application_name shows that this worker is connected (`workers` in store/operator_facts.sql).
     """
     connection = await asyncpg.connect(
         dsn,

@@ -12,7 +12,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.sockets.broadcast_api import BroadcastApi
-from reference_server.realtime.sockets.health import health
 from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.realtime.sockets.socket import SocketEndpoint, plain_get
 
@@ -42,7 +41,7 @@ def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
     socket, api = SocketEndpoint(service), BroadcastApi(service)
 
     async def report_health(_: Request) -> Response:
-        status, body = health(service.facts())
+        status, body = service.facts().health()
         return JSONResponse(body, status)
 
     async def ping(_: Request) -> Response:

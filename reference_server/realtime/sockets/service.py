@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import structlog
@@ -44,6 +44,13 @@ class RealtimeFacts:
     @property
     def ready(self) -> bool:
         return self.stream == "live"
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """HTTP status and body for `/realtime/v1/health`: 200 while changes flow, 503 while they do not."""
+        figures = asdict(self)
+        stream, lag = figures.pop("stream"), figures.pop("stream_lag_s")
+        body = {"status": "ok" if self.ready else "unavailable", "stream": {"state": stream, "lag_s": lag}, **figures}
+        return (200 if self.ready else 503), body
 
 
 class RealtimeService:

@@ -1,4 +1,4 @@
-"""Facts about the queue for operators."""
+"""Facts for operators: whether the database answers, the queue, its workers, and sums for /metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import asyncpg
 from reference_server.store.pool import Connection
 from reference_server.store.queries import queries
 
-_SQL = queries("health")
+_SQL = queries("operator_facts")
 
 
 async def answers(db: Connection | asyncpg.Pool) -> None:
@@ -32,3 +32,13 @@ async def queue_facts(db: Connection | asyncpg.Pool, lease_s: float) -> tuple[fl
 async def workers(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
     """Rows of worker_id, worker_hostname, running, last_heartbeat, connected, listening."""
     return await db.fetch(_SQL["workers"])
+
+
+async def processes(db: Connection | asyncpg.Pool) -> dict[str, int]:
+    """Processes by status; also on the legacy schema."""
+    return {row["status"]: row["number"] for row in await db.fetch(_SQL["processes"])}
+
+
+async def events_appended(db: Connection | asyncpg.Pool) -> int:
+    """Events ever appended. Counters outlive events that clean-up removes, so it never falls while processes exist."""
+    return int(await db.fetchval(_SQL["events_appended"]))

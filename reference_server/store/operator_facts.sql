@@ -37,3 +37,10 @@ select worker_id, coalesce(busy.worker_hostname, split_part(worker_id, ':', 1)) 
        coalesce(connected.listening, false) as listening
 from busy full join connected using (worker_id)
 order by worker_id;
+
+-- name: processes
+-- On the legacy schema too.
+select s.status::text as status, count(*) as number from public.generated_articles_state s group by s.status;
+
+-- name: events_appended
+select coalesce(sum(c.last_sequence), 0)::bigint from public.process_event_counters c;
