@@ -215,5 +215,5 @@ class _HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # Signals are ServerProcess's: uvicorn would raise them again when it is done, and the exit code be theirs.
+        # ServerProcess handles signals: uvicorn would raise them again at its end, which changes the exit code.
         yield

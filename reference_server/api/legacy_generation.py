@@ -124,7 +124,7 @@ class LegacyGeneration:
     async def drive(self) -> None:
         """Work until the process has ended, or waits for a client that has gone.
 
-        Raises Superseded, and what the database raises when it stays away.
+        Raises Superseded, and the errors of a database that does not come back.
         """
         try:
             await self._enter_from_rest()

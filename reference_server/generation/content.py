@@ -43,7 +43,7 @@ class KeywordAnalysis:
 
 @dataclass(frozen=True)
 class Persona:
-    """`id` is the position in the list it was proposed in; edited ones keep the id they replace."""
+    """`id` is the position among the proposals; a persona that the user wrote has the number behind the last one."""
 
     id: int
     description: str

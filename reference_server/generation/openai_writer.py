@@ -234,7 +234,7 @@ def _retry_after(response: httpx.Response) -> float:
 
 
 def _exactly(wanted: int, items: list[Any], what: str) -> list[Any]:
-    """Models like to be generous; too few is an error, too many are cut."""
+    """The first `wanted` items of the model's answer. Raises WriterError when there are fewer."""
     if len(items) < wanted:
         raise WriterError(f"the model gave {len(items)} {what}, {wanted} were asked for", retryable=True)
     return items[:wanted]

@@ -257,5 +257,5 @@ def _template_id(text: str | None) -> UUID | None:
 
 
 def _digest(value: object) -> str:
-    """The same for the same JSON value, however its keys are ordered."""
+    """A digest of a JSON value that does not depend on the order of its keys."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

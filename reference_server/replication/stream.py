@@ -138,7 +138,7 @@ class WalStream:
             await self._reconnect()
 
     async def _stream_until_lost(self) -> None:
-        """Tend the connection; raises StreamLost, or is cancelled."""
+        """Send feedback and watch for silence until cancelled. Raises StreamLost."""
         assert self._ended is not None
         assert self._cursor is not None
         loop = asyncio.get_running_loop()
@@ -154,7 +154,7 @@ class WalStream:
         floor, ceiling = BACKOFF_S
         attempt = 0
         while True:
-            # Full jitter: servers that lost the same database must not return in step.
+            # Full jitter, so that servers that lost the same database do not all reconnect at the same moment.
             await asyncio.sleep(random.uniform(floor, min(ceiling, floor * 2**attempt) + floor))  # noqa: S311
             attempt = min(attempt + 1, 10)
             try:

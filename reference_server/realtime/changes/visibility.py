@@ -338,7 +338,7 @@ def visibility_query(facts: TableFacts) -> str:
 
 
 class _Refused(Exception):
-    """What Postgres, or a rule of ours worded like Postgres's, holds against a filter."""
+    """A filter that Postgres refuses, or that is refused here in Postgres's words."""
 
     def __init__(self, text: str, message: str) -> None:
         super().__init__(text)

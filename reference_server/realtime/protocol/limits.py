@@ -38,7 +38,7 @@ class Limits:
 
 
 class RateMeter:
-    """Events a second, as a mean over the last `window_s` or since the first event, never less than 1 s."""
+    """Events a second: the mean over the last `window_s`, or since the first event if that is shorter; at least 1 s."""
 
     def __init__(self, window_s: int = 60) -> None:
         self._window_s = window_s
@@ -58,7 +58,7 @@ class RateMeter:
         self._forget(now)
 
     def mean(self, now: float, *, with_more: int = 0) -> float:
-        """The mean at `now`, or what it would become `with_more` events."""
+        """The mean at `now`, or what it would be after `with_more` further events."""
         self._forget(now)
         since = now if self._since is None else self._since
         return (self._total + with_more) / min(max(now - since, 1.0), self._window_s)

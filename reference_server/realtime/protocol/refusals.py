@@ -1,4 +1,4 @@
-"""The words in which Realtime refuses: `Code: text` in replies, bare text in `system` messages."""
+"""The texts with which Realtime refuses: `Code: text` in replies, text alone in `system` messages."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ class Session:
         return [Leave(channel)]
 
     def _after_delay(self, effects: list[Effect], now: float) -> list[Effect]:
-        """Refusals wait, so that a client that repeats a hopeless join does not spin; the socket goes on."""
+        """Send refusals after a delay, so that a client that repeats a hopeless join is slowed down."""
         if self._limits.refusal_delay_s <= 0:
             return effects
         if len(self._delayed) >= self._limits.channels_per_socket:

@@ -115,7 +115,7 @@ class BroadcastApi:
         return await self._service.policies.may_insert(topic, token.claims, "broadcast")
 
     async def _token(self, request: Request) -> VerifiedToken | Response:
-        """The bearer token counts before the apikey header, also when it is the worse one."""
+        """The verified token: the bearer token takes precedence over the apikey header, even when it is invalid."""
         authorization = request.headers.get("authorization")
         raw = request.headers.get("apikey", "") if authorization is None else authorization.removeprefix("Bearer ")
         try:
@@ -127,7 +127,7 @@ class BroadcastApi:
 
 
 def read_batch(body: Any, limit: int) -> list[Item] | Errors:
-    """The items of a batch, or what is wrong with it in the shape the clients know."""
+    """The items of a batch, or its errors in the shape that clients expect."""
     messages = body.get("messages") if isinstance(body, dict) else None
     if messages is None or messages == []:
         return {"messages": [BLANK]}
