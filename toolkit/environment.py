@@ -9,6 +9,7 @@ HOW_TO_GET: dict[str, str] = {
     "SUPABASE_ANON_KEY": "Supabase dashboard → Project Settings → API keys → anon (public)",
     "SUPABASE_SERVICE_ROLE_KEY": "Supabase dashboard → Project Settings → API keys → service_role (secret)",
     "SUPABASE_JWT_SECRET": "Supabase dashboard → Project Settings → JWT keys → legacy JWT secret",
+    "SUPABASE_USERS_FILE": "a TOML file of yours that lists test users of the project ([[user]], email, password)",
     "SUPABASE_JWKS_URL": "https://<ref>.supabase.co/auth/v1/.well-known/jwks.json",
     "API_URL": "the address of the article generation API, without /api (https://api.example.org)",
 }

@@ -46,9 +46,13 @@ class SessionTokens(TokenSource):
             token = await self._ask(self._session_token)
             if token == refused:
                 token = await self._ask(self._renewed_token)
-            if token != self._token:
-                self._token, self._obtained = token, time.time()
+            self.renewed(token)
             return token
+
+    def renewed(self, token: str | None) -> None:
+        """The client tells that the session has this token now (None: it is over), so that `current` is of now."""
+        if token is not None and token != self._token:
+            self._token, self._obtained = token, time.time()
 
     def renew_at(self) -> float | None:
         """When (seconds since 1970) to ask for the token again; None before the first and when it never expires."""

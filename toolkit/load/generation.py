@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from toolkit.accounts import Account
 from toolkit.client.connection import Frame
 from toolkit.client.errors import ApiError, ClientError, NotReached, StreamFailed
 from toolkit.client.events import ProcessEvent
@@ -67,7 +68,7 @@ class Session:
     history: History
     measure: Measure
     user: str
-    subject: str
+    account: Account
     number: int
     verify: ssl.SSLContext
     make_stream: MakeStream
@@ -140,10 +141,10 @@ class Stopwatch:
 async def realtime(session: Session) -> None:
     """Start by HTTP, listen to the lossless stream, answer, until the article. Raises GenerationFailed."""
     watch = Stopwatch(session.measure)
-    token = session.target.user_token(session.subject)
+    tokens = session.account.tokens
     async with (
         _http(session) as http,
-        GenerationClient(session.target.get("API_URL"), token, http=http, deadline_s=HTTP_DEADLINE_S) as client,
+        GenerationClient(session.target.get("API_URL"), tokens, http=http, deadline_s=HTTP_DEADLINE_S) as client,
     ):
         with _told(session, "start"):
             started = await client.start_article_generation(**session.body)
@@ -153,7 +154,7 @@ async def realtime(session: Session) -> None:
             session.target.get("SUPABASE_URL"),
             session.target.get("SUPABASE_ANON_KEY"),
             started.process_id,
-            token=token,
+            token=tokens,
             fetch=client.events,
             end_on_error=True,
             tap=lambda frame: _tapped(session, frame),
@@ -304,10 +305,9 @@ def _op(request: httpx.Request) -> str:
 async def websocket(session: Session) -> None:
     """The same over the legacy socket, as the old browser client did it. Raises GenerationFailed."""
     watch = Stopwatch(session.measure)
-    token = session.target.user_token(session.subject)
     session.history.add("invoke", f"user:{session.user}", "start", value={"body": session.body})
     try:
-        async with LegacyWebSocketClient(session.target.get("API_URL"), token) as client:
+        async with LegacyWebSocketClient(session.target.get("API_URL"), session.account.tokens) as client:
             await client.start(**session.body)
             async for frame in client:
                 if await _framed(session, client, frame, watch):

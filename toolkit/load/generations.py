@@ -13,6 +13,7 @@ from typing import Literal
 import asyncpg
 import httpx
 
+from toolkit.accounts import Account, Accounts, accounts_on
 from toolkit.client.errors import ClientError
 from toolkit.errors import EnvironmentError_, ToolkitError
 from toolkit.load import generation
@@ -51,7 +52,8 @@ class Crew:
         self.failures: list[str] = []
         self.count = {"started": 0, "completed": 0, "failed": 0, "stopped": 0}
         self._measure = measure
-        self._run = secrets.token_hex(4)
+        self._accounts: Accounts | None = None
+        self._users: dict[str, Account] = {}
         self._begun_users: set[int] = set()
         self._finished_users: set[int] = set()
         self._cut_off: set[int] = set()  # whose last start we did not hear the answer to
@@ -83,9 +85,11 @@ class Crew:
             self._environment = f"{type(error).__name__}: {error}"
 
     async def _open(self) -> None:
-        needs = ["API_URL", "SUPABASE_JWT_SECRET"]
+        needs = ["API_URL"]
         needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"] if self.transport == "realtime" else []
         self.target.require(*needs)
+        self._accounts = accounts_on(self.target, f"load-{secrets.token_hex(4)}")
+        self._stack.push_async_callback(self._accounts.aclose)
         await reach(self.target)
         self._verify = ssl.create_default_context()
         self._history = History(self.path)
@@ -108,7 +112,7 @@ class Crew:
                 user="bystander",
                 url=self.target.get("SUPABASE_URL"),
                 key=self.target.get("SUPABASE_ANON_KEY"),
-                token=self._token("bystander"),
+                token=(await self._user("bystander")).token,
                 process=None,
             )
             self._stack.push_async_callback(self._bystander.close)
@@ -150,12 +154,19 @@ class Crew:
         self._begun_users.add(user)
         self.count["started"] += 1
         label = f"user-{user}"
+        try:
+            account = await self._user(label)
+        except ToolkitError as error:
+            self.count["failed"] += 1
+            if len(self.failures) < MAX_FAILURES_TOLD:
+                self.failures.append(f"{label}: {self.target.redact(error.what)}")
+            return "failed"
         session = Session(
             self.target,
             self._history,
             self._take,
             label,
-            self._subject(label),
+            account,
             number,
             self._verify,
             make_stream,
@@ -201,11 +212,13 @@ class Crew:
         self.samples.setdefault(figure, Samples()).add(ms, time.time())
         self._measure(figure, ms, error)
 
-    def _subject(self, label: str) -> str:
-        return f"load-{self._run}-{label}"
+    async def _user(self, label: str) -> Account:
+        assert self._accounts is not None, "open first"
+        self._users[label] = await self._accounts.of(label)
+        return self._users[label]
 
     def _token(self, label: str) -> str:
-        return self.target.user_token(self._subject(label), ttl_s=7200)
+        return self._users[label].token
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -232,6 +245,9 @@ class Crew:
             )
             if self._clock_offset_s:
                 counts["clock offset"] = round(self._clock_offset_s * 1000, 3)
+        if self._accounts is not None:
+            await self._accounts.aclose()
+            notes += self._accounts.left_behind
         counts["CPU of the load generator"] = cpu_s
         counts["reconnects"] = self._reconnects
         counts["missed live"] = self._missed_live
@@ -292,7 +308,8 @@ class Crew:
         async def strays(user: int) -> None:
             label = f"user-{user}"
             async with gate:
-                for process in await witness.processes_of(label, self._subject(label)):
+                account = self._users.get(label)  # none for who could not be signed in
+                for process in await witness.processes_of(label, account.subject) if account else ():
                     if process not in self._owners:
                         history.add("db", f"user:{label}", "stray", process=process)
 

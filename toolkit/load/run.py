@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.errors import EnvironmentError_, ExitCode
+from toolkit.accounts import read_users, way_of
+from toolkit.errors import EnvironmentError_, ExitCode, UsageError
 from toolkit.load import report as reports
 from toolkit.load.figures import Thresholds
 from toolkit.load.generations import reach
@@ -79,9 +80,10 @@ async def run_load(
     Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer or Locust does not run.
     """
     async with _system(plan, target, say) as system:
-        needs = ["API_URL", "SUPABASE_JWT_SECRET"]
+        needs = ["API_URL"]
         needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"] if "realtime" in plan.transports else []
         system.target.require(*needs)
+        _must_have_users(plan, system.target)
         await reach(system.target)
         name = plan.transports[0] if len(plan.transports) == 1 else "both"
         folder = new_folder(reports_dir, f"load-{name}-{plan.users}")
@@ -102,6 +104,25 @@ async def run_load(
     if code is not ExitCode.ENVIRONMENT or report.exit_code is ExitCode.FAIL:
         code = report.exit_code
     return LoadResult(report, folder, code)
+
+
+def _must_have_users(plan: Plan, target: Target) -> None:
+    """Raises UsageError without users to act as, or with too few: one more than work must hear nothing."""
+    if way_of(target) != "file":
+        return
+    assert target.users_file is not None
+    listed, needed = len(read_users(Path(target.users_file))), plan.users + 1
+    other = "or leave it out and give SUPABASE_SERVICE_ROLE_KEY: then users are made for the run."
+    if plan.processes > 1:
+        raise UsageError(
+            "Users of SUPABASE_USERS_FILE cannot be shared out between several Locust workers.",
+            f"Use --processes 1, {other}",
+        )
+    if listed < needed:
+        raise UsageError(
+            f"{target.users_file} lists {listed} users, and {needed} are needed: one of them must hear nothing.",
+            f"Add users to it, {other}",
+        )
 
 
 # -- the target -------------------------------------------------------------------------------
@@ -214,6 +235,8 @@ def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict
         "SUPABASE_URL": target.supabase_url,
         "SUPABASE_ANON_KEY": target.anon_key,
         "SUPABASE_JWT_SECRET": target.jwt_secret,
+        "SUPABASE_SERVICE_ROLE_KEY": target.service_role_key,
+        "SUPABASE_USERS_FILE": target.users_file and str(Path(target.users_file).resolve()),
     }
     kept = {name: value for name, value in server_environment().items() if not name.startswith(("LOAD_", "LOCUST_"))}
     return kept | settings | {name: value for name, value in secret.items() if value}

@@ -12,6 +12,7 @@ import jwt
 
 from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Api, Clock, Fact, Key
+from toolkit.monitor.probe_users import ProbeUsers
 from toolkit.monitor.questions import not_set
 from toolkit.targets.target import Target
 from toolkit.tokens import mint
@@ -48,21 +49,21 @@ def answer(target: Target, response: httpx.Response | Absent) -> Fact[Answer]:
     return Answer(response.status_code, target.redact(response.text[:_MOST_BODY]))
 
 
-async def api_facts(target: Target, user: str) -> Api:
-    """Ask everything; nothing is changed. `user` is the one whose (empty) list of processes is read."""
+async def api_facts(target: Target, users: ProbeUsers | Absent) -> Api:
+    """Ask everything; nothing is changed. The list of processes is read that the owner of the probe has."""
     if target.api_url is None:
         return Api(*([not_set("API_URL")] * 9))
     async with http(target.api_url) as client:
         live = await ask(client, target, "/health/live")
         ready = await ask(client, target, "/health/ready")
-        minted: Fact[str] = target.user_token(user) if target.jwt_secret else not_set("SUPABASE_JWT_SECRET")
-        with_token = minted if isinstance(minted, Absent) else await ask(client, target, _LIST, minted)
+        token: Fact[str] = users if isinstance(users, Absent) else users.owner.token
+        with_token = token if isinstance(token, Absent) else await ask(client, target, _LIST, token)
         queue = (
-            minted
-            if isinstance(minted, Absent)
-            else await ask(client, target, "/api/internal/background-tasks/status", minted)
+            token
+            if isinstance(token, Absent)
+            else await ask(client, target, "/api/internal/background-tasks/status", token)
         )
-        wrong = await ask(client, target, _LIST, mint(secrets.token_urlsafe(48), sub=user))
+        wrong = await ask(client, target, _LIST, mint(secrets.token_urlsafe(48), sub="toolkit_probe"))
         nobody = await ask(client, target, _LIST)
         begun, before = time.monotonic(), time.time()
         dated = await ask(client, target, "/health/live")

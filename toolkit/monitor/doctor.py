@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,15 +14,15 @@ from toolkit.environment import HOW_TO_GET
 from toolkit.errors import EnvironmentError_
 from toolkit.monitor.api_facts import api_facts, key_fact
 from toolkit.monitor.database_facts import database_facts
+from toolkit.monitor.probe_users import probe_users
 from toolkit.monitor.realtime_facts import realtime_facts
 from toolkit.report.record import Distribution, Measurement, Report, Verdict, tool_version, worst
-from toolkit.sql.probes import USER_PREFIX
 from toolkit.targets.target import Target
 
 PROBE_DEADLINE_S = 10.0
 # Far beyond the sum of all deadlines within.
 _WHOLE_DEADLINE_S = 900.0
-_OPTIONAL = frozenset({"SUPABASE_JWKS_URL"})
+_OPTIONAL = frozenset({"SUPABASE_JWKS_URL", "SUPABASE_USERS_FILE"})
 
 
 async def gather(
@@ -40,10 +39,11 @@ async def gather(
     """
     say("looking at the database")
     database = await database_facts(target)
-    say("asking the API")
-    api = await api_facts(target, f"{USER_PREFIX}{secrets.token_hex(6)}")
-    say("trying Realtime")
-    realtime = await realtime_facts(target, may_write=may_write, deadline_s=deadline_s)
+    async with probe_users(target, may_write=may_write) as users:
+        say("asking the API")
+        api = await api_facts(target, users)
+        say("trying Realtime")
+        realtime = await realtime_facts(target, users, may_write=may_write, deadline_s=deadline_s)
     return Facts(
         now=time.time(),
         settings=Settings({name: how for name, how in HOW_TO_GET.items() if _lacks(target, name)}),
@@ -108,7 +108,7 @@ async def doctor(
 
 
 def _lacks(target: Target, name: str) -> bool:
-    if name in _OPTIONAL:
+    if name in _OPTIONAL or (name == "SUPABASE_JWT_SECRET" and target.users_file):
         return False
     values = {
         "DATABASE_URL": target.database_url,

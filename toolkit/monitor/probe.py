@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import asyncpg
 import orjson
 
+from toolkit.accounts import Account
 from toolkit.client.auth import TokenSource
 from toolkit.client.connection import Connection as RealtimeConnection
 from toolkit.client.connection import Endpoint, Frame
@@ -60,20 +61,21 @@ class ProbeProcess(Protocol):
 
 
 @asynccontextmanager
-async def probe_process(target: Target) -> AsyncIterator[ProbeProcess]:
+async def probe_process(target: Target, owner: Account | None = None) -> AsyncIterator[ProbeProcess]:
     """Made in the database; without DATABASE_URL by the API, where it stays as a cancelled process.
 
-    Raises ToolkitError when neither can be used.
+    It belongs to `owner`, or to a user of its own. Raises ToolkitError when neither can be used.
     """
-    user = f"{probes.USER_PREFIX}{secrets.token_hex(6)}"
+    user = owner.subject if owner else f"{probes.USER_PREFIX}{secrets.token_hex(6)}"
     if target.database_url is None:
-        target.require("API_URL", "SUPABASE_JWT_SECRET")
-        async with GenerationClient(target.get("API_URL"), target.user_token(user)) as client:
+        target.require("API_URL")
+        tokens = owner.tokens if owner else target.user_token(user)
+        async with GenerationClient(target.get("API_URL"), tokens) as client:
             started = await client.start_article_generation(initial_keywords=["toolkit probe"])
             await client.cancel(started.process_id)
             yield _ByApi(user, started.process_id, client)
         return
-    url = target.database_url
+    url, process_id = target.database_url, None
     try:
         async with connected(url, "toolkit probe") as conn:
             for statement in probes.REMOVE_STALE:
@@ -86,15 +88,15 @@ async def probe_process(target: Target) -> AsyncIterator[ProbeProcess]:
             "Apply the migrations (toolkit migrate up), and connect as a role that may write the tables.",
         ) from error
     finally:
-        await asyncio.shield(_remove(url, user))
+        if process_id is not None:
+            await asyncio.shield(_remove(url, process_id))
 
 
-async def _remove(url: str, user: str) -> None:
+async def _remove(url: str, process_id: str) -> None:
     # The next probe tries again; the failure itself is what the checks of the database report.
     with contextlib.suppress(ToolkitError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         async with connected(url, "toolkit probe: clean-up") as conn:
-            for statement in probes.REMOVE:
-                await conn.execute(statement, user, timeout=_DEADLINE_S)
+            await conn.execute(_SQL["remove_probe"], process_id, timeout=_DEADLINE_S)
 
 
 class _ByDatabase:

@@ -16,6 +16,7 @@ from toolkit.checks.facts import Answer, Delivery, Fact, Overheard, Realtime, Su
 from toolkit.errors import ToolkitError
 from toolkit.monitor.api_facts import answer, ask, http
 from toolkit.monitor.probe import Subscriber, probe_process
+from toolkit.monitor.probe_users import ProbeUsers
 from toolkit.monitor.questions import not_set, why
 from toolkit.targets.target import Target
 from toolkit.tokens import mint_api_key
@@ -29,7 +30,7 @@ NOT_WRITTEN = Absent(
 )
 
 
-async def realtime_facts(target: Target, *, may_write: bool, deadline_s: float) -> Realtime:
+async def realtime_facts(target: Target, users: ProbeUsers | Absent, *, may_write: bool, deadline_s: float) -> Realtime:
     """Ask and try. Without `may_write` a subscription is tried that nothing is written for."""
     if target.supabase_url is None:
         return Realtime(*([not_set("SUPABASE_URL")] * 7))
@@ -41,17 +42,16 @@ async def realtime_facts(target: Target, *, may_write: bool, deadline_s: float) 
         handshake=await _handshake(target, target.anon_key, deadline_s),
         wrong_key=await _wrong_key(target, deadline_s),
     )
-    if target.jwt_secret is None:
-        absent = not_set("SUPABASE_JWT_SECRET")
-        return replace(facts, subscription=absent, delivery=absent, anon=absent, stranger=absent)
+    if isinstance(users, Absent):
+        return replace(facts, subscription=users, delivery=users, anon=users, stranger=users)
     try:
         if may_write:
-            return await _with_events(target, facts, deadline_s)
-        return await _without_events(target, facts, deadline_s)
+            return await _with_events(target, users, facts, deadline_s)
+        return await _without_events(target, users, facts, deadline_s)
     except (ToolkitError, OSError) as error:
         absent = why(error)
         # How far the subscription came does not depend on whether we could write.
-        facts = await _without_events(target, facts, deadline_s)
+        facts = await _without_events(target, users, facts, deadline_s)
         return replace(facts, delivery=absent, anon=absent, stranger=absent)
 
 
@@ -84,9 +84,8 @@ async def _wrong_key(target: Target, deadline_s: float) -> Fact[str]:
     return said
 
 
-async def _without_events(target: Target, facts: Realtime, deadline_s: float) -> Realtime:
-    token = target.user_token(f"toolkit_probe_{secrets.token_hex(6)}")
-    async with Subscriber(target, str(uuid.uuid4()), token, deadline_s=deadline_s) as owner:
+async def _without_events(target: Target, users: ProbeUsers, facts: Realtime, deadline_s: float) -> Realtime:
+    async with Subscriber(target, str(uuid.uuid4()), users.owner.token, deadline_s=deadline_s) as owner:
         await owner.settled()
         return replace(
             facts,
@@ -97,13 +96,13 @@ async def _without_events(target: Target, facts: Realtime, deadline_s: float) ->
         )
 
 
-async def _with_events(target: Target, facts: Realtime, deadline_s: float) -> Realtime:
+async def _with_events(target: Target, users: ProbeUsers, facts: Realtime, deadline_s: float) -> Realtime:
     async with AsyncExitStack() as stack:
-        probe = await stack.enter_async_context(probe_process(target))
+        probe = await stack.enter_async_context(probe_process(target, users.owner))
         tokens = {
-            "owner": target.user_token(probe.user),
+            "owner": users.owner.token,
             "anon": target.get("SUPABASE_ANON_KEY"),
-            "stranger": target.user_token(f"{probe.user}_stranger"),
+            "stranger": users.stranger.token,
         }
         owner, anon, stranger = [
             await stack.enter_async_context(Subscriber(target, probe.process_id, token, deadline_s=deadline_s))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from toolkit.accounts import Accounts, accounts_on
 from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.stream import ProcessEventStream
 from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
@@ -47,8 +48,8 @@ CLIENT_LIMITS = RecoveryLimits(silence_s=4.0, connect_cap_s=3.0, stalled_s=30.0)
 
 
 NEEDED = {
-    "realtime": ("API_URL", "SUPABASE_JWT_SECRET", "SUPABASE_URL", "SUPABASE_ANON_KEY"),
-    "websocket": ("API_URL", "SUPABASE_JWT_SECRET"),
+    "realtime": ("API_URL", "SUPABASE_URL", "SUPABASE_ANON_KEY"),
+    "websocket": ("API_URL",),
 }
 
 
@@ -99,6 +100,7 @@ async def run_scenario(
     """
     must_fit(scenario, transport)
     target.require(*NEEDED[transport])
+    accounts = accounts_on(target, secrets.token_hex(4))
     await _reach(target)
     folder = _folder(runs_dir, scenario.scenario, transport)
     seed = scenario.seed if seed is None else seed
@@ -121,7 +123,9 @@ async def run_scenario(
     say(f"{scenario.scenario} ({transport}), seed {seed}: {folder}")
     try:
         async with asyncio.timeout(_deadline(scenario)):
-            await _run(scenario, target, history, transport, control, seed, say, limits or CLIENT_LIMITS, make_stream)
+            await _run(
+                scenario, target, history, transport, control, seed, say, limits or CLIENT_LIMITS, make_stream, accounts
+            )
     except TimeoutError:
         history.add("note", "run", "stopped", error=f"the whole run took longer than {_deadline(scenario):g} s")
     except (EnvironmentError_, OSError) as error:
@@ -144,18 +148,21 @@ async def _run(  # noqa: PLR0917 - one call, in one place
     say: Callable[[str], None],
     limits: RecoveryLimits,
     make_stream: Callable[..., ProcessEventStream],
+    accounts: Accounts,
 ) -> None:
-    suffix = secrets.token_hex(4)
-    subjects = {user: f"{user}-{suffix}" for user in scenario.users}
-    # Long enough for the longest run; renewing tokens is another test's subject.
-    tokens = {user: target.user_token(subject, ttl_s=7200) for user, subject in subjects.items()}
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(_close, accounts, history)
+        users = {user: await accounts.of(user) for user in scenario.users}
+
+        def token(user: str) -> str:
+            return users[user].token
+
         links = await open_links(stack, scenario, target, transport, seed)
         api_url = links["http"].url if "http" in links else target.get("API_URL")
-        caller = Caller(api_url, tokens.__getitem__, history)
+        caller = Caller(api_url, token, history)
         stack.push_async_callback(caller.close)
         owners: dict[str, str] = {}
-        witness = await _witness(stack, target, tokens, owners)
+        witness = await _witness(stack, target, token, owners)
         world = World(
             scenario,
             target,
@@ -166,8 +173,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             control=control,
             api_url=api_url,
             events_url=_events_url(target, links, transport),
-            subject=subjects.__getitem__,
-            token=tokens.__getitem__,
+            users=users,
             say=say,
             limits=limits,
             make_stream=make_stream,
@@ -200,12 +206,20 @@ async def _run(  # noqa: PLR0917 - one call, in one place
         await settle(world)
 
 
-async def _witness(stack: AsyncExitStack, target: Target, tokens: Mapping[str, str], owners: dict[str, str]) -> Witness:
+async def _close(accounts: Accounts, history: History) -> None:
+    await accounts.aclose()
+    for left in accounts.left_behind:
+        history.add("note", "run", "left behind", error=left)
+
+
+async def _witness(
+    stack: AsyncExitStack, target: Target, token: Callable[[str], str], owners: dict[str, str]
+) -> Witness:
     """By SQL where there is a DATABASE_URL; otherwise by the API, whose network to the witness is never broken."""
     if target.database_url:
         witness: Witness = SqlWitness(target.database_url)
     else:
-        caller = Caller(target.get("API_URL"), tokens.__getitem__, History())
+        caller = Caller(target.get("API_URL"), token, History())
         stack.push_async_callback(caller.close)
         witness = ApiWitness(caller, owners)
     stack.push_async_callback(witness.close)

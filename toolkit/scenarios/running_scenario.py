@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from toolkit.accounts import Account
 from toolkit.client.events import EventPage
 from toolkit.client.generation import GenerationClient
 from toolkit.client.recovery import RecoveryLimits
@@ -75,8 +76,7 @@ class World:
         control: Control | None,
         api_url: str,
         events_url: str,
-        subject: Callable[[str], str],
-        token: Callable[[str], str],
+        users: Mapping[str, Account],
         say: Callable[[str], None],
         limits: RecoveryLimits | None = None,
         make_stream: Callable[..., ProcessEventStream] = ProcessEventStream,
@@ -90,8 +90,7 @@ class World:
         self.control = control
         self.api_url = api_url
         self.events_url = events_url
-        self.subject = subject
-        self.token = token
+        self.users = users
         self.say = say
         self.limits = limits
         self.make_stream = make_stream
@@ -159,7 +158,7 @@ class World:
                 self.events_url,
                 self.target.get("SUPABASE_ANON_KEY"),
                 process_id,
-                token=self.token(user),
+                token=self.users[user].tokens,
                 fetch=fetch,
                 since=since,
                 limits=self.limits,
@@ -181,7 +180,7 @@ class World:
             actor=f"watch:{process.name}" + (f"#{process.sessions}" if process.sessions > 1 else ""),
             user=process.spec.user,
             url=f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}",
-            token=self.token(process.spec.user),
+            token=self.users[process.spec.user].token,
             body=process.spec.body,
             process=process.id,
             known=lambda found: self.identify(process, found),
@@ -209,7 +208,7 @@ class World:
             user=user,
             url=self.target.get("SUPABASE_URL"),
             key=self.target.get("SUPABASE_ANON_KEY"),
-            token=self.token(user),
+            token=self.users[user].token,
             process=process,
         )
         self._bare.append(bare)
@@ -222,7 +221,7 @@ class World:
     def client(self, user: str) -> GenerationClient:
         """The application's API client of a user; its reads are the stream's, and not part of the history."""
         if user not in self._clients:
-            self._clients[user] = GenerationClient(self.api_url, self.token(user))
+            self._clients[user] = GenerationClient(self.api_url, self.users[user].tokens)
         return self._clients[user]
 
     # -- what happens meanwhile ---------------------------------------------------------------

@@ -51,7 +51,7 @@ async def _strays(world: World) -> None:
     """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
     named = {record.process for record in world.history.records if record.kind == "ok"} | world.owners.keys()
     for user in world.scenario.users:
-        for process in await world.witness.processes_of(user, world.subject(user)):
+        for process in await world.witness.processes_of(user, world.users[user].subject):
             if process not in named:
                 world.history.add("db", f"user:{user}", "stray", process=process)
 

@@ -215,6 +215,10 @@ where s.status in ('in_progress', 'user_input_required', 'paused', 'resuming', '
 insert into public.generated_articles_state (user_id, status, current_step_name)
 values ($1, 'paused', 'keyword_analyzing') returning id::text;
 
+-- name: remove_probe
+-- Its events, counters and tasks go with it; whatever else its owner has stays.
+delete from public.generated_articles_state where id = $1::uuid;
+
 -- name: write_probe
 select public.create_process_event($1::uuid, 'test_event', $2::jsonb)::text;
 

@@ -32,6 +32,7 @@ class TargetSettings(BaseSettings):
     supabase_anon_key: SecretStr | None = None
     supabase_service_role_key: SecretStr | None = None
     supabase_jwt_secret: SecretStr | None = None
+    supabase_users_file: str | None = None
     supabase_jwks_url: str | None = None
     api_url: str | None = None
 

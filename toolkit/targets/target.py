@@ -28,6 +28,7 @@ class Target:
     service_role_key: str | None = field(default=None, repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None
+    users_file: str | None = None
 
     @classmethod
     def from_settings(cls, settings: TargetSettings) -> Target:
@@ -41,6 +42,7 @@ class Target:
             service_role_key=settings.value("SUPABASE_SERVICE_ROLE_KEY"),
             jwt_secret=settings.value("SUPABASE_JWT_SECRET"),
             jwks_url=settings.value("SUPABASE_JWKS_URL"),
+            users_file=settings.value("SUPABASE_USERS_FILE"),
         )
 
     def require(self, *names: str) -> Target:
@@ -86,6 +88,7 @@ class Target:
             "SUPABASE_SERVICE_ROLE_KEY": self.service_role_key,
             "SUPABASE_JWT_SECRET": self.jwt_secret,
             "SUPABASE_JWKS_URL": self.jwks_url,
+            "SUPABASE_USERS_FILE": self.users_file,
         }
 
 

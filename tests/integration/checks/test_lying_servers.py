@@ -12,6 +12,7 @@ from tests.integration.checks.conftest import results
 from toolkit.checks import ALL
 from toolkit.checks.facts import Facts
 from toolkit.monitor.api_facts import api_facts
+from toolkit.monitor.probe_users import probe_users
 from toolkit.monitor.realtime_facts import realtime_facts
 from toolkit.report.record import Check, Verdict
 from toolkit.targets.target import Target
@@ -43,8 +44,9 @@ async def answering(status: str, *, body: str = "{}", ahead: timedelta = timedel
 
 
 async def examine(target: Target) -> dict[str, Check]:
-    api = await api_facts(target, "toolkit_probe_x")
-    realtime = await realtime_facts(target, may_write=False, deadline_s=2)
+    async with probe_users(target, may_write=False) as users:
+        api = await api_facts(target, users)
+        realtime = await realtime_facts(target, users, may_write=False, deadline_s=2)
     facts = Facts(now=0, api=api, realtime=realtime)
     return {check.id: check.run(facts) for check in ALL}
 
