@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from toolkit.scenarios.reading import parse
 
 from tests.support.server_process import SECRET, running_server
 from tests.support.standin_auth import StandIn, standin_project
@@ -16,6 +15,7 @@ from toolkit.errors import EnvironmentError_, UsageError
 from toolkit.load.run import Plan, run_load
 from toolkit.monitor.doctor import doctor
 from toolkit.report.record import Verdict
+from toolkit.scenarios.model.reading import parse
 from toolkit.scenarios.run import run_scenario
 from toolkit.targets.target import Target
 

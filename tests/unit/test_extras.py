@@ -18,7 +18,13 @@ from toolkit.resources import docs_dir
 
 ROOT = Path(toolkit.__path__[0]).parent
 # Imported by name from what is declared, on purpose: they come with it and cannot come apart from it.
-COME_WITH = {"supabase_auth": "supabase", "starlette": "fastapi", "markupsafe": "jinja2", "gevent": "locust"}
+COME_WITH = {
+    "google": "postgast",
+    "supabase_auth": "supabase",
+    "starlette": "fastapi",
+    "markupsafe": "jinja2",
+    "gevent": "locust",
+}
 
 
 @cache
