@@ -32,7 +32,7 @@ _PROBE_DEADLINE_S = 60
 _QUERY_DEADLINE_S = 20
 
 
-class Undetermined(Exception):
+class Undecided(Exception):
     """The probe could not decide; its text says why."""
 
 
@@ -55,7 +55,7 @@ class GenerationProbe:
                 violations += await self.look(dsn, user)
         except asyncpg.SyntaxOrAccessError as error:
             violations.append(f"{error} [{error.sqlstate}]")
-        except Undetermined as open_question:
+        except Undecided as open_question:
             undecided = str(open_question)
         except TimeoutError:
             undecided = f"no result within {_PROBE_DEADLINE_S} s"
@@ -197,7 +197,7 @@ async def _concurrent_claims(dsn: str, user: str) -> list[str]:
         rows = await workers[0].fetch(sql.TASKS, user, timeout=_QUERY_DEADLINE_S)
     strangers = sorted({row["worker_id"] for row in rows if row["worker_id"] and not row["worker_id"].startswith(user)})
     if strangers:
-        raise Undetermined(f"workers of the live system took probe tasks: {', '.join(strangers)}; stop them and repeat")
+        raise Undecided(f"workers of the live system took probe tasks: {', '.join(strangers)}; stop them and repeat")
     twice = [f"task {task} was given to {' and '.join(who)}" for task, who in claimed.items() if len(who) > 1]
     open_ = [f"task {row['id']} is {row['status']}" for row in rows if row["status"] != "completed"]
     never = [f"only {len(claimed)} of {TASKS} tasks were ever claimed"] if len(claimed) < TASKS else []
@@ -252,7 +252,7 @@ async def _read_as_each_role(dsn: str, user: str) -> list[str]:
         everything = {table: await conn.fetchval(query, process) for table, query in sql.VISIBLE.items()}
         for table, rows in everything.items():
             if not rows:
-                raise Undetermined(f"{table} has no row to look at")
+                raise Undecided(f"{table} has no row to look at")
     for reader in _readers(user):
         # A session each: a setting that was set once reads as '' and no longer as unset.
         async with connected(dsn, "toolkit migrate verify") as conn:

@@ -10,9 +10,6 @@ from toolkit.checks.absent import Absent, Undetermined
 from toolkit.checks.facts import Facts
 from toolkit.report.record import Check, Evidence, Verdict, shortened
 
-_MOST_LINES = 10
-
-
 F = TypeVar("F")
 
 
@@ -22,8 +19,8 @@ def passed(detail: str = "", *, warning: str = "") -> Check:
 
 
 def failed(detail: str, witness: Sequence[str] = ()) -> Check:
-    """Something is wrong; at most ten lines of witness are kept."""
-    return Check("", "", Verdict.FAIL, detail, witness=shortened(witness, _MOST_LINES))
+    """Something is wrong, and these lines show it."""
+    return Check("", "", Verdict.FAIL, detail, witness=shortened(witness))
 
 
 def unknown(reason: str, remedy: str = "") -> Undetermined:

@@ -96,7 +96,7 @@ def test_a_doubled_event_is_seen_and_order_needs_events() -> None:
 
 def test_evidence_is_bounded() -> None:
     finding = failed("many", [f"line {n}" for n in range(30)])
-    assert (len(finding.witness), finding.witness[-1]) == (11, "… and 20 more")
+    assert (len(finding.witness), finding.witness[-1]) == (21, "… and 10 more")
     assert Found(30).count == 30
 
 
