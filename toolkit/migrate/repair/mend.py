@@ -92,8 +92,8 @@ async def mend(
                 f"The role may not change the history: {error}.", "Connect as its owner (on Supabase: postgres)."
             ) from error
     return Mended(
-        tuple(disagreement for disagreement in found.disagreements if disagreement.proposal is not None),
-        tuple(disagreement for disagreement in found.disagreements if disagreement.proposal is None),
+        tuple(one for one in found.disagreements if one.proposal is not None),
+        tuple(one for one in found.disagreements if one.proposal is None),
     )
 
 
@@ -110,8 +110,8 @@ async def _look_up(conn: Connection, names: Sequence[Named]) -> Mapping[Named, b
 
 
 async def _carry_out(conn: Connection, contents: Folder, history: History, found: Triage, runner: Runner) -> None:
-    for disagreement in found.disagreements:
-        if (proposal := disagreement.proposal) is None:
+    for one in found.disagreements:
+        if (proposal := one.proposal) is None:
             continue
         before = await conn.fetchval(sql.ROW_BEFORE, proposal.row, timeout=30) if proposal.row else None
         await conn.execute(
@@ -120,7 +120,7 @@ async def _carry_out(conn: Connection, contents: Folder, history: History, found
             proposal.row or proposal.file,
             _becomes(proposal),
             before,
-            list(disagreement.evidence),
+            list(one.evidence),
             list(proposal.changes),
             runner.who,
             runner.tool_version,

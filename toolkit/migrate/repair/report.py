@@ -13,7 +13,7 @@ from toolkit.report.record import Check, Report, Table, Verdict, worst
 
 def of_triage(frame: Frame, found: Triage) -> Report:
     """Each disagreement fails, whether a proposal would mend it or a person has to look."""
-    checks = [_check(disagreement) for disagreement in found.disagreements]
+    checks = [_check(one) for one in found.disagreements]
     checks.append(_in_step(found))
     title = f"{len(found.disagreements)} out of step, {len(found.proposals)} of them --apply would mend"
     if not found.disagreements:
@@ -24,11 +24,9 @@ def of_triage(frame: Frame, found: Triage) -> Report:
     return replace(report, tables=tables, notes=found.unknown)
 
 
-def _check(disagreement: Disagreement) -> Check:
-    remedy = (
-        "With --apply: " + "; ".join(disagreement.proposal.changes) if disagreement.proposal else disagreement.remedy
-    )
-    return Check(disagreement.id, disagreement.what, Verdict.FAIL, "; ".join(disagreement.evidence), remedy)
+def _check(one: Disagreement) -> Check:
+    remedy = "With --apply: " + "; ".join(one.proposal.changes) if one.proposal else one.remedy
+    return Check(one.id, one.what, Verdict.FAIL, "; ".join(one.evidence), remedy)
 
 
 def _in_step(found: Triage) -> Check:
@@ -44,11 +42,11 @@ def _in_step(found: Triage) -> Check:
 def of_mended(frame: Frame, found: Triage, mended: Mended) -> Report:
     """What was changed passes; what is left for people fails."""
     checks = [
-        Check(disagreement.id, f"{disagreement.what}: mended", Verdict.PASS, "; ".join(disagreement.proposal.changes))
-        for disagreement in mended.done
-        if disagreement.proposal is not None
+        Check(one.id, f"{one.what}: mended", Verdict.PASS, "; ".join(one.proposal.changes))
+        for one in mended.done
+        if one.proposal is not None
     ]
-    checks += [_check(disagreement) for disagreement in mended.left]
+    checks += [_check(one) for one in mended.left]
     checks.append(_in_step(found))
     title = f"{len(mended.done)} mended" + (f", {len(mended.left)} left to decide" if mended.left else "")
     note = "Recorded in supabase_migrations.toolkit_repairs, with each row as it was before."
