@@ -226,7 +226,7 @@ def assert_shown(outcome: Outcome) -> None:
     held = {row[1]: float(row[6]) for row in taken.rows if row[0] == "up"}
     assert held["1_change.sql:2"] > 800
     (timeline,) = outcome.timelines
-    assert [lane.name for lane in timeline.lanes] == ["statements", "readers", "writers"]
+    assert [lane.name for lane in timeline.lanes] == ["statements", "readers refused", "writers refused"]
     assert any(band.tone == "bad" and band.end - band.start > 0.25 for band in timeline.bands)
     assert max(value for curve in timeline.curves for _, value in curve.points) > 250
 
