@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reference_server.__main__ import main
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.settings import Role, SettingsRefused, load_settings, parse_roles
 
@@ -88,3 +89,16 @@ def test_origins_are_a_comma_list() -> None:
         "https://a.example",
         "http://localhost:1",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(("--role", "api,boss"), "boss is not a role"), (("--port", "99999"), "is not a port")]
+)
+def test_a_wrong_argument_ends_the_program_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    try:
+        code: object = main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert (code, said in capsys.readouterr().err) == (2, True)
