@@ -7,7 +7,7 @@ A comment directly before a block says what a test does with it:
     <!-- docs-test: setup                                a script that runs before the block, unseen by the reader
     export TOKEN=… -->
 
-A block with a title (```yaml title="mine.yaml") is a file that the reader writes.
+A block whose title is a file's name (```yaml title="mine.yaml") is a file that the reader writes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def steps(text: str, page: str) -> Iterator[Command | Written]:
     for block in blocks(text, page):
         if block.language == "console":
             yield from _commands(block)
-        elif block.title and not any(mark.startswith("checked only") for mark in block.marks):
+        elif "." in block.title and not any(mark.startswith("checked only") for mark in block.marks):
             yield Written(block.title, block.text)
 
 
