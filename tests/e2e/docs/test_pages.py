@@ -1,8 +1,7 @@
 """Every page of the documentation, typed as a reader would: its files written, its commands run, in one shell a page.
 
 A page begins in an empty folder with a reader's project in it (reader/). Where it neither starts nor stops a system
-itself, the one that serves all pages is at `.toolkit/embedded`, the default of every command. `use_target`, for hidden
-set-ups, exports that system's addresses and keys as a reader would have set those of a project.
+itself, the one that serves all pages is at `.toolkit/embedded`, the default of every command.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 
 from tests.support.documentation import PAGES, ROOT, Command, Written, commands, name_of, steps
-from toolkit.targets.data_dir import DataDir
 
 MODULES = ROOT / "tests" / "js" / "node_modules"  # the official JavaScript client
 READER = Path(__file__).parent / "reader"
 DEADLINE_S = 240  # of a page, on a machine that is busy with other things
 _BIN = Path(sys.executable).parent
+_STARTS_OR_STOPS = re.compile(r"toolkit (up(?! --env)|down)\b")
 _PAGES = [page for page in PAGES if any(command.run for command in commands(page.read_text(), name_of(page)))]
 
 pytestmark = [pytest.mark.xdist_group("documentation"), pytest.mark.timeout(DEADLINE_S + 60)]
@@ -69,11 +67,11 @@ def test_every_command_of_a_page_does_what_the_page_says(
     if MODULES.exists():
         (folder / "node_modules").symlink_to(MODULES)
     own = folder / ".toolkit" / "embedded"
-    shares = not any(isinstance(s, Command) and s.run and re.search(r"toolkit (up|down)\b", s.text) for s in todo)
+    shares = not any(isinstance(s, Command) and s.run and _STARTS_OR_STOPS.search(s.text) for s in todo)
     if shares:
         own.symlink_to(request.getfixturevalue("serving"))
     script = tmp_path / "page.sh"
-    script.write_text(script_of(todo, own))
+    script.write_text(script_of(todo))
     try:
         done, output = run(script, folder)
     finally:
@@ -90,32 +88,9 @@ def can_be_done(step: Command | Written) -> bool:
     return MODULES.exists() if program == "node" else program not in {"psql", "curl"} or bool(shutil.which(program))
 
 
-def use_target(data: Path) -> str:
-    """A shell function that exports what programs need to reach the target in `data`, once it runs."""
-    program = shlex.join([sys.executable, str(Path(__file__).resolve()), str(data)])
-    return f'use_target() {{ eval "$({program})"; }}'
-
-
-def exports(data: Path) -> Iterator[str]:
-    """Lines for a shell."""
-    running = DataDir(data).running()
-    assert running is not None, f"nothing runs in {data}"
-    keys = orjson.loads((data / "secrets.json").read_bytes())
-    facts = {
-        "DATABASE_URL": running.database_url,
-        "API_URL": running.api_url,
-        "SUPABASE_URL": running.api_url,
-        "SUPABASE_ANON_KEY": keys["anon_key"],
-        "SUPABASE_SERVICE_ROLE_KEY": keys["service_role_key"],
-        "SUPABASE_JWT_SECRET": keys["jwt_secret"],
-    }
-    for name, value in facts.items():
-        yield f"export {name}={shlex.quote(value)}"
-
-
-def script_of(todo: list[Command | Written], data: Path) -> str:
+def script_of(todo: list[Command | Written]) -> str:
     """A shell script that does it all, prints where it is, and stops at the first command that ends otherwise."""
-    lines = [use_target(data)]
+    lines = []
     for number, step in enumerate(todo):
         if isinstance(step, Written):
             path = shlex.quote(step.path)
@@ -203,10 +178,6 @@ def test_options_of_the_server_that_are_shown_exist(module: str) -> None:
 def test_a_page_that_says_what_is_not_so_is_noticed(text: str, complaint: str, tmp_path: Path) -> None:
     todo = list(steps(text, "page"))
     script = tmp_path / "page.sh"
-    script.write_text(script_of(todo, tmp_path))
+    script.write_text(script_of(todo))
     with pytest.raises(AssertionError, match=complaint):
         judge(todo, *run(script, tmp_path))
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(exports(Path(sys.argv[1]))) + "\n")
