@@ -14,12 +14,6 @@ WAITS_FOR_SNAPSHOT = """
     )
 """
 
-# One question for many tables. The alias is a name that no column has: a column would be read instead of the row.
-ROWS = """
-    select {number} as number, count(*) as rows,
-      coalesce(sum(hashtextextended(toolkit_whole_row::text, 1)::numeric), 0)::text as digest
-    from {table} as toolkit_whole_row
-"""
 POSITION = "select {number} as number, last_value as last, is_called as called from {sequence}"
 ALL_OF = " union all "
 SEQUENCES = spelt_out("""

@@ -1,25 +1,8 @@
-"""What rows hold, value by value, rendered so that the same value reads the same after its column's type changed."""
+"""What the data proof asks beside the rows themselves: counters, new defaults, partitions; and its writes."""
 
 from __future__ import annotations
 
 from toolkit.sql.platform import spelt_out
-
-COUNT = "select count(*) from {table}"
-PICTURE = "select {key} as key, array[{digests}]::text[] as digests from {table}{where}"
-DIGEST = "md5(coalesce('V' || {value}, 'N'))"
-# The parts of a key, kept apart by a character that no text of a key is likely to hold.
-KEY = "concat_ws(chr(31), {parts})"
-NO_KEY = "null::text"
-# The same rows at every look, whatever happened to their order.
-ONE_IN = " where abs(hashtextextended({key}, 7) % {parts}) = 0"
-TRY = "select count({value}) from {table}"
-
-TEXT = "{column}::text"
-NUMBER = "trim_scale({column}::numeric)::text"
-MOMENT = "({column} at time zone 'UTC')::text"
-DOCUMENT = "{column}::jsonb::text"
-CAST = "({column})::{type}"
-CAST_BY_TEXT = "({column})::text::{type}"
 
 # Counters that columns take their values from: serial, identity, or named in a default.
 COUNTERS = spelt_out("""

@@ -14,9 +14,15 @@ create temp table toolkit_staged (
   rows bigint, put bigint default 0
 ) on commit drop;
 
+-- The table without the rows of tables that inherit from it, whose files bring them; partitions have none.
+create function pg_temp.toolkit_own(p_table regclass) returns text language sql as $$
+  select case relkind when 'p' then '' else 'only ' end || oid::regclass from pg_catalog.pg_class where oid = p_table
+$$;
+
 -- Why a staged row `s` may go in: what it refers to is there, or on the stage itself.
 create function pg_temp.toolkit_condition(p_target regclass, p_columns text[]) returns text language sql as $$
-  select coalesce(string_agg(format('(%s or exists (select from %s p where %s)%s)', k.unset, k.parent, k.same,
+  select coalesce(string_agg(format('(%s or exists (select from %s p where %s)%s)', k.unset,
+    pg_temp.toolkit_own(k.parent), k.same,
     (select format(' or exists (select from %s p where %s)', t.staged, k.same) from toolkit_staged t
      where t.target = k.parent and t.compared is null)), ' and '), 'true')
   from (
@@ -41,7 +47,7 @@ declare
   example text;
 begin
   if not exists (select from pg_catalog.pg_index where indrelid = p_target and indisunique) then
-    execute format('select count(*) from %s', p_target) into taken;
+    execute format('select count(*) from %s', pg_temp.toolkit_own(p_target)) into taken;
     if taken > 0 then
       raise exception '% has % rows and no key to tell them from those of the export', p_target, taken
         using hint = 'Empty it first, or put its rows back by hand. Nothing was changed.';
@@ -58,7 +64,7 @@ begin
   loop
     execute format(
       'select count(*), min(concat_ws('', '', %s)) from %s s join %s t on %s where (%s) is distinct from (%s)',
-      one.shown, p_staged, p_target, one.same,
+      one.shown, p_staged, pg_temp.toolkit_own(p_target), one.same,
       (select 'row(' || string_agg(format('t.%I', k), ', ') || ')' from unnest(p_key) k),
       (select 'row(' || string_agg(format('s.%I', k), ', ') || ')' from unnest(p_key) k)) into taken, example;
     if taken > 0 then
@@ -110,7 +116,8 @@ declare
 begin
   select * into one from toolkit_staged where position = p_position;
   execute format(
-    'update %s t set %s from %s s where %s and md5(row(%s)::text) = s.row_before and %s', one.target,
+    'update %s t set %s from %s s where %s and md5(row(%s)::text) = s.row_before and %s',
+    pg_temp.toolkit_own(one.target),
     (select string_agg(format('%I = s.%I', c, c), ', ') from unnest(one.columns) c where c <> all (one.key)), one.staged,
     (select string_agg(format('t.%I = s.%I', k, k), ' and ') from unnest(one.key) k),
     (select string_agg(format('t.%I', c), ', ') from unnest(one.compared) c),

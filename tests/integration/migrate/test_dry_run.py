@@ -12,9 +12,10 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up, snapshot
-from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
+from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.dry_run.run import dry_run
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.row_comparison.table_digests import digest_tables
 from toolkit.migrate.run.locks import RUNNER_KEY, LockPolicy
 from toolkit.migrate.run.plan import Down, MigrationRefused, Up
 from toolkit.migrate.run.tracing import Lock

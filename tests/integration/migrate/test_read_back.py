@@ -12,8 +12,9 @@ import pytest
 
 from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.migrate import Options, migrate_down, migrate_up
-from toolkit.migrate.catalog.row_digests import TableDigest, compare_digests, digest_tables, user_tables
+from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.row_comparison.table_digests import TableDigest, compare_digests, digest_tables
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.resources import migrations_dir
 
@@ -187,6 +188,46 @@ async def test_tables_of_any_shape_go_back(bare_db: str, write: Write, connect: 
     assert await conn.fetchval(f"insert into public.{odd} default values returning id") == 5
     with pytest.raises(AssertionError, match="no key to tell them"):
         await read_back(bare_db, step.export_dir)
+
+
+async def test_rows_of_a_table_that_inherits_from_another_return_once(
+    bare_db: str, connect: Connect, options: Options, write: Write
+) -> None:
+    folder = write(
+        PAIR
+        | {
+            "2_second.sql": "create table public.place (id integer primary key, name text);"
+            "create table public.city (mayor text, primary key (id)) inherits (public.place);"
+            "create table public.day (k integer primary key) partition by range (k);"
+            "create table public.day_1 partition of public.day for values from (0) to (10);"
+            "create table public.thing (id integer primary key);"
+            "create table public.tool (primary key (id)) inherits (public.thing);"
+            "alter table public.thing add note text default 'x'",
+            "rollbacks/2_second.sql": "-- destroys: table city\n-- destroys: table place\n-- destroys: table day\n"
+            "-- destroys: table day_1\n-- destroys: table tool\n-- destroys: table thing\n"
+            "drop table public.city, public.place, public.day, public.tool, public.thing",
+            "3_third.sql": "alter table public.thing add extra text",
+            "rollbacks/3_third.sql": "-- destroys: column thing.extra\n-- destroys: column tool.extra\n"
+            "alter table public.thing drop extra",
+        }
+    )
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    conn = await connect(bare_db)
+    await conn.execute(
+        "insert into place values (1, 'moor'), (2, 'sea'); insert into city values (2, 'rome', 'm'), (3, 'oslo', null);"
+        "insert into day values (1), (2); insert into thing (id, extra) values (1, 'a'), (2, 'b');"
+        "insert into tool (id, extra) values (1, 'c'), (2, null)"
+    )
+    before = await everything(conn)
+    assert [before[f"public.{name}"].rows for name in ("place", "city", "day", "thing", "tool")] == [2] * 5
+    for last in (1, 2):
+        result = await migrate_down(bare_db, read_folder(folder), last=last, options=options)
+        assert result.ok, result.steps
+        assert (await migrate_up(bare_db, read_folder(folder), options=options)).ok
+        for step in reversed(result.steps):
+            assert step.export_dir is not None
+            await read_back(bare_db, step.export_dir)
+        assert compare_digests(before, await everything(conn)) == ()
 
 
 async def test_d27_rows_copied_between_databases_arrive_as_they_were(

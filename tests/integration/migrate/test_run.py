@@ -17,9 +17,10 @@ from tests.integration.migrate.conftest import PAIR, Write
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up, snapshot
 from toolkit.migrate.catalog import diff
-from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
+from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.dry_run.run import dry_run
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.row_comparison.table_digests import digest_tables
 from toolkit.migrate.run.locks import RUNNER_KEY, LockPolicy
 from toolkit.migrate.run.plan import Up
 

@@ -11,8 +11,9 @@ import pytest
 from tests.integration.migrate.conftest import Write, until
 from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_verify, snapshot
-from toolkit.migrate.catalog.row_digests import compare_digests, digest_tables, user_tables
+from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.row_comparison.table_digests import compare_digests, digest_tables
 from toolkit.probes import PROBES, probes_of
 from toolkit.report.record import Check, Verdict
 from toolkit.resources import migrations_dir

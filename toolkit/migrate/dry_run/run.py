@@ -18,6 +18,7 @@ from typing import Literal
 
 from toolkit.errors import RefusalError, ToolkitError
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
+from toolkit.migrate.catalog.tables import own_rows_of
 from toolkit.migrate.folder.files import Folder, merged
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
@@ -144,12 +145,8 @@ class _Trial(FileRun):
                 )
             table = quote_name(destroyed.table)
             await self.conn.execute(history_sql.LOCK_TABLE.format(table=table), timeout=self.deadline_s)
-            found.append(
-                (
-                    destroyed.table,
-                    await self.conn.fetchval(history_sql.ROW_COUNT.format(table=table), timeout=self.deadline_s),
-                )
-            )
+            count = history_sql.ROW_COUNT.format(table=await own_rows_of(self.conn, destroyed.table))
+            found.append((destroyed.table, await self.conn.fetchval(count, timeout=self.deadline_s)))
         self.doomed = tuple(found)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.catalog import reading
+from toolkit.migrate.catalog.tables import own_rows_of
 from toolkit.migrate.folder.files import Destroyed, merged
 from toolkit.migrate.run.plan import Step
 from toolkit.migrate.run.read_back import SCRIPT, Staged, row_digest, script
@@ -85,8 +86,9 @@ async def _export(
     chosen = [quote_identifier(name) for name in columns]
     if destroyed.columns:
         chosen.append(row_digest(_others(present, columns)))
-    query = sql.SELECT_COLUMNS.format(columns=", ".join(chosen), table=table)
-    counted = await conn.fetchval(sql.ROW_COUNT.format(table=table), timeout=_EXPORT_DEADLINE_S)
+    own_rows = await own_rows_of(conn, destroyed.table)
+    query = sql.SELECT_COLUMNS.format(columns=", ".join(chosen), table=own_rows)
+    counted = await conn.fetchval(sql.ROW_COUNT.format(table=own_rows), timeout=_EXPORT_DEADLINE_S)
     try:
         # Rendered the same way whatever the session's settings are: the script compares digests of texts.
         async with reading(conn):

@@ -176,7 +176,7 @@ async def _rows_at_rest(stage: Stage, crew: Crew, population: Population) -> Row
     rest |= {run.process_id for run in crew.runs if run.process_id and run.ended is not None}
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         rows = await read_rows(conn)
-    busy = {key for key in rows.tables[STATE].rows if key not in rest}
+    busy = {key for key, _ in rows.tables[STATE].rows if key is not None and key not in rest}
     return rows.without({STATE: busy})
 
 

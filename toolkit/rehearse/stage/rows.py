@@ -1,4 +1,4 @@
-"""Proof that rows are as they were: the fingerprints of every table, before and after.
+"""Proof that rows are as they were: the rows of every table, before and after.
 
 Only what existed before is compared, so rows and columns that were added since do not matter.
 """
@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from toolkit.migrate.catalog import reading
-from toolkit.migrate.catalog.row_digests import RowFingerprints, compare_rows, fingerprint_rows, user_tables
+from toolkit.migrate.catalog.tables import user_tables
+from toolkit.migrate.row_comparison.table_rows import TableRows, compare_rows, read_table_rows
 from toolkit.postgres.connection import Connection
 
 SCHEMA = "public."
@@ -20,7 +21,7 @@ SCHEMA = "public."
 class Rows:
     """Every table of schema public, by `schema.name`."""
 
-    tables: Mapping[str, RowFingerprints]
+    tables: Mapping[str, TableRows]
 
     @property
     def count(self) -> int:
@@ -36,9 +37,7 @@ class Rows:
         """These rows but those that somebody else writes: table → keys."""
         return Rows(
             {
-                name: replace(
-                    table, rows={key: row for key, row in table.rows.items() if key not in owned.get(name, ())}
-                )
+                name: replace(table, rows=tuple(row for row in table.rows if row[0] not in owned.get(name, ())))
                 for name, table in self.tables.items()
             }
         )
@@ -46,16 +45,16 @@ class Rows:
     def like(self, other: Rows, *, keys: bool = False) -> Rows:
         """These rows with the tables and columns of `other` alone, and with `keys` its rows alone, as far as they
         exist."""
-        found: dict[str, RowFingerprints] = {}
+        found: dict[str, TableRows] = {}
         for name, wanted in other.tables.items():
             mine = self.tables.get(name)
             if mine is None:
                 continue
             columns = tuple(column for column in wanted.columns if column in mine.columns)
             places = [mine.columns.index(column) for column in columns]
-            chosen = mine.rows.keys() & wanted.rows.keys() if keys else mine.rows.keys()
-            rows = {key: tuple(mine.rows[key][place] for place in places) for key in chosen}
-            found[name] = RowFingerprints(name, columns, rows)
+            known = {key for key, _ in wanted.rows}
+            rows = [(key, tuple(row[place] for place in places)) for key, row in mine.rows if not keys or key in known]
+            found[name] = TableRows(name, columns, tuple(rows), wanted.key)
         return Rows(found)
 
     def digest(self) -> str:
@@ -63,49 +62,33 @@ class Rows:
         hashed = hashlib.sha256()
         for name, table in sorted(self.tables.items()):
             hashed.update(f"{name}({','.join(table.columns)})\n".encode())
-            for key, row in sorted(table.rows.items()):
+            for key, row in sorted(table.rows, key=lambda row: row[0] or ""):
                 hashed.update(f"{key!r} {row!r}\n".encode())
         return hashed.hexdigest()
 
 
-@dataclass(frozen=True)
-class Change:
-    """One thing that is not as it was. `row` and `column` are '' where all of the table or row is meant."""
-
-    table: str
-    row: str
-    column: str
-    what: str
-
-    def __str__(self) -> str:
-        where = ".".join(part for part in (self.table, self.column) if part)
-        return f"{where}{f' of row {self.row}' if self.row else ''} {self.what}"
-
-
-def changes(before: Rows, after: Rows) -> tuple[Change, ...]:
-    """Everything of `before` that is gone or different in `after`."""
-    found: list[Change] = []
+def changes(before: Rows, after: Rows) -> tuple[str, ...]:
+    """Everything of `before` that is gone or different in `after`, a line each."""
+    found: list[str] = []
     for name, table in before.tables.items():
         other = after.tables.get(name)
         if other is None:
-            found.append(Change(name, "", "", "is gone"))
+            found.append(f"{name} is gone")
             continue
         compared = compare_rows(table, other)
-        found += [Change(name, "", column, "is gone") for column in table.columns if column not in other.columns]
-        found += [Change(name, key, "", "is gone") for key in compared.lost]
+        found += [f"{name}.{column} is gone" for column in compared.missing_columns]
+        found += [f"{name} of row {key} is gone" for key in compared.lost]
         found += [
-            Change(name, key, column, "is different")
-            for key, columns in compared.differing.items()
-            for column in columns
+            f"{name}.{column} of row {key} is different" for column, keys in compared.changed.items() for key in keys
         ]
     return tuple(found)
 
 
 async def read_rows(conn: Connection) -> Rows:
-    """The fingerprints of every row of schema public, at one moment.
+    """Every row of schema public, at one moment.
 
     Raises EnvironmentError_ for a table without a primary key: its rows have no names to compare by.
     """
     async with reading(conn):
         names = [name for name in await user_tables(conn) if name.startswith(SCHEMA)]
-        return Rows({name: await fingerprint_rows(conn, name) for name in names})
+        return Rows({name: await read_table_rows(conn, name) for name in names})

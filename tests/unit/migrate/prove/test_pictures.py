@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from toolkit.migrate.folder.files import Destroyed
-from toolkit.migrate.prove.data.row_pictures import Damage, Picture, TablePicture, compare, undeclared
+from toolkit.migrate.prove.data.declared import undeclared
+from toolkit.migrate.row_comparison.pictures import Picture, compare
+from toolkit.migrate.row_comparison.table_rows import RowChanges, TableRows
 
 
 def picture(
@@ -11,7 +13,7 @@ def picture(
     columns: tuple[str, ...] = ("id", "note"),
 ) -> Picture:
     listed = tuple(rows.items()) if isinstance(rows, dict) else tuple(rows)
-    return Picture({}, {"public.t": TablePicture("public.t", columns, listed, ("id",))})
+    return Picture({}, {"public.t": TableRows("public.t", columns, listed, ("id",))})
 
 
 BEFORE = picture({"1": ("1", "a"), "2": ("2", "b")})
@@ -51,12 +53,12 @@ def test_rows_without_a_key_are_compared_by_how_many_there_are_of_each() -> None
 
 
 def test_a_header_excuses_what_it_names_and_no_more() -> None:
-    damage = Damage("public.t", lost=("1",), changed={"a": ("1",), "b": ("1",)})
+    damage = RowChanges("public.t", lost=("1",), changed={"a": ("1",), "b": ("1",)})
     assert undeclared([damage], [Destroyed("public.t")]) == ()
     assert undeclared([damage], [Destroyed("public.t", rows_only=True)]) == ()
     (left,) = undeclared([damage], [Destroyed("public.t", ("a",))])
     assert (left.lost, set(left.changed)) == (("1",), {"b"})
     assert undeclared([damage], [Destroyed("public.u")]) == (damage,)
-    gone = Damage("public.t", gone=True)
+    gone = RowChanges("public.t", gone=True)
     assert undeclared([gone], [Destroyed("public.t", rows_only=True)]) == (gone,)
-    assert undeclared([Damage("public.t", missing_columns=("a",))], [Destroyed("public.t", ("a",))]) == ()
+    assert undeclared([RowChanges("public.t", missing_columns=("a",))], [Destroyed("public.t", ("a",))]) == ()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from toolkit.migrate.catalog import Snapshot, diff, reading, take_snapshot
-from toolkit.migrate.catalog.row_digests import digest_tables, user_tables
+from toolkit.migrate.catalog.tables import user_tables
+from toolkit.migrate.row_comparison.table_digests import digest_tables, digest_whole_tables
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_crash as sql
-from toolkit.sql.quoting import quote_name
 
 _DEADLINE_S = 120
 _AT_ONCE = 100
@@ -122,14 +122,9 @@ def _worded(key: str, old: str | None, new: str | None) -> str:
 
 async def _rows(conn: Connection, tables: tuple[str, ...]) -> dict[str, str]:
     found = {}
-    for start in range(0, len(tables), _AT_ONCE):
-        some = tables[start : start + _AT_ONCE]
-        query = sql.ALL_OF.join(
-            sql.ROWS.format(number=number, table=quote_name(table)) for number, table in enumerate(some)
-        )
-        for row in await conn.fetch(query, timeout=_DEADLINE_S):
-            found[f"{_ROWS}{some[row['number']]}"] = f"{row['rows']}:{row['digest']}"
-            found[f"{_COUNT}{some[row['number']]}"] = str(row["rows"])
+    for table, (rows, digest) in (await digest_whole_tables(conn, tables)).items():
+        found[f"{_ROWS}{table}"] = f"{rows}:{digest}"
+        found[f"{_COUNT}{table}"] = str(rows)
     return found
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 from toolkit.migrate.folder.files import Destroyed, Migration
 from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
-from toolkit.migrate.prove.data.row_pictures import Damage, Picture, compare, take_picture, undeclared
+from toolkit.migrate.prove.data.declared import undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.row_comparison.pictures import Picture, compare, take_picture
+from toolkit.migrate.row_comparison.table_rows import RowChanges
 from toolkit.migrate.rows.inserting import RowRefused
 from toolkit.migrate.rows.one_row import insert_row
 from toolkit.migrate.rows.seeding import Seeded
@@ -55,11 +57,11 @@ class _Seen:
     def add(self, part: str, lines: Iterable[str]) -> None:
         self.violations.setdefault(part, []).extend(lines)
 
-    def judge(self, part: str, damages: Sequence[Damage], declared: Sequence[Destroyed]) -> None:
+    def judge(self, part: str, changes: Sequence[RowChanges], declared: Sequence[Destroyed]) -> None:
         """What is not declared is a violation; what is, a note."""
-        found = undeclared(damages, declared)
-        self.add(part, (line for damage in found for line in damage.lines()))
-        admitted = {line for damage in damages for line in damage.lines()} - set(self.violations.get(part, ()))
+        found = undeclared(changes, declared)
+        self.add(part, (line for table in found for line in table.lines()))
+        admitted = {line for table in changes for line in table.lines()} - set(self.violations.get(part, ()))
         self.notes += [f"{part}: declared: {line}" for line in sorted(admitted)]
 
 
