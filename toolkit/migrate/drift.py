@@ -30,6 +30,8 @@ from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster
 from toolkit.report.record import Check, Verdict
 from toolkit.sql import catalog as sql
+from toolkit.sql.bodies import run_by
+from toolkit.sql.parse import nodes
 from toolkit.sql.platform import PLATFORM_SCHEMAS
 
 # Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
@@ -71,7 +73,6 @@ _PLATFORM_ENTRIES = re.compile(
         )
     )
 )
-_CREATE_ROLE = re.compile(r'\bcreate\s+(?:role|user|group)\s+(?:"([^"]+)"|(\w+))', re.IGNORECASE)
 _DATABASE = "replayed"
 _DEADLINE_S = 60
 
@@ -177,8 +178,9 @@ async def _replayed(live_dsn: str, folder: Folder, major: int) -> AsyncIterator[
 
 def _roles_made(folder: Folder) -> set[str]:
     """Roles that the files themselves create."""
-    texts = (migration.up.text for migration in folder.migrations)
-    return {bare.lower() or quoted for text in texts for quoted, bare in _CREATE_ROLE.findall(text)}
+    statements = (statement for migration in folder.migrations for statement in migration.up.statements)
+    made = (node for statement in statements if statement.tree is not None for node in run_by(statement.tree))
+    return {node.role for node in made if isinstance(node, nodes.CreateRoleStmt)}
 
 
 async def _apply(dsn: str, folder: Folder) -> None:

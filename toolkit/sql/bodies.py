@@ -58,6 +58,13 @@ def body_of(statement: Piece) -> Body:
     return _sql(text, line) if name == "sql" else _plpgsql(statement, text, line)
 
 
+def run_by(statement: Piece) -> Iterator[AstNode]:
+    """The statement itself, and behind a DO block the statements that it may run."""
+    yield statement.node
+    if isinstance(statement.node, nodes.DoStmt):
+        yield from (piece.node for piece in body_of(statement).ran)
+
+
 def _flat(node: AstNode) -> Iterator[AstNode]:
     """The statements of BEGIN ATOMIC, which are in lists of lists."""
     if isinstance(node, nodes.List):

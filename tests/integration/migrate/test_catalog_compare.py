@@ -214,7 +214,7 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
     folder = write(
         PAIR
         | {
-            "1_first.sql": PAIR["1_first.sql"] + "\ncreate role toolkit_drift_role;\n"
+            "1_first.sql": PAIR["1_first.sql"] + "\ndo $$ begin create role toolkit_drift_role; end $$;\n"
             "grant select on public.first to toolkit_drift_role, toolkit_drift_other;"
         }
     )

@@ -115,6 +115,25 @@ async def test_a_failing_file_leaves_nothing_and_says_where_and_what_next(
     assert (await migrate_up(bare_db, read_folder(folder))).ok
 
 
+async def test_what_the_parser_cannot_read_is_the_servers_to_judge(bare_db: str, write: Write) -> None:
+    """The syntax of a later Postgres: this server does not know it either, and says so at its line."""
+    result = await migrate_up(bare_db, read_folder(write({"1_a.sql": "create table a ();\n\ncreate future é;"})))
+    failure = result.steps[0].failure
+    assert failure is not None
+    assert (failure.statement, failure.line, failure.sqlstate) == (2, 3, "42601")
+
+
+async def test_a_table_behind_a_comment_that_a_carriage_return_ends_is_made(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    text = "create table a (x int);\n-- x\rcreate table b (y int);"
+    folder = write({"1_a.sql": ""})
+    (folder / "1_a.sql").write_bytes(text.encode())
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    conn = await connect(bare_db)
+    assert await conn.fetchval("select to_regclass('a') is not null and to_regclass('b') is not null")
+
+
 @pytest.mark.parametrize(
     "text",
     [

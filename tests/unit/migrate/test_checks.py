@@ -41,6 +41,7 @@ def test_checks_have_id_title_remedy_and_their_statements(tmp_path: Path) -> Non
         ("-- check:\nselect 1;", "1_a.sql:1: this check would not run"),
         ("-- check: A one\nselect 1;\n-- check: A again\nselect 1;", "A exists twice"),
         ("select 1;", "holds no check"),
+        ("/*\n-- check: A one\n*/\nselect '\n-- check: B two\n';", "holds no check"),
         ("-- check: A one\ncommit;", "controls transactions"),
         ("-- toolkit: transaction=false\n-- check: A one\nselect 1;", "one transaction"),
     ],

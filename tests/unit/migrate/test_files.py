@@ -108,6 +108,21 @@ def test_columns_of_one_table_are_one_entry_and_a_whole_table_swallows_them() ->
     assert merged((rows, Destroyed("a"), rows)) == (Destroyed("a"),)
 
 
+def test_what_the_grammar_does_not_accept_is_left_to_the_server_of_a_later_version(write: Write) -> None:
+    folder = read_folder(write("1_a.sql", "create future thing;\ncreate table a ()"))
+    future, table = folder.migrations[0].up.statements
+    assert (future.text, future.line, table.line) == ("create future thing", 1, 2)
+    assert future.trouble is not None
+
+
+def test_a_header_is_made_of_comments_to_the_end_of_a_line(write: Write) -> None:
+    text = "\n/*\n-- toolkit: transaction=false\n*/ -- changes: columns orders (note)\nselect 1"
+    script = read_folder(write("1_a.sql", text)).migrations[0].up
+    assert (script.transactional, script.changes) == (True, (Destroyed("public.orders", ("note",)),))
+    with pytest.raises(RefusalError, match=r"2_b\.sql:3: unknown directive"):
+        read_folder(write("2_b.sql", "\n\n-- toolkit: never\nselect 1"))
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "duplicate version": (("1_a.sql", "select 1", "1_b.sql", "select 1"), "same version 1", "version of its own"),
     "down file beside": (("1_a.down.sql", "drop table a"), "would be applied", "rollbacks/1_a.sql"),

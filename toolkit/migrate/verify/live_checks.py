@@ -23,7 +23,7 @@ from toolkit.postgres.connection import Connection, connected
 from toolkit.report.record import Check, Verdict
 from toolkit.sql import history as history_sql
 from toolkit.sql import live_checks as sql
-from toolkit.sql.bodies import body_of
+from toolkit.sql.bodies import run_by
 from toolkit.sql.parse import AstNode, label, nodes
 
 _DEADLINE_S = 30
@@ -216,12 +216,7 @@ def left_unvalidated(statements: Iterable[Statement]) -> frozenset[str]:
 
 
 def _nodes(statements: Iterable[Statement]) -> Iterator[AstNode]:
-    """The statements themselves, and those that DO blocks run."""
-    for statement in statements:
-        if statement.tree is not None:
-            yield statement.tree.node
-            if isinstance(statement.node, nodes.DoStmt):
-                yield from (piece.node for piece in body_of(statement.tree).pieces)
+    return (node for statement in statements if statement.tree is not None for node in run_by(statement.tree))
 
 
 def _members(objects: Iterable[AstNode]) -> set[str]:
