@@ -252,6 +252,15 @@ def test_modules_and_files_that_are_named_exist() -> None:
     assert lost == {}
 
 
+def test_the_architecture_names_every_room() -> None:
+    text = (_DOCS / "explanation" / "architecture.md").read_text()
+    floors = [ROOT / floor for floor in ("toolkit", "toolkit/migrate", "reference_server", "reference_server/realtime")]
+    rooms = {name_of(path.parent) for floor in floors for path in floor.glob("*/__init__.py")}
+    inner = {"toolkit/migrate", "reference_server/realtime"}  # named by the rooms in them
+    assert len(rooms) > 20
+    assert [room for room in sorted(rooms - inner) if f"`{room}`" not in text] == []
+
+
 def test_a_module_that_is_gone_is_noticed() -> None:
     names = list(dotted_names("`toolkit.cli`, `toolkit.cli.main`, `toolkit.cli.nothing`, `toolkit.gone.away`"))
     assert [exists(name) for name in names] == [True, True, False, False]
