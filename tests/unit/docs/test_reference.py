@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import fnmatch
 import importlib.util
 import json
 import re
@@ -250,6 +251,13 @@ def test_modules_and_files_that_are_named_exist() -> None:
         if wrong:
             lost[name_of(path)] = wrong
     assert lost == {}
+
+
+def test_tests_that_are_named_exist() -> None:
+    there = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    named = {name for path in PAGES for name in re.findall(r"`(?:[\w/]*/)?(test_[\w*]+\.py)`", path.read_text())}
+    assert len(named) > 15
+    assert [name for name in sorted(named) if not fnmatch.filter(there, name)] == []
 
 
 def test_the_architecture_names_every_room() -> None:
