@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -96,8 +97,8 @@ async def test_a_route_somebody_forgot_to_guard_is_found(server: ServerContext, 
     assert tuple(answers.values()) != READ, "the row's expectations must tell an unguarded route"
 
 
-@pytest.fixture
-async def world(server: ServerContext) -> AsyncIterator[World]:
+@contextlib.asynccontextmanager
+async def world_on(server: ServerContext) -> AsyncIterator[World]:
     """A process of an organisation with an open prompt, its event, and an article of the same organisation."""
     organization = await server.pool.fetchval(
         "insert into organizations (name, owner_user_id) values ('o', 'owner') returning id"
@@ -137,8 +138,34 @@ async def world(server: ServerContext) -> AsyncIterator[World]:
             await client.aclose()
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
-async def test_who_may_call(world: World, row: Row) -> None:
+@pytest.fixture
+async def world(server: ServerContext) -> AsyncIterator[World]:
+    async with world_on(server) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def read_world(shared_server: ServerContext) -> AsyncIterator[World]:
+    """A world that nobody changes."""
+    async with world_on(shared_server) as found:
+        yield found
+
+
+def rows(*, reading: bool) -> list[Any]:
+    return [pytest.param(row, id=f"{row.method} {row.path}") for row in TABLE if (row.method == "GET") is reading]
+
+
+@pytest.mark.parametrize("row", rows(reading=True))
+async def test_who_may_read(read_world: World, row: Row) -> None:
+    await everybody_calls(read_world, row)
+
+
+@pytest.mark.parametrize("row", rows(reading=False))
+async def test_who_may_change(world: World, row: Row) -> None:
+    await everybody_calls(world, row)
+
+
+async def everybody_calls(world: World, row: Row) -> None:
     prefix = "/api/articles/generation/{process_id}"
     for caller, expected in zip(CALLERS, row.expected, strict=True):
         answer = await world.clients[caller].request(row.method, row.path.format(**world.ids), json=row.body)
