@@ -256,7 +256,7 @@ async def test_what_the_clis_repair_did_is_told_and_mended(dsn: str, project: Pa
     await supabase(project, dsn, "migration", "repair", "--status", "reverted", "20250103000000")
     assert (await migrate_status(dsn, read_folder(folder))).pending == ("20250103000000",)
     found = await look(dsn, read_folder(folder))
-    assert [(f.id, f.proposal.action if f.proposal else None) for f in found.findings] == [
+    assert [(f.id, f.proposal.action if f.proposal else None) for f in found.disagreements] == [
         ("unrecorded-20250103000000", "mark_applied")
     ]
     await mend(dsn, read_folder(folder), found)
@@ -266,6 +266,6 @@ async def test_what_the_clis_repair_did_is_told_and_mended(dsn: str, project: Pa
     await supabase(project, dsn, "migration", "repair", "--status", "applied", "20250103000000")
     with pytest.raises(MigrationRefused, match="edited after it was applied"):
         await migrate_plan(dsn, read_folder(folder), Up())
-    (finding,) = (await look(dsn, read_folder(folder))).findings
+    (finding,) = (await look(dsn, read_folder(folder))).disagreements
     assert (finding.id, finding.proposal) == ("checksum-20250103000000", None)
     assert "`supabase migration repair` recorded the edited file" in finding.evidence[1]
