@@ -59,6 +59,11 @@ PLANTED = {
         "files: short",
     ),
     "a disabled trigger": ("LIVE-4", "alter table public.files disable trigger stamp", "files: stamp is left disabled"),
+    "a trigger of replicas": (
+        "LIVE-4",
+        "alter table public.files enable replica trigger stamp",
+        "files: stamp is left to fire on replicas only",
+    ),
     "a published table without a key": (
         "LIVE-5",
         "alter table public.files drop constraint files_pkey",
