@@ -378,8 +378,8 @@ def probes_of(folder: Folder) -> dict[str, tuple[GenerationProbe, ...]]:
     """
     there: set[str] = set()
     for migration in folder.migrations:
-        names = (name.name for name in created(migration.up.statements)[0])
-        there |= {name.replace('"', "").lower().removeprefix("public.") for name in names}
+        names = (made.name for made in created(migration.up.statements)[0])
+        there |= {name.removeprefix("public.") for name in names}
         if there >= _TOUCHED:
             return {migration.version: PROBES}
     return {}
