@@ -134,7 +134,8 @@ def test_beside_findings_only_what_is_to_do_is_told(write: Write, toolkit: Toolk
     folder = write({"1_a.sql": "create table public.a (id bigint primary key);\n", "2_b.sql": "select 1;\n"})
     ran = toolkit("--migrations", folder)
     assert ran.code == 1
-    assert "[table-without-rls]" in ran.out.splitlines()[4]
+    # A long name of the folder for temporary files takes a line more.
+    assert any("[table-without-rls]" in line for line in ran.out.splitlines()[:8])
     assert "nothing as bad as" not in ran.out
     assert "By file" not in ran.out
 
