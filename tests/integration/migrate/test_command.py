@@ -157,13 +157,13 @@ def test_refusals_failures_and_mistakes_have_their_exit_codes(
 
 def test_a_folder_without_migrations_is_never_a_pass(toolkit: Toolkit, write: Write, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for command in ("status", "plan", "up", "down", "verify"):
-        ran = toolkit(command, "--migrations", str(tmp_path / "empty"), "--yes")
+    for command in (["status"], ["plan"], ["up", "--yes"], ["down", "--yes"], ["verify", "--yes"]):
+        ran = toolkit(*command, "--migrations", str(tmp_path / "empty"))
         assert ran.code == 2, ran
         assert "empty holds no migration" in ran.err
     folder = str(write(PAIR | {"abc.sql": "select 1"}))
-    for command in ("status", "plan", "up", "verify", "down"):
-        ran = toolkit(command, "--migrations", folder, "--yes", "--json")
+    for command in (["status"], ["plan"], ["up", "--yes"], ["verify", "--yes"], ["down", "--yes"]):
+        ran = toolkit(*command, "--migrations", folder, "--json")
         assert any("abc.sql is passed over" in note for note in ran.json["notes"]), ran
         assert ran.json["checks"], ran
 
