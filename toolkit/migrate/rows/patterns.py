@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import random
 import re
-import warnings
+import string
+from collections.abc import Iterator
 from typing import Any
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    # The parser of `re` under the name it has had since Python 1.5; there is no other access to a parsed pattern.
-    import sre_constants as parts
-    import sre_parse as parser
+from rstr.xeger import Xeger
 
 _CLASSES = {
     "alpha": "a-zA-Z",
@@ -28,8 +25,39 @@ _CLASSES = {
     "word": "a-zA-Z0-9_",
 }
 _POSIX = re.compile(r"\[:(\w+):\]")
+_WORD = string.ascii_lowercase + string.digits + "_"
+# Characters that people type: what `.`, `\W` and a negated class are made of.
+_USUAL = string.ascii_letters + string.digits + "-_.@ "
+_ALPHABETS = {
+    "printable": "abcxyz",
+    "nondigits": "abcxyz",
+    "whitespace": " ",
+    "nonwhitespace": "abcxyz0123",
+    "word": _WORD,
+    "nonword": "-. ",
+}
 _MOST_REPEATS = 3
 _TRIES = 3
+
+
+class _Texts(Xeger):
+    """Short texts, and the same ones each time: of itself the library repeats up to a hundred times, and chooses from
+    a negated class in an order that differs from process to process."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance, **_ALPHABETS)
+        other_than = {"not_literal": lambda code: chance.choice(_USUAL.replace(chr(code), ""))}
+        self._cases = {**self._cases, **other_than}
+
+    def _handle_in(self, value: Any) -> Any:
+        first, *others = (one for option in value for one in self._handle_state(option))
+        if first is not False:  # how the library marks a negated class
+            return self._random.choice([first, *others])
+        allowed = [letter for letter in _USUAL if letter not in others]
+        return self._random.choice(allowed) if allowed else ""
+
+    def _handle_repeat(self, start_range: int, end_range: int, value: Any) -> str:
+        return super()._handle_repeat(start_range, min(end_range, start_range + _MOST_REPEATS), value)
 
 
 def like(pattern: str, serial: int) -> str:
@@ -41,74 +69,13 @@ def like(pattern: str, serial: int) -> str:
 def matching(pattern: str, serial: int) -> tuple[str, ...]:
     """Texts that a regular expression matches as a whole, different for different serials as far as it has room."""
     python = _POSIX.sub(lambda found: _CLASSES.get(found.group(1), "a"), pattern)
-    python = python.replace(r"\m", r"\b").replace(r"\M", r"\b").replace(r"\Z", r"\Z").removeprefix("***:")
+    python = python.replace(r"\m", r"\b").replace(r"\M", r"\b").removeprefix("***:")
     try:
-        parsed: Any = parser.parse(python)
-    except (re.error, OverflowError, RecursionError):
+        return tuple(dict.fromkeys(_made(python, serial)))
+    except (re.error, OverflowError, RecursionError, KeyError):  # no pattern, or a part that the library does not know
         return ()
-    found = []
+
+
+def _made(pattern: str, serial: int) -> Iterator[str]:
     for attempt in range(_TRIES):
-        chance = random.Random(serial * 31 + attempt)  # noqa: S311 - test data, and the same each time
-        try:
-            found.append("".join(_piece(code, value, chance) for code, value in parsed))
-        except KeyError:
-            return ()
-    return tuple(dict.fromkeys(found))
-
-
-def _piece(code: Any, value: Any, chance: random.Random) -> str:
-    if code is parts.LITERAL:
-        return chr(value)
-    if code is parts.NOT_LITERAL:
-        return "b" if value == ord("a") else "a"
-    if code is parts.ANY:
-        return chance.choice("abcxyz")
-    if code is parts.AT:
-        return ""
-    if code is parts.IN:
-        return _one_of(value, chance)
-    if code is parts.BRANCH:
-        return _all(chance.choice(value[1]), chance)
-    if code is parts.SUBPATTERN:
-        return _all(value[-1], chance)
-    if code in (parts.MAX_REPEAT, parts.MIN_REPEAT):
-        low, high, inner = value
-        times = chance.randint(low, max(low, min(int(high), low + _MOST_REPEATS)))
-        return "".join(_all(inner, chance) for _ in range(times))
-    if code in (parts.ASSERT, parts.ASSERT_NOT):
-        return ""
-    raise KeyError(code)
-
-
-def _all(pattern: Any, chance: random.Random) -> str:
-    return "".join(_piece(code, value, chance) for code, value in pattern)
-
-
-def _one_of(options: Any, chance: random.Random) -> str:
-    allowed: set[str] = set()
-    negated = False
-    for code, value in options:
-        if code is parts.NEGATE:
-            negated = True
-        elif code is parts.LITERAL:
-            allowed.add(chr(value))
-        elif code is parts.RANGE:
-            allowed.update(chr(number) for number in range(value[0], min(value[1], value[0] + 200) + 1))
-        elif code is parts.CATEGORY:
-            allowed.update(_category(value))
-        else:
-            raise KeyError(code)
-    if negated:
-        allowed = set("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_.@ ") - allowed
-    return chance.choice(sorted(allowed)) if allowed else ""
-
-
-def _category(value: Any) -> str:
-    return {
-        parts.CATEGORY_DIGIT: "0123456789",
-        parts.CATEGORY_WORD: "abcdefghijklmnopqrstuvwxyz0123456789_",
-        parts.CATEGORY_SPACE: " ",
-        parts.CATEGORY_NOT_DIGIT: "abcxyz",
-        parts.CATEGORY_NOT_WORD: "-. ",
-        parts.CATEGORY_NOT_SPACE: "abcxyz0123",
-    }[value]
+        yield _Texts(random.Random(serial * 31 + attempt)).xeger(pattern)  # noqa: S311 - test data

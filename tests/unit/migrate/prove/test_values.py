@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -77,17 +80,39 @@ def test_a_list_of_choices_is_told_from_any_other_condition(expression: str, fou
         "^(?:ab){2}$",
         "^[0-9a-f]{64}$",
         "^x.y$",
+        "^[^a-z]+$",
+        "^[[:upper:]_]+$",
+        r"^\S\W\D$",
     ],
 )
 def test_a_made_text_matches_its_pattern(pattern: str) -> None:
     for serial in (1, 2, 9):
         made = matching(pattern, serial)
         assert made
-        assert all(re.search(pattern, text) for text in made)
+        assert all(re.search(pattern.replace("[:upper:]", "A-Z"), text) for text in made)
+        assert all(text.isprintable() and len(text) < 70 for text in made)
+
+
+def test_made_texts_are_the_same_in_every_process_and_differ_by_serial() -> None:
+    ask = "from toolkit.migrate.rows.patterns import matching; print([matching('^[^a]+[^b-z]*$', n) for n in (1, 2)])"
+    said = {
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", ask],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert matching("^[0-9a-f]{64}$", 1) != matching("^[0-9a-f]{64}$", 2)
 
 
 def test_what_is_no_pattern_gives_nothing() -> None:
     assert matching("(unclosed", 1) == ()
+    assert matching("^(?>a+)b$", 1) == (), "a part that the library does not know"
     assert like("x\\_%_", 7) == "x_7a"
 
 
