@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.test_help import LEAVES
 from toolkit.commands.up import _quoted
 from toolkit.targets.embedded import running_target
 
@@ -77,6 +78,21 @@ def test_what_is_documented_works_as_written(folder: Path, line: str, says: str)
     done = shell(folder, f'eval "$(toolkit up --env)" && {line}', **PATIENT)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert says in done.stdout + done.stderr
+
+
+# Those that neither take minutes nor wait for ever nor end the target; what they need was made before.
+EXAMPLES = (
+    *("migrate lint", "migrate plan", "migrate verify", "migrate status", "migrate snapshot", "migrate drift"),
+    *("migrate repair", "token", "doctor", "scenarios list", "scenarios schema"),
+)
+
+
+def test_examples_of_the_help_work_as_written(folder: Path) -> None:
+    lines = [line for name in EXAMPLES for line in LEAVES[name].examples]
+    assert len(lines) > len(EXAMPLES)
+    script = "".join(f"echo '@ {line}'\n{line} > out 2>&1 || {{ echo $?; cat out; exit 1; }}\n" for line in lines)
+    done = shell(folder, script)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_target_that_cannot_be_had_sets_nothing_and_says_why(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from toolkit.report.record import Report
 from toolkit.targets.target import Target, refuse_change
 
 
-@toolkit_command("doctor", examples=("toolkit doctor", "toolkit doctor --no-probe --json"))
+@toolkit_command("doctor", examples=("toolkit doctor", "toolkit doctor --deadline 20s --json"))
 @probe_option
 @deadline_option
 @json_option

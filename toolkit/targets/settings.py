@@ -54,6 +54,11 @@ class TargetSettings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
+        try:
+            _ = parts.port
+        except ValueError:
+            # Not urllib's words: what it takes for the port may be a piece of a password.
+            raise ValueError("must have a port between 0 and 65535, or none") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http:// or https:// URL with a host")
         return value.rstrip("/")
