@@ -10,8 +10,9 @@ from toolkit.commands._click import Duration, json_option, option, toolkit_comma
 from toolkit.commands._options import DEFAULT_REPORTS_DIR, html_option
 from toolkit.commands._output import conclude, rendered, write_file
 from toolkit.report import as_html
+from toolkit.report.files import REPORT_FILE
 from toolkit.report.links import seen_from
-from toolkit.signoff.evidence import MAX_AGE_DAYS, REPORT_FILE
+from toolkit.signoff.evidence import MAX_AGE_DAYS
 from toolkit.signoff.judge import Request, sign_off
 
 

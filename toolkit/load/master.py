@@ -24,8 +24,7 @@ from toolkit.load import report as reports
 from toolkit.load.outcome import Outcome, from_plain
 from toolkit.load.settings import LoadSettings
 from toolkit.load.worker import SETTLE_DEADLINE_S, USER_FINISHED, Station
-from toolkit.report import as_html, as_json, as_junit
-from toolkit.report.files import new_folder
+from toolkit.report.files import PAGE, new_folder, write
 from toolkit.report.record import Report, Verdict
 from toolkit.targets.settings import load_settings
 from toolkit.targets.target import Target
@@ -202,13 +201,11 @@ class Conductor:
         )
         outcomes = [test.outcomes[name] for name in sorted(test.outcomes)]
         test.report = reports.report(planned, outcomes, self.settings.thresholds, began=test.began)
-        (test.folder / reports.REPORT_FILE).write_text(as_json.render(test.report))
-        (test.folder / "report.html").write_text(as_html.render(test.report))
-        (test.folder / "junit.xml").write_text(as_junit.render(test.report))
+        write(test.report, test.folder)
         if getattr(environment.parsed_options, "html_file", None) is None and environment.web_ui is None:
             _write_locusts_page(environment, test.folder / reports.LOCUST_PAGE)
         bad = [check for check in test.report.checks if check.verdict is not Verdict.PASS]
-        _say(f"{test.report.title}: {test.report.verdict.upper()}; report: {test.folder / 'report.html'}")
+        _say(f"{test.report.title}: {test.report.verdict.upper()}; report: {test.folder / PAGE}")
         for check in bad:
             _say(f"  {check.verdict}: {check.title}: {check.detail}")
 

@@ -44,7 +44,6 @@ COMPARED = (START, FIRST_EVENT, GENERATION)
 OVER_TIME = (FIRST_EVENT, REACTION, DELIVERY)
 STRETCHES = 60
 LOCUST_PAGE = "locust.html"
-REPORT_FILE = "report.json"
 UNITS = {
     "clock offset": "ms",
     "CPU of the load generator": "s",

@@ -23,7 +23,7 @@ from toolkit.load.settings import Transport
 from toolkit.postgres.cluster import free_port
 from toolkit.redact import redact
 from toolkit.report import as_json
-from toolkit.report.files import new_folder, write
+from toolkit.report.files import REPORT_FILE, new_folder, write
 from toolkit.report.record import Measurement, Report
 from toolkit.server_process import server_environment
 from toolkit.targets.embedded import EmbeddedTarget
@@ -262,7 +262,7 @@ async def _locust(plan: Plan, transport: str, target: Target, place: Path, say: 
             tail.append(f"it did not end within {plan.limit_s:g} s")
         finally:
             await _stop(process)
-    saved = place / reports.REPORT_FILE
+    saved = place / REPORT_FILE
     if not saved.is_file():
         raise EnvironmentError_(
             f"Locust ended with code {process.returncode} and without a report:\n" + "\n".join(tail[-TAIL_LINES:]),

@@ -13,7 +13,7 @@ from pathlib import Path
 from toolkit.rehearse.stage.diary import PhaseResult
 from toolkit.rehearse.stage.stage import APPLIED, Stage
 from toolkit.rehearse.traffic.stalls import peaks, rate
-from toolkit.report.files import write
+from toolkit.report.files import REPORT_FILE, write
 from toolkit.report.record import (
     Band,
     Check,
@@ -30,7 +30,7 @@ from toolkit.report.record import (
     worst,
 )
 from toolkit.signoff.criteria import OUT_OF_SCOPE_OF_THE_REHEARSAL, judge_all
-from toolkit.signoff.evidence import REPORT_FILE, from_report
+from toolkit.signoff.evidence import from_report
 from toolkit.signoff.judge import sign_off_table
 
 WIDE_S = 0.5

@@ -10,6 +10,7 @@ from toolkit.report import as_html, as_json, as_junit
 from toolkit.report.record import Report
 
 REPORT_FILE, PAGE, JUNIT = "report.json", "report.html", "junit.xml"
+_MOST_A_SECOND = 1000
 
 
 def write(report: Report, folder: Path) -> None:
@@ -19,18 +20,24 @@ def write(report: Report, folder: Path) -> None:
         (folder / name).write_text(render(report))
 
 
-def new_folder(reports_dir: Path, name: str) -> Path:
-    """A folder of its own for one run. Raises EnvironmentError_ when it cannot be made."""
+def new_folder(parent: Path, name: str, *, option: str = "--reports-dir", private: bool = False) -> Path:
+    """A folder of its own for one run, below `parent`, named by the time (UTC) and `name`; `private`: readable by its
+    owner alone. Raises EnvironmentError_, naming the `option` that gives another place, when it cannot be made."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for number in range(1, 1000):
-        folder = reports_dir / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
+    mode = 0o700 if private else 0o777
+    for number in range(1, _MOST_A_SECOND):
+        folder = parent / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(mode, parents=True)
         except FileExistsError:
-            continue
+            if folder.is_dir():
+                continue
+            raise _no_place(f"{folder} cannot be made: a file of that name is there", option) from None
         except OSError as error:
-            raise EnvironmentError_(
-                f"{folder} cannot be made: {error.strerror}.", "Give another folder for the reports."
-            ) from error
+            raise _no_place(f"{folder} cannot be made: {error.strerror}", option) from error
         return folder
-    raise EnvironmentError_(f"{reports_dir} is full of runs of this second.", "Give another folder for the reports.")
+    raise _no_place(f"{parent} is full of runs of this second", option)
+
+
+def _no_place(what: str, option: str) -> EnvironmentError_:
+    return EnvironmentError_(f"{what}.", f"Give another folder with {option}.")

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -18,7 +17,7 @@ from toolkit.accounts import Accounts, accounts_on
 from toolkit.client.recovery import RecoveryLimits
 from toolkit.client.stream import ProcessEventStream
 from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
-from toolkit.report import as_html, as_json
+from toolkit.report.files import new_folder, write
 from toolkit.report.record import Link, Report, Verdict
 from toolkit.scenarios import verdicts
 from toolkit.scenarios.actions import Stop, perform, title_of
@@ -55,7 +54,7 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class ScenarioResult:
-    """What one run came to. `folder` holds history.jsonl, scenario.yaml, report.json and report.html."""
+    """What one run came to. `folder` holds history.jsonl, scenario.yaml and the report's files."""
 
     scenario: Scenario
     transport: str
@@ -102,7 +101,7 @@ async def run_scenario(
     target.require(*NEEDED[transport])
     accounts = accounts_on(target, secrets.token_hex(4))
     await _reach(target)
-    folder = _folder(runs_dir, scenario.scenario, transport)
+    folder = new_folder(runs_dir, f"{scenario.scenario}-{transport}")
     seed = scenario.seed if seed is None else seed
     scenario = _resolved(scenario, seed)
     resolved = scenario.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -133,8 +132,7 @@ async def run_scenario(
     finally:
         history.close()
     report = verdicts.report(scenario, history.records, target=target.describe(), links=LINKS)
-    (folder / "report.json").write_text(as_json.render(report))
-    (folder / "report.html").write_text(as_html.render(report))
+    write(report, folder)
     return ScenarioResult(scenario, transport, seed, folder, report, gather(history.records))
 
 
@@ -312,23 +310,6 @@ def _shown(process: Running, condition: Condition) -> bool:
 def _deadline(scenario: Scenario) -> float:
     waits = sum(step.within for step in scenario.steps if isinstance(step, Until))
     return waits + sum(fault.lasting for fault in scenario.faults) + MARGIN_S
-
-
-def _folder(runs_dir: Path, name: str, transport: str) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    for number in range(1, 1000):
-        suffix = "" if number == 1 else f"-{number}"
-        folder = runs_dir / f"{stamp}-{name}-{transport}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise EnvironmentError_(
-                f"{folder} cannot be made: {error.strerror}.", "Give another folder with --reports-dir."
-            ) from error
-        return folder
-    raise EnvironmentError_(f"{runs_dir} is full of runs of this second.", "Give another folder with --reports-dir.")
 
 
 def _sentences(value: object) -> object:

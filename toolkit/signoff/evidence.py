@@ -9,10 +9,10 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.report import as_json
+from toolkit.report.files import REPORT_FILE
 from toolkit.report.record import Check, Measurement, Report, Table, Verdict, files_of, groups, worst
 
 MAX_AGE_DAYS = 7
-REPORT_FILE = "report.json"
 # The guide's four end-to-end scenarios, in its order: scenario.1 … scenario.4 in a rehearsal's report.
 SCENARIOS = ("complete-generation-flow", "process-recovery", "error-handling", "concurrent-processes")
 COMPARISON = "load.comparison"

@@ -66,7 +66,13 @@ async def test_a_whole_run_of_its_own(tmp_path):
     assert (cases.tests, cases.failures, cases.errors) == (len(report.checks), 0, 0)
     assert "<svg" in (tmp_path / "r.html").read_text()
     (folder,) = (tmp_path / "reports").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"history.jsonl", "scenario.yaml", "report.json", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        "history.jsonl",
+        "scenario.yaml",
+        "report.json",
+        "report.html",
+        "junit.xml",
+    }
     assert "1.1 Start new generation process" in err, "progress belongs to stderr"
 
     code, out, _ = await toolkit("check", str(folder), cwd=tmp_path)

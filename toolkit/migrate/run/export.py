@@ -16,6 +16,7 @@ from toolkit.migrate.folder.files import Destroyed, merged
 from toolkit.migrate.run.plan import Step
 from toolkit.migrate.run.read_back import SCRIPT, Staged, row_digest, script
 from toolkit.postgres.connection import Connection
+from toolkit.report.files import new_folder
 from toolkit.sql import history as sql
 from toolkit.sql.quoting import quote_identifier, quote_name
 
@@ -36,14 +37,7 @@ class Export:
 
 def export_folder(base: Path, label: str) -> Path:
     """A new folder for one rollback's exports, readable by its owner alone: rows are somebody's data."""
-    path = base / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{label}"
-    try:
-        path.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise EnvironmentError_(
-            f"Cannot create the export folder {path}: {error.strerror}.", "Name another with --export-dir."
-        ) from error
-    return path
+    return new_folder(base, label, option="--export-dir", private=True)
 
 
 async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[Export, ...]:
