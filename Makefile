@@ -15,7 +15,7 @@ rehearse: $(READY)
 	$(BIN)/toolkit rehearse
 
 test: $(READY) $(JS_READY)
-	$(BIN)/pytest tests --ignore=tests/benchmarks -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest tests --ignore=tests/benchmarks --toolkit-scenarios -n $(WORKERS) --dist loadgroup
 
 unit: $(READY)
 	$(BIN)/pytest tests/unit -q -n 2

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.support.databases import Databases
+from tests.support.stored_runs import EveryStoredRun
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 
 
@@ -22,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    config.pluginmanager.register(EveryStoredRun())
     # Postgres runs as another user when we are root. A folder of this run's own stays reachable for
     # it; the shared one of pytest is closed again by every other run that starts.
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
