@@ -60,7 +60,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], li
         ("migrate status --target embedded --database-url postgresql://x/y", "--database-url would be ignored"),
         (
             "scenarios run --api-url http://127.0.0.1:1 --yes",
-            "SUPABASE_JWT_SECRET, SUPABASE_URL, SUPABASE_ANON_KEY are",
+            "SUPABASE_URL, SUPABASE_ANON_KEY are not set",
         ),
         ("load run --api-url http://127.0.0.1:1 --yes", "are not set"),
         ("migrate diff env:NO_SUCH_NAME file", "the environment has no variable NO_SUCH_NAME"),

@@ -28,7 +28,12 @@ def _condensed(report: Report, most: int) -> Report:
     now = Table("Now", ("", ""), tuple((name, text) for name, text in _now(seen, most) if text))
     lists = (_tables(seen), _steps(seen), seen.tables.get("Failed processes"))
     shown = [now, *(_cut(replace(table, title="", group=""), most) for table in lists if table is not None)]
-    return replace(report, tables=tuple(table for table in shown if table.rows), measurements=(), distributions=())
+    checks = tuple(
+        replace(check, witness=(*check.witness[:most], _MORE)) if len(check.witness) > most else check
+        for check in report.checks
+    )
+    tables = tuple(table for table in shown if table.rows)
+    return replace(report, checks=checks, tables=tables, measurements=(), distributions=())
 
 
 class _Seen:
