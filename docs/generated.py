@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -119,7 +120,7 @@ def _command(words: tuple[str, ...]) -> Iterator[str]:
         if heading in {"", "Commands"} or isinstance(command, click.Group):
             continue
         yield from (f"| {heading.rstrip(':')} | Meaning |", "|---|---|")
-        yield from (f"| `{names.replace('|', chr(92) + '|')}` | {_plain(told)} |" for names, told in rows)
+        yield from (f"| `{names}` | {_plain(told)} |" for names, told in rows)
         yield ""
     if examples := getattr(command, "examples", ()):
         yield from ("```console", *(f"$ {example}" for example in examples), "```", "")
@@ -146,18 +147,18 @@ def _told(text: str) -> Iterator[str]:
     for paragraph in text.replace("\f", "").split("\n\n"):
         lines = paragraph.strip("\n").splitlines()
         if lines and lines[0].strip() == "\b":
-            yield from ("```text", *lines[1:], "```", "")
+            yield from ("```text", *inspect.cleandoc("\n".join(lines[1:])).splitlines(), "```", "")
         else:
             yield from (_plain(" ".join(" ".join(lines).split())), "")
 
 
 def _plain(text: str) -> str:
-    """A text as Markdown shows it word for word, outside of back quotes."""
+    """A text as a cell of a table shows it word for word; what is in back quotes stays as it is, pipes too."""
     parts = " ".join(text.split()).split("`")
     for number in range(0, len(parts), 2):
         for sign, written in (("&", "&amp;"), ("<", "&lt;"), ("*", "\\*"), ("[", "\\["), ("|", "\\|")):
             parts[number] = parts[number].replace(sign, written)
-    return "`".join(part.replace("|", "\\|") if number % 2 else part for number, part in enumerate(parts))
+    return "`".join(parts)
 
 
 def _lint_rules() -> str:

@@ -50,6 +50,7 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(copied: Path) -> Non
     text = {page.name: page.read_text() for page in pages}
     assert "toolkit migrate lint" in text["lint-rules.html"]
     assert "--migrations" in text["migrate.html"]
+    assert "[error|warning|info]" in text["migrate.html"]  # as it is typed, not as a table has it
     loaded = {found[0] or found[1] for page in text.values() for found in _LOADED.findall(page)}
     assert any(address.endswith(".css") for address in loaded)
     assert [address for address in loaded if re.match(r"(https?:)?//", address)] == []
