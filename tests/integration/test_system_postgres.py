@@ -22,6 +22,7 @@ from toolkit.migrate.prove.subject.claims import Level, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import scratch_on
+from toolkit.probes import probes_of
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import EmbeddedTarget
@@ -86,7 +87,8 @@ async def test_migrations_go_up_and_down_and_hold(databases: Databases, tmp_path
     options = Options(export_dir=tmp_path / "exports")
     async with databases.clone("bare") as dsn:
         assert (await migrate_up(dsn, read_folder(migrations_dir()), options=options)).ok
-        found = await migrate_verify(dsn, read_folder(migrations_dir()))
+        folder = read_folder(migrations_dir())
+        found = await migrate_verify(dsn, folder, probes=probes_of(folder))
         assert found.verdict is Verdict.PASS, [c for c in found.checks if c.verdict is not Verdict.PASS]
         assert {f"RT-5{number}" for number in range(5)} < {check.id for check in found.checks}  # the probes too
         down = await migrate_down(dsn, read_folder(migrations_dir()), to="0", options=options)

@@ -155,12 +155,18 @@ def _source(text: str, without: Sequence[str] = ()) -> Source:
     if data.startswith(_BYTE_ORDER_MARK):
         data = data.replace(_BYTE_ORDER_MARK, b" " * len(_BYTE_ORDER_MARK), 1)
     source = Source(data)
-    for token in _until_unreadable(source) if without else ():
-        if token.kind == "ASCII_92" and _meta_command(source, token) in without:
-            end = data.find(b"\n", token.start)
-            end = len(data) if end < 0 else end
-            data = data[: token.start] + b" " * (end - token.start) + data[end:]
-    return Source(data)
+    while without and (token := _first_of(source, without)):
+        end = source.data.find(b"\n", token.start)
+        end = len(source.data) if end < 0 else end
+        source = Source(source.data[: token.start] + b" " * (end - token.start) + source.data[end:])
+    return source
+
+
+def _first_of(source: Source, meta_commands: Sequence[str]) -> Token | None:
+    """The first of these meta-commands. One at a time: what stands behind one (`\\restrict 1xY…`) may be no token of
+    SQL, and nothing after it can be read while it is there."""
+    found = (token for token in _until_unreadable(source) if token.kind == "ASCII_92")
+    return next((token for token in found if _meta_command(source, token) in meta_commands), None)
 
 
 def _numbered(source: Source, read: list[_Read]) -> Iterator[Statement]:

@@ -112,5 +112,7 @@ def test_rows_that_only_psql_can_send_are_refused_with_the_line() -> None:
         read_statements("select 1;\nCOPY public.t (id) FROM stdin;\n1\n\\.\n", "dump.sql")
 
 
-def test_the_random_token_of_a_dump_is_no_statement() -> None:
-    assert [s.line for s in read_statements("\\restrict abc\n\nselect 1;\n\\unrestrict abc\n", "dump.sql")] == [3]
+@pytest.mark.parametrize("token", ["abc", "1bQ", "0x", "1e"])
+def test_the_random_token_of_a_dump_is_no_statement(token: str) -> None:
+    dumped = f"\\restrict {token}\n\nselect 1;\n\\unrestrict {token}\n"
+    assert [s.line for s in read_statements(dumped, "dump.sql")] == [3]
