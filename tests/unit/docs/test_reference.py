@@ -27,6 +27,7 @@ from toolkit.migrate.catalog.facts import Snapshot
 from toolkit.migrate.lint import rules, squawk_rules, suppress
 from toolkit.migrate.run import plan
 from toolkit.migrate.verify import live_checks
+from toolkit.pytest import plugin
 from toolkit.report.record import Check, Report
 from toolkit.scenarios import judges
 from toolkit.sql import history as history_sql
@@ -223,6 +224,29 @@ def test_every_command_and_option_is_on_its_page(generated: ModuleType) -> None:
         missing = [option for option in options(command) if option not in section]
         assert missing == [], " ".join(words)
         assert "--help" in section or isinstance(command, click.Group)
+
+
+class _Options:
+    """Stands where pytest has its parser, and keeps the options of a plugin."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def getgroup(self, *_: str) -> _Options:
+        return self
+
+    def addoption(self, name: str, **_: object) -> None:
+        self.names.append(name)
+
+
+def test_options_of_the_pytest_plugin_are_explained_and_those_that_are_shown_exist() -> None:
+    there = _Options()
+    plugin.pytest_addoption(there)  # type: ignore[arg-type]
+    assert len(there.names) > 5
+    text = (_DOCS / "how-to" / "pytest.md").read_text()
+    assert absent(there.names, text) == []
+    shown = {name for page in PAGES for name in re.findall(r"--toolkit-[a-z-]+", page.read_text())}
+    assert shown <= set(there.names)
 
 
 def dotted_names(text: str) -> Iterator[str]:
