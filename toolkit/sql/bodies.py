@@ -14,8 +14,14 @@ from typing import Any
 
 from toolkit.sql import parse
 from toolkit.sql.parse import AstNode, Piece, Source, Token, Unreadable, nodes, strings
+from toolkit.sql.trigger_events import EVENTS, holds
 
 _STATEMENT, _TYPE, _EXPRESSION = 0, 1, 2  # PL/pgSQL's parse modes; those above are assignments
+_EXCEPTION = 21  # RAISE with the level ERROR
+_LEAVES = frozenset({"PLpgSQL_stmt_return"})
+_MAY_NOT_RUN = frozenset(
+    f"PLpgSQL_stmt_{kind}" for kind in ("loop", "while", "fori", "fors", "forc", "dynfors", "foreach_a")
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,9 @@ class Body:
     that are statements of their own.
 
     `performs` and `executes`: whether it has PERFORM, and EXECUTE of a text built at run time. `trouble` is the line
-    and what Postgres' grammar says of a body that it does not read; it has no pieces then.
+    and what Postgres' grammar says of a body that it does not read; it has no pieces then. In PL/pgSQL `events` are,
+    for each piece, the trigger events for which it can run, and `assigned` the targets of `target := value` in lower
+    case with their values.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -32,6 +40,14 @@ class Body:
     performs: bool = False
     executes: bool = False
     trouble: tuple[int, str] | None = None
+    events: tuple[frozenset[str], ...] = ()
+    assigned: tuple[tuple[str, Piece], ...] = ()
+
+    def run_for(self, event: str) -> tuple[Piece, ...]:
+        """The pieces that can run when a trigger fires for this event (insert, update, …)."""
+        if not self.events:
+            return self.pieces
+        return tuple(piece for piece, events in zip(self.pieces, self.events, strict=True) if event in events)
 
 
 def body_of(statement: Piece) -> Body:
@@ -107,7 +123,14 @@ def _plpgsql(statement: Piece, text: str, line: int) -> Body:
         word = re.search(r'at or near "(.*)"$', error.what, re.DOTALL)
         near = max(error.near_line or 1, 1)
         return Body(trouble=(line - 1 + reading.found_on(word.group(1) if word else "", near), error.what))
-    return Body(tuple(reading.pieces), tuple(reading.ran), reading.performs, reading.executes)
+    return Body(
+        tuple(reading.pieces),
+        tuple(reading.ran),
+        reading.performs,
+        reading.executes,
+        events=tuple(reading.events),
+        assigned=tuple(reading.assigned),
+    )
 
 
 def _read(statement: Piece, text: str) -> list[dict[str, Any]]:
@@ -190,7 +213,10 @@ class _Reading:
             self._starts.append(self._starts[-1] + len(row) + 1)
         self.pieces: list[Piece] = []
         self.ran: list[Piece] = []
+        self.events: list[frozenset[str]] = []
+        self.assigned: list[tuple[str, Piece]] = []
         self.performs = self.executes = False
+        self._reached = EVENTS  # the trigger events for which control comes here
 
     def look(self, value: Any, line: int) -> None:
         """`line` is that of the body on which the statement around it begins."""
@@ -201,24 +227,72 @@ class _Reading:
             line = value.get("lineno", line)
             self.performs |= "PLpgSQL_stmt_perform" in value
             self.executes |= "PLpgSQL_stmt_dynexecute" in value
+            entered = self._reached
             for key, item in value.items():
-                if key == "PLpgSQL_expr":
+                before = self._reached
+                if key == "exceptions":
+                    self._reached = entered
+                    self.look(item, line)
+                elif key == "PLpgSQL_expr":
                     self._expression(item["query"], item.get("parseMode", _STATEMENT), line)
+                elif key == "PLpgSQL_stmt_if":
+                    branches = [item, *(one["PLpgSQL_if_elsif"] for one in item.get("elsif_list", ()))]
+                    self._branches(branches, item.get("else_body", []), "", line)
+                elif key == "PLpgSQL_stmt_case":
+                    self._case(item, line)
                 else:
                     self.look(item, line)
+                    if key in _LEAVES or (key == "PLpgSQL_stmt_raise" and item.get("elog_level") == _EXCEPTION):
+                        self._reached = frozenset()
+                    elif key in _MAY_NOT_RUN or (key == "PLpgSQL_stmt_block" and "exceptions" in item):
+                        self._reached = before
+
+    def _case(self, case: dict[str, Any], line: int) -> None:
+        line = case.get("lineno", line)
+        subject = ""
+        if "t_expr" in case:
+            self.look(case["t_expr"], line)
+            if case["t_expr"]["PLpgSQL_expr"]["query"].strip().lower() == "tg_op":
+                subject = f"__Case__Variable_{case['t_varno']}__"
+        whens = [one["PLpgSQL_case_when"] for one in case["case_when_list"]]
+        self._branches(whens, case.get("else_stmts", []), subject, line)
+
+    def _branches(self, branches: list[dict[str, Any]], otherwise: Any, subject: str, line: int) -> None:
+        """IF or CASE: each branch is reached with the events for which its condition can hold and none before did."""
+        left, behind = self._reached, frozenset[str]()
+        for branch in branches:
+            at = branch.get("lineno", line)
+            self._reached = left
+            self.look(branch.get("cond") or branch.get("expr"), at)
+            match self.pieces[-1].node:
+                case nodes.SelectStmt(target_list=[nodes.ResTarget(val=condition)]):
+                    answers = {event: holds(condition, event, subject or "tg_op") for event in left}
+                case _:
+                    answers = dict.fromkeys(left)
+            self._reached = frozenset(event for event, answer in answers.items() if answer is not False)
+            self.look(branch.get("then_body") or branch.get("stmts") or [], at)
+            behind |= self._reached
+            left = frozenset(event for event, answer in answers.items() if answer is not True)
+        self._reached = left
+        self.look(otherwise, line)
+        self._reached |= behind
 
     def _expression(self, query: str, mode: int, line: int) -> None:
         if mode == _TYPE:
             return
         line = self.found_on(query, line)
-        sql = query
+        sql, target = query, ""
         if mode != _STATEMENT:
             start = 0 if mode == _EXPRESSION else _assigned(query.encode())
+            target = query.encode()[:start].decode().rstrip(":= \n\t").lower()
             line += query.encode()[:start].count(b"\n")
             sql = "SELECT " + query.encode()[start:].decode()
         source = Source(sql.encode(), self._line + line - 1)
         for node, begin, end in parse.statements(source.data):
             self.pieces.append(Piece(node, source, begin, end))
+            self.events.append(self._reached)
+            if target:
+                self.assigned.append((target, self.pieces[-1]))
             if mode == _STATEMENT:
                 self.ran.append(self.pieces[-1])
 

@@ -32,11 +32,11 @@ def policy(condition: str, command: str = "for select", table: str = "public.t",
     return f"create policy {name} on {table} {command} to authenticated using ({condition})"
 
 
-def logging(when: str, rights: str = "") -> tuple[str, ...]:
+def logging(timing: str, rights: str = "", *, when: str = "true") -> tuple[str, ...]:
     return (
         f"create function public.log() returns trigger language plpgsql {rights} {HEAD} as "
-        "$$ begin insert into public.c values (new.id, new.id, 1); return new; end $$",
-        f"create trigger log {when} on public.t for each row execute function public.log()",
+        f"$$ begin if {when} then insert into public.c values (new.id, new.id, 1); end if; return new; end $$",
+        f"create trigger log {timing} on public.t for each row execute function public.log()",
     )
 
 
@@ -99,6 +99,11 @@ CASES = [
           "public.t o where o.id = 3))"),
          "insert into public.t values (3, 'user_1')", asyncpg.InvalidObjectDefinitionError, (*TABLE, MINE),
          asyncpg.InsufficientPrivilegeError),
+    Case("policy-recursion",
+         (*TABLE, MINE, "create policy d on public.t for delete to authenticated using (exists (select from public.t o "
+          "where o.id = 1))"), "delete from public.t returning id", asyncpg.InvalidObjectDefinitionError,
+         (*TABLE, MINE, LOOKUP.format(""),
+          "create policy d on public.t for delete to authenticated using (id in (select public.ids()))"), 1),
     Case("auth-uid-as-text", (*TABLE, policy("owner = (select auth.uid())::text")), READ,
          asyncpg.InvalidTextRepresentationError, (*TABLE, MINE), 1),
     Case("sub-cast-to-uuid", (*TABLE, policy("id = 1 and (select (auth.jwt() ->> 'sub')::uuid) is not null")), READ,
@@ -146,6 +151,19 @@ CASES = [
     Case("before-insert-writes-child", (*TABLE, *CHILD, *logging("before insert")),
          "insert into public.t values (3, 'x') returning 1", asyncpg.ForeignKeyViolationError,
          (*TABLE, *CHILD, *logging("after insert")), 1, role="none"),
+    Case("before-insert-writes-child",
+         (*TABLE, *CHILD, *logging("before insert or update", when="tg_op in ('INSERT', 'UPDATE')")),
+         "insert into public.t values (3, 'x') returning 1", asyncpg.ForeignKeyViolationError,
+         (*TABLE, *CHILD, *logging("before insert or update", when="tg_op = 'UPDATE'")), 1, role="none"),
+    Case("trigger-writes-as-caller",
+         (*TABLE, *CHILD, *logging("after insert"), "create policy i on public.t for insert to authenticated "
+          "with check (owner = 'x')", "create policy c on public.c for insert to service_role with check (n > 0)"),
+         "insert into public.t values (3, 'x')", asyncpg.InsufficientPrivilegeError,
+         (*TABLE, *CHILD, *logging("after insert"), "create policy i on public.t for insert to authenticated "
+          "with check (owner = 'x')", "create policy c on public.c for insert to authenticated with check (n > 0)"), None),
+    Case("grant-write-to-anon",
+         (BARE, "insert into public.t values (1, 'user_2')", "grant all on public.t to anon"),
+         "delete from public.t returning id", 1, (*TABLE, MINE, "grant all on public.t to anon"), None, role="anon"),
     Case("trigger-writes-as-caller",
          (*TABLE, *CHILD, *logging("after insert"), "create policy i on public.t for insert to authenticated "
           "with check (owner = 'x')"), "insert into public.t values (3, 'x')", asyncpg.InsufficientPrivilegeError,

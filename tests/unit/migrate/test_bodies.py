@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.migrate.folder.statements import split
-from toolkit.migrate.lint.reading.code import calls
+from toolkit.migrate.lint.reading.code import calls, inserts
 from toolkit.sql.bodies import Body, body_of
 
 
@@ -102,3 +102,52 @@ def test_what_cannot_be_read_is_told_with_its_line_and_has_no_pieces(sql: str, l
 def test_other_languages_are_nobodys_business() -> None:
     assert read("create function f() returns int language plpython3u as $$ return 1 $$") == Body()
     assert read("select 1") == Body()
+
+
+@pytest.mark.parametrize(
+    ("body", "insert", "update"),
+    [
+        ("insert into a values (1);", {"a"}, {"a"}),
+        (
+            "if tg_op = 'INSERT' and new.x then insert into a values (1); else insert into b values (1); end if;",
+            {"a", "b"},
+            {"b"},
+        ),
+        (
+            "if 'UPDATE' = tg_op then insert into a values (1); elsif true then insert into b values (1); end if;",
+            {"b"},
+            {"a"},
+        ),
+        ("if new.x or tg_op in ('UPDATE', 'DELETE') then insert into a values (1); end if;", {"a"}, {"a"}),
+        ("if not (tg_op = 'UPDATE') then return new; end if; insert into a values (1);", set(), {"a"}),
+        (
+            "if tg_op <> all (array['INSERT', 'DELETE']) then raise exception 'no'; end if; insert into a values (1);",
+            {"a"},
+            set(),
+        ),
+        ("if tg_op = 'UPDATE' then raise notice 'so'; end if; insert into a values (1);", {"a"}, {"a"}),
+        (
+            "case tg_op when 'INSERT' then insert into a values (1); else insert into b values (1); end case;",
+            {"a"},
+            {"b"},
+        ),
+        ("case when tg_op = 'UPDATE' then insert into a values (1); else null; end case;", set(), {"a"}),
+        ("for i in 1..n loop return new; end loop; insert into a values (1);", {"a"}, {"a"}),
+        ("begin return new; exception when others then insert into a values (1); end;", {"a"}, {"a"}),
+    ],
+)
+def test_for_which_events_of_a_trigger_a_statement_runs(body: str, insert: set[str], update: set[str]) -> None:
+    sql = f"create function f() returns trigger language plpgsql as $$ declare n int; begin {body} return new; end $$"
+    read = body_of(split(sql)[0].tree)
+    for event, tables in (("insert", insert), ("update", update)):
+        assert {str(name.name) for _, _, name in inserts(read.run_for(event))} == tables, event
+
+
+def test_what_a_trigger_function_assigns_is_told_with_its_value() -> None:
+    sql = (
+        "create function f() returns trigger language plpgsql as "
+        "$$ begin NEW.at := now(); new.a[1] = 2; return new; end $$"
+    )
+    assigned = body_of(split(sql)[0].tree).assigned
+    assert [target for target, _ in assigned] == ["new.at", "new.a[1]"]
+    assert any(calls((assigned[0][1],), "now"))

@@ -85,7 +85,8 @@ class Relation:
 @dataclass
 class Schema:
     """The end of a folder. `members` are the published tables and where each was added, `lost` the published tables
-    that were dropped and made anew without being added again."""
+    that were dropped and made anew without being added again, `swept` the tables whose policies a statement built at
+    run time may have dropped, and where."""
 
     tables: dict[Name, Table] = field(default_factory=dict)
     row_security: dict[Name, tuple[bool, At]] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class Schema:
     members: dict[Name, At] = field(default_factory=dict)
     lost: dict[Name, At] = field(default_factory=dict)
     dynamic: list[Dynamic] = field(default_factory=list)
+    swept: dict[Name, At] = field(default_factory=dict)
     column_grants: set[Name] = field(default_factory=set)
     update_revoked: set[Name] = field(default_factory=set)
     default_public: bool = True
@@ -133,6 +135,7 @@ def _apply(s: Schema, fact: Fact) -> None:
             s.indexes.append(fact)
         case Policy():
             s.policies[fact.table, fact.name] = fact
+            s.swept.pop(fact.table, None)
         case AlterPolicy():
             _alter_policy(s, fact)
         case DropPolicy():
@@ -164,8 +167,18 @@ def _apply(s: Schema, fact: Fact) -> None:
             s.views[Name(fact.name.schema, fact.new)] = s.views.pop(fact.name)
         case Dynamic():
             s.dynamic.append(fact)
+            if fact.does("policy", verb="drop") and not fact.does("policy", verb="create"):
+                _sweep(s, fact)
         case Create():
             pass
+
+
+def _sweep(s: Schema, fact: Dynamic) -> None:
+    """A loop over policies takes those of the tables that it names, or of all."""
+    guarded = {table for table, _ in s.policies}
+    named = {table for table in guarded if table.name in fact.words or any(table.name in text for text in fact.texts)}
+    for table in named or {table for table in guarded if fact.concerns(table)}:
+        s.swept[table] = fact.at
 
 
 def _alter_table(s: Schema, fact: AlterTable) -> None:

@@ -11,11 +11,12 @@ from toolkit.migrate.lint.reading.code import (
     deletes,
     inserts,
     is_call,
+    is_true,
     mentions,
     operator,
     unwrapped,
 )
-from toolkit.migrate.lint.reading.facts import Trigger, Write
+from toolkit.migrate.lint.reading.facts import Policy, Trigger, Write
 from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.reading.schema import Routine, references_to
@@ -160,17 +161,41 @@ def _trigger(context: Context, trigger: Trigger, routine: Routine) -> Iterator[L
     inserted = list(dict.fromkeys(name for _, _, name in inserts(code)))
     for child in inserted:
         keys = [key for table, key in references_to(schema, trigger.table) if table.name == child and not key.deferred]
-        # With further events the body may tell them apart by tg_op.
-        told_apart = trigger.events != ("insert",) and "tg_op" in mentions(code)
-        if trigger.timing == "before" and "insert" in trigger.events and keys and not told_apart:
+        on_insert = any(name == child for _, _, name in inserts(routine.function.body.run_for("insert")))
+        if trigger.timing == "before" and "insert" in trigger.events and keys and on_insert:
             yield BEFORE_CHILD.found(at, f"{trigger.name} writes {child}, which refers to {trigger.table}")
         if not routine.definer and child != trigger.table and schema.has_rls(child):
-            writers = [p for p in schema.policies_of(child) if p.command in {"all", "insert"}]
-            if not writers:
-                what = f"{trigger.name} inserts into {child} as whoever changed {trigger.table}"
-                yield AS_CALLER.found(at, what)
+            yield from _as_caller(context, trigger, child)
     if inserted or any(calls(code, "pg_notify", "realtime.send")):
         yield from _whole_row(context, trigger, routine)
+
+
+def _as_caller(context: Context, trigger: Trigger, child: Name) -> Iterator[LintFinding]:
+    """Whether the policies of `child` leave a caller without a right to write, or only with one that is open to all."""
+    allowed = [p for p in context.schema.policies_of(child) if p.permissive and p.command in {"all", "insert"}]
+    what = f"{trigger.name} inserts into {child} as whoever changed {trigger.table}"
+    # Roles that bypass row security need no policy; of the others every one that may change the table has to be let in.
+    changing = [p for p in context.schema.policies_of(trigger.table) if p.permissive and _fires(trigger, p)]
+    named = {role for p in changing for role in p.roles or ("public",)} - _BYPASSING
+    # A policy without a role is mostly meant for those who are signed in.
+    callers = {"authenticated" if role == "public" else role for role in named}
+    lacking = sorted(
+        role for role in callers if not any({role, "public"} & set(p.roles or ("public",)) for p in allowed)
+    )
+    if not allowed:
+        yield AS_CALLER.found(trigger.at, what)
+    elif lacking:
+        yield AS_CALLER.found(trigger.at, f"{what}, and no policy of {child} lets {', '.join(lacking)} insert")
+    elif all(is_true(p.check if p.check is not None else p.using) for p in allowed):
+        names = ", ".join(p.name for p in allowed)
+        yield AS_CALLER.found(trigger.at, f"{what}: it works only while {names} lets everybody write")
+
+
+def _fires(trigger: Trigger, policy: Policy) -> bool:
+    return policy.command == "all" or policy.command in trigger.events
+
+
+_BYPASSING = frozenset({"service_role", "postgres", "supabase_admin"})
 
 
 def _whole_row(context: Context, trigger: Trigger, routine: Routine) -> Iterator[LintFinding]:
@@ -192,6 +217,18 @@ def _whole_row(context: Context, trigger: Trigger, routine: Routine) -> Iterator
 
 
 _BUILDERS = ("jsonb_build_object", "json_build_object", "jsonb_build_array", "json_build_array")
+
+
+_SENDERS = ("pg_notify", "realtime.send", "net.http_post")
+
+
+def _stamps(body: Body, code: Code) -> bool:
+    """Whether a BEFORE trigger writes the time, or a new number, into the row that is changed."""
+    values = tuple(piece for target, piece in body.assigned if target.startswith("new") and piece in code)
+    return any(calls(values, *_EVER_NEW)) or any(True for piece in values for _ in piece.find(nodes.SQLValueFunction))
+
+
+_EVER_NEW = ("now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timezone", "nextval")
 
 
 def _row(node: AstNode) -> str:
@@ -223,6 +260,8 @@ def _backfills(context: Context) -> Iterator[LintFinding]:
                 trigger = armed[fact.table, fact.verb]
                 routine = context.schema.functions.get((trigger.function, ()))
                 body = routine.function.body if routine is not None else Body()
-                if trigger.timing == "after" and (body.performs or any(inserts(body.pieces))):
+                code = body.run_for(fact.verb)
+                stamped = trigger.timing == "before" and fact.verb == "update" and _stamps(body, code)
+                if body.performs or any(inserts(code)) or any(calls(code, *_SENDERS)) or stamped:
                     what = f"{fact.verb} of {fact.table} fires {trigger.name} for every row it changes"
                     yield BACKFILL.found(fact.at, what)

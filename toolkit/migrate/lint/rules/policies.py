@@ -159,22 +159,26 @@ def _overlap(some: set[str], others: set[str]) -> bool:
 
 def _recurses(context: Context, policy: Policy) -> bool:
     """Whether evaluating it arrives at its own table again, where Postgres would have to expand policies with
-    subselects a second time."""
-    roles = set(policy.roles)
-    code = (policy.using or ()) if policy.command in {"all", "select"} else expressions(policy)
-    waiting = sorted(context.reads(code))
+    subselects a second time.
+
+    A function runs a query of its own, in which nothing is expanded yet: a policy for writes comes back to its table
+    by its own subselects only, one for reads also through functions, without end.
+    """
+    roles, reading = set(policy.roles), policy.command in {"all", "select"}
+    reads = context.reads if reading else relations
+    waiting = sorted(reads((policy.using or ()) if reading else expressions(policy)))
     seen: set[Name] = set()
     while waiting:
         table = waiting.pop()
         if table == policy.table:
-            if policy.command in {"all", "select"}:
+            if reading:
                 return True
             # Any subselect makes Postgres expand the policy, also `(select auth.uid())`, which reads no table.
             return any(selects(p.using or ()) for p in _reading(context, table, roles))
         if table not in seen:
             seen.add(table)
             for further in _reading(context, table, roles):
-                waiting += sorted(context.reads(further.using or ()))
+                waiting += sorted(reads(further.using or ()))
     return False
 
 

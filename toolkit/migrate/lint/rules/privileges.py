@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from toolkit.migrate.lint.reading.facts import DefaultPrivileges, Privileges
+from toolkit.migrate.lint.reading.code import is_true
+from toolkit.migrate.lint.reading.facts import DefaultPrivileges, Policy, Privileges
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
+from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
 
 WRITE_ANON = Rule(
     "grant-write-to-anon",
     Severity.ERROR,
-    "anon is granted a right to write",
-    "Everybody with the public API key then writes wherever a policy, present or future, does not forbid it; TRUNCATE "
-    "asks no policy at all.",
-    "Grant it to authenticated or service_role instead.",
+    "anon is granted a right to write where no policy stands in between",
+    "Everybody with the public API key then writes any row: row level security is off, a policy for anon is `true`, or "
+    "a view writes with its owner's rights.",
+    "Grant it to authenticated or service_role instead, or switch row level security on.",
+)
+BEHIND_POLICIES = Rule(
+    "grant-to-anon-behind-policies",
+    Severity.INFO,
+    "anon is granted rights that only policies limit",
+    "Row level security stands before every row, and no policy lets anon write any row. The next policy without a "
+    "role opens the table to everybody with the public API key.",
+    "Grant it to authenticated or service_role instead; where clients without a login are meant, leave it.",
 )
 SELECT_ANON = Rule(
     "grant-select-to-anon",
@@ -44,7 +54,8 @@ DEFAULTS_ANON = Rule(
     "Every table or function that anybody adds later is open before its own migration has said a word.",
     "Leave anon and public out; grant where an object is made.",
 )
-RULES = (WRITE_ANON, SELECT_ANON, EXECUTE_ANON, TO_PUBLIC, DEFAULTS_ANON)
+RULES = (WRITE_ANON, BEHIND_POLICIES, SELECT_ANON, EXECUTE_ANON, TO_PUBLIC, DEFAULTS_ANON)
+_READS = {"all", "select"}
 _WRITES = {"all", "insert", "update", "delete", "truncate", "trigger", "references", "maintain"}
 # USAGE of a schema, a type or a language opens no data by itself.
 _HARMLESS = {"schema", "type", "domain", "language"}
@@ -69,16 +80,55 @@ def _grant(context: Context, fact: Privileges) -> Iterator[LintFinding]:
     if "anon" not in fact.roles:
         return
     if fact.kind in {"table", "sequence"}:
-        if verbs & _WRITES and fact.kind == "table":
-            yield WRITE_ANON.found(fact.at, f"anon gets {what}")
-        elif "select" in verbs and fact.kind == "table":
-            yield SELECT_ANON.found(fact.at, f"anon gets {what}")
+        if fact.kind == "table":
+            yield from _on_tables(context, fact, verbs, what)
     elif fact.kind in _ROUTINES and verbs & {"all", "execute"}:
         names = {name for name, _ in fact.objects}
         for routine in context.schema.functions.values():
             named = routine.function.name in names or routine.function.name.schema in fact.all_in
-            if named and routine.definer and routine.function.returns != "trigger":
+            if named and routine.definer and routine.function.returns not in {"trigger", "event_trigger"}:
                 yield EXECUTE_ANON.found(fact.at, f"anon gets {routine.label}, which runs with its owner's rights")
+
+
+def _on_tables(context: Context, fact: Privileges, verbs: set[str], what: str) -> Iterator[LintFinding]:
+    names = [name for name, _ in fact.objects]
+    if fact.all_in:
+        tables = (*context.schema.tables, *context.schema.views)
+        names = [name for name in tables if name.schema in fact.all_in]
+    if verbs & _WRITES:
+        opened = [(name, why) for name in names if (why := _open_write(context, name, verbs))]
+        if opened:
+            yield WRITE_ANON.found(fact.at, f"anon gets {what}; {'; '.join(f'{name}: {why}' for name, why in opened)}")
+            return
+        yield BEHIND_POLICIES.found(fact.at, f"anon gets {what}")
+    elif "select" in verbs:
+        silent = names and all(context.schema.has_rls(name) and not _for_anon(context, name, _READS) for name in names)
+        rule = BEHIND_POLICIES if silent else SELECT_ANON
+        yield rule.found(fact.at, f"anon gets {what}")
+
+
+def _open_write(context: Context, name: Name, verbs: set[str]) -> str:
+    """Why whoever holds these privileges writes any row of the table or view; "" where something limits it."""
+    schema = context.schema
+    if (view := schema.views.get(name)) is not None:
+        guarded = any(schema.has_rls(table) for table in view.view.reads)
+        return "a view with its owner's rights" if not view.invoker and not view.view.materialized and guarded else ""
+    if name not in schema.tables and name not in schema.row_security:
+        return ""  # gone at the end, or none of the folder's
+    if not schema.has_rls(name) and not schema.may("enable row level security", name):
+        return "row level security is off"
+    for policy in _for_anon(context, name, verbs | {"all"} if "all" not in verbs else _WRITES):
+        if is_true(policy.using if policy.command == "delete" else policy.check or policy.using):
+            return f"policy {policy.name} is true"
+    return ""
+
+
+def _for_anon(context: Context, name: Name, commands: Collection[str]) -> list[Policy]:
+    return [
+        policy
+        for policy in context.schema.policies_of(name)
+        if policy.permissive and policy.command in commands and set(policy.roles or ("public",)) & {"anon", "public"}
+    ]
 
 
 def _what(fact: Privileges) -> str:

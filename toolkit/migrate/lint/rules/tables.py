@@ -76,6 +76,8 @@ def _row_security(context: Context, table: Table) -> Iterator[LintFinding]:
     if table.name not in schema.row_security:
         if not schema.may("row level security", table.name):
             yield WITHOUT_RLS.found(table.at, f"{table.name} is open to anon and authenticated")
+    elif schema.has_rls(table.name) and table.name in schema.swept:
+        yield POLICIES_LOST.found(schema.swept[table.name], f"{table.name} may have no policy left after this loop")
     elif schema.has_rls(table.name) and not schema.policies_of(table.name):
         if table.policy_dropped is not None:
             yield POLICIES_LOST.found(table.policy_dropped, f"{table.name} has row level security and no policy left")
