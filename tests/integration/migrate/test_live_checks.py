@@ -114,6 +114,11 @@ PLANTED = {
         "alter function public.mine() reset search_path",
         "public.mine(): anon and authenticated may",
     ),
+    "a trigger function without search_path": (
+        "LIVE-10",
+        "alter function public.stamp() security definer",
+        "public.stamp(): a trigger function with the rights of",
+    ),
     "a function for anybody": (
         "LIVE-11",
         "create function public.wipe() returns void language sql security definer set search_path = '' as "
@@ -166,6 +171,12 @@ NEIGHBOURS = {
     "a helper of policies": "create function public.is_admin() returns boolean language sql stable security definer "
     "set search_path = '' as $$ select false $$;"
     "create policy a on public.files for select to authenticated using (public.is_admin())",
+    "a text column named like an owner beside the uuid that is compared": "create table public.orders "
+    "(id int primary key, owner uuid, customer_id text); alter table public.orders enable row level security;"
+    "create policy o on public.orders for select to authenticated using (owner = (select auth.uid()));"
+    "insert into public.orders values (1, gen_random_uuid(), 'cus_1')",
+    "a trigger function that anon may execute in name": "alter function public.stamp() security definer "
+    "set search_path = ''",
     "a sequence that comes round": "create sequence public.round maxvalue 10 cycle; select setval('public.round', 10)",
     "a table dropped from the publication on purpose": "drop table public.contacts",
 }

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.migrate.access.expectations import Allowance, Expectations, ExpectedVerb, Rule
-from toolkit.migrate.access.matrix import Cell, Matrix
+from toolkit.migrate.access.matrix import Cell, Matrix, effective
 from toolkit.migrate.access.personas import PEOPLES, ROLES, PersonaSession
 from toolkit.migrate.access.privileges import Relation
-from toolkit.migrate.access.rulings import effective
 
 _RowVerb = Literal["select", "insert", "update", "delete"]
 _ROW_VERBS: tuple[_RowVerb, ...] = ("select", "insert", "update", "delete")
@@ -70,7 +69,7 @@ def _rows(matrix: Matrix, relation: Relation, verb: _RowVerb, told: _Told) -> It
         if session.role == told.role and (cell := matrix.of(relation.name, session, verb)) is not None
     ]
     for session, cell in cells:
-        if (wrong := _unlike(session, cell, told.allowance)) is not None:
+        if (wrong := unlike(session, cell, told.allowance)) is not None:
             yield told.against(relation.name, wrong, str(session))
     if told.allowance == "allow" and cells and not any(cell.any for _, cell in cells):
         # Rows that are not there cannot be reached; a privilege that is lacking says so by itself.
@@ -79,7 +78,7 @@ def _rows(matrix: Matrix, relation: Relation, verb: _RowVerb, told: _Told) -> It
             yield told.against(relation.name, str(cells[-1][1]))
 
 
-def _unlike(session: PersonaSession, cell: Cell, allowance: Allowance) -> str | None:
+def unlike(session: PersonaSession, cell: Cell, allowance: Allowance) -> str | None:
     """What a cell has that it should not have, or lacks."""
     if allowance == "allow":
         return None

@@ -91,6 +91,11 @@ class Expectations:
                 return rule.verbs[verb], rule
         return None
 
+    def allows(self, role: str, name: str, verb: ExpectedVerb) -> bool:
+        """Whether it is said that the role may do it to everything."""
+        said = self.allowance(role, name, verb)
+        return said is not None and said[0] == "allow"
+
     def columns(self, role: str, name: str) -> tuple[frozenset[str], Rule] | None:
         """The columns that the role may update at most, or None where nothing is said."""
         for rule in reversed(self.rules):

@@ -22,7 +22,7 @@ from toolkit.migrate.access.personas import (
     PersonaSession,
     World,
 )
-from toolkit.migrate.access.privileges import Catalogue, Routine
+from toolkit.migrate.access.privileges import Catalogue, Relation, Routine
 
 Verb = Literal["select", "insert", "update", "delete", "give away"]
 VERBS: tuple[Verb, ...] = ("select", "insert", "update", "delete", "give away")
@@ -186,3 +186,13 @@ def compact_calls(matrix: Matrix, routines: Iterable[Routine]) -> list[tuple[str
             )
         )
     return rows
+
+
+def effective(matrix: Matrix, relation: Relation, role: str) -> frozenset[str]:
+    """The columns a role can really write: privileges, and an update of some session that reached a row."""
+    goes = any(
+        cell.any
+        for session in matrix.sessions
+        if session.role == role and (cell := matrix.of(relation.name, session, "update")) is not None
+    )
+    return relation.writable(role) if goes else frozenset()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from toolkit.migrate.access.compared import TEXTS, compared, looked_up
 from toolkit.migrate.access.privileges import Catalogue, Column, Relation
 
-_TEXTS = {"text", "character varying", "character", "citext", "name"}
 # The surest names first: a table that has one of these is not searched for the others.
 USER_NAMES = (
     re.compile(r"^(user|owner|owner_user|account_user)_?(id|uuid)?$|^clerk_(user_)?id$|^auth_(user_)?id$|^sub$"),
@@ -17,7 +17,6 @@ USER_NAMES = (
 )
 _ORGANISATION = re.compile(r"^(org|organi[sz]ation|team|tenant|workspace|company|group|account|project|club)s?(_|$)")
 _MEMBERSHIP = re.compile(r"(member|participant|collaborator|seat)|_users$|^user_(org|team|group|role|tenant|workspace)")
-_IDENTITY = r"(?:auth\.)?(?:uid\(\)|jwt\(\)\s*->>\s*'sub')|'sub'"
 _USERS_TABLE = re.compile(r"(^|\.)(users?|profiles?|accounts?|people|persons?)$")
 
 
@@ -46,12 +45,14 @@ class Membership:
 @dataclass(frozen=True)
 class Ownership:
     """`owners`: table → columns that hold a user's id; `owned`: tables whose rows belong to somebody, by such a column
-    or through a foreign key; `text_ids`: users are known by texts that are no uuids."""
+    or through a foreign key; `text_ids`: users are known by texts that are no uuids; `text_tables`: the tables and
+    views that a session with such a subject has to be able to read."""
 
     owners: Mapping[str, tuple[str, ...]]
     memberships: tuple[Membership, ...]
     owned: frozenset[str]
     text_ids: bool
+    text_tables: frozenset[str] = frozenset()
 
 
 def ownership_of(catalogue: Catalogue, hints: Hints = NO_HINTS) -> Ownership:
@@ -74,12 +75,20 @@ def ownership_of(catalogue: Catalogue, hints: Hints = NO_HINTS) -> Ownership:
             owners[membership.table] = (*mine, membership.user)
     nobodys = {name for name, columns in hints.owners.items() if not columns}
     owned = _owned(tables, owners, memberships, nobodys)
-    texts = any(
-        column is not None and column.type in _TEXTS
+    in_columns = any(
+        column is not None and column.type in TEXTS
         for name, columns in owners.items()
         for column in (tables[name].column(one) for one in columns)
     )
-    return Ownership(owners, memberships, frozenset(owned), texts if hints.text_ids is None else hints.text_ids)
+    if hints.text_ids is not None:
+        every = frozenset(catalogue.relations) if hints.text_ids else frozenset[str]()
+        return Ownership(owners, memberships, frozenset(owned), hints.text_ids, every)
+    # A text column with an owner's name says little beside policies that compare uuids.
+    seen = _compared_types(tables)
+    types = {type_ for every_type, _ in seen.values() for type_ in every_type}
+    text_ids = bool(types & TEXTS) if types else in_columns
+    text_tables = _text_tables(seen, catalogue.relations, unseen=text_ids)
+    return Ownership(owners, memberships, frozenset(owned), text_ids, frozenset(text_tables))
 
 
 def merged(one: Ownership, other: Ownership) -> Ownership:
@@ -89,7 +98,13 @@ def merged(one: Ownership, other: Ownership) -> Ownership:
         for name in {*one.owners, *other.owners}
     }
     memberships = tuple(dict.fromkeys((*one.memberships, *other.memberships)))
-    return Ownership(owners, memberships, one.owned | other.owned, one.text_ids or other.text_ids)
+    return Ownership(
+        owners,
+        memberships,
+        one.owned | other.owned,
+        one.text_ids or other.text_ids,
+        one.text_tables | other.text_tables,
+    )
 
 
 def held_in(ownership: Ownership, catalogue: Catalogue) -> Ownership:
@@ -108,12 +123,13 @@ def held_in(ownership: Ownership, catalogue: Catalogue) -> Ownership:
         one for one in ownership.memberships if has(one.table, one.user) and has(one.table, one.organisation)
     )
     owned = frozenset(name for name in ownership.owned if name in catalogue.relations)
-    return Ownership(owners, memberships, owned, ownership.text_ids)
+    texts = frozenset(name for name in ownership.text_tables if name in catalogue.relations)
+    return Ownership(owners, memberships, owned, ownership.text_ids, texts)
 
 
 def can_be_user(column: Column | None) -> bool:
     """Of a type that holds user ids."""
-    return column is not None and not column.computed and (column.type == "uuid" or column.type in _TEXTS)
+    return column is not None and not column.computed and (column.type == "uuid" or column.type in TEXTS)
 
 
 def snake(name: str) -> str:
@@ -123,9 +139,10 @@ def snake(name: str) -> str:
 
 def _owner_columns(table: Relation, tables: Mapping[str, Relation]) -> tuple[str, ...]:
     eligible = [column for column in table.columns if can_be_user(column)]
-    compared = [column.name for column in eligible if _compared(column.name, table)]
-    if compared:
-        return tuple(compared)
+    expressions = [text for policy in table.policies for text in (policy.using, policy.check)]
+    by_policies = {one for text in expressions for one in compared(text, table, tables)}
+    if held := tuple(column.name for column in eligible if (table.name, column.name) in by_policies):
+        return held
     to_users = [
         reference.columns[0]
         for reference in table.references
@@ -143,22 +160,35 @@ def _owner_columns(table: Relation, tables: Mapping[str, Relation]) -> tuple[str
     return ()
 
 
-def _compared(column: str, table: Relation) -> bool:
-    """Whether a policy compares the column with the session's subject."""
-    own = re.escape(table.name.partition(".")[2])
-    name = rf'(?<![\w."])(?:"?{own}"?\.)?"?{re.escape(column)}"?(?![\w"])'
-    gap = r"(?:(?!\b(?:AND|OR)\b)(?:->>?|[^=<>])){0,80}?"
-    either = re.compile(
-        rf"{name}\)*\s*(?:=|IS NOT DISTINCT FROM)\s*{gap}(?:{_IDENTITY})|(?:{_IDENTITY}){gap}=\s*\(*{name}",
-        re.IGNORECASE,
-    )
-    return any(either.search(_flat(text)) for policy in table.policies for text in (policy.using, policy.check))
+def _compared_types(tables: Mapping[str, Relation]) -> dict[str, tuple[set[str], set[str]]]:
+    """Table → the types of the columns that its policies compare with the subject, and the tables they look up."""
+    found = {}
+    for name, table in tables.items():
+        if table.platform:
+            continue
+        expressions = [text for policy in table.policies for text in (policy.using, policy.check)]
+        columns = (tables[of].column(column) for text in expressions for of, column in compared(text, table, tables))
+        types = {column.type.removesuffix("[]") for column in columns if column is not None}
+        found[name] = (types, {one for text in expressions for one in looked_up(text)} & tables.keys())
+    return found
 
 
-def _flat(expression: str) -> str:
-    """An expression without what Postgres adds when it prints one."""
-    text = re.sub(r"::(text|uuid|jsonb|character varying)", "", expression)
-    return re.sub(r"current_setting\([^)]*\)|NULLIF\(|COALESCE\(", "", text)
+def _text_tables(
+    seen: Mapping[str, tuple[set[str], set[str]]], relations: Mapping[str, Relation], *, unseen: bool
+) -> set[str]:
+    """Tables and views whose policies, and those of the tables that they look up, compare the subject with a text.
+    `unseen` where they compare it with nothing that can be read, as where a function does it."""
+    found = set()
+    for name, relation in relations.items():
+        types, known, waiting = set[str](), set[str](), [name, *relation.reads]
+        while waiting:
+            if (at := waiting.pop()) not in known and at in seen:
+                known.add(at)
+                types |= seen[at][0]
+                waiting += seen[at][1]
+        if bool(types & TEXTS) if types else unseen:
+            found.add(name)
+    return found
 
 
 def _propagate(tables: Mapping[str, Relation], owners: dict[str, tuple[str, ...]]) -> None:

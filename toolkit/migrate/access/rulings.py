@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from toolkit.migrate.access.against_expectations import unlike
 from toolkit.migrate.access.expectations import Expectations
-from toolkit.migrate.access.matrix import Cell, Matrix, Verb, same
+from toolkit.migrate.access.matrix import Cell, Matrix, Verb, effective, same
 from toolkit.migrate.access.personas import (
     CLIENT_ROLES,
     EMPTY_SUB,
@@ -23,7 +24,7 @@ from toolkit.migrate.access.personas import (
     USERS,
     PersonaSession,
 )
-from toolkit.migrate.access.privileges import Relation, Routine
+from toolkit.migrate.access.privileges import Relation
 
 _BEYOND_RLS = ("TRUNCATE", "REFERENCES", "TRIGGER")
 _RECURSION = ("42P17", "54001")  # the second where a function recurses until its stack is full
@@ -46,7 +47,7 @@ class Rulings:
 
 
 def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Rulings:
-    """New objects by the rules; those that existed by comparison. A cell that the expectations speak of is theirs."""
+    """New objects by the rules; those that existed by comparison. What the expectations allow is excused, no more."""
     found = Rulings()
     _cells(before, after, expectations, found)
     _guards(before, after, expectations, found)
@@ -64,10 +65,11 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
     older: set[str] = set()
     for (name, session, verb), cell in after.cells.items():
         relation = after.catalogue.relations[name]
-        error = claims_trouble(after, session, cell)
+        error = claims_trouble(after, name, session, cell)
         trouble = error or rows_trouble(after, relation, session, verb, cell)
         part = "claims" if error else "rows" if relation.is_table else "views"
-        if not error and verb != "give away" and expectations.allowance(session.role, name, verb):
+        said = None if verb == "give away" else expectations.allowance(session.role, name, verb)
+        if said is not None and not error and unlike(session, cell, said[0]) is None:
             continue
         old = before.of(name, session, verb)
         if old is None:
@@ -80,7 +82,7 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
         if session.shape in {MALFORMED, EMPTY_SUB} and not trouble and not cell.any:
             continue  # refused by failing, or by finding nothing: it is all the same
         previous = before.catalogue.relations[name]
-        healed = claims_trouble(before, session, old) or rows_trouble(before, previous, session, verb, old)
+        healed = claims_trouble(before, name, session, old) or rows_trouble(before, previous, session, verb, old)
         if (healed and not trouble) or (not old.any and not cell.any and cell.kind == "denied"):
             note = f"{name}: {verb} is closed further for {session.persona}: was {old}, is {cell}"
             found.notes += [note] if note not in found.notes else []
@@ -140,7 +142,7 @@ def _named(worlds: Iterable[str]) -> str:
     return ", ".join(sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds}))
 
 
-def claims_trouble(matrix: Matrix, session: PersonaSession, cell: Cell) -> str:
+def claims_trouble(matrix: Matrix, name: str, session: PersonaSession, cell: Cell) -> str:
     """An error that no claims should cause; "" for none. That malformed claims fail is as it should be."""
     if cell.kind != "error":
         return ""
@@ -149,8 +151,8 @@ def claims_trouble(matrix: Matrix, session: PersonaSession, cell: Cell) -> str:
     if not cell.code.startswith("22") or session.shape in {MALFORMED, EMPTY_SUB}:
         return ""
     if session.shape == TEXT_ID:
-        # Where users are known by uuids, a text for a subject does not occur.
-        if matrix.ownership.text_ids and any(subject in cell.said for subject in _TEXT_SUBJECTS):
+        # Where policies compare uuids, a text for a subject does not occur.
+        if name in matrix.ownership.text_tables and any(subject in cell.said for subject in _TEXT_SUBJECTS):
             return f"fails with {cell.code}: {cell.said}; ids here are texts, which no cast to uuid takes"
         return ""
     if "uuid" in cell.said or "json" in cell.said:
@@ -172,7 +174,7 @@ def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Ru
             for role in CLIENT_ROLES
             if any(relation.may(role, p) for p in ("SELECT", "INSERT", "UPDATE", "DELETE"))
         ]
-        open_ = [role for role in clients if not expectations.allowance(role, relation.name, "select")]
+        open_ = [role for role in clients if not expectations.allows(role, relation.name, "select")]
         if not relation.row_security and open_ and (old is None or old.row_security or _newly(old, open_)):
             wrong.append(f"{relation.name}: row level security is off, and {' and '.join(open_)} hold privileges on it")
         if old is not None:
@@ -234,7 +236,7 @@ def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found
             for privilege in _BEYOND_RLS:
                 if privilege not in relation.privileges.get(role, ()):
                     continue
-                if privilege == "TRUNCATE" and expectations.allowance(role, relation.name, "truncate"):
+                if privilege == "TRUNCATE" and expectations.allows(role, relation.name, "truncate"):
                     continue
                 if old is not None and privilege in old.privileges.get(role, ()):
                     continue
@@ -260,28 +262,17 @@ def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: R
             continue
         there = {column.name for column in old.columns} & {column.name for column in relation.columns}
         for role in (*CLIENT_ROLES, "service_role"):
-            if expectations.columns(role, relation.name):
-                continue
+            expected = expectations.columns(role, relation.name)
             was, now = old.writable(role) & there, relation.writable(role) & there
-            if gained := now - was:
+            if gained := now - was - (expected[0] if expected is not None else frozenset()):
                 real = " (and an update of theirs goes through)" if effective(after, relation, role) else ""
                 found.violations["columns"].append(
                     f"{relation.name}: {role} may now write {', '.join(sorted(gained))}{real}"
                 )
-            if (lost := was - now) and (now or role == "service_role"):
+            if (lost := was - now) and (now or role == "service_role") and expected is None:
                 found.violations["columns"].append(
                     f"{relation.name}: {role} may no longer write {', '.join(sorted(lost))}"
                 )
-
-
-def effective(matrix: Matrix, relation: Relation, role: str) -> frozenset[str]:
-    """The columns a role can really write: privileges, and an update of some session that reached a row."""
-    goes = any(
-        cell.any
-        for session in matrix.sessions
-        if session.role == role and (cell := matrix.of(relation.name, session, "update")) is not None
-    )
-    return relation.writable(role) if goes else frozenset()
 
 
 def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
@@ -289,12 +280,23 @@ def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: 
     for routine in after.catalogue.routines.values():
         old = before.catalogue.routines.get(routine.name)
         clients = [role for role in CLIENT_ROLES if role in routine.executors]
-        silent = _unspoken(expectations, routine)
-        gained = [role for role in clients if old is not None and role not in old.executors and silent(role)]
+        if not routine.callable:
+            # Who fires a trigger needs no right to its function, and nobody can call it.
+            if routine.definer and not routine.pinned and (old is None or old.pinned or not old.definer):
+                wrong.append(
+                    f"{routine.name}: a trigger function with the rights of {routine.owner} whose search_path is not "
+                    "pinned: who can create objects decides what its names mean"
+                )
+            continue
+        gained = [
+            role
+            for role in clients
+            if old is not None and role not in old.executors and not expectations.allows(role, routine.name, "execute")
+        ]
         if gained:
             wrong.append(f"{routine.name}: {' and '.join(gained)} may now execute it")
         lost = old is not None and "service_role" in old.executors and "service_role" not in routine.executors
-        if lost and silent("service_role"):
+        if lost and expectations.allowance("service_role", routine.name, "execute") is None:
             wrong.append(f"{routine.name}: service_role may no longer execute it")
         if routine.definer and not routine.pinned and clients and (old is None or old.pinned or not old.definer):
             wrong.append(
@@ -305,10 +307,6 @@ def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: 
         leaks: dict[str, list[str]] = defaultdict(list)
         for call in after.calls.get(routine.name, ()):
             for leak in call.leaks:
-                if leak not in earlier and not expectations.allowance(call.session.role, routine.name, "execute"):
+                if leak not in earlier and not expectations.allows(call.session.role, routine.name, "execute"):
                     leaks[leak].append(str(call.session))
         wrong += [f"{routine.name}: called by {_people(dict.fromkeys(who))} it {leak}" for leak, who in leaks.items()]
-
-
-def _unspoken(expectations: Expectations, routine: Routine) -> Callable[[str], bool]:
-    return lambda role: expectations.allowance(role, routine.name, "execute") is None

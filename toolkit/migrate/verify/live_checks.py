@@ -163,10 +163,15 @@ async def _read_as_roles(conn: Connection, facts: LiveFacts) -> None:
             facts.absent["roles"] = f"reading as {session}: {str(error) or 'no answer in time'}"
             continue
         for table, answer in zip(asked, answers, strict=True):
-            trouble = claims_trouble(matrix, session, Cell("error", {}, answer[0], answer[1])) if answer[0] else ""
+            trouble = _trouble(matrix, table.name, session, answer)
             if trouble:
                 cells.setdefault((table.name, trouble), []).append(str(session))
     facts.raised = tuple(f"{name}: {', '.join(who)} {what}" for (name, what), who in cells.items())
+
+
+def _trouble(matrix: Matrix, name: str, session: PersonaSession, answer: tuple[str, str]) -> str:
+    code, said = answer
+    return claims_trouble(matrix, name, session, Cell("error", {}, code, said)) if code else ""
 
 
 async def _ask_bounded(
@@ -283,11 +288,18 @@ def _bypassing_views(facts: LiveFacts) -> list[str]:
 
 
 def _unpinned(facts: LiveFacts) -> list[str]:
-    return [
-        f"{one.name}: {' and '.join(clients)} may execute it with the rights of {one.owner}"
-        for one in facts.catalogue.routines.values()
-        if one.definer and not one.pinned and (clients := sorted(one.executors & {*CLIENT_ROLES}))
-    ]
+    found = []
+    for one in facts.catalogue.routines.values():
+        if not one.definer or one.pinned:
+            continue
+        clients = sorted(one.executors & {*CLIENT_ROLES})
+        if not one.callable:
+            found.append(
+                f"{one.name}: a trigger function with the rights of {one.owner}, by the search_path of who fires it"
+            )
+        elif clients:
+            found.append(f"{one.name}: {' and '.join(clients)} may execute it with the rights of {one.owner}")
+    return found
 
 
 def _for_anybody(facts: LiveFacts) -> list[str]:

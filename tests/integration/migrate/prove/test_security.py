@@ -548,6 +548,62 @@ async def test_what_is_as_expected_is_no_violation_though_it_changed(subject_of:
     assert said(outcome) == ""
 
 
+ON_THE_WAY = {
+    # name: (first version, second version, what is said of the first)
+    "a leak that a later version closes": (
+        "alter policy notes_read on public.notes using (true)",
+        f"alter policy notes_read on public.notes using ({OWN} or public.is_member(organization_id))",
+        "public.notes: signed-in (",
+    ),
+    "row security off for a while": (
+        "alter table public.notes disable row level security",
+        "alter table public.notes enable row level security",
+        "row level security is off, and authenticated",
+    ),
+    "columns opened for a while": (
+        "grant update (status) on public.notes to authenticated",
+        "revoke update (status) on public.notes from authenticated",
+        "authenticated may now write status",
+    ),
+    "a privilege that no policy limits": (
+        "grant truncate on public.notes to authenticated",
+        "revoke truncate on public.notes from authenticated",
+        "authenticated holds TRUNCATE",
+    ),
+    "a function opened for a while": (
+        "grant execute on function public.close_all() to authenticated",
+        "revoke execute on function public.close_all() from authenticated",
+        "authenticated may now execute it",
+    ),
+    "what is expected comes in steps": (
+        "create policy d on public.notes for delete to authenticated using (false)",
+        f"alter policy d on public.notes using ({OWN})",
+        "",
+    ),
+    "what is expected comes first": (
+        f"create policy d on public.notes for delete to authenticated using ({OWN})",
+        "create schema app",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_THE_WAY)
+async def test_expectations_excuse_what_they_allow_and_no_more(
+    subject_of: SubjectOf, tmp_path: Path, name: str
+) -> None:
+    first, second, wanted = ON_THE_WAY[name]
+    (tmp_path / "expectations.yaml").write_text(EXPECTED.replace("delete: deny", "delete: own"))
+    subject = await subject_of(
+        {"1_it.sql": first + ";", "2_it.sql": second + ";"},
+        start=START + CLOSE_ALL,
+        versions=("1",),
+        expectations=tmp_path / "expectations.yaml",
+    )
+    told = said(await PROOF.run(subject, "1"))
+    assert (wanted in told) if wanted else told == "", told
+
+
 async def test_what_cannot_be_looked_at_is_said(subject_of: SubjectOf) -> None:
     subject = await subject_of(
         {

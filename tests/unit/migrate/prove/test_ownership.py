@@ -116,6 +116,57 @@ def test_hints_go_before_everything() -> None:
     assert not found.text_ids
 
 
+@pytest.mark.parametrize(
+    ("columns", "using", "texts"),
+    [
+        ("id uuid, user_id uuid, customer_id text", "(( SELECT auth.uid() AS uid) = user_id)", False),
+        ("id uuid, owner uuid, repo_owner text", "((auth.uid())::text = (owner)::text)", False),
+        ("id uuid, user_id uuid, customer_id text", "((auth.jwt() ->> 'sub'::text) = customer_id)", True),
+        ("id uuid, user_id text", "((auth.uid())::text = user_id)", True),
+        ("id uuid, readers text[]", "((auth.uid())::text = ANY (readers))", True),
+        ("id uuid, readers uuid[], customer_id text", "(auth.uid() = ANY (readers))", False),
+        ("id uuid, user_id text", "public.may_read(id)", True),
+        ("id uuid, user_id uuid", "public.may_read(id)", False),
+        (
+            "id uuid, team uuid",
+            "(EXISTS ( SELECT 1 FROM seats s WHERE ((s.team = t.team) AND (s.who = auth.uid()))))",
+            False,
+        ),
+        (
+            "id uuid, team uuid",
+            "(EXISTS ( SELECT 1 FROM seats s WHERE ((s.team = t.team) AND (s.name = auth.uid()))))",
+            True,
+        ),
+        ("id uuid, team uuid", "(auth.uid() IN ( SELECT seats.who FROM seats WHERE (seats.team = t.team)))", False),
+        (
+            "id uuid, team uuid",
+            "((auth.uid())::text IN ( SELECT seats.name FROM seats WHERE (seats.team = t.team)))",
+            True,
+        ),
+        ("id uuid, team uuid", "(team IN ( SELECT seats.team FROM seats WHERE (seats.who = auth.uid())))", False),
+    ],
+)
+def test_the_column_that_is_compared_says_whether_a_subject_may_be_a_text(
+    columns: str, using: str, texts: bool
+) -> None:
+    seats = table("public.seats", "team uuid, who uuid, name text")
+    found = ownership_of(catalogue(seats, table("public.t", columns, using)))
+    assert ("public.t" in found.text_tables) is texts
+    for hint in (True, False):
+        assert ("public.t" in ownership_of(catalogue(seats), Hints({}, text_ids=hint)).text_tables) is False
+        told = ownership_of(catalogue(seats, table("public.t", columns, using)), Hints({}, text_ids=hint))
+        assert ("public.t" in told.text_tables) is hint
+
+
+def test_a_lookup_is_judged_by_the_policies_of_the_table_that_it_reads() -> None:
+    child = table("public.c", "id uuid, t_id uuid", "(EXISTS ( SELECT 1 FROM t WHERE (t.id = c.t_id)))")
+    for column, texts in (("user_id", False), ("customer_id", True)):
+        parent = table(
+            "public.t", "id uuid, user_id uuid, customer_id text", f"((auth.uid())::text = ({column})::text)"
+        )
+        assert ("public.c" in ownership_of(catalogue(child, parent)).text_tables) is texts
+
+
 def test_two_states_are_looked_at_alike() -> None:
     before, after = (
         catalogue(table("public.t", "id uuid, user_id text")),
