@@ -67,7 +67,7 @@ def migrations_applied(facts: Facts) -> Check:
 )
 def migrations_unedited(facts: Facts) -> Check:
     found = known(facts.migrations)
-    odd = [f"{v}: {s}" for v, s in found.states.items() if s in {"edited", "gap", "missing_locally"}]
+    odd = [f"{v}: {s}" for v, s in found.states.items() if s in {"edited", "gap", "missing_locally", "refused"}]
     odd += [f"invalid index {name}" for name in found.invalid_indexes]
     return none_of(odd, "files and database disagree", "files and database agree")
 

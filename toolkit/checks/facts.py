@@ -84,7 +84,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Migrations:
-    """Versions by their state: applied, pending, edited, gap, missing_locally, interrupted."""
+    """Versions by their state: applied, pending, edited, gap, missing_locally, interrupted, refused."""
 
     states: Mapping[str, str]
     invalid_indexes: tuple[str, ...] = ()

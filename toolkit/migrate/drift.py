@@ -23,7 +23,8 @@ from toolkit.migrate.catalog.compare import (
 )
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
-from toolkit.migrate.run.plan import VersionStatus
+from toolkit.migrate.run.history import read_history
+from toolkit.migrate.run.plan import VersionStatus, as_applied
 from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
@@ -100,6 +101,8 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
     Raises what `document_of` and a cluster that does not start raise; a file that fails on the scratch
     database is a result.
     """
+    async with connected(dsn) as conn:
+        folder = as_applied(folder, await read_history(conn))
     status = await migrate_status(dsn, folder)
     applied = [version for version in status.versions if version.state in {"applied", "edited"}]
     checks = (_history_check(status.versions),)

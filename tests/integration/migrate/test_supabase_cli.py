@@ -41,6 +41,14 @@ FILES = {
     "  perform 1; -- inner\nend\n$body$;\n;\ninsert into public.a values (1);\n-- the end\n",
 }
 
+WRAPPED = "-- head\nBEGIN; -- opened\n\n-- why\ncreate table public.w (id integer);\n-- closing\nCOMMIT;\n-- end\n"
+AS_THEY_ARE = {
+    "20250103000000_wrapped.sql": WRAPPED,
+    "20250104000000_comments.sql": "-- nothing any more\n",
+    "20250105000000_savepoints.sql": "savepoint a;\nselect 1;\nrollback to savepoint a;\nrelease savepoint a;\n",
+    "20250106000000_empty.sql": "",
+}
+
 pytestmark = [
     # Where nobody installed the JavaScript packages these tests are passed over; where a test run is meant to be
     # complete, or the packages are there without the CLI, its absence is a failure.
@@ -178,6 +186,33 @@ async def test_we_record_exactly_what_the_cli_records(dsn: str, project: Path, t
     await conn.close(timeout=5)
     assert (await migrate_up(dsn, read_folder(project / "supabase" / "migrations"))).ok
     assert await history(dsn) == theirs
+
+
+@pytest.mark.parametrize("name", [name for name in AS_THEY_ARE if "savepoints" not in name])
+async def test_wrapped_and_empty_files_are_recorded_as_the_cli_records_them(
+    dsn: str, project: Path, make: Make, name: str
+) -> None:
+    """The CLI itself cannot run savepoints: it applies such a file statement by statement."""
+    folder = project / "supabase" / "migrations"
+    (folder / name).write_text(AS_THEY_ARE[name])
+    await supabase(project, dsn, "migration", "up")
+    contents = read_folder(folder)
+    assert [v.state for v in (await migrate_status(dsn, contents)).versions] == ["applied"] * 3
+    assert (await look(dsn, contents)).disagreements == ()
+    ours = await make()
+    assert (await migrate_up(ours, contents)).ok
+    assert await history(ours) == await history(dsn)
+
+
+async def test_a_wrapper_that_is_taken_away_after_the_cli_applied_it_is_no_edit(dsn: str, project: Path) -> None:
+    file = project / "supabase" / "migrations" / "20250103000000_wrapped.sql"
+    file.write_text(WRAPPED)
+    await supabase(project, dsn, "migration", "up")
+    file.write_text(WRAPPED.replace("BEGIN;", "").replace("COMMIT;", ""))
+    contents = read_folder(file.parent)
+    assert [v.state for v in (await migrate_status(dsn, contents)).versions] == ["applied"] * 3
+    assert (await migrate_plan(dsn, contents, Up())).steps == ()
+    assert (await look(dsn, contents)).disagreements == ()
 
 
 async def test_the_clis_and_our_runs_can_alternate(dsn: str, project: Path) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.files import Destroyed, merged, read_file, read_folder
+from toolkit.errors import UsageError
+from toolkit.migrate.folder.files import read_file, read_folder
+from toolkit.migrate.folder.headers import Destroyed, merged
+from toolkit.migrate.run.history import AppliedRow, History
+from toolkit.migrate.run.plan import Down, MigrationRefused, Up, make_plan, statuses
 from toolkit.resources import migrations_dir
 
 Write = Callable[..., Path]
@@ -119,23 +122,63 @@ def test_a_header_is_made_of_comments_to_the_end_of_a_line(write: Write) -> None
     text = "\n/*\n-- toolkit: transaction=false\n*/ -- changes: columns orders (note)\nselect 1"
     script = read_folder(write("1_a.sql", text)).migrations[0].up
     assert (script.transactional, script.changes) == (True, (Destroyed("public.orders", ("note",)),))
-    with pytest.raises(RefusalError, match=r"2_b\.sql:3: unknown directive"):
-        read_folder(write("2_b.sql", "\n\n-- toolkit: never\nselect 1"))
+    problem = read_folder(write("2_b.sql", "\n\n-- toolkit: never\nselect 1")).migrations[1].up.problem
+    assert problem is not None
+    assert "2_b.sql:3: unknown directive" in problem.what
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
     "duplicate version": (("1_a.sql", "select 1", "1_b.sql", "select 1"), "same version 1", "version of its own"),
     "down file beside": (("1_a.down.sql", "drop table a"), "would be applied", "rollbacks/1_a.sql"),
-    "rollback of nothing": (("1_a.sql", "select 1", "rollbacks/1_b.sql", "select 1"), "belongs to no", "Rename"),
-    "verify of nothing": (("1_a.sql", "select 1", "verify/1_b.sql", "select 1"), "belongs to no", "Rename"),
     "authored commit": (("1_a.sql", "select 1;\ncommit;\nbegin;"), "1_a.sql:2: the file controls", "Remove it"),
     "authored rollback in rollback": (
-        ("1_a.sql", "select 1", "rollbacks/1_a.sql", "begin;\nselect 1;\ncommit"),
+        ("1_a.sql", "select 1", "rollbacks/1_a.sql", "begin;\nselect 1;\nrollback"),
         "1_a.sql:1: the file controls",
         "Remove",
     ),
+    "two wrappers": (
+        ("1_a.sql", "begin;\nselect 1;\ncommit;\nbegin;\nselect 2;\ncommit"),
+        "1_a.sql:1: the file controls transactions itself (BEGIN)",
+        "Remove it",
+    ),
+    "a statement before the wrapper": (
+        ("1_a.sql", "select 1;\nbegin;\nselect 2;\ncommit"),
+        "1_a.sql:2: the file controls",
+        "Remove it",
+    ),
+    "a wrapper that asks for more": (
+        ("1_a.sql", "begin isolation level serializable;\nselect 2;\ncommit"),
+        "1_a.sql:1: the file controls",
+        "Remove it",
+    ),
+    "a wrapper that goes on": (("1_a.sql", "begin;\nselect 2;\ncommit and chain"), "1_a.sql:1: the file", "Remove it"),
+    "a wrapper where each statement runs by itself": (
+        ("1_a.sql", "-- toolkit: transaction=false\nbegin;\nselect 2;\ncommit"),
+        "1_a.sql:2: the file controls",
+        "Remove it",
+    ),
+    "a savepoint where each statement runs by itself": (
+        ("1_a.sql", "-- toolkit: transaction=false\nsavepoint a;\nrelease a"),
+        "1_a.sql:2: the file controls transactions itself (SAVEPOINT A)",
+        "Remove it",
+    ),
     "meta-command": (("1_a.sql", "select 1;\n\\i other.sql"), "1_a.sql:2: \\i is a psql", "Remove it"),
-    "copy data": (("1_a.sql", "copy t from stdin;\n"), "1_a.sql:1: COPY", "INSERT"),
+    "rows without an end": (("1_a.sql", "copy t from stdin;\n1\n"), "1_a.sql:1: the rows behind COPY", "`\\.` alone"),
+    "rows without an end, unreadable": (
+        ("1_a.sql", "select 1;\ncopy t from stdin;\nit's\n"),
+        "1_a.sql:2: the rows behind COPY",
+        "`\\.` alone",
+    ),
+    "rows in binary": (
+        ("1_a.sql", "copy t from stdin (format binary);\n1\n\\.\n"),
+        "1_a.sql:1: COPY … FROM STDIN in the format binary cannot be sent",
+        "INSERT",
+    ),
+    "rows under a condition": (
+        ("1_a.sql", "copy t from stdin where a > 1;\n1\n\\.\n"),
+        "1_a.sql:1: COPY … FROM STDIN with WHERE cannot be sent",
+        "INSERT",
+    ),
     "unterminated": (("1_a.sql", "select 1;\nselect $$ x"), "1_a.sql:2: the dollar-quoted", "Close it"),
     "concurrently without directive": (
         ("1_a.sql", "create table t ();\ncreate index concurrently i on t (a)"),
@@ -148,7 +191,6 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "1_a.sql:1: unknown",
         "transaction=false",
     ),
-    "empty file": (("1_a.sql", "-- only words\n"), "has no statement", "Write one"),
     "destroys in a migration": (
         ("1_a.sql", "-- destroys: table a\nselect 1"),
         "1_a.sql:1: only a rollback",
@@ -172,26 +214,103 @@ REFUSED: dict[str, tuple[tuple[str, ...], str, str]] = {
 }
 
 
+def refused(path: Path) -> MigrationRefused:
+    """What `up` says of a folder without history, or, where that goes through, `down` of what it applied."""
+    folder = read_folder(path)
+    try:
+        make_plan(folder, History(), Up())
+        applied = tuple(AppliedRow(m.version, m.name, m.up.recorded) for m in folder.migrations)
+        make_plan(folder, History(applied), Down())
+    except MigrationRefused as caught:
+        return caught
+    raise AssertionError("nothing was refused")
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_run_faithfully_is_refused(write: Write, case: str) -> None:
+def test_what_cannot_be_run_faithfully_is_refused_when_it_is_to_run(write: Write, case: str) -> None:
     files, what, remedy = REFUSED[case]
-    with pytest.raises(RefusalError) as caught:
-        read_folder(write(*files))
-    assert what in caught.value.what
-    assert remedy in caught.value.remedy
+    found = refused(write(*files))
+    assert what in found.what
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_readers_go_on_beside_a_file_that_cannot_be_run(write: Write, case: str) -> None:
+    """Applied, it is no trouble at all; pending, it is told, and what comes before it can be applied."""
+    files, what, _ = REFUSED[case]
+    folder = read_folder(write(*files, "0_fine.sql", "select 0"))
+    assert [step.migration.version for step in make_plan(folder, History(), Up("0")).steps] == ["0"]
+    told = {status.version: status for status in statuses(folder, History())}
+    rows = tuple(AppliedRow(m.version, m.name, m.up.recorded if m.up.pieces else None) for m in folder.migrations)
+    now = {(status.version, status.name): status.state for status in statuses(folder, History(rows))}
+    if folder.doubles:
+        assert told["1"].state == "refused"
+        assert now == {("0", "fine"): "applied", ("1", "a"): "applied", ("1", "b"): "refused"}
+        return
+    if any(name.startswith("rollbacks/") for name in files):
+        assert told["1"].state == "pending"
+        (note,) = [n for n in make_plan(folder, History(), Up()).notes if "cannot be taken back: " in n]
+        assert what in note
+    else:
+        assert told["1"].state == "refused"
+        assert what in told["1"].detail
+    assert set(now.values()) == {"applied"}
+    assert make_plan(folder, History(rows), Up()).steps == ()
+
+
+@pytest.mark.parametrize("part", ["rollbacks", "verify"])
+def test_a_file_that_belongs_to_no_migration_is_passed_over_and_told(write: Write, part: str) -> None:
+    folder = read_folder(write("1_a.sql", "select 1", f"{part}/1_b.sql", "select 1"))
+    (notice,) = folder.notices
+    assert notice.startswith(f"{part}/1_b.sql belongs to no migration")
+    assert "Rename it" in notice
+
+
+WRAPPED = "-- head\nBEGIN; -- opened\n\n-- why\ncreate table a ();\nselect 1;\n-- closing\nCOMMIT;\n-- the end\n"
+
+
+@pytest.mark.parametrize(
+    "text", [WRAPPED, "start transaction;create table a();end", "begin work;create table a();end work;"]
+)
+def test_one_begin_first_and_one_commit_last_mean_nothing(write: Write, text: str) -> None:
+    script = read_folder(write("1_a.sql", text)).migrations[0].up
+    assert script.problem is None
+    assert [statement.verb for statement in script.statements][:1] == ["CREATE"]
+    assert [statement.index for statement in script.statements] == list(range(1, len(script.statements) + 1))
+    assert script.recorded[0].split()[-1].lower() in {"begin", "transaction", "work"}, "as the Supabase CLI stores it"
+
+
+def test_savepoints_are_a_files_own_business(write: Write) -> None:
+    text = "savepoint a;\nselect 1;\nrollback to savepoint a;\nrelease savepoint a"
+    script = read_folder(write("1_a.sql", text)).migrations[0].up
+    assert (script.problem, len(script.statements)) == (None, 4)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "-- nothing any more\n", "/* nothing */;", "begin;\n-- nothing\ncommit;"])
+def test_a_file_of_comments_is_nothing_to_do(write: Write, text: str) -> None:
+    folder = read_folder(write("1_a.sql", text))
+    assert (folder.migrations[0].up.statements, folder.migrations[0].up.problem) == ((), None)
+    (step,) = make_plan(folder, History(), Up()).steps
+    assert step.script.statements == ()
+
+
+def test_rows_of_a_dump_and_lines_for_psql_are_read(write: Write) -> None:
+    text = "\\restrict aB'3\n\nCOPY public.t (a) FROM stdin;\nit's\n\\.\n\n\\unrestrict aB'3\n"
+    script = read_folder(write("1_a.sql", text)).migrations[0].up
+    (copy,) = script.statements
+    assert (script.problem, copy.line, copy.text, copy.rows) == (None, 3, "COPY public.t (a) FROM stdin", "it's\n")
+    assert script.recorded == ("COPY public.t (a) FROM stdin;\nit's\n\\.",)
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_its_line(write: Write, tmp_path: Path) -> None:
     write("1_a.sql", "")
     (tmp_path / "1_a.sql").write_bytes(b"select 1;\nselect '\xe9';")
-    with pytest.raises(RefusalError, match=r"1_a\.sql:2: the file is not UTF-8"):
-        read_folder(tmp_path)
+    assert "1_a.sql:2: the file is not UTF-8" in refused(tmp_path).what
 
 
 def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1_a.sql").symlink_to("nowhere.sql")
-    with pytest.raises(RefusalError, match=r"1_a\.sql is no file"):
-        read_folder(tmp_path)
+    assert "1_a.sql cannot be read: No such file" in refused(tmp_path).what
 
 
 def test_a_folder_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
         start = await _start(request, scratch)
         frame = Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
         with refusals(frame, as_json):
-            pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
+            folder, pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
         options = replace(request.options, probes=probes_of(folder))
         states = States(
             scratch,
@@ -262,15 +262,23 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     return of_proof(frame, subject, found, start.notes), claims_as_dicts(found)
 
 
-async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The versions that the start state lacks, and those of them that were asked for."""
+async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[Folder, tuple[str, ...], tuple[str, ...]]:
+    """The folder as the start state has it, the versions that this lacks, and those of them that were asked for."""
     from toolkit.migrate.run.history import read_history
-    from toolkit.migrate.run.plan import Up, make_plan
+    from toolkit.migrate.run.plan import OF_ONE_FILE, MigrationRefused, Up, as_applied, make_plan
     from toolkit.postgres.connection import connected
 
     async with connected(dsn) as conn:
-        plan = make_plan(folder, await read_history(conn), Up(include_all=True))
-    pending = tuple(step.migration.version for step in plan.steps)
+        history = await read_history(conn)
+    folder = as_applied(folder, history)
+    folder = replace(folder, doubles=tuple(m for m in folder.doubles if history.row(m.version) is None))
+    try:
+        make_plan(folder, history, Up(include_all=True))
+    except MigrationRefused as refused:
+        # What cannot be run is not checked, nor what comes after it; the versions before it are.
+        if not {refusal.code for refusal in refused.refusals} <= OF_ONE_FILE:
+            raise
+    pending = tuple(m.version for m in folder.migrations if history.row(m.version) is None)
     if not pending:
         raise UsageError(
             "Every version is applied in the start state already, so there is nothing to prove.",
@@ -281,7 +289,7 @@ async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[tuple[
             f"Version {', '.join(unknown)} is not pending in the start state.", f"Pending are: {', '.join(pending)}."
         )
     chosen = tuple(version for version in pending if not request.versions or version in request.versions)
-    return pending, chosen[-request.last :] if request.last else chosen
+    return folder, pending, chosen[-request.last :] if request.last else chosen
 
 
 def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:

@@ -19,7 +19,8 @@ from typing import Literal
 from toolkit.errors import RefusalError, ToolkitError
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
 from toolkit.migrate.catalog.tables import own_rows_of
-from toolkit.migrate.folder.files import Folder, merged
+from toolkit.migrate.folder.files import Folder
+from toolkit.migrate.folder.headers import merged
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.execute import FAILURES, LOST, FileRun, execute
 from toolkit.migrate.run.failure import Failure, failure_of

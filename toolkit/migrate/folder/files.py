@@ -7,14 +7,8 @@
 Rollbacks lie in a folder of their own because the Supabase CLI runs `x.down.sql` beside the others as one more
 migration to apply.
 
-Header directives (comment lines before the first statement):
-
-    -- toolkit: transaction=false             run each statement by itself (CREATE INDEX CONCURRENTLY, VACUUM)
-    -- destroys: table process_events         in rollbacks, one line for each table whose rows will be gone
-    -- destroys: columns orders (note, tag)   and for the columns whose values will be gone
-    -- destroys: rows customers               and for tables that stay, but whose rows it deletes or changes
-    -- changes: columns orders (note)         in migrations, the same for rows that were there before: values that it
-                                              rewrites or drops for good, on purpose (`prove` reads this)
+What a header may declare is in `headers`. A file that cannot be run is read all the same, and says why: only a run of
+it is refused.
 """
 
 from __future__ import annotations
@@ -26,54 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.statements import Comment, SplitError, Statement, split
+from toolkit.migrate.folder.copy_rows import copy_into
+from toolkit.migrate.folder.headers import Destroyed, read_changes, read_header
+from toolkit.migrate.folder.statements import ROWS_END, SplitError, Statement, split, to_run
 
 FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
-_DIRECTIVE = re.compile(r"^--\s*(?:toolkit|pg-delta)\s*:\s*(.*?)\s*$", re.IGNORECASE)
-_DESTROYS = re.compile(r"^--\s*destroys\s*:\s*(.*?)\s*$", re.IGNORECASE)
-_CHANGES = re.compile(r"^--\s*changes\s*:\s*(.*?)\s*$", re.IGNORECASE)
-_IDENTIFIER = r'(?:[A-Za-z_][\w$]*|"[^"]+")'
-_TABLE_NAME = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})?"
-_DESTROYED_TABLE = re.compile(rf"^table\s+({_TABLE_NAME})$", re.IGNORECASE)
-_DESTROYED_ROWS = re.compile(rf"^rows(?:\s+of)?\s+({_TABLE_NAME})$", re.IGNORECASE)
-_DESTROYED_COLUMNS = re.compile(rf"^columns?\s+({_TABLE_NAME})\s*\(([^)]+)\)$", re.IGNORECASE)
-_DESTROYED_COLUMN = re.compile(rf"^column\s+((?:{_IDENTIFIER}\.)?{_IDENTIFIER})\.({_IDENTIFIER})$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Destroyed:
-    """What a rollback takes away: a whole table, some of its `columns`, or (`rows_only`) rows of a table that stays.
-
-    `table` is `schema.name`, unquoted, schema `public` where the header names none.
-    """
-
-    table: str
-    columns: tuple[str, ...] = ()
-    rows_only: bool = False
-
-    @property
-    def whole_table(self) -> bool:
-        """Whether nothing of the table will be left."""
-        return not self.columns and not self.rows_only
-
-    def __str__(self) -> str:
-        """As a header declares it."""
-        table = ".".join(map(_quoted, self.table.split(".", 1)))
-        if self.columns:
-            return f"columns {table} ({', '.join(map(_quoted, self.columns))})"
-        return f"{'rows' if self.rows_only else 'table'} {table}"
-
-
-def merged(declared: tuple[Destroyed, ...]) -> tuple[Destroyed, ...]:
-    """One entry a table, the widest: a whole table swallows the rest, its rows swallow columns."""
-    merged: dict[str, Destroyed] = {}
-    for entry in declared:
-        known = merged.get(entry.table)
-        if known is None or entry.whole_table or (entry.rows_only and known.columns):
-            merged[entry.table] = entry
-        elif known.columns:
-            merged[entry.table] = Destroyed(entry.table, tuple(dict.fromkeys(known.columns + entry.columns)))
-    return tuple(merged.values())
 
 
 @dataclass(frozen=True)
@@ -90,11 +41,20 @@ class SqlFile:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Why a file cannot be run faithfully, with `file:line` where there is one, and what to do."""
+
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Script:
     """One SQL file: its bytes' SHA-256, and its statements in order.
 
     `pieces` are its statements, and the comments that none of them follows. `changes` is what a migration declares to
-    rewrite or drop of what existed before, `destroys` the same of a rollback.
+    rewrite or drop of what existed before, `destroys` the same of a rollback. A file with a `problem` must not be run;
+    `pieces` are empty where it could not even be cut.
     """
 
     path: Path
@@ -105,16 +65,17 @@ class Script:
     transactional: bool
     destroys: tuple[Destroyed, ...] = ()
     changes: tuple[Destroyed, ...] = ()
+    problem: Problem | None = None
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """What there is to run."""
-        return tuple(piece for piece in self.pieces if not piece.is_comment)
+        """What there is to run: nothing in a file of comments. One BEGIN first and one COMMIT last are left out."""
+        return to_run(self.pieces)
 
     @property
     def recorded(self) -> tuple[str, ...]:
         """The texts that the Supabase CLI would store in `schema_migrations.statements`."""
-        return tuple(piece.text for piece in self.pieces)
+        return tuple(piece.recorded for piece in self.pieces)
 
     def where(self, statement: Statement) -> str:
         """`file:line` of a statement."""
@@ -142,12 +103,13 @@ class Folder:
     """Every migration of a folder in the order they apply (text order of the version), and what was passed over.
 
     It holds the files' contents: who works with a Folder works with what was read, also where a file has been saved
-    anew since.
+    anew since. `doubles` are files whose version `migrations` has already.
     """
 
     path: Path
     migrations: tuple[Migration, ...]
     notices: tuple[str, ...]
+    doubles: tuple[Migration, ...] = ()
 
     def get(self, version: str) -> Migration | None:
         """The migration of a version, or None."""
@@ -155,16 +117,13 @@ class Folder:
 
     def only(self, versions: Collection[str]) -> Folder:
         """The same folder as if it held these versions alone."""
-        return replace(self, migrations=tuple(m for m in self.migrations if m.version in versions))
+        return replace(self, migrations=tuple(m for m in self.migrations if m.version in versions), doubles=())
 
 
 def read_folder(path: Path) -> Folder:
-    """Read and check a folder.
+    """Read a folder; what is wrong with a file is its Script's `problem`, and refused where that is to run.
 
-    Raises UsageError when the folder does not exist or holds no migration, and RefusalError, with `file:line`, for a
-    file that cannot be run faithfully: duplicate versions, unterminated quotes, psql meta-commands, authored
-    transaction control, a statement that refuses transactions without the directive that allows it, a misspelt
-    directive.
+    Raises UsageError when the folder does not exist or holds no migration.
     """
     if not path.is_dir():
         raise UsageError(f"There is no migrations folder at {path}.", "Name the folder with --migrations DIR.")
@@ -175,22 +134,32 @@ def read_folder(path: Path) -> Folder:
             "Name the folder that holds them with --migrations DIR; files are called <version>_<name>.sql, "
             "20250727000000_enhance_process_realtime.sql for example.",
         )
-    _refuse_duplicates(names)
-    _refuse_orphans(path, set(names))
-    migrations = []
+    migrations: dict[str, Migration] = {}
+    doubles = []
     for file_name in sorted(names, key=lambda name: (names[name][0], name)):
         version, name = names[file_name]
-        rollback, verify = path / "rollbacks" / file_name, path / "verify" / file_name
-        migrations.append(
-            Migration(
-                version=version,
-                name=name,
-                up=read_script(path / file_name),
-                rollback=read_script(rollback, rollback=True) if rollback.is_file() else None,
-                verify=read_file(verify) if verify.is_file() else None,
-            )
+        migration = _migration(path, file_name, version, name)
+        if migrations.setdefault(version, migration) is not migration:
+            doubles.append(migration)
+    return Folder(path, tuple(migrations.values()), notices + _orphans(path, set(names)), tuple(doubles))
+
+
+def _migration(path: Path, file_name: str, version: str, name: str) -> Migration:
+    rollback, verify = path / "rollbacks" / file_name, path / "verify" / file_name
+    up = load_script(path / file_name)
+    if file_name.endswith(".down.sql"):
+        problem = Problem(
+            f"{file_name} would be applied as a migration: by its name it is one, to the Supabase CLI too.",
+            f"Move it to rollbacks/{file_name.removesuffix('.down.sql')}.sql.",
         )
-    return Folder(path, tuple(migrations), notices)
+        up = replace(up, problem=problem)
+    return Migration(
+        version=version,
+        name=name,
+        up=up,
+        rollback=load_script(rollback, rollback=True) if rollback.is_file() else None,
+        verify=read_file(verify) if verify.is_file() else None,
+    )
 
 
 def _migration_names(path: Path) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
@@ -202,39 +171,19 @@ def _migration_names(path: Path) -> tuple[dict[str, tuple[str, str]], tuple[str,
             continue
         if match is None:
             notices.append(f"{entry.name} is passed over: its name is not <version>_<name>.sql, the version in digits.")
-        elif entry.name.endswith(".down.sql"):
-            raise RefusalError(
-                f"{entry.name} would be applied as a migration: by its name it is one, to the Supabase CLI too.",
-                f"Move it to rollbacks/{entry.name.removesuffix('.down.sql')}.sql.",
-            )
-        elif not entry.is_file():
-            raise RefusalError(
-                f"{entry.name} is no file: a link that leads nowhere, or a device.", "Put the file itself there."
-            )
         else:
             names[entry.name] = (match.group(1), match.group(2))
     return names, tuple(notices)
 
 
-def _refuse_duplicates(names: dict[str, tuple[str, str]]) -> None:
-    seen: dict[str, str] = {}
-    for file_name, (version, _) in sorted(names.items()):
-        if version in seen:
-            raise RefusalError(
-                f"{seen[version]} and {file_name} have the same version {version}.",
-                "Give one of them a version of its own; a version is applied once.",
-            )
-        seen[version] = file_name
-
-
-def _refuse_orphans(path: Path, names: set[str]) -> None:
-    for folder in ("rollbacks", "verify"):
-        for entry in sorted((path / folder).glob("*.sql")):
-            if entry.name not in names:
-                raise RefusalError(
-                    f"{folder}/{entry.name} belongs to no migration: there is no {entry.name} beside it.",
-                    f"Rename it to its migration's exact file name, or remove it from {folder}/.",
-                )
+def _orphans(path: Path, names: set[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{folder}/{entry.name} belongs to no migration and is passed over: there is no {entry.name} beside it. "
+        f"Rename it to its migration's exact file name, or remove it from {folder}/."
+        for folder in ("rollbacks", "verify")
+        for entry in sorted((path / folder).glob("*.sql"))
+        if entry.name not in names
+    )
 
 
 def read_file(path: Path) -> SqlFile:
@@ -250,130 +199,96 @@ def read_script(path: Path, *, rollback: bool = False) -> Script:
 def script_of(file: SqlFile, *, rollback: bool = False) -> Script:
     """Cut and check what was read; `rollback` says that `-- destroys:` lines belong in it.
 
-    Raises RefusalError with `file:line` and a remedy.
+    Raises RefusalError with `file:line` and a remedy for what cannot be run faithfully: unterminated quotes, commands
+    of psql, authored transaction control that is no mere wrapper, a statement that refuses transactions without the
+    directive that allows it, a misspelt directive.
     """
-    path, data = file.path, file.content
+    script = _script(file, rollback=rollback)
+    if script.problem is not None:
+        raise RefusalError(script.problem.what, script.problem.remedy)
+    return script
+
+
+def load_script(path: Path, *, rollback: bool = False) -> Script:
+    """The same for a file that may be unfit to run, which its `problem` then tells, or unreadable."""
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RefusalError(f"{path.name}:{line}: the file is not UTF-8.", "Save it as UTF-8.") from error
-    try:
-        pieces = split(text)
-    except SplitError as error:
-        raise RefusalError(f"{path.name}:{error.line}: {error.what}.", error.remedy) from error
-    statements = tuple(piece for piece in pieces if not piece.is_comment)
-    transactional, destroys = _header(path, pieces, rollback=rollback)
-    if destroys and not transactional:
-        raise RefusalError(
-            f"{path.name}: a rollback that destroys rows cannot run outside a transaction.",
-            "Its export and its drop must be one transaction: move the statements that refuse one to another version.",
+        return _script(read_file(path), rollback=rollback)
+    except OSError as error:
+        problem = Problem(
+            f"{path.name} cannot be read: {error.strerror or error}.", "Put the file itself there, readable."
         )
-    for statement in statements:
-        _check(path, statement, transactional=transactional)
-    if not statements:
-        raise RefusalError(f"{path.name} has no statement.", "Write one, or remove the file.")
+        return replace(_script(SqlFile(path, b""), rollback=rollback), problem=problem)
+
+
+def _script(file: SqlFile, *, rollback: bool) -> Script:
+    path = file.path
+    pieces: tuple[Statement, ...] = ()
+    transactional, problem = True, None
+    destroys: tuple[Destroyed, ...] = ()
+    try:
+        pieces = _cut(file)
+        transactional, destroys = read_header(path, pieces, rollback=rollback)
+        if destroys and not transactional:
+            raise RefusalError(
+                f"{path.name}: a rollback that destroys rows cannot run outside a transaction.",
+                "Its export and its drop must be one transaction: move the statements that refuse one to another "
+                "version.",
+            )
+        for statement in to_run(pieces) if transactional else pieces:
+            _check(path, statement, transactional=transactional)
+    except RefusalError as refused:
+        problem = Problem(refused.what, refused.remedy)
     return Script(
         path=path,
         sha256=file.sha256,
-        size=len(data),
-        text=text,
+        size=len(file.content),
+        text=file.content.decode("utf-8", errors="replace"),
         pieces=pieces,
         transactional=transactional,
         destroys=destroys,
-        changes=() if rollback else _changes(pieces),
+        changes=() if rollback else read_changes(pieces),
+        problem=problem,
     )
 
 
-def _changes(pieces: tuple[Statement, ...]) -> tuple[Destroyed, ...]:
-    """A line that cannot be read is somebody's comment; what it should have declared, the proof will miss."""
-    declared = (_CHANGES.match(comment.text) for comment in _header_lines(pieces))
-    return tuple(entry for found in declared if found for entry in _entries(found.group(1)) or ())
-
-
-def _header_lines(pieces: tuple[Statement, ...]) -> tuple[Comment, ...]:
-    return pieces[0].comments if pieces else ()
-
-
-def _header(path: Path, pieces: tuple[Statement, ...], *, rollback: bool) -> tuple[bool, tuple[Destroyed, ...]]:
-    transactional = True
-    destroys: list[Destroyed] = []
-    for comment in _header_lines(pieces):
-        number = comment.line
-        if directive := _DIRECTIVE.match(comment.text):
-            if directive.group(1).lower().startswith("lint-ignore"):
-                continue  # the linter's business
-            if directive.group(1).replace(" ", "").lower() not in {"transaction=false", "transaction=true"}:
-                raise RefusalError(
-                    f"{path.name}:{number}: unknown directive {directive.group(1)!r}.",
-                    "Known: transaction=false (run each statement by itself) and transaction=true.",
-                )
-            transactional = directive.group(1).replace(" ", "").lower() == "transaction=true"
-        elif declared := _DESTROYS.match(comment.text):
-            if not rollback:
-                raise RefusalError(
-                    f"{path.name}:{number}: only a rollback declares what it destroys.",
-                    f"Move the line to the header of rollbacks/{path.name}.",
-                )
-            destroys.extend(_destroyed(path, number, declared.group(1)))
-    return transactional, tuple(destroys)
-
-
-def _destroyed(path: Path, line: int, declaration: str) -> tuple[Destroyed, ...]:
-    entries = _entries(declaration)
-    if entries is None:
-        raise RefusalError(
-            f"{path.name}:{line}: cannot read what {declaration!r} destroys.",
-            "Write `-- destroys: table NAME`, `-- destroys: columns TABLE (A, B)`, `-- destroys: rows TABLE` or "
-            "`-- destroys: nothing`.",
-        )
-    return entries
-
-
-def _entries(declaration: str) -> tuple[Destroyed, ...] | None:
-    if declaration.lower() in {"nothing", "none"}:
-        return ()
-    if table := _DESTROYED_TABLE.match(declaration):
-        return (Destroyed(_qualified(table.group(1))),)
-    if rows := _DESTROYED_ROWS.match(declaration):
-        return (Destroyed(_qualified(rows.group(1)), rows_only=True),)
-    if columns := _DESTROYED_COLUMNS.match(declaration):
-        names = tuple(_unquoted(name.strip()) for name in columns.group(2).split(","))
-        return (Destroyed(_qualified(columns.group(1)), names),)
-    if column := _DESTROYED_COLUMN.match(declaration):
-        return (Destroyed(_qualified(column.group(1)), (_unquoted(column.group(2)),)),)
-    return None
-
-
-def _qualified(name: str) -> str:
-    parts = [_unquoted(part) for part in re.findall(_IDENTIFIER, name)]
-    return ".".join(parts if len(parts) == 2 else ["public", *parts])
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) else f'"{name}"'
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1] if name.startswith('"') else name.lower()
+def _cut(file: SqlFile) -> tuple[Statement, ...]:
+    name, data = file.path.name, file.content
+    try:
+        return split(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RefusalError(f"{name}:{line}: the file is not UTF-8.", "Save it as UTF-8.") from error
+    except SplitError as error:
+        raise RefusalError(f"{name}:{error.line}: {error.what}.", error.remedy) from error
 
 
 def _check(path: Path, statement: Statement, *, transactional: bool) -> None:
-    where = f"{path.name}:{statement.line}"
-    if statement.is_transaction_control:
-        raise RefusalError(
-            f"{where}: the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])}).",
+    refused = refusal_of(statement, transactional=transactional)
+    if refused is not None:
+        raise RefusalError(f"{path.name}:{statement.line}: {refused.what}.", refused.remedy)
+
+
+def refusal_of(statement: Statement, *, transactional: bool) -> Problem | None:
+    """Why a statement cannot be run; `what` is without place and full stop."""
+    control = statement.is_transaction_control or (statement.is_savepoint and not transactional)
+    if control and not statement.is_comment:
+        return Problem(
+            f"the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])})",
             "Remove it: the runner wraps the file and its history row in one transaction. An authored COMMIT "
             "would record half a file as applied. Statements that refuse a transaction belong in a file of their "
             "own that starts with `-- toolkit: transaction=false`.",
         )
+    if statement.is_copy_from_stdin and statement.rows is None:
+        return Problem("the rows behind COPY … FROM STDIN never end", ROWS_END)
     if statement.is_copy_from_stdin:
-        raise RefusalError(
-            f"{where}: COPY … FROM STDIN needs psql to send the data.", "Write the rows as INSERT statements."
-        )
+        try:
+            copy_into(statement.node)
+        except ValueError as error:
+            return Problem(str(error), "Write the rows as INSERT statements, or without options, as pg_dump does.")
     if transactional and (construct := statement.refuses_transaction):
-        raise RefusalError(
-            f"{where}: {construct} cannot run inside a transaction.",
+        return Problem(
+            f"{construct} cannot run inside a transaction",
             "Move it to a file of its own whose first line is `-- toolkit: transaction=false`; its statements then "
             "run one by one, each journaled, so that an interrupted run can go on.",
         )
+    return None

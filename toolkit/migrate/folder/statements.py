@@ -7,9 +7,11 @@ later version) is cut off at its semicolon, marked with what is wrong, and left 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from toolkit.migrate.folder.psql import without_psql
+from toolkit.migrate.folder.tokens import BACKSLASH, SEMICOLON, between_semicolons, copies_from_stdin, until_unreadable
 from toolkit.sql import parse
 from toolkit.sql.parse import AstNode, Piece, Source, Token, Unreadable, label, nodes
 
@@ -18,6 +20,7 @@ _BLANK = " \t\r\n\f\v"
 _BEGINS_OR_ENDS = frozenset(
     {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
 )  # the first words of transaction control
+ROWS_END = "End them with a line that holds `\\.` alone, or write the rows as INSERT statements."
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 _UNTERMINATED = re.compile(r"unterminated (.+?)(?: at or near .*)?$", re.DOTALL)
 
@@ -30,10 +33,6 @@ class SplitError(ValueError):
         self.line = line
         self.what = what
         self.remedy = remedy
-
-
-class CopyDataError(SplitError):
-    """COPY … FROM STDIN with its data, which is no SQL."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class Statement:
     `index` counts from 1; `line` is the 1-based line of its first word, `start_line` that on which `text` starts;
     `text` starts with the comments before it and has no final semicolon; `leading` is those comments alone, `comments`
     those of them that begin with `--`. `tree` is what Postgres' grammar made of it, None for a comment at the end of a
-    file and for a statement that it does not accept (`trouble` says why).
+    file and for a statement that it does not accept (`trouble` says why). `rows` is what stands behind COPY … FROM
+    STDIN, up to the line `\\.`.
     """
 
     index: int
@@ -70,6 +70,12 @@ class Statement:
     comments: tuple[Comment, ...] = ()
     tree: Piece | None = field(default=None, compare=False, repr=False)
     trouble: Trouble | None = None
+    rows: str | None = None
+
+    @property
+    def recorded(self) -> str:
+        """As a history keeps it: its text, with the rows that it reads."""
+        return self.text if self.rows is None else f"{self.text};\n{self.rows}\\."
 
     @property
     def body(self) -> str:
@@ -99,10 +105,17 @@ class Statement:
 
     @property
     def is_transaction_control(self) -> bool:
-        """Whether it begins or ends a transaction or savepoint, which is the runner's business."""
+        """Whether it begins or ends a transaction, which is the runner's business; savepoints are the file's own."""
         if self.trouble is not None:
             return self.verb in _BEGINS_OR_ENDS
-        return isinstance(self.node, nodes.TransactionStmt)
+        return isinstance(self.node, nodes.TransactionStmt) and not self.is_savepoint
+
+    @property
+    def is_savepoint(self) -> bool:
+        """Whether it is SAVEPOINT, RELEASE or ROLLBACK TO, which need a transaction around them."""
+        node = self.node
+        kind = label("TransactionStmtKind", node.kind) if isinstance(node, nodes.TransactionStmt) else ""
+        return kind in {"TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"}
 
     @property
     def refuses_transaction(self) -> str | None:
@@ -111,31 +124,58 @@ class Statement:
 
     @property
     def is_copy_from_stdin(self) -> bool:
-        """Whether the statement's data would follow it in the file, which only psql can send."""
+        """Whether the rows that it reads stand behind it in the file."""
         node = self.node
         return isinstance(node, nodes.CopyStmt) and node.is_from and not node.is_program and not node.filename
 
 
-def split(text: str, *, without: Sequence[str] = ()) -> tuple[Statement, ...]:
+def split(text: str) -> tuple[Statement, ...]:
     """Cut `text` into statements, the comments before each kept with it.
 
-    `without` are psql's meta-commands to pass over, each with its line. Raises SplitError for a quote or comment that
-    never ends, a NUL, another meta-command, and COPY … FROM STDIN with its data.
+    The rows behind COPY … FROM STDIN belong to it; psql's \\restrict and \\unrestrict are passed over. Raises
+    SplitError for a quote or comment that never ends, a NUL, another command of psql, and rows that never end.
     """
-    source = _source(text, without)
+    source, rows = _source(text)
     try:
         read = [
             _Read(Piece(node, source, start, end), start, end) for node, start, end in parse.statements(source.data)
         ]
     except Unreadable:
-        read = _read_singly(source)
-    return tuple(_numbered(source, read))
+        read = _read_singly(source, rows)
+    return tuple(_numbered(source, read, rows))
+
+
+def to_run(pieces: Sequence[Statement]) -> tuple[Statement, ...]:
+    """What there is to run: no comments, and without the wrapper, numbered as if that were not there."""
+    around = wrapper(pieces)
+    statements = tuple(piece for piece in pieces if not piece.is_comment and piece not in around)
+    return tuple(replace(one, index=number) for number, one in enumerate(statements, 1)) if around else statements
+
+
+def wrapper(pieces: Sequence[Statement]) -> tuple[Statement, ...]:
+    """One BEGIN as the first statement and one COMMIT as the last, which say what the runner does anyway; or none."""
+    statements = [piece for piece in pieces if not piece.is_comment]
+    control = [statement for statement in statements if statement.is_transaction_control]
+    if len(control) != 2 or control != [statements[0], statements[-1]]:
+        return ()
+    match [statement.node for statement in control]:
+        case [nodes.TransactionStmt(options=[]) as first, nodes.TransactionStmt(chain=False) as last]:
+            kinds = (label("TransactionStmtKind", first.kind), label("TransactionStmtKind", last.kind))
+            if kinds in {("TRANS_STMT_BEGIN", "TRANS_STMT_COMMIT"), ("TRANS_STMT_START", "TRANS_STMT_COMMIT")}:
+                return (control[0], control[1])
+    return ()
+
+
+def without_wrapper(pieces: Sequence[Statement]) -> tuple[str, ...]:
+    """The texts of all pieces as a history keeps them, of the wrapper only the comments that stand around it."""
+    around = wrapper(pieces)
+    return tuple(piece.leading if piece in around else piece.recorded for piece in pieces)
 
 
 def comments(text: str) -> tuple[Comment, ...]:
     """Every comment of a text that begins with `--`, inside statements as well. Raises SplitError as split does."""
-    source = _source(text)
-    return tuple(_comment(source, token) for token in _tokens(source) if token.kind == "SQL_COMMENT")
+    source, rows = _source(text)
+    return tuple(_comment(source, token) for token in _tokens(source, rows) if token.kind == "SQL_COMMENT")
 
 
 @dataclass(frozen=True)
@@ -147,29 +187,19 @@ class _Read:
     end: int
 
 
-def _source(text: str, without: Sequence[str] = ()) -> Source:
+def _source(text: str) -> tuple[Source, dict[int, str]]:
+    """The text that the server would get, and the rows behind each COPY by the offset of its semicolon."""
     if (nul := text.find("\0")) >= 0:
         line = text.count("\n", 0, nul) + 1
         raise SplitError(line, "the file holds a NUL byte", "Remove it; no SQL text has one.")
     data = text.encode()
     if data.startswith(_BYTE_ORDER_MARK):
         data = data.replace(_BYTE_ORDER_MARK, b" " * len(_BYTE_ORDER_MARK), 1)
-    source = Source(data)
-    while without and (token := _first_of(source, without)):
-        end = source.data.find(b"\n", token.start)
-        end = len(source.data) if end < 0 else end
-        source = Source(source.data[: token.start] + b" " * (end - token.start) + source.data[end:])
-    return source
+    data, rows = without_psql(data)
+    return Source(data), rows
 
 
-def _first_of(source: Source, meta_commands: Sequence[str]) -> Token | None:
-    """The first of these meta-commands. One at a time: what stands behind one (`\\restrict 1xY…`) may be no token of
-    SQL, and nothing after it can be read while it is there."""
-    found = (token for token in _until_unreadable(source) if token.kind == "ASCII_92")
-    return next((token for token in found if _meta_command(source, token) in meta_commands), None)
-
-
-def _numbered(source: Source, read: list[_Read]) -> Iterator[Statement]:
+def _numbered(source: Source, read: list[_Read], rows: Mapping[int, str]) -> Iterator[Statement]:
     """Statements with the comments before them, and comments that no statement follows."""
     number = at = start = 0
     current: _Read | None = None
@@ -183,7 +213,8 @@ def _numbered(source: Source, read: list[_Read]) -> Iterator[Statement]:
             else:  # a semicolon
                 if source.text(start, place.start).strip(_BLANK):
                     number += 1
-                    yield _statement(source, (start, place.start), current, before, number)
+                    cut = _statement(source, (start, place.start), current, before, number)
+                    yield replace(cut, rows=rows[place.start]) if place.start in rows else cut
                 start, current, before = place.end, None, []
         if following is not None:
             current, at = following, following.end
@@ -220,10 +251,10 @@ def _comment(source: Source, token: Token) -> Comment:
     return Comment(source.line(token.start), source.text(token.start, token.end).rstrip())
 
 
-def _read_singly(source: Source) -> list[_Read]:
+def _read_singly(source: Source, rows: Mapping[int, str]) -> list[_Read]:
     """Statement by statement, for a text that the grammar does not accept as a whole."""
     found = []
-    for tokens in _between_semicolons(_tokens(source)):
+    for tokens in between_semicolons(_tokens(source, rows)):
         start, end = tokens[0].start, tokens[-1].end
         alone = Source(source.data[start:end], source.line(start))
         try:
@@ -235,76 +266,43 @@ def _read_singly(source: Source) -> list[_Read]:
     return found
 
 
-def _between_semicolons(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """The tokens of each statement, comments left out. Semicolons in parentheses (CREATE RULE) and in BEGIN ATOMIC …
-    END are a statement's own."""
-    found: list[Token] = []
-    kinds: set[str] = set()
-    parentheses = atomic = 0
-    for token in tokens:
-        if token.is_comment:
-            continue
-        if token.kind == "ASCII_59" and not parentheses and not atomic:
-            if found:
-                yield found
-            found, kinds = [], set()
-            continue
-        if atomic:
-            atomic += (token.kind == "CASE") - (token.kind == "END_P")
-        elif token.kind == "ATOMIC" and found and found[-1].kind == "BEGIN_P" and kinds & {"FUNCTION", "PROCEDURE"}:
-            atomic = 1
-        parentheses = max(parentheses + _OPENS.get(token.kind, 0), 0)
-        found.append(token)
-        kinds.add(token.kind)
-    if found:
-        yield found
-
-
-_OPENS = {"ASCII_40": 1, "ASCII_91": 1, "ASCII_41": -1, "ASCII_93": -1}
-
-
-def _tokens(source: Source) -> list[Token]:
+def _tokens(source: Source, rows: Mapping[int, str]) -> list[Token]:
     """Every token. Raises SplitError, saying what is not SQL."""
     try:
         found = parse.tokens(source.data)
     except Unreadable as error:
-        _refuse_what_is_for_psql(source, _until_unreadable(source))
+        _refuse_what_is_for_psql(source, until_unreadable(source.data), rows)
         line = source.line(error.offset or 0)
         if unterminated := _UNTERMINATED.match(error.what):
             what = unterminated.group(1).replace("/* comment", "block comment")
             raise SplitError(line, f"the {what} that starts here never ends", "Close it.") from error
         raise SplitError(line, error.what, "Correct it: Postgres cannot read the file from here on.") from error
-    _refuse_what_is_for_psql(source, found)
+    _refuse_what_is_for_psql(source, found, rows)
     return found
 
 
-def _until_unreadable(source: Source) -> list[Token]:
-    """The tokens before the first that cannot be read."""
-    try:
-        return parse.tokens(source.data)
-    except Unreadable as error:
-        return parse.tokens(source.data[: error.offset or 0])
-
-
-def _refuse_what_is_for_psql(source: Source, tokens: Sequence[Token]) -> None:
-    """psql's own commands and the data behind COPY: the file's text is no SQL from there on, whatever it looks like."""
-    command = next((token for token in tokens if token.kind == "ASCII_92"), None)
+def _refuse_what_is_for_psql(source: Source, tokens: Sequence[Token], rows: Mapping[int, str]) -> None:
+    """psql's own commands, and rows behind COPY without an end: the text is no SQL from there on, whatever it looks
+    like."""
+    command = next((token for token in tokens if token.kind == BACKSLASH), None)
     if command is None and len(tokens) and tokens[-1].end >= len(source.data.rstrip()):
         return
     before = [token for token in tokens if command is None or token.start < command.start]
-    for statement in _between_semicolons(before):
-        if statement[0].kind == "COPY" and {"FROM", "STDIN"} <= {token.kind for token in statement}:
-            raise CopyDataError(
-                source.line(statement[0].start),
-                "COPY … FROM STDIN needs psql to send the data",
-                "Write the rows as INSERT statements.",
-            )
+    for statement in between_semicolons(before):
+        if copies_from_stdin(statement) and _semicolon_after(statement, before) not in rows:
+            line = source.line(statement[0].start)
+            raise SplitError(line, "the rows behind COPY … FROM STDIN never end", ROWS_END)
     if command is not None:
         raise SplitError(
             source.line(command.start),
             f"{_meta_command(source, command)} is a psql meta-command, not SQL",
             "Remove it: only psql understands it. Inline what it would include or set.",
         )
+
+
+def _semicolon_after(statement: Sequence[Token], tokens: Sequence[Token]) -> int | None:
+    after = (token for token in tokens if token.start >= statement[-1].end and token.kind == SEMICOLON)
+    return next((token.start for token in after), None)
 
 
 def _meta_command(source: Source, backslash: Token) -> str:

@@ -169,7 +169,9 @@ def _change_files(contents: Folder, history: History, proposals: Sequence[Propos
                 path = contents.path / file_name(row)
                 with path.open("x", encoding="utf-8", newline="\n") as file:
                     done.append((path, None))
-                    file.write(";\n".join(row.statements or ()) + ";\n")
+                    file.writelines(
+                        f"{text}\n" if text.endswith("\n\\.") else f"{text};\n" for text in row.statements or ()
+                    )
                 written.append(Migration(row.version, row.name or "unnamed", read_script(path), None, None))
     except (OSError, RefusalError) as error:
         for new, old in reversed(done):

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toolkit.migrate.folder.files import Folder, Migration
-from toolkit.migrate.folder.statements import SplitError, Statement, split
-from toolkit.migrate.run.history import AppliedRow, History, plain_text, same_text
+from toolkit.migrate.folder.files import Folder, Migration, refusal_of
+from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
+from toolkit.migrate.run.history import AppliedRow, History, differs_in_wrapper_alone, plain_text, same_text
+from toolkit.migrate.run.plan import as_applied
 from toolkit.sql.parse import AstNode, label, nodes, strings
 from toolkit.sql.quoting import spelt
 
@@ -105,9 +106,9 @@ def _created(node: AstNode | None) -> Named | None:
 
 
 def statements_of(row: AppliedRow) -> tuple[Statement, ...]:
-    """The recorded statements, cut again; empty where there are none or they cannot be read."""
+    """What of the recorded statements is to run, cut again; empty where there are none or they cannot be read."""
     try:
-        return tuple(s for text in row.statements or () for s in split(text) if not s.is_comment)
+        return to_run([piece for text in row.statements or () for piece in split(text)])
     except SplitError:
         return ()
 
@@ -133,7 +134,7 @@ def triage(
     """Match rows with files. `exists` answers `names_to_look_up`; `prefer` says which of two versions stays when a
     row and a file are the same migration: the file's (the row moves) or the row's (the file is renamed). `accepted`
     are versions whose file a person vouches for, though its checksum is not that of the file that ran."""
-    return _Triage(folder, history, exists, prefer, accepted).run()
+    return _Triage(as_applied(folder, history), history, exists, prefer, accepted).run()
 
 
 @dataclass
@@ -190,7 +191,8 @@ class _Triage:
             )
             return
         event = self.history.events.get(version)
-        if event is not None and event.event == "applied" and event.sha256 != migration.up.sha256:
+        changed = event is not None and event.event == "applied" and event.sha256 != migration.up.sha256
+        if event is not None and changed and not differs_in_wrapper_alone(row.statements, migration.up):
             change = f"ledger: version {version} gets checksum {migration.up.sha256[:12]}"
             self._found(
                 f"checksum-{version}",
@@ -420,7 +422,7 @@ def _same(row: AppliedRow, migration: Migration) -> bool:
 
 
 def _refused_in_a_file(statement: Statement) -> bool:
-    return statement.is_transaction_control or statement.is_copy_from_stdin or bool(statement.refuses_transaction)
+    return refusal_of(statement, transactional=True) is not None
 
 
 def _equal_rows(one: AppliedRow, other: AppliedRow) -> bool:

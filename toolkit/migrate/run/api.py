@@ -37,7 +37,7 @@ class Status:
     @property
     def troubled(self) -> tuple[str, ...]:
         """Versions that `up` would refuse to go past."""
-        return tuple(v.version for v in self.versions if v.state in {"edited", "gap", "missing_locally"})
+        return tuple(v.version for v in self.versions if v.state in {"edited", "gap", "missing_locally", "refused"})
 
 
 def _silent(_: Progress) -> None:

@@ -33,6 +33,7 @@ from toolkit.migrate.run.history import (
 from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
 from toolkit.migrate.run.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.run.nontransactional import index_wreck, make_way, ran_after_all
+from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.run.plan import Plan, Step
 from toolkit.migrate.run.run_model import (
     Kind,
@@ -202,7 +203,7 @@ class FileRun:
         self.statement = statement
         await self._at("before_statement", statement.index)
         self._tell("statement", one_line(statement), statement.index)
-        await self.conn.execute(statement.text, timeout=self.options.statement_deadline_s)
+        await run_statement(self.conn, statement, self.options.statement_deadline_s)
         if self.options.observe is not None and self.conn.is_in_transaction():
             await self.options.observe(self._moment("after_statement", statement.index), self.conn)
         await self._at("after_statement", statement.index)

@@ -12,7 +12,7 @@ from pathlib import Path
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.catalog import reading
 from toolkit.migrate.catalog.tables import own_rows_of
-from toolkit.migrate.folder.files import Destroyed, merged
+from toolkit.migrate.folder.headers import Destroyed, merged
 from toolkit.migrate.run.plan import Step
 from toolkit.migrate.run.read_back import SCRIPT, Staged, row_digest, script
 from toolkit.postgres.connection import Connection

@@ -17,7 +17,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import Migration, Script
-from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.folder.statements import SplitError, Statement, split, without_wrapper
 from toolkit.postgres.connection import Connection
 from toolkit.report.record import tool_version
 from toolkit.sql import history as sql
@@ -89,15 +89,37 @@ class Runner:
 
 def statement_hash(statement: Statement) -> str:
     """SHA-256 of a statement's text."""
-    return hashlib.sha256(statement.text.encode()).hexdigest()
+    return hashlib.sha256(statement.recorded.encode()).hexdigest()
 
 
 def same_text(recorded: tuple[str, ...], script: Script) -> bool:
-    """Whether recorded statements are the file's text, white space and semicolons apart.
+    """Whether recorded statements are the file's text, white space, semicolons and one BEGIN … COMMIT around it apart.
 
     Tells an edited file from an unchanged one when somebody else applied it and no checksum is known.
     """
+    return same_bar_white_space(recorded, script) or _without_wrapper(recorded) == plain_text(
+        ";".join(without_wrapper(script.pieces)) if script.pieces else script.text
+    )
+
+
+def same_bar_white_space(recorded: tuple[str, ...], script: Script) -> bool:
+    """Whether recorded statements are the file's text, white space and semicolons apart."""
     return plain_text(";".join(recorded)) == plain_text(script.text)
+
+
+def differs_in_wrapper_alone(recorded: tuple[str, ...], script: Script) -> bool:
+    """Whether a file differs from what was recorded, and only in the BEGIN … COMMIT around it.
+
+    A row that somebody rewrote from the edited file would be that file's text to the letter.
+    """
+    return not same_bar_white_space(recorded, script) and same_text(recorded, script)
+
+
+def _without_wrapper(recorded: tuple[str, ...]) -> str:
+    try:
+        return plain_text(";".join(without_wrapper(split("\n;\n".join(recorded)))))
+    except SplitError:
+        return plain_text(";".join(recorded))
 
 
 def plain_text(text: str) -> str:

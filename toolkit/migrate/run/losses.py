@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.folder.headers import Destroyed
 from toolkit.postgres.connection import Connection
 from toolkit.sql import history as sql
 

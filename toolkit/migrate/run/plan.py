@@ -7,13 +7,25 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from toolkit.errors import ExitCode, RefusalError
-from toolkit.migrate.folder.files import Destroyed, Folder, Migration, Script
-from toolkit.migrate.run.history import AppliedRow, Direction, History, JournalEntry, same_text, statement_hash
+from toolkit.migrate.folder.files import Folder, Migration, Script
+from toolkit.migrate.folder.headers import Destroyed
+from toolkit.migrate.run.history import (
+    AppliedRow,
+    Direction,
+    History,
+    JournalEntry,
+    differs_in_wrapper_alone,
+    same_text,
+    statement_hash,
+)
 
-State = Literal["applied", "pending", "edited", "gap", "interrupted", "missing_locally"]
+State = Literal["applied", "pending", "edited", "gap", "interrupted", "missing_locally", "refused"]
 NOTHING = "0"  # `down --to 0`: nothing stays applied
 # Reasons that lie in the request alone: no state of the files or the database would make sense of it.
 _USAGE = frozenset({"usage", "unknown-to", "last-out-of-range"})
+
+# Reasons that lie in a file that is to run: whoever only looks goes on without it.
+OF_ONE_FILE = frozenset({"refused-file", "same-version"})
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,25 @@ class _View:
         self.refusals.append(Refusal(code, what, remedy))
 
 
+def as_applied(folder: Folder, history: History) -> Folder:
+    """The folder with that file of several of one version first which the history says was applied: by its name, then
+    by its text. The others stay its `doubles`, which no run may pass by."""
+    chosen: dict[str, Migration] = {migration.version: migration for migration in folder.migrations}
+    for double in folder.doubles:
+        row, first = history.row(double.version), chosen[double.version]
+        if row is not None and _likeness(row, double) > _likeness(row, first):
+            chosen[double.version] = double
+    rest = (m for m in (*folder.migrations, *folder.doubles) if chosen[m.version] is not m)
+    return replace(folder, migrations=tuple(chosen.values()), doubles=tuple(rest))
+
+
+def _likeness(row: AppliedRow, migration: Migration) -> tuple[bool, bool]:
+    return row.name == migration.name, row.statements is not None and same_text(row.statements, migration.up)
+
+
 def statuses(folder: Folder, history: History) -> tuple[VersionStatus, ...]:
     """Every version that the folder or the database knows, in order."""
+    folder = as_applied(folder, history)
     newest = max((row.version for row in history.rows), default="")
     found = []
     for migration in folder.migrations:
@@ -122,6 +151,8 @@ def statuses(folder: Folder, history: History) -> tuple[VersionStatus, ...]:
             state, detail = "interrupted", f"{done} of {len(migration.up.statements)} statements ran"
         elif migration.version < newest:
             state, detail = "gap", f"older than {newest}, which is applied"
+        if row is None and migration.up.problem is not None:
+            state, detail = "refused", migration.up.problem.what
         found.append(
             VersionStatus(
                 migration.version,
@@ -132,6 +163,9 @@ def statuses(folder: Folder, history: History) -> tuple[VersionStatus, ...]:
                 migration.verify is not None,
             )
         )
+    found += [
+        VersionStatus(double.version, double.name, "refused", _double(folder, double)) for double in folder.doubles
+    ]
     for row in history.rows:
         if folder.get(row.version) is None:
             found.append(VersionStatus(row.version, row.name or "", "missing_locally", "applied, but without a file"))
@@ -143,7 +177,7 @@ def make_plan(folder: Folder, history: History, request: Up | Down) -> Plan:
 
     Raises MigrationRefused with every reason found.
     """
-    view = _View(folder, history)
+    view = _View(as_applied(folder, history), history)
     plan = _plan_up(view, request) if isinstance(request, Up) else _plan_down(view, request)
     if view.refusals:
         raise MigrationRefused(tuple(view.refusals))
@@ -182,9 +216,21 @@ def _plan_up(view: _View, request: Up) -> Plan:
                     f"{migration.up.path.name} is not applied, but the newer {view.newest_applied} is.",
                     "Give it a version later than the applied ones, or apply it out of order with --include-all.",
                 )
+    for double in folder.doubles:
+        if request.to is None or double.version <= request.to:
+            view.refuse(
+                "same-version",
+                _double(folder, double),
+                "Give one of them a version of its own; a version is applied once.",
+            )
     steps = tuple(_step(view, "up", migration, migration.up) for migration in pending)
     notes = [note for step in steps for note in _notes(step)]
     notes += [f"{m.label} has no rollback file: it cannot be taken back." for m in pending if m.rollback is None]
+    for migration in pending:
+        if migration.rollback is not None and (problem := migration.rollback.problem) is not None:
+            notes.append(
+                f"rollbacks/{migration.up.path.name} cannot be run, so it cannot be taken back: {problem.what}"
+            )
     return Plan("up", steps, tuple(notes))
 
 
@@ -263,6 +309,8 @@ def _edit(migration: Migration, row: AppliedRow, history: History) -> str:
     if event is not None and event.event == "applied":
         if event.sha256 == migration.up.sha256:
             return ""
+        if row.statements is not None and differs_in_wrapper_alone(row.statements, migration.up):
+            return ""
         visible = row.statements is None or not same_text(row.statements, migration.up)
         return (
             f"its checksum is {migration.up.sha256[:12]}, the ledger has {event.sha256[:12]}"
@@ -280,7 +328,15 @@ def _how_applied(row: AppliedRow, history: History) -> str:
     return "by another tool; no checksum" if row.statements else "by another tool; its statements are unknown"
 
 
+def _double(folder: Folder, double: Migration) -> str:
+    first = folder.get(double.version)
+    assert first is not None, "it is a double of one that the folder has"
+    return f"{first.up.path.name} and {double.up.path.name} have the same version {double.version}."
+
+
 def _step(view: _View, direction: Direction, migration: Migration, script: Script) -> Step:
+    if script.problem is not None:
+        view.refuse("refused-file", script.problem.what, script.problem.remedy)
     entries = view.history.journal.get((migration.version, direction), ())
     done = tuple(entry for entry in entries if entry.state == "done")
     if not _is_prefix(entries, script):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from toolkit.migrate.folder.files import Destroyed, merged
+from toolkit.migrate.folder.headers import Destroyed, merged
 from toolkit.migrate.run.api import Status
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.plan import Plan, Refusal, Step, VersionStatus
@@ -17,6 +17,7 @@ _STATUS_REMEDY = {
     "edited": "Restore the file as it ran; put the change into a new migration.",
     "gap": "Give it a later version, or apply it with --include-all.",
     "missing_locally": "Get the file from where it was applied, or see `toolkit migrate repair`.",
+    "refused": "Correct the file; `toolkit migrate up` stops before it.",
     "interrupted": "Run `toolkit migrate up`: it goes on where it stopped.",
 }
 MOST_CHANGES = 200

@@ -79,7 +79,7 @@ class Tracer:
         """Locks end with their transaction; a statement without one is watched from a session of our own."""
         if moment.kind == "after_commit":
             self._held = set()
-        if not self._statement(moment).refuses_transaction:
+        if not self._steps[moment.version].script.statements or not self._statement(moment).refuses_transaction:
             return
         if moment.kind == "before_statement":
             started = asyncio.Event()

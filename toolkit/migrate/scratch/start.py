@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
@@ -12,8 +12,10 @@ import asyncpg
 from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
 from toolkit.migrate.catalog.stored_options import without_reserved
-from toolkit.migrate.folder.statements import CopyDataError, SplitError, Statement, split
+from toolkit.migrate.folder.files import refusal_of
+from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
 from toolkit.migrate.run.history import prepare_history, read_history
+from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.connection import Connection, connected, redact
@@ -103,25 +105,17 @@ def read_sql(file: Path) -> tuple[Statement, ...]:
 
 
 def read_statements(text: str, source: str) -> tuple[Statement, ...]:
-    """The statements of a dump, without psql's \\restrict lines. Raises RefusalError with the line."""
+    """The statements of a dump, with the rows of its COPY statements. Raises RefusalError with the line."""
     try:
-        pieces = split(text, without=("\\restrict", "\\unrestrict"))
-    except CopyDataError as error:
-        raise _needs_psql(source, error.line) from error
+        pieces = split(text)
     except SplitError as error:
         raise RefusalError(f"{source}:{error.line}: {error.what}.", error.remedy) from error
-    statements = tuple(statement for statement in pieces if not statement.is_comment)
+    statements = to_run(pieces)
     for statement in statements:
-        if statement.is_copy_from_stdin:
-            raise _needs_psql(source, statement.line)
+        refused = refusal_of(statement, transactional=False)
+        if refused is not None and statement.is_copy_from_stdin:
+            raise RefusalError(f"{source}:{statement.line}: {refused.what}.", refused.remedy)
     return statements
-
-
-def _needs_psql(source: str, line: int) -> RefusalError:
-    return RefusalError(
-        f"{source}:{line}: COPY … FROM STDIN needs psql to send the data.",
-        "Dump with --schema-only (or --inserts), and give rows with --seed-data.",
-    )
 
 
 async def _make_roles(conn: Connection, roles: Sequence[asyncpg.Record], memberships: Sequence[asyncpg.Record]) -> None:
@@ -147,7 +141,7 @@ async def _restore(
     broken: list[str] = []
     for statement in statements:
         try:
-            await conn.execute(without_reserved(statement.text), timeout=_DEADLINE_S)
+            await run_statement(conn, replace(statement, text=without_reserved(statement.text)), _DEADLINE_S)
         except asyncpg.PostgresError as error:
             told = f"{source}:{statement.line}: {error} [{error.sqlstate}]"
             mine = not _of_the_platform(statement) and not (on_top and error.sqlstate in _EXISTS)

@@ -17,7 +17,7 @@ from toolkit.migrate.access.try_cells import ask
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.history import read_history
-from toolkit.migrate.run.plan import VersionStatus, statuses
+from toolkit.migrate.run.plan import VersionStatus, as_applied, statuses
 from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected
 from toolkit.report.record import Check, Verdict
@@ -80,6 +80,7 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
     history = await read_history(conn)
     facts = LiveFacts(catalogue, ownership_of(catalogue), statuses(folder, history))
     applied = {row.version for row in history.rows}
+    folder = as_applied(folder, history)
     statements = [s for m in folder.migrations if m.version in applied for s in m.up.statements]
     facts.named = named_members(statements)
     async with conn.transaction(readonly=True):

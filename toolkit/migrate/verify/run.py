@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from toolkit.migrate.folder.files import Folder, Migration
+from toolkit.errors import RefusalError
+from toolkit.migrate.folder.files import Folder, Migration, SqlFile
 from toolkit.migrate.run.history import read_history
-from toolkit.migrate.run.plan import MigrationRefused, Refusal
+from toolkit.migrate.run.plan import MigrationRefused, Refusal, as_applied
 from toolkit.migrate.run.run_model import OnProgress, Progress
 from toolkit.migrate.verify.live_checks import check_live
 from toolkit.migrate.verify.probe import Probes
@@ -58,8 +59,9 @@ async def migrate_verify(
     async with connected(dsn) as conn:
         history = await read_history(conn)
         applied = {row.version for row in history.rows}
+    folder = as_applied(folder, history)
     chosen = _chosen(folder, applied, to)
-    files = {m.version: parse_verify_file(m.verify) for m in chosen if m.verify is not None}
+    files = {m.version: _parsed(m.verify) for m in chosen if m.verify is not None}
     results: list[Check] = []
     notices = folder.notices
     if generic and not files:
@@ -69,7 +71,18 @@ async def migrate_verify(
         if on_progress is not None:
             on_progress(Progress("file", migration.label, f"verifying {migration.label}"))
         file = files.get(migration.version)
-        if file is not None:
+        if isinstance(file, RefusalError):
+            results.append(
+                Check(
+                    f"{migration.version}-verify",
+                    f"{migration.label} has a verify file that can be run",
+                    Verdict.UNKNOWN,
+                    file.what,
+                    file.remedy,
+                    migration.version,
+                )
+            )
+        elif file is not None:
             results += await _run_file(dsn, migration, file)
         elif files or not generic:
             results.append(
@@ -91,6 +104,13 @@ async def migrate_verify(
             on_progress(Progress("statement", "live", "checking the catalog, and reading as each role"))
         results += await check_live(dsn, folder)
     return VerifyResult(tuple(m.version for m in chosen), tuple(results), notices)
+
+
+def _parsed(file: SqlFile) -> VerifyFile | RefusalError:
+    try:
+        return parse_verify_file(file)
+    except RefusalError as refused:
+        return refused
 
 
 def _chosen(folder: Folder, applied: set[str], to: str | None) -> tuple[Migration, ...]:

@@ -16,6 +16,7 @@ from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.migrate.scratch.start import from_database, from_schema, read_sql, read_statements
+from toolkit.postgres.connection import connected
 from toolkit.resources import migrations_dir
 
 
@@ -107,9 +108,16 @@ async def test_what_the_platform_owns_may_fail_and_is_told(tidy: Scratch) -> Non
         await from_schema(tidy, read_statements(needed, "dump.sql"), "dump.sql")
 
 
-def test_rows_that_only_psql_can_send_are_refused_with_the_line() -> None:
+async def test_rows_of_a_dump_are_part_of_the_start(tidy: Scratch) -> None:
+    dumped = "CREATE TABLE public.t (a text);\nCOPY public.t (a) FROM stdin;\nit's\n\\.\n"
+    start = await from_schema(tidy, read_statements(dumped, "dump.sql"), "dump.sql")
+    async with connected(tidy.dsn(start.template)) as conn:
+        assert await conn.fetchval("select a from public.t") == "it's"
+
+
+def test_rows_that_never_end_are_refused_with_the_line() -> None:
     with pytest.raises(RefusalError, match=r"dump\.sql:2.*COPY"):
-        read_statements("select 1;\nCOPY public.t (id) FROM stdin;\n1\n\\.\n", "dump.sql")
+        read_statements("select 1;\nCOPY public.t (id) FROM stdin;\n1\n", "dump.sql")
 
 
 @pytest.mark.parametrize("token", ["abc", "1bQ", "0x", "1e"])

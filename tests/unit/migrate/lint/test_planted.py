@@ -56,6 +56,10 @@ def trigger(body: str, when: str = "after insert", options: str = SAFE) -> str:
     )
 
 
+MOODS = """create type mood as enum ('a');
+create table x.moods (id int primary key, now mood);
+create table x.words (id int primary key, word text);
+"""
 EVENT_FILE = EVENTS.count("\n") + 1  # the line behind EVENTS
 INSERT = "insert into public.events (note_id, payload) values (new.id, jsonb_build_object('id', new.id));"
 CHANGES = """revoke update on public.notes from authenticated; create policy w on public.notes for insert to authenticated
@@ -362,6 +366,25 @@ CASES = [
          "create table x.child (id int references notes (id));\n" + BASE,
          BASE + "create table x.child (id int references notes (id), up int references x.child (id));"),
     Case("created-twice", "2_x.sql:1", then(BASE.strip()), then("drop table public.notes;", BASE)),
+    # Enums ------------------------------------------------------------------------------------
+    Case("enum-value-used-at-once", "2_x.sql:2",
+         {"1_m.sql": MOODS, "2_x.sql": "alter type mood add value 'calm';\nupdate x.moods set now = 'calm' where id = 1;"},
+         {"1_m.sql": MOODS, "2_x.sql": "alter type mood add value 'calm';", "3_y.sql": "update x.moods set now = 'calm' where id = 1;"}),
+    Case("enum-value-used-at-once", "2_x.sql:3",
+         {"1_m.sql": MOODS, "2_x.sql": "alter type public.mood add value if not exists 'calm' before 'a';\n"
+                                       "comment on type mood is 'calm';\nselect 'calm'::mood;"},
+         {"1_m.sql": MOODS, "2_x.sql": "alter type public.mood add value if not exists 'calm' before 'a';\n"
+                                       "comment on type mood is 'calm';\ninsert into x.words (word) values ('calm');"}),
+    Case("enum-value-used-at-once", "2_x.sql:2",
+         {"1_m.sql": MOODS, "2_x.sql": "alter type mood add value 'calm';\n"
+                                       "alter table x.moods alter column now set default 'calm';"},
+         {"1_m.sql": MOODS, "2_x.sql": "create type mode as enum ('a'); alter type mode add value 'calm';\n"
+                                       "create table x.modes (id int primary key, now mode default 'calm');"}),
+    Case("enum-value-used-at-once", "2_x.sql:3",
+         {"1_m.sql": MOODS, "2_x.sql": "begin;\nalter type mood add value 'calm';\n"
+                                       "do $$ begin insert into x.moods values ('calm'); end $$;\ncommit;"},
+         {"1_m.sql": MOODS, "2_x.sql": "-- toolkit: transaction=false\nalter type mood add value 'calm';\n"
+                                       "insert into x.moods values ('calm');"}),
     # Rollbacks --------------------------------------------------------------------------------
     Case("rollback-incomplete", "rollbacks/2_x.sql:1",
          pair(BASE + "create type mood as enum ('a');", "-- destroys: table notes\ndrop table notes;"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.folder.headers import Destroyed
 from toolkit.migrate.prove.data.declared import undeclared
 from toolkit.migrate.row_comparison.pictures import Picture, compare
 from toolkit.migrate.row_comparison.table_rows import RowChanges, TableRows

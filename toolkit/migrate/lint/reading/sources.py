@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.files import FILE_NAME, Script, read_script
-from toolkit.migrate.folder.statements import SplitError, Statement, split
+from toolkit.migrate.folder.files import FILE_NAME, Script, read_script, refusal_of
+from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
 from toolkit.migrate.lint.reading.facts import Fact, Unread
 from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.statements import facts_of
@@ -46,7 +46,7 @@ class Source:
     @property
     def statements(self) -> tuple[Statement, ...]:
         """What there is to run."""
-        return tuple(piece for piece in self.pieces if not piece.is_comment)
+        return to_run(self.pieces)
 
     @property
     def name(self) -> str:
@@ -180,15 +180,6 @@ def _further(file: str, statements: tuple[Statement, ...], transactional: bool, 
     for statement in statements:
         if statement.line in told:
             continue
-        at = At(file, statement.line)
-        if statement.is_transaction_control:
-            what = f"the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])})"
-            found.append(REFUSED.found(at, what, "Remove it: the runner wraps the file in one transaction."))
-        elif statement.is_copy_from_stdin:
-            what = "COPY … FROM STDIN needs psql to send the data"
-            found.append(REFUSED.found(at, what, "Write the rows as INSERT statements."))
-        elif transactional and (construct := statement.refuses_transaction):
-            what = f"{construct} cannot run inside a transaction"
-            remedy = "Move it to a file of its own whose first line is `-- toolkit: transaction=false`."
-            found.append(REFUSED.found(at, what, remedy))
+        if (refused := refusal_of(statement, transactional=transactional)) is not None:
+            found.append(REFUSED.found(At(file, statement.line), refused.what, refused.remedy))
     return found

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule
 from toolkit.migrate.lint.reading.sources import REFUSED
 from toolkit.migrate.lint.rules import (
+    enums,
     events,
     functions,
     identities,
@@ -21,7 +22,20 @@ from toolkit.migrate.lint.rules import (
 )
 from toolkit.migrate.lint.rules.context import Context
 
-_ROOMS = (tables, policies, identities, functions, views, privileges, publications, events, order, rollbacks, unread)
+_ROOMS = (
+    tables,
+    policies,
+    identities,
+    functions,
+    views,
+    privileges,
+    publications,
+    events,
+    enums,
+    order,
+    rollbacks,
+    unread,
+)
 
 ALL: tuple[Rule, ...] = (REFUSED, *(rule for room in _ROOMS for rule in room.RULES))
 

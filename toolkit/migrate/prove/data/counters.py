@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.folder.headers import Destroyed
 from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_data as sql

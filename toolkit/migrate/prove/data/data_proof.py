@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from toolkit.migrate.folder.files import Destroyed, Migration
+from toolkit.migrate.folder.files import Migration
+from toolkit.migrate.folder.headers import Destroyed
 from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
 from toolkit.migrate.prove.data.declared import undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows

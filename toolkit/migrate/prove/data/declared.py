@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolkit.migrate.folder.files import Destroyed
+from toolkit.migrate.folder.headers import Destroyed
 from toolkit.migrate.row_comparison.table_rows import RowChanges
 
 

@@ -15,6 +15,7 @@ from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.rows.seeding import Seeded, seed
 from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_up
+from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.run.run_model import Options, RunResult
 from toolkit.migrate.scratch.databases import Scratch
 from toolkit.postgres.connection import connected
@@ -146,7 +147,7 @@ class States:
         at = self._seed_data[0]
         try:
             for at in self._seed_data:
-                await conn.execute(at.text, timeout=_SEED_DEADLINE_S)
+                await run_statement(conn, at, _SEED_DEADLINE_S)
             await conn.execute(RESET_ROLE, timeout=10)
         except asyncpg.PostgresError as error:
             await transaction.rollback()
