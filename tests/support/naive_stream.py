@@ -15,13 +15,13 @@ from toolkit.client.recovery import Phase
 class NaiveStream:
     """The face of ProcessEventStream, and nothing behind it."""
 
-    def __init__(self, url: str, key: str, process_id: str, *, token: str, tap: Any, **_: Any) -> None:
+    def __init__(self, url: str, key: str, process_id: str, *, token: TokenSource, tap: Any, **_: Any) -> None:
         self.state = Phase.CONNECTING
         self.reconnects = 0
         self.last_error: str | None = None
         self._tap = tap
         self._queue: asyncio.Queue[ProcessEvent] = asyncio.Queue()
-        self._connection = Connection(1, Endpoint(url, key), process_id, TokenSource(token), self)
+        self._connection = Connection(1, Endpoint(url, key), process_id, token, self)
         self._task: asyncio.Task[None] | None = None
 
     @property

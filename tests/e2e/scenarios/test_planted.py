@@ -138,7 +138,7 @@ async def test_a_process_that_no_answer_named_is_found(system, tmp_path):
         begun = httpx.post(
             f"{system.target.api_url}/api/articles/generation/start",
             json={"initial_keywords": ["stray"]},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token.current}"},
         )
         assert begun.status_code == 201
         return ProcessEventStream(*arguments, token=token, **options)
