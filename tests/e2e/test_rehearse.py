@@ -22,7 +22,7 @@ from toolkit.report import as_json
 from toolkit.report.record import Report, Verdict
 from toolkit.resources import migrations_dir
 from toolkit.signoff.criteria import STALL_LIMIT_MS
-from toolkit.signoff.judge import Request, sign_off
+from toolkit.signoff.sign_off import SignOffRequest, sign_off
 from toolkit.targets.data_dir import DataDir
 
 STALL_S = 4  # twice what a person bears: also who asks late in it waits too long
@@ -83,7 +83,7 @@ def test_the_whole_rehearsal(tmp_path):
     text = "".join(path.read_text(errors="replace") for path in run_dir.rglob("*") if path.is_file())
     assert "eyJ" not in text, "a token was written down"
 
-    judged = sign_off(Request(tmp_path / "runs"))
+    judged = sign_off(SignOffRequest(tmp_path / "runs"))
     assert [check.verdict for check in judged.criteria] == [check.verdict for check in report.criteria]
     assert judged.verdict is Verdict.UNKNOWN, "criterion 7 counts when the migration is signed off"
 

@@ -13,7 +13,7 @@ from toolkit.report import as_html
 from toolkit.report.files import REPORT_FILE
 from toolkit.report.links import seen_from
 from toolkit.signoff.evidence import MAX_AGE_DAYS
-from toolkit.signoff.judge import Request, sign_off
+from toolkit.signoff.sign_off import SignOffRequest, sign_off
 
 
 @toolkit_command("signoff", examples=("toolkit signoff", 'toolkit signoff latest --signed-off-by "Aiko Mori"'))
@@ -52,7 +52,7 @@ def command(
     place = reports_dir if run == "latest" else Path(run)
     if place.name == REPORT_FILE and place.is_file():
         place = place.parent
-    report = sign_off(Request(place, signed_off_by, max_age / 86400))
+    report = sign_off(SignOffRequest(place, signed_off_by, max_age / 86400))
     if html is not None:
         write_file(html, as_html.render(seen_from(report, html.parent)))
     conclude(rendered(report, as_json), report.exit_code)

@@ -27,7 +27,7 @@ from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.redact import redact
 from toolkit.report.record import Check, Report, Verdict, tool_version
 from toolkit.server_process import ServerHandle
-from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
+from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
 from toolkit.targets.target import Target
 
@@ -210,7 +210,7 @@ def _await_ready(data: DataDir, child: subprocess.Popen[bytes], log_path: Path) 
             raise EnvironmentError_(f"The target {how}:\n{said}", f"Logs: {data.logs}, {log_path}")
 
 
-def _found(data_dir: Path) -> tuple[DataDir, Running, Target]:
+def _found(data_dir: Path) -> tuple[DataDir, RunningTarget, Target]:
     data = DataDir(data_dir)
     running, target = data.running(), running_target(data_dir)
     if running is None or target is None:
@@ -250,7 +250,7 @@ def _answers(url: str) -> Check:
     return Check("api-answers", f"{url} answers", Verdict.PASS)
 
 
-def _facts(data: DataDir, running: Running, target: Target) -> dict[str, object]:
+def _facts(data: DataDir, running: RunningTarget, target: Target) -> dict[str, object]:
     return {
         "api_url": target.api_url,
         "docs_url": f"{target.api_url}/docs",
@@ -264,7 +264,7 @@ def _facts(data: DataDir, running: Running, target: Target) -> dict[str, object]
     }
 
 
-def _page(data: DataDir, running: Running, target: Target, *, detached: bool) -> str:
+def _page(data: DataDir, running: RunningTarget, target: Target, *, detached: bool) -> str:
     here = "" if data.path == DEFAULT_DATA_DIR.resolve() else f" --data {shlex.quote(str(data.path))}"
     stop = f"toolkit down{here}" if detached else "Ctrl-C"
     body = json.dumps(

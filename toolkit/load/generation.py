@@ -58,7 +58,7 @@ class GenerationFailed(Exception):
 
 
 @dataclass
-class Session:
+class Generation:
     """One user's generation number so-and-so. `process` is known once the server named it.
 
     `clock_offset_s`: what to add to our clock to get the database's.
@@ -114,22 +114,22 @@ class Stopwatch:
         self._measure = measure
         self._begun = time.perf_counter()
         self._answered: float | None = None
-        self._heard = False
+        self._event_seen = False
 
     def lap(self, figure: str) -> None:
         """Time since the generation's beginning."""
         self._measure(figure, (time.perf_counter() - self._begun) * 1000)
 
-    def heard(self) -> None:
+    def event_arrived(self) -> None:
         """An event or frame is in the application's hands."""
-        if not self._heard:
-            self._heard = True
+        if not self._event_seen:
+            self._event_seen = True
             self.lap(figures.FIRST_EVENT)
         if self._answered is not None:
             self._measure(figures.REACTION, (time.perf_counter() - self._answered) * 1000)
             self._answered = None
 
-    def answers(self) -> float:
+    def answer_begins(self) -> float:
         """An answer is about to be sent; returns the moment."""
         self._answered = time.perf_counter()
         return self._answered
@@ -138,46 +138,48 @@ class Stopwatch:
 # -- Realtime ---------------------------------------------------------------------------------
 
 
-async def realtime(session: Session) -> None:
+async def realtime(generation: Generation) -> None:
     """Start by HTTP, listen to the lossless stream, answer, until the article. Raises GenerationFailed."""
-    watch = Stopwatch(session.measure)
-    tokens = session.account.tokens
+    watch = Stopwatch(generation.measure)
+    tokens = generation.account.tokens
     async with (
-        _http(session) as http,
-        GenerationClient(session.target.get("API_URL"), tokens, http=http, deadline_s=HTTP_DEADLINE_S) as client,
+        _http(generation) as http,
+        GenerationClient(generation.target.get("API_URL"), tokens, http=http, deadline_s=HTTP_DEADLINE_S) as client,
     ):
-        with _told(session, "start"):
-            started = await client.start_article_generation(**session.body)
+        with _recorded_command(generation, "start"):
+            started = await client.start_article_generation(**generation.body)
         watch.lap(figures.START)
-        session.named(started.process_id, "realtime")
-        stream = session.make_stream(
-            session.target.get("SUPABASE_URL"),
-            session.target.get("SUPABASE_ANON_KEY"),
+        generation.named(started.process_id, "realtime")
+        stream = generation.make_stream(
+            generation.target.get("SUPABASE_URL"),
+            generation.target.get("SUPABASE_ANON_KEY"),
             started.process_id,
             token=tokens,
             fetch=client.events,
             end_on_error=True,
-            tap=lambda frame: _tapped(session, frame),
+            tap=lambda frame: _record_frame(generation, frame),
         )
         try:
-            await _listen(session, client, stream, watch)
+            await _listen(generation, client, stream, watch)
         except (asyncio.CancelledError, GenerationFailed, ClientError):
-            await _last_word(session, client, stream)
+            await _last_word(generation, client, stream)
             raise
         finally:
-            session.reconnects = stream.reconnects
-            session.missed_live = getattr(stream, "missed_live", 0)
-            session.closed()
+            generation.reconnects = stream.reconnects
+            generation.missed_live = getattr(stream, "missed_live", 0)
+            generation.closed()
             await stream.aclose()
     watch.lap(figures.GENERATION)
 
 
-async def _listen(session: Session, client: GenerationClient, stream: ProcessEventStream, watch: Stopwatch) -> None:
+async def _listen(
+    generation: Generation, client: GenerationClient, stream: ProcessEventStream, watch: Stopwatch
+) -> None:
     async for event in stream:
-        _delivered(session, event)
-        watch.heard()
+        _record_delivery(generation, event)
+        watch.event_arrived()
         if event.type == EventType.USER_INPUT_REQUIRED:
-            await _answer(session, client, event, watch)
+            await _answer(generation, client, event, watch)
         elif event.type == EventType.GENERATION_COMPLETED:
             return
         elif event.type in TERMINAL:
@@ -185,93 +187,93 @@ async def _listen(session: Session, client: GenerationClient, stream: ProcessEve
     raise GenerationFailed("the stream ended before the article came")
 
 
-async def _answer(session: Session, client: GenerationClient, event: ProcessEvent, watch: Stopwatch) -> None:
-    assert session.process is not None
+async def _answer(generation: Generation, client: GenerationClient, event: ProcessEvent, watch: Stopwatch) -> None:
+    assert generation.process is not None
     response, payload = _response(event.data.get("input_type"))
-    begun = watch.answers()
-    with _told(session, "answer"):
-        await client.submit_user_input(session.process, response, payload)
-    session.measure(figures.ANSWER, (time.perf_counter() - begun) * 1000)
+    begun = watch.answer_begins()
+    with _recorded_command(generation, "answer"):
+        await client.submit_user_input(generation.process, response, payload)
+    generation.measure(figures.ANSWER, (time.perf_counter() - begun) * 1000)
 
 
-def _delivered(session: Session, event: ProcessEvent) -> None:
-    session.events += 1
+def _record_delivery(generation: Generation, event: ProcessEvent) -> None:
+    generation.events += 1
     value = {"type": event.type, "data": dict(event.data), "category": event.category, "created_at": event.created_at}
-    record = session.history.add(
+    record = generation.history.add(
         "deliver",
-        session.actor,
-        process=event.process_id or session.process,
+        generation.actor,
+        process=event.process_id or generation.process,
         seq=event.sequence,
         event_id=event.id,
         via=event.via,
         value=value,
     )
     if event.via == "live" and (at := committed_at(record)) is not None:
-        session.measure(figures.DELIVERY, (time.time() + session.clock_offset_s - at) * 1000)
+        generation.measure(figures.DELIVERY, (time.time() + generation.clock_offset_s - at) * 1000)
 
 
-def _tapped(session: Session, frame: Frame) -> None:
-    record_frame(session.history, session.actor, frame.kind, frame.payload, int(frame.at * 1e9))
+def _record_frame(generation: Generation, frame: Frame) -> None:
+    record_frame(generation.history, generation.actor, frame.kind, frame.payload, int(frame.at * 1e9))
 
 
-async def _last_word(session: Session, client: GenerationClient, stream: ProcessEventStream) -> None:
+async def _last_word(generation: Generation, client: GenerationClient, stream: ProcessEventStream) -> None:
     """Cancel a process that nobody will answer any more, and hear it, so that its history is whole."""
-    assert session.process is not None
+    assert generation.process is not None
     try:
         async with asyncio.timeout(LAST_WORD_S):
             try:
-                with _told(session, "cancel"):
-                    await client.cancel(session.process)
+                with _recorded_command(generation, "cancel"):
+                    await client.cancel(generation.process)
             except ApiError as error:
                 if error.status != 409:  # it may just have come to its end by itself
                     raise
             async for event in stream:
-                _delivered(session, event)
+                _record_delivery(generation, event)
                 if event.type in TERMINAL:
                     return
     except (TimeoutError, ClientError) as error:
         why = str(error) or f"nothing within {LAST_WORD_S:g} s"
-        session.history.add("note", session.actor, NO_LAST_WORD, process=session.process, error=why)
+        generation.history.add("note", generation.actor, NO_LAST_WORD, process=generation.process, error=why)
 
 
-class _told:
+class _recorded_command:
     """Records a command that nobody answered, or whose answer we did not wait for; other answers are recorded where
     they arrive."""
 
-    def __init__(self, session: Session, op: str) -> None:
-        self._session = session
+    def __init__(self, generation: Generation, op: str) -> None:
+        self._generation = generation
         self._op = op
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        actor, process = f"user:{self._session.user}", self._session.process
+        actor, process = f"user:{self._generation.user}", self._generation.process
         if isinstance(error, NotReached):
             outcome: Kind = "fail" if error.definite else "info"
-            self._session.history.add(outcome, actor, self._op, process=process, error=error.what)
+            self._generation.history.add(outcome, actor, self._op, process=process, error=error.what)
         elif isinstance(error, asyncio.CancelledError):
             # Nobody knows whether it took effect, and it is not the server's fault.
-            self._session.history.add("info", actor, self._op, process=process, value={"cut off": "by us"})
-            self._session.start_cut_off = self._op == "start"
+            self._generation.history.add("info", actor, self._op, process=process, value={"cut off": "by us"})
+            self._generation.start_cut_off = self._op == "start"
 
 
 @asynccontextmanager
-async def _http(session: Session) -> Any:
+async def _http(generation: Generation) -> Any:
     """Connections of this user's own; every request and every answer is recorded, repetitions too."""
-    actor = f"user:{session.user}"
+    actor = f"user:{generation.user}"
 
     async def asked(request: httpx.Request) -> None:
-        session.history.add(
+        generation.history.add(
             "invoke",
             actor,
             _op(request),
-            process=session.process,
+            process=generation.process,
             value={"request": f"{request.method} {request.url.path}"},
         )
 
     async def answered(response: httpx.Response) -> None:
-        op, process = _op(response.request), session.process
+        op, process = _op(response.request), generation.process
         value: dict[str, Any] = {
             "status": response.status_code,
             "request_id": response.headers.get("x-request-id"),
@@ -280,12 +282,12 @@ async def _http(session: Session) -> Any:
             await response.aread()
             process = str(response.json().get("process_id"))
         kind: Kind = "ok" if response.is_success else "info" if response.status_code >= 500 else "fail"
-        session.history.add(kind, actor, op, process=process, value=value)
+        generation.history.add(kind, actor, op, process=process, value=value)
 
     async with httpx.AsyncClient(
         timeout=HTTP_DEADLINE_S,
         limits=httpx.Limits(max_connections=10, keepalive_expiry=KEEPALIVE_S),
-        verify=session.verify,
+        verify=generation.verify,
         event_hooks={"request": [asked], "response": [answered]},
     ) as http:
         yield http
@@ -302,42 +304,48 @@ def _op(request: httpx.Request) -> str:
 # -- WebSocket --------------------------------------------------------------------------------
 
 
-async def websocket(session: Session) -> None:
+async def websocket(generation: Generation) -> None:
     """The same over the legacy socket, as the old browser client did it. Raises GenerationFailed."""
-    watch = Stopwatch(session.measure)
-    session.history.add("invoke", f"user:{session.user}", "start", value={"body": session.body})
+    watch = Stopwatch(generation.measure)
+    generation.history.add("invoke", f"user:{generation.user}", "start", value={"body": generation.body})
     try:
-        async with LegacyWebSocketClient(session.target.get("API_URL"), session.account.tokens) as client:
-            await client.start(**session.body)
+        async with LegacyWebSocketClient(generation.target.get("API_URL"), generation.account.tokens) as client:
+            await client.start(**generation.body)
             async for frame in client:
-                if await _framed(session, client, frame, watch):
+                if await _take_frame(generation, client, frame, watch):
                     watch.lap(figures.GENERATION)
                     return
         raise GenerationFailed("the socket was closed before the article came")
     finally:
-        session.closed()
+        generation.closed()
 
 
-async def _framed(session: Session, client: LegacyWebSocketClient, frame: LegacyFrame, watch: Stopwatch) -> bool:
+async def _take_frame(
+    generation: Generation, client: LegacyWebSocketClient, frame: LegacyFrame, watch: Stopwatch
+) -> bool:
     """Take one frame in; True after the article."""
     if frame.kind == "heartbeat":
         return False
-    if session.process is None and client.process_id is not None:
+    if generation.process is None and client.process_id is not None:
         watch.lap(figures.START)
-        session.named(client.process_id, "websocket")
-    session.events += 1
+        generation.named(client.process_id, "websocket")
+    generation.events += 1
     payload = dict(frame.payload)
-    process = str(payload.get("process_id") or session.process or "") or None
-    session.history.add(
-        "deliver", session.actor, process=process, via="socket", value={"type": socket_kind(payload), "data": payload}
+    process = str(payload.get("process_id") or generation.process or "") or None
+    generation.history.add(
+        "deliver",
+        generation.actor,
+        process=process,
+        via="socket",
+        value={"type": socket_kind(payload), "data": payload},
     )
-    watch.heard()
+    watch.event_arrived()
     if frame.kind == "prompt":
         response, answer = _response(frame.input_type)
-        watch.answers()
+        watch.answer_begins()
         await client.answer(response, answer)
         # Acknowledged by nothing: what it did shows in the frames that follow.
-        session.history.add("ok", f"user:{session.user}", "answer", process=session.process)
+        generation.history.add("ok", f"user:{generation.user}", "answer", process=generation.process)
     if frame.kind == "error":
         raise GenerationFailed(str(frame.payload.get("error_message", "no reason given")))
     return frame.kind == "final"

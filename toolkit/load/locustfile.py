@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from toolkit.errors import ToolkitError
-from toolkit.load.master import Conductor
+from toolkit.load.hooks import LocustHooks
 from toolkit.load.settings import load_load_settings
 from toolkit.load.users import GenerationUser
 from toolkit.load.users import RealtimeUser as _Realtime
@@ -18,7 +18,7 @@ from toolkit.load.users import WebSocketUser as _WebSocket
 
 try:
     _settings = load_load_settings()
-    conductor = Conductor(_settings)
+    hooks = LocustHooks(_settings)
 except ToolkitError as error:
     sys.stderr.write(f"Error: {error.what}\n  → {error.remedy}\n")
     raise SystemExit(int(error.exit_code)) from None
@@ -27,4 +27,4 @@ except ToolkitError as error:
 LoadUser: type[GenerationUser] = {"realtime": _Realtime, "websocket": _WebSocket}[_settings.transport]
 del _Realtime, _WebSocket
 
-conductor.listen()
+hooks.listen()

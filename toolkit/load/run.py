@@ -17,9 +17,9 @@ from toolkit.accounts import read_users, way_of
 from toolkit.errors import EnvironmentError_, ExitCode, UsageError
 from toolkit.load import report as reports
 from toolkit.load.figures import Thresholds
-from toolkit.load.generations import reach
 from toolkit.load.processor import cpu_seconds
 from toolkit.load.settings import Transport
+from toolkit.load.worker_loop import reach
 from toolkit.postgres.cluster import free_port
 from toolkit.redact import redact
 from toolkit.report import as_json

@@ -10,7 +10,7 @@ from locust import User, task
 
 from toolkit.client.stream import ProcessEventStream
 from toolkit.load.settings import Transport
-from toolkit.load.worker import Station
+from toolkit.load.worker import Worker
 
 
 class GenerationUser(User):
@@ -28,12 +28,12 @@ class GenerationUser(User):
     @task
     def generate(self) -> None:
         """All generations of this user; then idle, since Locust would start another user for one that ends."""
-        station = Station.current()
+        worker = Worker.current()
         for number in itertools.count(1):
-            station.generate(self.number, number, type(self).make_stream)
-            if station.stopping or number == station.settings.generations:
+            worker.generate(self.number, number, type(self).make_stream)
+            if worker.stopping or number == worker.settings.generations:
                 break
-        station.finished(self.number)
+        worker.finished(self.number)
         while True:
             gevent.sleep(1)
 

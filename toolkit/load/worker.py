@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from gevent.event import Event
 
 from toolkit.load.bridge import Bridge
-from toolkit.load.generations import Crew
 from toolkit.load.outcome import Outcome
 from toolkit.load.settings import LoadSettings
+from toolkit.load.worker_loop import WorkerLoop
 from toolkit.targets.target import Target
 
 OPEN_DEADLINE_S = 60.0
@@ -21,10 +21,10 @@ USER_FINISHED = "load_user_finished"
 _log = logging.getLogger(__name__)
 
 
-class Station:
+class Worker:
     """Made in a worker (or the only process) when a test starts, never at import: `--processes` forks after that."""
 
-    _current: ClassVar[Station | None] = None
+    _current: ClassVar[Worker | None] = None
 
     def __init__(self, environment: Any, settings: LoadSettings, target: Target, folder: Path, worker: str):
         self.settings = settings
@@ -33,18 +33,18 @@ class Station:
         self._opened = Event()
         self._outcome: Outcome | None = None
         self.bridge = Bridge()
-        self.crew = Crew(target, settings.transport, folder, worker, measure=self._measure)
-        Station._current = self
+        self.loop_side = WorkerLoop(target, settings.transport, folder, worker, measure=self._measure)
+        Worker._current = self
 
     @classmethod
-    def current(cls) -> Station:
+    def current(cls) -> Worker:
         """The station of the test that runs."""
         assert cls._current is not None, "users run between test_start and test_stop"
         return cls._current
 
     def open(self) -> None:
         """Reach the target; users wait for it."""
-        self.bridge.call(self.crew.open, OPEN_DEADLINE_S)
+        self.bridge.call(self.loop_side.open, OPEN_DEADLINE_S)
         self._opened.set()
 
     def generate(self, user: int, number: int, make_stream: Any) -> None:
@@ -52,21 +52,21 @@ class Station:
         if not self._opened.wait(OPEN_DEADLINE_S):
             raise TimeoutError(f"the target was not ready within {OPEN_DEADLINE_S:g} s")
         deadline_s = self.settings.generation_deadline_s
-        self.bridge.call(lambda: self.crew.generate(user, number, make_stream, deadline_s), deadline_s + STUCK_S)
-        if not self.crew.able:
+        self.bridge.call(lambda: self.loop_side.generate(user, number, make_stream, deadline_s), deadline_s + STUCK_S)
+        if not self.loop_side.able:
             self.stopping = True
 
     def finished(self, user: int) -> None:
         """This user has nothing more to do; the run ends when that is true of all."""
-        self.crew.finished(user)
+        self.loop_side.finished(user)
         self._environment.runner.send_message(USER_FINISHED, {"user": user})
 
     def settle(self) -> Outcome:
         """End everything and judge; the same outcome again when it is asked again."""
         if self._outcome is None:
             self.stopping = True
-            outcome = self.bridge.call(self.crew.settle, SETTLE_DEADLINE_S)
-            self.bridge.call(self.crew.close, OPEN_DEADLINE_S)
+            outcome = self.bridge.call(self.loop_side.settle, SETTLE_DEADLINE_S)
+            self.bridge.call(self.loop_side.close, OPEN_DEADLINE_S)
             self.bridge.close()
             self._outcome = outcome
         return self._outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from toolkit.rehearse.stage.diary import PhaseResult
 from toolkit.rehearse.stage.stage import APPLIED, Stage
-from toolkit.rehearse.traffic.stalls import peaks, rate
+from toolkit.rehearse.traffic.latencies import peaks, rate
 from toolkit.report.files import REPORT_FILE, write
 from toolkit.report.record import (
     Band,
@@ -31,7 +31,7 @@ from toolkit.report.record import (
 )
 from toolkit.signoff.criteria import OUT_OF_SCOPE_OF_THE_REHEARSAL, judge_all
 from toolkit.signoff.evidence import from_report
-from toolkit.signoff.judge import sign_off_table
+from toolkit.signoff.sign_off import sign_off_table
 
 WIDE_S = 0.5
 NARROW_S = 0.05
@@ -140,10 +140,10 @@ def _phase_lane(stage: Stage) -> Lane:
 
 
 def _curves(stage: Stage, origin: float, length: float, width: float) -> tuple[Curve, ...]:
-    if stage.crew is None:
+    if stage.traffic is None:
         return ()
     found = []
-    for name, meter in (("request", stage.crew.requests), ("write", stage.crew.writes)):
+    for name, meter in (("request", stage.traffic.requests), ("write", stage.traffic.writes)):
         samples = [sample for sample in meter.samples if 0 <= sample.end - origin <= length]
         found.append(Curve(f"{name}s", "1/s", rate(samples, origin, width)))
         found.append(Curve(f"longest {name}", "ms", peaks(samples, origin, width)))
@@ -153,15 +153,15 @@ def _curves(stage: Stage, origin: float, length: float, width: float) -> tuple[C
 def _lanes(stage: Stage, start: float, end: float) -> list[Lane]:
     """Lanes of what happened between `start` and `end`, counted from `start`."""
     lanes = dict(stage.diary.ticks)
-    if stage.crew is not None:
+    if stage.traffic is not None:
         people = []
-        for run in stage.crew.runs:
-            people.append(Tick(stage.clock.of(run.began), f"{run.user} starts"))
-            if run.ended is not None:
-                ending = run.error or f"{run.user} has the article"
-                people.append(Tick(stage.clock.of(run.ended), ending, "bad" if run.error else "good"))
+        for generation in stage.traffic.generations:
+            people.append(Tick(stage.clock.of(generation.began), f"{generation.user} starts"))
+            if generation.ended is not None:
+                ending = generation.error or f"{generation.user} has the article"
+                people.append(Tick(stage.clock.of(generation.ended), ending, "bad" if generation.error else "good"))
         lanes["people's articles"] = sorted(people, key=lambda tick: tick.at)
-        failed = (*stage.crew.requests.failed, *stage.crew.writes.failed)
+        failed = (*stage.traffic.requests.failed, *stage.traffic.writes.failed)
         lanes["failed operations"] = [Tick(stage.clock.of(sample.at), sample.error, "bad") for sample in failed]
     return [
         Lane(name, tuple(replace(tick, at=tick.at - start) for tick in ticks if start <= tick.at <= end))
@@ -178,9 +178,12 @@ def _bands(stage: Stage, start: float, end: float) -> tuple[Band, ...]:
 
 
 def _distributions(stage: Stage) -> list[Distribution]:
-    if stage.crew is None:
+    if stage.traffic is None:
         return []
-    pairs = (("Requests on the legacy API", stage.crew.requests), ("Writes of another application", stage.crew.writes))
+    pairs = (
+        ("Requests on the legacy API", stage.traffic.requests),
+        ("Writes of another application", stage.traffic.writes),
+    )
     return [
         Distribution(title, "ms", tuple(sample.seconds * 1000 for sample in meter.samples)) for title, meter in pairs
     ]

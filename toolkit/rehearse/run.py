@@ -45,8 +45,8 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
             try:
                 await _run_phases(stage, phases)
             finally:
-                if stage.crew is not None:
-                    await stage.crew.aclose()
+                if stage.traffic is not None:
+                    await stage.traffic.aclose()
     finally:
         progress.close()
         keep_logs(data.logs, options.run_dir)

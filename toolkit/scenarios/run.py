@@ -29,7 +29,7 @@ from toolkit.scenarios.model.conditions import Condition
 from toolkit.scenarios.model.scenario_file import Scenario, Until
 from toolkit.scenarios.recorded.facts import Facts, gather
 from toolkit.scenarios.recorded.history import History
-from toolkit.scenarios.running_scenario import Running, World
+from toolkit.scenarios.running_scenario import RunningProcess, RunningScenario
 from toolkit.scenarios.settle import settle
 from toolkit.scenarios.witness import ApiWitness, SqlWitness, Witness
 from toolkit.targets.target import Target
@@ -161,7 +161,7 @@ async def _run(  # noqa: PLR0917 - one call, in one place
         stack.push_async_callback(caller.close)
         owners: dict[str, str] = {}
         witness = await _witness(stack, target, token, owners)
-        world = World(
+        running = RunningScenario(
             scenario,
             target,
             transport=transport,
@@ -176,8 +176,8 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             limits=limits,
             make_stream=make_stream,
         )
-        world.owners = owners
-        stack.push_async_callback(world.close)
+        running.owners = owners
+        stack.push_async_callback(running.close)
         if scenario.breaks_processes and control is None:
             reason = "this scenario kills or restarts processes, and the target is not ours to do that"
             remedy = "Run it on --target embedded; its faults of the network alone can be broken from here."
@@ -185,23 +185,23 @@ async def _run(  # noqa: PLR0917 - one call, in one place
             say(f"? {reason}")
             return
         if transport == "realtime":
-            await world.watch_everything()
+            await running.watch_everything()
         schedule = Schedule(
             scenario.faults,
             history,
-            reached=lambda condition: _reached(world, condition),
+            reached=lambda condition: _reached(running, condition),
             links=links,
             control=control,
             say=say,
         )
         stack.push_async_callback(schedule.abandon)
-        async with _observer(world, bool(scenario.faults)):
+        async with _observer(running, bool(scenario.faults)):
             schedule.start()
-            await _steps(world)
+            await _steps(running)
             await schedule.finish()
         for problem in schedule.problems:
             history.add("note", "run", "stopped", error=problem)
-        await settle(world)
+        await settle(running)
 
 
 async def _close(accounts: Accounts, history: History) -> None:
@@ -251,27 +251,27 @@ async def _reach(target: Target) -> None:
         await caller.close()
 
 
-async def _steps(world: World) -> None:
-    steps = world.scenario.steps
+async def _steps(running: RunningScenario) -> None:
+    steps = running.scenario.steps
     for number, step in enumerate(steps):
-        world.history.add("note", "run", "step", value={"number": number, "step": title_of(step)})
+        running.history.add("note", "run", "step", value={"number": number, "step": title_of(step)})
         try:
-            await perform(world, step)
+            await perform(running, step)
         except (Stop, ToolkitError) as error:
             if isinstance(error, ToolkitError):
-                world.expectation(title_of(step), Verdict.UNKNOWN, error.what, remedy=error.remedy)
+                running.expectation(title_of(step), Verdict.UNKNOWN, error.what, remedy=error.remedy)
             for missed in steps[number + 1 :]:
-                world.expectation(title_of(missed), Verdict.UNKNOWN, f"not reached: stopped at {title_of(step)}")
+                running.expectation(title_of(missed), Verdict.UNKNOWN, f"not reached: stopped at {title_of(step)}")
             return
 
 
 @asynccontextmanager
-async def _observer(world: World, needed: bool) -> AsyncIterator[None]:
+async def _observer(running: RunningScenario, needed: bool) -> AsyncIterator[None]:
     """Reads what the database appends, so that faults are anchored to it and not to what a client has seen."""
     if not needed:
         yield
         return
-    task = asyncio.create_task(_observe(world), name="observer")
+    task = asyncio.create_task(_observe(running), name="observer")
     try:
         yield
     finally:
@@ -279,29 +279,29 @@ async def _observer(world: World, needed: bool) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _observe(world: World) -> None:
-    async def look(process: Running, process_id: str) -> None:
+async def _observe(running: RunningScenario) -> None:
+    async def look(process: RunningProcess, process_id: str) -> None:
         with contextlib.suppress(EnvironmentError_):  # the database may be what is broken just now
-            for event in await world.witness.events(process_id, process.stored.last_sequence):
+            for event in await running.witness.events(process_id, process.stored.last_sequence):
                 process.stored.event(event.sequence, event.type, event.data)
 
     while True:
         # Side by side: in turn, the last of many processes is seen long after it moved on.
-        known = [(process, process.id) for process in world.running.values() if process.id is not None]
+        known = [(process, process.id) for process in running.processes.values() if process.id is not None]
         await asyncio.gather(*(look(process, process_id) for process, process_id in known))
         await asyncio.sleep(OBSERVE_S)
 
 
-async def _reached(world: World, condition: Condition) -> None:
+async def _reached(running: RunningScenario, condition: Condition) -> None:
     while True:
-        processes = [process for process in world.of(condition.who) if process.id is not None]
+        processes = [process for process in running.of(condition.who) if process.id is not None]
         held = [_shown(process, condition) for process in processes]
         if held and (all(held) if condition.every else any(held)):
             return
         await asyncio.sleep(OBSERVE_S / 2)
 
 
-def _shown(process: Running, condition: Condition) -> bool:
+def _shown(process: RunningProcess, condition: Condition) -> bool:
     """Whether the store or the application shows it: what the application was given was stored before, and on a busy
     machine it may well know first. Whether a stream is live only the application knows."""
     return process.stored.holds(condition) or process.tracker.holds(condition)

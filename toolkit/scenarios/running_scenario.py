@@ -38,7 +38,7 @@ from toolkit.targets.target import Target
 
 
 @dataclass
-class Running:
+class RunningProcess:
     """One process of the run. `tracker` is what its application saw, `stored` what the database was seen to hold."""
 
     name: str
@@ -61,7 +61,7 @@ class Running:
         }
 
 
-class World:
+class RunningScenario:
     """Everything the verbs of a scenario act on."""
 
     def __init__(
@@ -95,7 +95,7 @@ class World:
         self.limits = limits
         self.make_stream = make_stream
         self.changed = asyncio.Condition()
-        self.running: dict[str, Running] = {}
+        self.processes: dict[str, RunningProcess] = {}
         self.owners: dict[str, str] = {}
         self._clients: dict[str, GenerationClient] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,17 +104,17 @@ class World:
 
     # -- processes ----------------------------------------------------------------------------
 
-    def of(self, name: str) -> list[Running]:
+    def of(self, name: str) -> list[RunningProcess]:
         """The processes that a step's name stands for; empty when none was started."""
-        return [process for process in self.running.values() if name in (process.name, process.kind)]
+        return [process for process in self.processes.values() if name in (process.name, process.kind)]
 
-    def add(self, name: str, kind: str, spec: Process) -> Running:
+    def add(self, name: str, kind: str, spec: Process) -> RunningProcess:
         """A process that is about to be started."""
-        process = Running(name, kind, spec)
-        self.running[name] = process
+        process = RunningProcess(name, kind, spec)
+        self.processes[name] = process
         return process
 
-    def identify(self, process: Running, process_id: str) -> None:
+    def identify(self, process: RunningProcess, process_id: str) -> None:
         """The process has its id: from now on the history knows it."""
         process.id = process_id
         self.owners[process_id] = process.spec.user
@@ -135,7 +135,7 @@ class World:
             },
         )
 
-    def open_session(self, process: Running) -> None:
+    def open_session(self, process: RunningProcess) -> None:
         """A session of the owner's application on the Realtime transport; the first begins with nothing."""
         assert process.id is not None
         process.sessions += 1
@@ -149,7 +149,7 @@ class World:
         session = StreamSession(
             self.history,
             process.tracker,
-            lambda: self.heard(process),
+            lambda: self.on_event(process),
             actor=actor,
             user=user,
             process=process_id,
@@ -168,7 +168,7 @@ class World:
         process.session = session
         session.start()
 
-    def open_socket(self, process: Running) -> SocketSession:
+    def open_socket(self, process: RunningProcess) -> SocketSession:
         """A session on the old WebSocket, which also starts the process."""
         parts = urlsplit(self.events_url)
         scheme = "wss" if parts.scheme == "https" else "ws"
@@ -176,7 +176,7 @@ class World:
         session = SocketSession(
             self.history,
             process.tracker,
-            lambda: self.heard(process),
+            lambda: self.on_event(process),
             actor=f"watch:{process.name}" + (f"#{process.sessions}" if process.sessions > 1 else ""),
             user=process.spec.user,
             url=f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}",
@@ -195,7 +195,7 @@ class World:
             if what == "everything":
                 await self._subscribe(user, f"watch:{user}", None)
 
-    async def watch_process(self, process: Running) -> None:
+    async def watch_process(self, process: RunningProcess) -> None:
         """Bare subscriptions of users who watch this process."""
         for user, what in self.scenario.watch.items():
             if what in (process.name, process.kind):
@@ -226,7 +226,7 @@ class World:
 
     # -- what happens meanwhile ---------------------------------------------------------------
 
-    def heard(self, process: Running) -> None:
+    def on_event(self, process: RunningProcess) -> None:
         """An application saw something: wake whoever waits, and answer a prompt that is to be answered."""
         self.spawn(self._wake())
         prompt = process.tracker.open_prompt
@@ -237,7 +237,7 @@ class World:
             process.answered.add((prompt, times))
             self.spawn(self._answer(process, InputType(prompt), times))
 
-    async def give(self, process: Running, prompt: InputType | None, answer: Answer) -> HttpAnswer:
+    async def give(self, process: RunningProcess, prompt: InputType | None, answer: Answer) -> HttpAnswer:
         """Send an answer on the process' transport; 200 where the old one acknowledges nothing."""
         response_type, payload = request_of(prompt, answer)
         if not isinstance(answer, RawAnswer):
@@ -255,7 +255,7 @@ class World:
             process=process.id,
         )
 
-    async def _answer(self, process: Running, prompt: InputType, times: int) -> None:
+    async def _answer(self, process: RunningProcess, prompt: InputType, times: int) -> None:
         given = process.spec.answers
         assert given != "manual"
         answers = given.get(prompt) or DEFAULT_ANSWERS[prompt]
@@ -293,7 +293,7 @@ class World:
     async def close(self) -> None:
         """End sessions, clients and everything that runs beside the steps."""
         await asyncio.gather(
-            *(process.session.close() for process in self.running.values() if process.session is not None),
+            *(process.session.close() for process in self.processes.values() if process.session is not None),
             return_exceptions=True,
         )
         await asyncio.gather(*(bare.close() for bare in self._bare), return_exceptions=True)

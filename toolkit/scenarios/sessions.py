@@ -24,11 +24,11 @@ from toolkit.scenarios.tracker import Tracker, socket_kind
 POLL_S = 0.02
 CLOSE_DEADLINE_S = 15.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-Heard = Callable[[], None]
+OnEvent = Callable[[], None]
 
 
 class Session(Protocol):
-    """One session of an application. `heard` is called after each event."""
+    """One session of an application. `on_event` is called after each event."""
 
     failure: str | None
 
@@ -44,7 +44,7 @@ class StreamSession:
         self,
         history: History,
         tracker: Tracker,
-        heard: Heard,
+        on_event: OnEvent,
         *,
         actor: str,
         user: str,
@@ -55,7 +55,7 @@ class StreamSession:
         self.failure: str | None = None
         self._history = history
         self._tracker = tracker
-        self._heard = heard
+        self._on_event = on_event
         self._actor = actor
         self._process = process
         self._stream = stream(self._frame)
@@ -66,7 +66,7 @@ class StreamSession:
     def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._deliver(), name=self._actor),
-            asyncio.create_task(self._watch_moods(), name=f"moods of {self._actor}"),
+            asyncio.create_task(self._watch_connection(), name=f"moods of {self._actor}"),
         ]
 
     async def close(self) -> None:
@@ -91,22 +91,22 @@ class StreamSession:
                     value=_value(event),
                 )
                 self._tracker.event(event.sequence, event.type, event.data)
-                self._heard()
+                self._on_event()
         except ClientError as error:
             self.failure = error.what
             self._history.add("note", self._actor, "failed", process=self._process, error=error.what)
-            self._heard()
+            self._on_event()
 
-    async def _watch_moods(self) -> None:
+    async def _watch_connection(self) -> None:
         """Notes `live` and `down`; a connection that was replaced between two looks counts as both."""
         reconnects = self._stream.reconnects
         while self._stream.state is not Phase.ENDED:
             replaced = self._stream.reconnects != reconnects
             reconnects = self._stream.reconnects
             if self._tracker.live and (replaced or not self._stream.connected):
-                self._mood("down", self._stream.last_error)
+                self._connection_changed("down", self._stream.last_error)
             if not self._tracker.live and self._stream.connected:
-                self._mood("live", None)
+                self._connection_changed("live", None)
             await asyncio.sleep(POLL_S)
         self._note_end()
 
@@ -116,10 +116,10 @@ class StreamSession:
             self._end_noted = True
             self._history.add("note", self._actor, "ended", process=self._process)
 
-    def _mood(self, mood: str, error: str | None) -> None:
+    def _connection_changed(self, mood: str, error: str | None) -> None:
         self._tracker.connection(live=mood == "live")
         self._history.add("note", self._actor, mood, process=self._process, error=error)
-        self._heard()
+        self._on_event()
 
     def _frame(self, frame: Frame) -> None:
         record_frame(self._history, self._actor, frame.kind, frame.payload, int(frame.at * 1e9))
@@ -132,7 +132,7 @@ class SocketSession:
         self,
         history: History,
         tracker: Tracker,
-        heard: Heard,
+        on_event: OnEvent,
         *,
         actor: str,
         user: str,
@@ -146,7 +146,7 @@ class SocketSession:
         self.closed: dict[str, Any] | None = None
         self._history = history
         self._tracker = tracker
-        self._heard = heard
+        self._on_event = on_event
         self._actor = actor
         self._user = user
         self._url = url
@@ -214,7 +214,7 @@ class SocketSession:
             self._tracker.connection(live=False)
             if self._process is not None:
                 self._history.add("note", self._actor, "down", process=self._process, error=self.failure)
-            self._heard()
+            self._on_event()
 
     def _ended(self, code: int | None, reason: str | None) -> None:
         self.closed = {"code": code, "reason": reason or ""}
@@ -244,7 +244,7 @@ class SocketSession:
         self._history.add("frame", self._actor, process=process, via="socket", value=value)
         self._history.add("deliver", self._actor, process=process, via="socket", value=value)
         self._tracker.socket_frame(payload)
-        self._heard()
+        self._on_event()
 
 
 class BareSubscription:

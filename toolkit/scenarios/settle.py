@@ -6,67 +6,67 @@ import asyncio
 import contextlib
 
 from toolkit.scenarios.caller import NoAnswer
-from toolkit.scenarios.running_scenario import World
+from toolkit.scenarios.running_scenario import RunningScenario
 
 SETTLE_S = 20.0
 POLL_S = 0.05
 
 
-async def settle(world: World) -> None:
+async def settle(running: RunningScenario) -> None:
     """End what is still running, let the sessions catch up, then read what the database holds."""
-    for process in world.running.values():
+    for process in running.processes.values():
         if process.id is None:
             continue
-        if world.transport == "realtime" and not process.tracker.ended and not process.stored.ended:
+        if running.transport == "realtime" and not process.tracker.ended and not process.stored.ended:
             path = f"/api/articles/generation/{process.id}"
             with contextlib.suppress(NoAnswer):
-                await world.caller.call("cancel", "DELETE", path, process.spec.user, process=process.id)
+                await running.caller.call("cancel", "DELETE", path, process.spec.user, process=process.id)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SETTLE_S
     while loop.time() < deadline:
         behind = [
             process
-            for process in world.running.values()
+            for process in running.processes.values()
             if process.id is not None
             and process.session is not None
-            and world.transport == "realtime"
-            and process.tracker.last_sequence < await world.witness.last_sequence(process.id)
+            and running.transport == "realtime"
+            and process.tracker.last_sequence < await running.witness.last_sequence(process.id)
         ]
         if not behind:
             break
         await asyncio.sleep(POLL_S)
     await asyncio.gather(
-        *(process.session.close() for process in world.running.values() if process.session is not None)
+        *(process.session.close() for process in running.processes.values() if process.session is not None)
     )
-    world.history.add("note", "run", "store", value={"read": world.witness.store})
-    if not await world.witness.has_log():
-        world.history.add("note", "database", "no-event-log")
-    for process in world.running.values():
+    running.history.add("note", "run", "store", value={"read": running.witness.store})
+    if not await running.witness.has_log():
+        running.history.add("note", "database", "no-event-log")
+    for process in running.processes.values():
         if process.id is not None:
-            await _read(world, process.id)
-    await _strays(world)
+            await _read(running, process.id)
+    await _strays(running)
 
 
-async def _strays(world: World) -> None:
+async def _strays(running: RunningScenario) -> None:
     """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
-    named = {record.process for record in world.history.records if record.kind == "ok"} | world.owners.keys()
-    for user in world.scenario.users:
-        for process in await world.witness.processes_of(user, world.users[user].subject):
+    named = {record.process for record in running.history.records if record.kind == "ok"} | running.owners.keys()
+    for user in running.scenario.users:
+        for process in await running.witness.processes_of(user, running.users[user].subject):
             if process not in named:
-                world.history.add("db", f"user:{user}", "stray", process=process)
+                running.history.add("db", f"user:{user}", "stray", process=process)
 
 
-async def _read(world: World, process: str) -> None:
-    actor = world.witness.store.removeprefix("the ")
-    for event in await world.witness.events(process):
-        world.history.add(
+async def _read(running: RunningScenario, process: str) -> None:
+    actor = running.witness.store.removeprefix("the ")
+    for event in await running.witness.events(process):
+        running.history.add(
             "db", actor, "event", process=process, seq=event.sequence, event_id=event.id, value=event.value
         )
-    rows = await world.witness.rows(process)
+    rows = await running.witness.rows(process)
     if rows.state is not None:
-        world.history.add("db", actor, "state", process=process, value=rows.state)
+        running.history.add("db", actor, "state", process=process, value=rows.state)
     if rows.articles is not None:
         kept = [{key: value for key, value in row.items() if key != "content"} for row in rows.articles]
-        world.history.add("db", actor, "articles", process=process, value={"rows": kept})
+        running.history.add("db", actor, "articles", process=process, value={"rows": kept})
     if rows.tasks is not None:
-        world.history.add("db", actor, "tasks", process=process, value={"rows": rows.tasks})
+        running.history.add("db", actor, "tasks", process=process, value={"rows": rows.tasks})

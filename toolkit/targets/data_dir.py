@@ -46,7 +46,7 @@ class ProjectKeys:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTarget:
     """What `toolkit up` tells others about a target that is serving."""
 
     pid: int
@@ -170,7 +170,7 @@ class DataDir:
 
     # -- what runs ----------------------------------------------------------------------------
 
-    def announce(self, running: Running) -> None:
+    def announce(self, running: RunningTarget) -> None:
         """Tell other processes what serves here."""
         self._write_private(self._running, asdict(running))
 
@@ -178,10 +178,10 @@ class DataDir:
         """Nothing serves here any more."""
         self._running.unlink(missing_ok=True)
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningTarget | None:
         """What serves here now, or None; an announcement whose process is gone does not count."""
         try:
-            told = Running(**json.loads(self._running.read_text()))
+            told = RunningTarget(**json.loads(self._running.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
         return told if self.holder() == told.pid else None

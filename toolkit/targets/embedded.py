@@ -22,7 +22,7 @@ from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.resources import migrations_dir
 from toolkit.server_process import READY_DEADLINE_S, ServerHandle, server_environment
-from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, Running
+from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
 from toolkit.targets.target import Target
 
 DATABASE = "app"
@@ -230,10 +230,10 @@ class EmbeddedTarget:
         """Stop one server gracefully."""
         await self.servers[name].stop()
 
-    def announce(self, transport: str) -> Running:
+    def announce(self, transport: str) -> RunningTarget:
         """Let other processes on this machine find this target (`running_target`)."""
         assert self._target.api_url is not None, "start a server with role api or all first"
-        running = Running(
+        running = RunningTarget(
             pid=os.getpid(),
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             api_url=self._target.api_url,

@@ -14,7 +14,7 @@ from toolkit.rehearse.phases.proofs import compare_catalog
 from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.populate import build, populate
 from toolkit.rehearse.stage.rows import changes, read_rows
-from toolkit.rehearse.traffic.writer import Tickets, stored_tickets
+from toolkit.rehearse.traffic.writer import AcknowledgedWrites, stored_values
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 
@@ -115,7 +115,7 @@ async def test_a_lost_write_is_found(legacy_db, connect):
     population = build(40)
     await populate(conn, population)
     row, other = population.owned[:2]
-    tickets = Tickets(acknowledged={row: 7, other: 3}, doubtful={row: 7, other: 4}, count=2)
+    acknowledged_writes = AcknowledgedWrites(acknowledged={row: 7, other: 3}, doubtful={row: 7, other: 4}, count=2)
     for process, ticket in ((row, 6), (other, 4)):
         await conn.execute(
             "update public.generated_articles_state set process_metadata = jsonb_build_object('ticket', $2::int)"
@@ -123,6 +123,6 @@ async def test_a_lost_write_is_found(legacy_db, connect):
             process,
             ticket,
         )
-    assert tickets.missing(await stored_tickets(conn, population.owned)) == (
+    assert acknowledged_writes.missing(await stored_values(conn, population.owned)) == (
         f"row {row}: value 7 was acknowledged, 6 is stored",
     )

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from toolkit.errors import EnvironmentError_
-from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.legacy_traffic import LegacyTraffic
 from toolkit.rehearse.traffic.meter import Meter, Wrong, every
-from toolkit.rehearse.traffic.user_generation import Run, guarded
+from toolkit.rehearse.traffic.user_generation import UserGeneration, guarded
 
 
 async def test_a_failed_operation_is_a_sample_and_a_defect_is_not():
@@ -56,39 +56,39 @@ async def test_work_is_repeated_until_it_is_stopped():
 
 
 async def test_people_go_on_after_a_failed_article_and_drain_when_asked():
-    crew = Crew("http://127.0.0.1:9", "postgresql://nowhere/x", ())
+    traffic = LegacyTraffic("http://127.0.0.1:9", "postgresql://nowhere/x", ())
     written = asyncio.Event()
 
-    async def generate(run: Run) -> None:
-        run.process_id = f"p{len(crew.runs)}"
-        run.error = "refused" if len(crew.runs) == 1 else ""
-        run.article_id = None if run.error else "a"
+    async def generate(generation: UserGeneration) -> None:
+        generation.process_id = f"p{len(traffic.generations)}"
+        generation.error = "refused" if len(traffic.generations) == 1 else ""
+        generation.article_id = None if generation.error else "a"
         await asyncio.sleep(0)
-        run.ended = run.began
-        if run.good:
+        generation.ended = generation.began
+        if generation.good:
             written.set()
 
-    async with crew:
-        crew.start(["one"], generate, (), readers=0)
-        crew._others.pop().cancel()  # no database here
+    async with traffic:
+        traffic.start(["one"], generate, (), readers=0)
+        traffic._others.pop().cancel()  # no database here
         async with asyncio.timeout(10):
             await written.wait()
-        assert await crew.drain(10) == []
-    assert [run.error for run in crew.runs][:2] == ["refused", ""]
-    assert not crew.in_flight()
-    assert sum(bool(sample.error) for sample in crew.operations()) == 1
+        assert await traffic.drain(10) == []
+    assert [generation.error for generation in traffic.generations][:2] == ["refused", ""]
+    assert not traffic.in_flight()
+    assert sum(bool(sample.error) for sample in traffic.operations()) == 1
 
 
 async def test_traffic_that_died_is_not_taken_for_traffic_without_failures():
-    crew = Crew("http://127.0.0.1:9", "postgresql://nowhere/x", ())
+    traffic = LegacyTraffic("http://127.0.0.1:9", "postgresql://nowhere/x", ())
 
-    async def generate(run: Run) -> None:
+    async def generate(generation: UserGeneration) -> None:
         raise KeyError("a defect of ours")
 
-    async with crew:
-        crew.start(["one"], generate, (), readers=0)
+    async with traffic:
+        traffic.start(["one"], generate, (), readers=0)
         with pytest.raises((KeyError, EnvironmentError_)):
-            await crew.until(lambda: False, "anything", 10)
+            await traffic.until(lambda: False, "anything", 10)
 
 
 async def test_whatever_ends_a_run_is_in_the_run():
@@ -98,7 +98,7 @@ async def test_whatever_ends_a_run_is_in_the_run():
     async def reset() -> None:
         raise ConnectionResetError("reset by peer")
 
-    late, broken = Run("a", "realtime"), Run("b", "realtime")
+    late, broken = UserGeneration("a", "realtime"), UserGeneration("b", "realtime")
     await guarded(late, slow, 0.01)
     await guarded(broken, reset)
     assert "not finished within" in late.error

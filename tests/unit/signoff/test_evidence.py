@@ -13,7 +13,7 @@ from toolkit.errors import UsageError
 from toolkit.report import as_html, as_json, as_terminal
 from toolkit.report.record import Check, Measurement, Report, Table, Verdict, tool_version
 from toolkit.signoff.evidence import COMPLETED_ON, SIGN_OFF, find_reports, from_report, weigh
-from toolkit.signoff.judge import Request, sign_off
+from toolkit.signoff.sign_off import SignOffRequest, sign_off
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -92,28 +92,28 @@ def test_a_later_scenario_run_replaces_what_the_rehearsal_saw(tmp_path, bad_firs
     save(tmp_path / "a", report("rehearse", Check("scenario.2", "s", Verdict.PASS, "fine"), finished=NOW))
     runs = (bad, good) if bad_first else (good, bad)
     save(tmp_path / "b", report("scenarios", *runs, finished=NOW + timedelta(minutes=1)))
-    found = sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2))
+    found = sign_off(SignOffRequest(tmp_path), now=NOW + timedelta(minutes=2))
     assert found.criteria[5].verdict is Verdict.FAIL
     assert "No loss" in found.criteria[5].detail
 
 
 def test_nothing_saved_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no saved rehearsal"):
-        sign_off(Request(tmp_path))
+        sign_off(SignOffRequest(tmp_path))
     save(tmp_path / "a", report("doctor"))
     with pytest.raises(UsageError, match="no saved rehearsal"):
-        sign_off(Request(tmp_path))
+        sign_off(SignOffRequest(tmp_path))
 
 
 def test_the_sign_off_never_passes_without_evidence_and_says_who_signed(tmp_path):
     save(tmp_path / "a", report(finished=NOW))
-    found = sign_off(Request(tmp_path, signed_off_by="Aoi"), now=NOW)
+    found = sign_off(SignOffRequest(tmp_path, signed_off_by="Aoi"), now=NOW)
     assert found.verdict is Verdict.FAIL
     assert [check.verdict for check in found.criteria].count(Verdict.PASS) == 0
     text = as_terminal.render(found)
     assert "2026-11-23 11:59 UTC" in text
     assert "Aoi (with 10 of 10 criteria not passed)" in text
-    unsigned = sign_off(Request(tmp_path), now=NOW)
+    unsigned = sign_off(SignOffRequest(tmp_path), now=NOW)
     assert "nobody yet" in as_terminal.render(unsigned)
     assert "Signed off by" in as_html.render(replace(unsigned, title="x"))
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_judged_is_not_passed_over_in_silence(tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "latest").symlink_to("b")
-    damaged, killed = sign_off(Request(tmp_path), now=NOW).notes
+    damaged, killed = sign_off(SignOffRequest(tmp_path), now=NOW).notes
     assert "not a report of this toolkit" in damaged
     assert "holds no report" in killed
 
@@ -134,12 +134,12 @@ def test_what_cannot_be_judged_is_not_passed_over_in_silence(tmp_path):
 def test_a_time_without_its_zone_is_refused_in_words(tmp_path):
     save(tmp_path / "a", replace(report(), finished_at=NOW.replace(tzinfo=None)))
     with pytest.raises(UsageError, match="finished_at does not say in which time zone"):
-        sign_off(Request(tmp_path / "a"), now=NOW)
+        sign_off(SignOffRequest(tmp_path / "a"), now=NOW)
 
 
 def test_stale_evidence_is_to_be_made_again(tmp_path):
     save(tmp_path / "a", report(version="0.0.1"))
-    criteria = sign_off(Request(tmp_path / "a"), now=NOW).criteria
+    criteria = sign_off(SignOffRequest(tmp_path / "a"), now=NOW).criteria
     assert "`toolkit rehearse` again" in criteria[1].remedy
     assert "not measure" in criteria[6].remedy
 
@@ -150,7 +150,7 @@ def test_a_rehearsal_that_failed_later_counts(tmp_path):
         tmp_path / "b",
         report("rehearse", Check("realtime.endpoints", "e", Verdict.FAIL, "404"), finished=NOW + timedelta(minutes=1)),
     )
-    assert sign_off(Request(tmp_path), now=NOW + timedelta(minutes=2)).criteria[1].verdict is Verdict.FAIL
+    assert sign_off(SignOffRequest(tmp_path), now=NOW + timedelta(minutes=2)).criteria[1].verdict is Verdict.FAIL
 
 
 def test_the_report_itself_may_be_named_instead_of_its_folder(tmp_path):
@@ -172,7 +172,7 @@ def test_a_load_run_over_both_transports_answers_criterion_7_and_only_that(tmp_p
         Check("migrate.apply", "not this room's word", Verdict.FAIL),
     )
     save(tmp_path / "b-load", report("load", *compared, finished=datetime.now(UTC) - timedelta(hours=1)))
-    judged = sign_off(Request(tmp_path))
+    judged = sign_off(SignOffRequest(tmp_path))
     (seventh,) = [c for c in judged.criteria if c.id == "criterion-7"]
     assert seventh.verdict is verdict
     (first,) = [c for c in judged.criteria if c.id == "criterion-1"]
@@ -191,5 +191,5 @@ def test_a_load_run_before_the_rehearsal_or_over_one_transport_proves_nothing(tm
         tmp_path / "c-load",
         report("load", Check("load.no-loss", "nothing lost", Verdict.PASS), finished=datetime.now(UTC)),
     )
-    (seventh,) = [c for c in sign_off(Request(tmp_path)).criteria if c.id == "criterion-7"]
+    (seventh,) = [c for c in sign_off(SignOffRequest(tmp_path)).criteria if c.id == "criterion-7"]
     assert seventh.verdict is Verdict.UNKNOWN

@@ -37,7 +37,7 @@ def broken(matrix: Matrix, expectations: Expectations) -> tuple[list[str], int]:
     """What is not as expected, a line each with the line of the file, and how many cells were compared."""
     found: list[str] = []
     compared = 0
-    for relation in matrix.catalogue.judged():
+    for relation in matrix.catalog.judged():
         for role in ROLES:
             for verb in _ROW_VERBS if relation.is_table else _ROW_VERBS[:1]:
                 said = expectations.allowance(role, relation.name, verb)
@@ -46,7 +46,7 @@ def broken(matrix: Matrix, expectations: Expectations) -> tuple[list[str], int]:
                     found += _rows(matrix, relation, verb, _Told(expectations.file, role, verb, *said))
             found += _truncate(relation, role, expectations)
             found += _columns(matrix, relation, role, expectations)
-    for routine in matrix.catalogue.routines.values():
+    for routine in matrix.catalog.routines.values():
         for role in ROLES:
             said = expectations.allowance(role, routine.name, "execute")
             if said is None:

@@ -22,7 +22,7 @@ from toolkit.migrate.access.personas import (
     PersonaSession,
     World,
 )
-from toolkit.migrate.access.privileges import Catalogue, Relation, Routine
+from toolkit.migrate.access.privileges import AccessCatalog, Relation, Routine
 
 Verb = Literal["select", "insert", "update", "delete", "give away"]
 VERBS: tuple[Verb, ...] = ("select", "insert", "update", "delete", "give away")
@@ -96,7 +96,7 @@ class Matrix:
     """One state of a schema as everybody meets it. `calls`: function → its calls; `empty`: what could not be staged;
     `sessions`: who looked."""
 
-    catalogue: Catalogue
+    catalog: AccessCatalog
     ownership: Ownership
     cells: Mapping[Key, Cell]
     calls: Mapping[str, tuple[Call, ...]]
@@ -139,7 +139,7 @@ def compact(matrix: Matrix, names: Iterable[str]) -> list[tuple[str, ...]]:
     """A row an object: its name, and what each persona reaches at most, whatever the claims."""
     rows = []
     for name in names:
-        relation = matrix.catalogue.relations[name]
+        relation = matrix.catalog.relations[name]
         verbs: tuple[Verb, ...] = VERBS[:4] if relation.is_table else ("select",)
         rows.append((name, *(" ".join(_brief(matrix, name, persona, verb) for verb in verbs) for persona in PERSONAS)))
     return rows

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from toolkit.migrate.access.compared import TEXTS, compared, looked_up
-from toolkit.migrate.access.privileges import Catalogue, Column, Relation
+from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation
 
 # The surest names first: a table that has one of these is not searched for the others.
 USER_NAMES = (
@@ -55,9 +55,9 @@ class Ownership:
     text_tables: frozenset[str] = frozenset()
 
 
-def ownership_of(catalogue: Catalogue, hints: Hints = NO_HINTS) -> Ownership:
+def ownership_of(catalog: AccessCatalog, hints: Hints = NO_HINTS) -> Ownership:
     """Read from policies (a column compared with the claims), foreign keys to users, and names, in this order."""
-    tables = {name: one for name, one in catalogue.relations.items() if one.is_table}
+    tables = {name: one for name, one in catalog.relations.items() if one.is_table}
     owners: dict[str, tuple[str, ...]] = {}
     for name, table in tables.items():
         found = hints.owners.get(name)
@@ -81,13 +81,13 @@ def ownership_of(catalogue: Catalogue, hints: Hints = NO_HINTS) -> Ownership:
         for column in (tables[name].column(one) for one in columns)
     )
     if hints.text_ids is not None:
-        every = frozenset(catalogue.relations) if hints.text_ids else frozenset[str]()
+        every = frozenset(catalog.relations) if hints.text_ids else frozenset[str]()
         return Ownership(owners, memberships, frozenset(owned), hints.text_ids, every)
     # A text column with an owner's name says little beside policies that compare uuids.
     seen = _compared_types(tables)
     types = {type_ for every_type, _ in seen.values() for type_ in every_type}
     text_ids = bool(types & TEXTS) if types else in_columns
-    text_tables = _text_tables(seen, catalogue.relations, unseen=text_ids)
+    text_tables = _text_tables(seen, catalog.relations, unseen=text_ids)
     return Ownership(owners, memberships, frozenset(owned), text_ids, frozenset(text_tables))
 
 
@@ -107,11 +107,11 @@ def merged(one: Ownership, other: Ownership) -> Ownership:
     )
 
 
-def held_in(ownership: Ownership, catalogue: Catalogue) -> Ownership:
+def held_in(ownership: Ownership, catalog: AccessCatalog) -> Ownership:
     """As far as this state of the schema has those tables and columns."""
 
     def has(table: str, column: str) -> bool:
-        found = catalogue.relations.get(table)
+        found = catalog.relations.get(table)
         return found is not None and found.column(column) is not None
 
     owners = {
@@ -122,8 +122,8 @@ def held_in(ownership: Ownership, catalogue: Catalogue) -> Ownership:
     memberships = tuple(
         one for one in ownership.memberships if has(one.table, one.user) and has(one.table, one.organisation)
     )
-    owned = frozenset(name for name in ownership.owned if name in catalogue.relations)
-    texts = frozenset(name for name in ownership.text_tables if name in catalogue.relations)
+    owned = frozenset(name for name in ownership.owned if name in catalog.relations)
+    texts = frozenset(name for name in ownership.text_tables if name in catalog.relations)
     return Ownership(owners, memberships, owned, ownership.text_ids, texts)
 
 

@@ -120,7 +120,7 @@ class Routine:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class AccessCatalog:
     """Everything by name. `defaults`: what objects made later are given to clients, a line each; `roles`: those of
     anon, authenticated and service_role that the server has; `foreign_keys`: (quoted table, name)."""
 
@@ -135,14 +135,14 @@ class Catalogue:
         return [one for one in self.relations.values() if not one.platform and one.kind != "f"]
 
 
-async def read_catalogue(conn: Connection) -> Catalogue:
+async def read_access_catalog(conn: Connection) -> AccessCatalog:
     """Read it all; ten queries whatever the number of tables."""
     async with conn.transaction(readonly=True):
         await conn.execute(sql.PIN, timeout=_DEADLINE_S)
         return await _read(conn)
 
 
-async def _read(conn: Connection) -> Catalogue:
+async def _read(conn: Connection) -> AccessCatalog:
     roles = [row["name"] for row in await conn.fetch(sql.ROLES, list(ROLES), timeout=_DEADLINE_S)]
     rows = await conn.fetch(sql.RELATIONS, roles, timeout=_DEADLINE_S)
     names = {row["oid"]: row["name"] for row in rows}
@@ -204,7 +204,7 @@ async def _read(conn: Connection) -> Catalogue:
         )
         for row in rows
     }
-    return Catalogue(
+    return AccessCatalog(
         relations,
         {row["name"]: _routine(dict(row)) for row in await conn.fetch(sql.FUNCTIONS, roles, timeout=_DEADLINE_S)},
         frozenset(

@@ -64,7 +64,7 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
     lines: dict[tuple[str, str, Verb, str], list[str]] = defaultdict(list)
     older: set[str] = set()
     for (name, session, verb), cell in after.cells.items():
-        relation = after.catalogue.relations[name]
+        relation = after.catalog.relations[name]
         error = claims_trouble(after, name, session, cell)
         trouble = error or rows_trouble(after, relation, session, verb, cell)
         part = "claims" if error else "rows" if relation.is_table else "views"
@@ -73,7 +73,7 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
             continue
         old = before.of(name, session, verb)
         if old is None:
-            if trouble and name not in before.catalogue.relations:
+            if trouble and name not in before.catalog.relations:
                 lines[part, name, verb, trouble].append(str(session))
             continue
         if same(old, cell):
@@ -81,7 +81,7 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
             continue
         if session.shape in {MALFORMED, EMPTY_SUB} and not trouble and not cell.any:
             continue  # refused by failing, or by finding nothing: it is all the same
-        previous = before.catalogue.relations[name]
+        previous = before.catalog.relations[name]
         healed = claims_trouble(before, name, session, old) or rows_trouble(before, previous, session, verb, old)
         if (healed and not trouble) or (not old.any and not cell.any and cell.kind == "denied"):
             note = f"{name}: {verb} is closed further for {session.persona}: was {old}, is {cell}"
@@ -109,7 +109,7 @@ def rows_trouble(matrix: Matrix, relation: Relation, session: PersonaSession, ve
         return ""
     if not relation.is_table:
         guarded = any(
-            matrix.catalogue.relations[name].row_security or name in matrix.ownership.owned for name in relation.reads
+            matrix.catalog.relations[name].row_security or name in matrix.ownership.owned for name in relation.reads
         )
         if verb == "select" and cell.beyond and guarded:
             reason = (
@@ -165,10 +165,10 @@ def claims_trouble(matrix: Matrix, name: str, session: PersonaSession, cell: Cel
 
 def _guards(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong = found.violations["grants"]
-    for relation in after.catalogue.judged():
+    for relation in after.catalog.judged():
         if not relation.is_table:
             continue
-        old = before.catalogue.relations.get(relation.name)
+        old = before.catalog.relations.get(relation.name)
         clients = [
             role
             for role in CLIENT_ROLES
@@ -215,7 +215,7 @@ def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[st
         and any(cell.reached.get(world, (0, 0))[1] for world in session.own)
     ]
     invisible = bool(owners) and not any(cell.any for cell in owners)
-    old = before.catalogue.relations.get(relation.name)
+    old = before.catalog.relations.get(relation.name)
     if relation.published and invisible and (old is None or not old.published):
         found.violations["rows"].append(
             f"{relation.name}: published in supabase_realtime, and its owner sees none of the rows: subscribers wait "
@@ -227,10 +227,10 @@ def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[st
 
 def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong, by_default = found.violations["grants"], defaultdict[str, list[str]](list)
-    for relation in after.catalogue.judged():
+    for relation in after.catalog.judged():
         if not relation.is_table or relation.partition:
             continue
-        old = before.catalogue.relations.get(relation.name)
+        old = before.catalog.relations.get(relation.name)
         schema = relation.name.partition(".")[0]
         for role in CLIENT_ROLES:
             for privilege in _BEYOND_RLS:
@@ -241,7 +241,7 @@ def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found
                 if old is not None and privilege in old.privileges.get(role, ()):
                     continue
                 places = (f"schema {schema}", "every schema")
-                if old is None and any((p, "tables", role, privilege) in before.catalogue.defaults for p in places):
+                if old is None and any((p, "tables", role, privilege) in before.catalog.defaults for p in places):
                     if privilege == "TRUNCATE":
                         by_default[role].append(relation.name)
                     continue
@@ -251,13 +251,13 @@ def _privileges(before: Matrix, after: Matrix, expectations: Expectations, found
             f"{role} holds TRUNCATE on {len(names)} new tables by the platform's default privileges; no policy limits "
             f"it, and the API has no verb for it: revoke truncate on {names[0]} … from {role}"
         )
-    for place, objects, role, privilege in sorted(after.catalogue.defaults - before.catalogue.defaults):
+    for place, objects, role, privilege in sorted(after.catalog.defaults - before.catalog.defaults):
         wrong.append(f"default privileges: {objects} made later in {place} will be given to {role} ({privilege})")
 
 
 def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
-    for relation in after.catalogue.judged():
-        old = before.catalogue.relations.get(relation.name)
+    for relation in after.catalog.judged():
+        old = before.catalog.relations.get(relation.name)
         if old is None or not relation.is_table:
             continue
         there = {column.name for column in old.columns} & {column.name for column in relation.columns}
@@ -277,8 +277,8 @@ def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: R
 
 def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong = found.violations["functions"]
-    for routine in after.catalogue.routines.values():
-        old = before.catalogue.routines.get(routine.name)
+    for routine in after.catalog.routines.values():
+        old = before.catalog.routines.get(routine.name)
         clients = [role for role in CLIENT_ROLES if role in routine.executors]
         if not routine.callable:
             # Who fires a trigger needs no right to its function, and nobody can call it.

@@ -25,7 +25,7 @@ from toolkit.migrate.access.personas import (
     WORLD_OF_USER,
     World,
 )
-from toolkit.migrate.access.privileges import Catalogue, Column, Relation
+from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation
 from toolkit.migrate.rows.inserting import Row, RowRefused
 from toolkit.migrate.rows.one_row import insert_row
 from toolkit.migrate.rows.shapes import Shape, read_shapes
@@ -40,14 +40,14 @@ _NO: Mapping[str, str | None] = {}
 
 
 @dataclass
-class Worlds:
+class Staging:
     """The schema, and its rows by whom they belong to.
 
     `places`: table → where each row lies → whose it is. `rows`: table → world → a row's values as text; `fresh`: the
     same for a row that could be inserted; `empty`: (table, world) → why it has no row.
     """
 
-    catalogue: Catalogue
+    catalog: AccessCatalog
     ownership: Ownership
     places: dict[str, dict[str, World]] = field(default_factory=dict)
     rows: dict[str, dict[World, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
@@ -63,37 +63,37 @@ class Worlds:
         return frozenset(self.places.get(table, {}).values())
 
 
-async def stage(conn: Connection, catalogue: Catalogue, ownership: Ownership) -> Worlds:
+async def stage(conn: Connection, catalog: AccessCatalog, ownership: Ownership) -> Staging:
     """Insert the rows of each world, find every row's owner, and take the foreign keys away.
 
-    For a copy that is dropped afterwards. What a table refuses is in `Worlds.empty`.
+    For a copy that is dropped afterwards. What a table refuses is in `Staging.empty`.
     """
-    staging = _Staging(conn, catalogue, ownership, await read_shapes(conn))
-    await staging.people()
+    stager = _Stager(conn, catalog, ownership, await read_shapes(conn))
+    await stager.people()
     for world in (SHARED, *PEOPLES, NOBODY):
-        await staging.world(world)
-    await staging.joined()
+        await stager.world(world)
+    await stager.joined()
     await conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
-    await staging.locate()
+    await stager.locate()
     for world in (*PEOPLES, SHARED):
-        await staging.candidates(world)
-    for table, name in catalogue.foreign_keys:
+        await stager.candidates(world)
+    for table, name in catalog.foreign_keys:
         await conn.execute(sql.DROP_FOREIGN_KEY.format(table=table, name=quote_identifier(name)), timeout=_DEADLINE_S)
-    for view in catalogue.relations.values():
+    for view in catalog.relations.values():
         if view.kind == "m" and not view.platform:
             await conn.execute(sql.REFRESH.format(view=view.quoted), timeout=_DEADLINE_S)
     # A trigger may have made the row that was then refused.
-    for table, world in [key for key in staging.worlds.empty if staging.worlds.total(*key)]:
-        del staging.worlds.empty[table, world]
-    return staging.worlds
+    for table, world in [key for key in stager.staging.empty if stager.staging.total(*key)]:
+        del stager.staging.empty[table, world]
+    return stager.staging
 
 
-class _Staging:
+class _Stager:
     def __init__(
-        self, conn: Connection, catalogue: Catalogue, ownership: Ownership, shapes: Mapping[str, Shape]
+        self, conn: Connection, catalog: AccessCatalog, ownership: Ownership, shapes: Mapping[str, Shape]
     ) -> None:
-        self.conn, self.catalogue, self.ownership, self.shapes = conn, catalogue, ownership, shapes
-        self.worlds = Worlds(catalogue, ownership)
+        self.conn, self.catalog, self.ownership, self.shapes = conn, catalog, ownership, shapes
+        self.staging = Staging(catalog, ownership)
         self._serial = _SERIAL
         groups: dict[str, set[str]] = defaultdict(set)
         for membership in ownership.memberships:
@@ -105,14 +105,14 @@ class _Staging:
         kept = {
             reference.parent
             for table, columns in self.ownership.owners.items()
-            for reference in self.catalogue.relations[table].references
+            for reference in self.catalog.relations[table].references
             if len(reference.columns) == 1 and reference.columns[0] in columns
         }
         for user in (*MEMBERS, *OTHERS):
             await self._claims(user)
             for table in self.shapes:
                 if table in kept and table in self.ownership.owners:
-                    given = self._owner_values(self.catalogue.relations[table], user)
+                    given = self._owner_values(self.catalog.relations[table], user)
                     if given is not None:
                         await self._insert(table, given, PERSONAL)
 
@@ -120,7 +120,7 @@ class _Staging:
         """One row of this world in each table that can have one."""
         await self._claims(USERS.get(world))
         for table in self.shapes:
-            relation = self.catalogue.relations.get(table)
+            relation = self.catalog.relations.get(table)
             if relation is None or not relation.is_table or relation.partition:
                 continue
             if relation.platform and table not in self.ownership.owners:
@@ -129,16 +129,16 @@ class _Staging:
                 continue
             given = self._given(relation, world)
             if isinstance(given, str):
-                self.worlds.empty[table, world] = given
+                self.staging.empty[table, world] = given
                 continue
             row = await self._insert(table, given, world) or await self._insert_between(relation, given, world)
             if row is not None:
-                self.worlds.rows[table][world] = row.values
+                self.staging.rows[table][world] = row.values
 
     async def joined(self) -> None:
         """The members join the organisation of TEAM."""
         for membership in self.ownership.memberships:
-            table = self.catalogue.relations[membership.table]
+            table = self.catalog.relations[membership.table]
             for user in MEMBERS:
                 base = self._given(table, TEAM)
                 if isinstance(base, str) or not _fits(table.column(membership.user), user):
@@ -150,14 +150,14 @@ class _Staging:
         """Whose each row is: by its owner column, else by what it refers to."""
         known: dict[tuple[str, tuple[str, ...]], dict[tuple[str | None, ...], World]] = defaultdict(dict)
         referenced: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-        relations = self.catalogue.relations
+        relations = self.catalog.relations
         for relation in relations.values():
             for reference in relation.references:
                 referenced[reference.parent].add(reference.referenced)
         partitions = [name for name, one in relations.items() if one.partition]
         for table in [name for name in self.shapes if name in relations] + partitions:
             relation = relations[table]
-            if not relation.is_table or (table in self.worlds.places):
+            if not relation.is_table or (table in self.staging.places):
                 continue
             owners = self.ownership.owners.get(table, ())
             used = dict.fromkeys(
@@ -177,17 +177,17 @@ class _Staging:
                 places[row["place"]] = world
                 for key in referenced[table]:
                     known[table, key][tuple(values[name] for name in key)] = world
-            self.worlds.places[table] = places
+            self.staging.places[table] = places
 
     async def candidates(self, world: World) -> None:
         """A row that could be inserted for this world: what was taken, with another serial."""
         await self._claims(USERS.get(world))
         for table in self.shapes:
-            relation = self.catalogue.relations.get(table)
+            relation = self.catalog.relations.get(table)
             if (
                 relation is None
                 or relation.platform
-                or world not in self.worlds.of(table) | {*self.worlds.rows.get(table, ())}
+                or world not in self.staging.of(table) | {*self.staging.rows.get(table, ())}
             ):
                 continue
             given = self._given(relation, world)
@@ -200,12 +200,12 @@ class _Staging:
                     found = (await insert_row(self.conn, self.shapes, table, self._serial, given)).values
                 except (RowRefused, asyncpg.PostgresError):
                     # A key that only one row can have: the row that is there will do, a unique index refuses it last.
-                    found = self.worlds.rows[table].get(world)
+                    found = self.staging.rows[table].get(world)
                 finally:
                     await transaction.rollback()
             if found is not None:
-                self.worlds.fresh[table][world] = found
-                self.worlds.rows[table].setdefault(world, found)
+                self.staging.fresh[table][world] = found
+                self.staging.rows[table].setdefault(world, found)
         await self.conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
 
     def _given(self, table: Relation, world: World) -> dict[str, str | None] | str:
@@ -223,7 +223,7 @@ class _Staging:
             if any(column in owners for column in reference.columns):
                 continue
             whose = SHARED if reference.parent not in self.ownership.owned else world
-            parent = self.worlds.rows.get(reference.parent, {}).get(whose)
+            parent = self.staging.rows.get(reference.parent, {}).get(whose)
             needed = any(c.not_null for c in map(table.column, reference.columns) if c is not None)
             if reference.parent == table.name or (parent is None and not needed):
                 given |= dict.fromkeys(reference.columns) if not needed else {}
@@ -279,7 +279,7 @@ class _Staging:
             await self.conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
         except (RowRefused, asyncpg.PostgresError) as error:
             await transaction.rollback()
-            self.worlds.empty[table, world] = str(error).splitlines()[0]
+            self.staging.empty[table, world] = str(error).splitlines()[0]
             return None
         await transaction.commit()
         return row
@@ -292,7 +292,7 @@ class _Staging:
             seen.add(reference.parent)
             if not twice or world == SHARED or reference.parent == table.name:
                 continue
-            parent = self._given(self.catalogue.relations[reference.parent], world)
+            parent = self._given(self.catalog.relations[reference.parent], world)
             second = None if isinstance(parent, str) else await self._insert(reference.parent, parent, world)
             if second is not None:
                 others = dict(zip(reference.columns, map(second.values.get, reference.referenced), strict=True))

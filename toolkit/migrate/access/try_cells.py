@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from toolkit.migrate.access.matrix import Cell, Key, Verb
 from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, PersonaSession, World
 from toolkit.migrate.access.privileges import Column, Relation
-from toolkit.migrate.access.staging import MOST_ROWS, Worlds
+from toolkit.migrate.access.staging import MOST_ROWS, Staging
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
 from toolkit.sql.quoting import quote_identifier
@@ -20,7 +20,7 @@ _MOST_COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class Answer:
+class StatementResult:
     """What the server said to one statement. `places`: SELECT: the rows seen; otherwise those still in their place."""
 
     touched: int | None
@@ -54,35 +54,37 @@ class _Question:
         return asked
 
 
-async def look(
-    conn: Connection, worlds: Worlds, sessions: Sequence[PersonaSession], tell: Callable[[str], None]
+async def try_cells(
+    conn: Connection, staging: Staging, sessions: Sequence[PersonaSession], tell: Callable[[str], None]
 ) -> dict[Key, Cell]:
     """Every cell of every session whose role the server has. `conn` must never have carried claims."""
     cells: dict[Key, Cell] = {}
     for session in sessions:
-        if session.role not in worlds.catalogue.roles:
+        if session.role not in staging.catalog.roles:
             continue
         tell(f"looking as {session}")
-        asking = _Asking(worlds, session)
-        questions = asking.questions()
-        first = await ask(conn, session, [question.as_json() for question in questions])
-        found = dict(asking.certain)
+        session_cells = _SessionCells(staging, session)
+        questions = session_cells.questions()
+        first = await run_as(conn, session, [question.as_json() for question in questions])
+        found = dict(session_cells.certain)
         again: list[_Question] = []
-        answers: dict[tuple[str, Verb], list[tuple[_Question, Answer]]] = {}
+        answers: dict[tuple[str, Verb], list[tuple[_Question, StatementResult]]] = {}
         for question, answer in zip(questions, first, strict=True):
             answers.setdefault((question.name, question.verb), []).append((question, answer))
         for (name, verb), pairs in answers.items():
-            again += asking.targeted(name, verb, pairs)
-        second = await ask(conn, session, [question.as_json() for question in again]) if again else []
+            again += session_cells.targeted(name, verb, pairs)
+        second = await run_as(conn, session, [question.as_json() for question in again]) if again else []
         for question, answer in zip(again, second, strict=True):
             answers[question.name, question.verb].append((question, answer))
         for (name, verb), pairs in answers.items():
-            found[name, verb] = asking.cell(name, verb, pairs)
+            found[name, verb] = session_cells.cell(name, verb, pairs)
         cells |= {(name, session, verb): cell for (name, verb), cell in found.items()}
     return cells
 
 
-async def ask(conn: Connection, session: PersonaSession, questions: Sequence[Mapping[str, str]]) -> list[Answer]:
+async def run_as(
+    conn: Connection, session: PersonaSession, questions: Sequence[Mapping[str, str]]
+) -> list[StatementResult]:
     """Run statements as the session, each taken back; answers in order."""
     transaction = conn.transaction()
     await transaction.start()
@@ -95,7 +97,7 @@ async def ask(conn: Connection, session: PersonaSession, questions: Sequence[Map
     finally:
         await transaction.rollback()
     return [
-        Answer(
+        StatementResult(
             one["touched"],
             None if one["places"] is None else frozenset(one["places"]),
             one["code"] or "",
@@ -105,17 +107,17 @@ async def ask(conn: Connection, session: PersonaSession, questions: Sequence[Map
     ]
 
 
-class _Asking:
+class _SessionCells:
     """The questions of one session, and what their answers mean."""
 
-    def __init__(self, worlds: Worlds, session: PersonaSession) -> None:
-        self.worlds, self.session = worlds, session
-        self.catalogue, self.ownership = worlds.catalogue, worlds.ownership
+    def __init__(self, staging: Staging, session: PersonaSession) -> None:
+        self.staging, self.session = staging, session
+        self.catalog, self.ownership = staging.catalog, staging.ownership
         self.certain: dict[tuple[str, Verb], Cell] = {}
 
     def questions(self) -> list[_Question]:
         found: list[_Question] = []
-        for relation in self.catalogue.judged():
+        for relation in self.catalog.judged():
             if relation.is_table:
                 found += self._of_table(relation)
             else:
@@ -160,7 +162,7 @@ class _Asking:
                 view.name, "select", sql.SEEN_BY_DEFINITION.format(definition=definition, most=MOST_ROWS), world=SHARED
             ),
         ]
-        tables = [self.catalogue.relations[name] for name in view.reads if self.catalogue.relations[name].is_table]
+        tables = [self.catalog.relations[name] for name in view.reads if self.catalog.relations[name].is_table]
         if view.kind == "v" and tables and view.may(self.session.role, "DELETE"):
             base = tables[0]
             found.append(
@@ -177,7 +179,7 @@ class _Asking:
         return sql.LEND_SELECT.format(table=table.quoted, role=quote_identifier(self.session.role))
 
     def _inserts(self, table: Relation) -> list[_Question]:
-        fresh = self.worlds.fresh.get(table.name, {})
+        fresh = self.staging.fresh.get(table.name, {})
         wanted: tuple[World, ...]
         if SHARED in fresh:
             wanted = (SHARED,)
@@ -218,7 +220,7 @@ class _Asking:
         )
 
     def _updates(self, table: Relation) -> list[_Question]:
-        rows = self.worlds.rows.get(table.name, {})
+        rows = self.staging.rows.get(table.name, {})
         sample = next((rows[world] for world in (THEIRS, *PEOPLES, SHARED) if world in rows), None)
         columns = self._plainest(table)
         if sample is None or not columns:
@@ -263,10 +265,10 @@ class _Asking:
         writable = table.writable(self.session.role)
         return next((name for name in self.ownership.owners.get(table.name, ()) if name in writable), None)
 
-    def targeted(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> list[_Question]:
+    def targeted(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> list[_Question]:
         """A write without a condition that failed as a whole says little: each world's rows alone, then, as the API
         filters. That needs SELECT; who has none cannot choose rows either."""
-        table = self.catalogue.relations[name]
+        table = self.catalog.relations[name]
         question, answer = pairs[0]
         if verb in {"select", "insert"} or not table.is_table or not table.may(self.session.role, "SELECT"):
             return []
@@ -274,16 +276,16 @@ class _Asking:
             return []
         found = []
         column = self._givable(table) if verb == "give away" else next(iter(self._plainest(table)), None)
-        for world in sorted(self.worlds.of(name) & {*PEOPLES, NOBODY, SHARED}):
+        for world in sorted(self.staging.of(name) & {*PEOPLES, NOBODY, SHARED}):
             if verb == "give away" and world not in self.session.own:
                 continue
-            places = [place for place, whose in self.worlds.places[name].items() if whose == world]
+            places = [place for place, whose in self.staging.places[name].items() if whose == world]
             chosen = f"array[{', '.join(map(literal, places))}]"
             if verb == "delete":
                 statement = sql.DELETE_WHERE.format(table=table.quoted, places=chosen)
             else:
                 assert column is not None
-                row = self.worlds.rows[name].get(world, {})
+                row = self.staging.rows[name].get(world, {})
                 value = USERS[THEIRS] if verb == "give away" else row.get(column)
                 statement = sql.UPDATE_WHERE.format(
                     table=table.quoted, column=quote_identifier(column), value=literal(value), places=chosen
@@ -291,15 +293,15 @@ class _Asking:
             found.append(_Question(name, verb, statement, question.present, self._lend(table), world))
         return found
 
-    def cell(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> Cell:
+    def cell(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> Cell:
         """What the answers to one cell's questions mean together."""
-        relation = self.catalogue.relations[name]
+        relation = self.catalog.relations[name]
         if not relation.is_table:
             return self._view_cell(relation, verb, pairs)
-        places = self.worlds.places.get(name, {})
-        totals = {world: self.worlds.total(name, world) for world in self.worlds.of(name)}
+        places = self.staging.places.get(name, {})
+        totals = {world: self.staging.total(name, world) for world in self.staging.of(name)}
         reached = dict.fromkeys(totals, 0)
-        troubles: list[Answer] = []
+        troubles: list[StatementResult] = []
         ran = False
         for question, answer in pairs:
             passed = not answer.code or answer.code.startswith(_CONSTRAINT)
@@ -327,16 +329,16 @@ class _Asking:
             return Cell("rows", found)
         return _trouble(troubles, found, ran)
 
-    def _view_cell(self, view: Relation, verb: Verb, pairs: Sequence[tuple[_Question, Answer]]) -> Cell:
+    def _view_cell(self, view: Relation, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> Cell:
         shown = pairs[0][1]
         if verb == "delete":
-            base = next(name for name in view.reads if self.catalogue.relations[name].is_table)
-            places = self.worlds.places.get(base, {})
+            base = next(name for name in view.reads if self.catalog.relations[name].is_table)
+            places = self.staging.places.get(base, {})
             if shown.code or not shown.touched:
                 return _trouble([shown] if shown.code else [], {}, not shown.code)
             left = shown.places or frozenset()
-            gone = {w: sum(whose == w and p not in left for p, whose in places.items()) for w in self.worlds.of(base)}
-            return Cell("rows", {world: (rows, self.worlds.total(base, world)) for world, rows in gone.items()})
+            gone = {w: sum(whose == w and p not in left for p, whose in places.items()) for w in self.staging.of(base)}
+            return Cell("rows", {world: (rows, self.staging.total(base, world)) for world, rows in gone.items()})
         if shown.code:
             return _trouble([shown], {}, False)
         direct = pairs[1][1].places or frozenset()
@@ -344,7 +346,7 @@ class _Asking:
         return Cell("rows", lines=lines, beyond=len(lines - direct))
 
 
-def _trouble(troubles: Sequence[Answer], reached: Mapping[World, tuple[int, int]], ran: bool) -> Cell:
+def _trouble(troubles: Sequence[StatementResult], reached: Mapping[World, tuple[int, int]], ran: bool) -> Cell:
     """Nothing was reached: what that is called. A real error counts for more than a refusal."""
     for answer in troubles:
         if answer.code != "42501" and not answer.code.startswith(_CONSTRAINT):

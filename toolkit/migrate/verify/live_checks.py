@@ -11,7 +11,7 @@ import asyncpg
 from toolkit.migrate.access.matrix import Cell, Matrix
 from toolkit.migrate.access.ownership import Ownership, ownership_of
 from toolkit.migrate.access.personas import CLIENT_ROLES, SESSIONS, PersonaSession
-from toolkit.migrate.access.privileges import Catalogue, Relation, read_catalogue
+from toolkit.migrate.access.privileges import AccessCatalog, Relation, read_access_catalog
 from toolkit.migrate.access.rulings import claims_trouble
 from toolkit.migrate.access.try_cells import ask
 from toolkit.migrate.folder.files import Folder
@@ -36,7 +36,7 @@ class LiveFacts:
     """What was read. `lines`: question → violations as the database words them; `absent`: question → why it could not
     be answered; `raised`: a line for each read that a policy made fail; `members`: publication → its tables."""
 
-    catalogue: Catalogue
+    catalog: AccessCatalog
     ownership: Ownership
     versions: tuple[VersionStatus, ...] = ()
     lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,9 +76,9 @@ async def check_live(dsn: str, folder: Folder) -> list[Check]:
 
 
 async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
-    catalogue = await read_catalogue(conn)
+    catalog = await read_access_catalog(conn)
     history = await read_history(conn)
-    facts = LiveFacts(catalogue, ownership_of(catalogue), statuses(folder, history))
+    facts = LiveFacts(catalog, ownership_of(catalog), statuses(folder, history))
     applied = {row.version for row in history.rows}
     folder = as_applied(folder, history)
     statements = [s for m in folder.migrations if m.version in applied for s in m.up.statements]
@@ -152,9 +152,9 @@ async def _read_as_roles(conn: Connection, facts: LiveFacts) -> None:
         lacking = "there is no role anon or authenticated" if not may else "the login may not become one of them"
         facts.absent["roles"] = f"nothing was read as a client: {lacking}"
         return
-    tables = [one for one in facts.catalogue.judged() if one.is_table and one.row_security and one.policies]
+    tables = [one for one in facts.catalog.judged() if one.is_table and one.row_security and one.policies]
     cells: dict[tuple[str, str], list[str]] = {}
-    matrix = Matrix(facts.catalogue, facts.ownership, {}, {}, {}, tuple(sessions))
+    matrix = Matrix(facts.catalog, facts.ownership, {}, {}, {}, tuple(sessions))
     for session in sessions:
         asked = [one for one in tables if "SELECT" in one.privileges.get(session.role, ())]
         questions = [{"sql": sql.FIRST_ROWS.format(table=one.quoted)} for one in asked]
@@ -235,7 +235,7 @@ def _lost_members(facts: LiveFacts) -> list[str]:
         f"{table} is not in {publication} any more"
         for publication, tables in facts.named.items()
         for table in sorted(tables - facts.members.get(publication, frozenset()))
-        if table in facts.catalogue.relations
+        if table in facts.catalog.relations
     ]
 
 
@@ -247,7 +247,7 @@ def _clients(relation: Relation) -> list[str]:
 def _open_tables(facts: LiveFacts) -> list[str]:
     return [
         f"{one.name}: row level security is off, {' and '.join(clients)} hold privileges"
-        for one in facts.catalogue.judged()
+        for one in facts.catalog.judged()
         if one.is_table and not one.row_security and (clients := _clients(one))
     ]
 
@@ -255,7 +255,7 @@ def _open_tables(facts: LiveFacts) -> list[str]:
 def _anon_writes(facts: LiveFacts) -> list[str]:
     """Who names anon for an INSERT means it; a policy without a role, or with UPDATE or DELETE of any row, forgot."""
     found = []
-    for one in facts.catalogue.judged():
+    for one in facts.catalog.judged():
         for policy in one.policies if one.is_table and one.row_security else ():
             named, everybody = "anon" in policy.roles, "public" in policy.roles
             if not policy.permissive or not (named or everybody):
@@ -271,14 +271,14 @@ def _anon_writes(facts: LiveFacts) -> list[str]:
 
 def _bypassing_views(facts: LiveFacts) -> list[str]:
     found = []
-    for view in facts.catalogue.judged():
+    for view in facts.catalog.judged():
         readers = [role for role in CLIENT_ROLES if view.may(role, "SELECT")]
         if view.is_table or view.invoker or not readers:
             continue
         hidden = [
             name
             for name in view.reads
-            if (table := facts.catalogue.relations[name]).row_security
+            if (table := facts.catalog.relations[name]).row_security
             and not any(p.permissive and "public" in p.roles and p.using == "true" for p in table.policies)
             and (view.kind == "m" or view.owner_bypasses or (view.owner == table.owner and not table.forced))
         ]
@@ -290,7 +290,7 @@ def _bypassing_views(facts: LiveFacts) -> list[str]:
 
 def _unpinned(facts: LiveFacts) -> list[str]:
     found = []
-    for one in facts.catalogue.routines.values():
+    for one in facts.catalog.routines.values():
         if not one.definer or one.pinned:
             continue
         clients = sorted(one.executors & {*CLIENT_ROLES})
@@ -305,10 +305,10 @@ def _unpinned(facts: LiveFacts) -> list[str]:
 
 def _for_anybody(facts: LiveFacts) -> list[str]:
     """A helper of policies has to be executable by whoever they apply to; others should ask who calls."""
-    policies = " ".join(p.using + " " + p.check for one in facts.catalogue.relations.values() for p in one.policies)
+    policies = " ".join(p.using + " " + p.check for one in facts.catalog.relations.values() for p in one.policies)
     return [
         f"{one.name}: anon may execute it with the rights of {one.owner}, and it does not ask who calls"
-        for one in facts.catalogue.routines.values()
+        for one in facts.catalog.routines.values()
         if one.definer
         and one.callable
         and "anon" in one.executors

@@ -7,9 +7,9 @@ from toolkit.postgres.connection import connected
 from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.populate import ODD_USER, OTHER_APPLICATION, USERS, Population, build, populate
 from toolkit.rehearse.stage.stage import Stage
-from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.legacy_traffic import LegacyTraffic
 from toolkit.rehearse.traffic.reader import Reading
-from toolkit.rehearse.traffic.user_generation import Gate, Run, legacy_run
+from toolkit.rehearse.traffic.user_generation import Gate, UserGeneration, legacy_generation
 from toolkit.report.record import Table
 from toolkit.targets.target import Target
 
@@ -34,30 +34,33 @@ async def run(stage: Stage, found: Findings) -> None:
 
     stage.say("starting the legacy server")
     server = await stage.embedded.start_server("legacy", roles=("api",), transport="websocket", env=stage.writer_env())
-    crew = stage.crew = Crew(server.url, stage.dsn, stage.population.owned)
+    traffic = stage.traffic = LegacyTraffic(server.url, stage.dsn, stage.population.owned)
     people = [f"user_live_{number}" for number in range(1, size.legacy_users + 1)]
     target = stage.target(server)
 
-    async def generate(person: Run) -> None:
-        await legacy_run(target, person)
+    async def generate(person: UserGeneration) -> None:
+        await legacy_generation(target, person)
 
-    crew.start(people, generate, _readings(stage, stage.population), size.readers)
+    traffic.start(people, generate, _readings(stage, stage.population), size.readers)
     stage.say(f"{size.legacy_users} people, {size.readers} readers and another application at work")
-    await crew.until(
-        lambda: any(run.good for run in crew.runs) and len(crew.in_flight()) >= min(2, size.legacy_users),
+    await traffic.until(
+        lambda: (
+            any(generation.good for generation in traffic.generations)
+            and len(traffic.in_flight()) >= min(2, size.legacy_users)
+        ),
         "one article was finished and others are under way",
         START_DEADLINE_S,
     )
     await _hold(stage, target)
     baseline = stage.clock.now() + size.baseline_s
-    await crew.until(lambda: stage.clock.now() >= baseline, "the baseline", size.baseline_s + 30)
-    finished = [run for run in crew.runs if run.ended is not None]
-    bad = [str(run) for run in finished if not run.good]
+    await traffic.until(lambda: stage.clock.now() >= baseline, "the baseline", size.baseline_s + 30)
+    finished = [generation for generation in traffic.generations if generation.ended is not None]
+    bad = [str(generation) for generation in finished if not generation.good]
     found.check(
         "works",
         "The legacy system writes articles over its WebSocket",
         not bad,
-        f"{len(finished)} articles finished, {len(crew.in_flight())} under way",
+        f"{len(finished)} articles finished, {len(traffic.in_flight())} under way",
         f"Read {server.log_path.name} in the run's logs.",
         bad,
     )
@@ -65,15 +68,15 @@ async def run(stage: Stage, found: Findings) -> None:
 
 async def _hold(stage: Stage, target: Target) -> None:
     """Two whose prompt is open when the migration comes: one looks at it, one has closed the tab."""
-    assert stage.crew is not None
+    assert stage.traffic is not None
     for user, gate in (("user_asked", Gate()), ("user_away", Gate(leaves=True))):
 
-        async def generate(run: Run, gate: Gate = gate) -> None:
-            await legacy_run(target, run, gate)
+        async def generate(generation: UserGeneration, gate: Gate = gate) -> None:
+            await legacy_generation(target, generation, gate)
 
         stage.held.append(gate)
-        stage.crew.hold(Run(user, "websocket"), generate)
-    await stage.crew.until(
+        stage.traffic.hold(UserGeneration(user, "websocket"), generate)
+    await stage.traffic.until(
         lambda: all(gate.reached.is_set() for gate in stage.held),
         "two processes wait for their users",
         START_DEADLINE_S,

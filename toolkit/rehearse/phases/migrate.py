@@ -20,10 +20,10 @@ from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.populate import Population
 from toolkit.rehearse.stage.rows import Rows, read_rows
 from toolkit.rehearse.stage.stage import APPLIED, Stage
-from toolkit.rehearse.traffic.crew import Crew
-from toolkit.rehearse.traffic.stalls import Sample, during, picture
-from toolkit.rehearse.traffic.user_generation import Run
-from toolkit.rehearse.traffic.writer import stored_tickets
+from toolkit.rehearse.traffic.latencies import Sample, during, summary_of
+from toolkit.rehearse.traffic.legacy_traffic import LegacyTraffic
+from toolkit.rehearse.traffic.user_generation import UserGeneration
+from toolkit.rehearse.traffic.writer import stored_values
 from toolkit.report.record import Band, Table, Tone, Verdict
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.sql import rehearsal as sql
@@ -37,8 +37,8 @@ STATE = "public.generated_articles_state"
 
 async def run(stage: Stage, found: Findings) -> None:
     """Leaves the migrated schema, with the legacy server and its traffic still at work on it."""
-    crew = stage.crew
-    assert crew is not None
+    traffic = stage.traffic
+    assert traffic is not None
     assert stage.population is not None
     await _precheck(stage, found)
     stage.catalog_before = await take_catalog(stage.dsn)
@@ -52,9 +52,9 @@ async def run(stage: Stage, found: Findings) -> None:
         "Look at `toolkit migrate status`.",
     )
 
-    await crew.until(lambda: bool(crew.in_flight()), "a process is under way", IN_FLIGHT_DEADLINE_S)
-    stage.rows_before = await _rows_at_rest(stage, crew, stage.population)
-    in_flight = crew.in_flight()
+    await traffic.until(lambda: bool(traffic.in_flight()), "a process is under way", IN_FLIGHT_DEADLINE_S)
+    stage.rows_before = await _rows_at_rest(stage, traffic, stage.population)
+    in_flight = traffic.in_flight()
 
     began = stage.clock.now()
     result = await apply(stage, found)
@@ -75,13 +75,13 @@ async def run(stage: Stage, found: Findings) -> None:
     for gate in stage.held:
         gate.open.set()
     settled = stage.clock.now() + stage.options.size.settle_s
-    await crew.until(lambda: stage.clock.now() >= settled, "the traffic after the migration", 60)
-    await _finished(stage, found, crew, in_flight)
+    await traffic.until(lambda: stage.clock.now() >= settled, "the traffic after the migration", 60)
+    await _finished(stage, found, traffic, in_flight)
     await compare_rows(stage, found, "rows", "Every row that existed is unchanged", stage.rows_before)
-    await _acknowledged(stage, found, crew)
+    await _acknowledged(stage, found, traffic)
     if result.ok:
-        await _observed(stage, found, crew)
-    _stalls(stage, found, crew, (began, ended), result)
+        await _observed(stage, found, traffic)
+    _stalls(stage, found, traffic, (began, ended), result)
     if not result.ok:
         raise RefusalError(
             "The migration is not applied.", "Correct the file that failed; the checks show the statement."
@@ -169,26 +169,32 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
     found.measure("verify checks", len(result.checks), "")
 
 
-async def _rows_at_rest(stage: Stage, crew: Crew, population: Population) -> Rows:
+async def _rows_at_rest(stage: Stage, traffic: LegacyTraffic, population: Population) -> Rows:
     """Every row, but for processes that somebody is working on: those change, and are looked at one by one."""
     rest = {str(row["id"]) for row in population.rows["generated_articles_state"]} - set(map(str, population.owned))
     rest -= set(map(str, (*population.paused, *population.abandoned)))  # the next phase resumes them
-    rest |= {run.process_id for run in crew.runs if run.process_id and run.ended is not None}
+    rest |= {
+        generation.process_id
+        for generation in traffic.generations
+        if generation.process_id and generation.ended is not None
+    }
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         rows = await read_rows(conn)
     busy = {key for key, _ in rows.tables[STATE].rows if key is not None and key not in rest}
     return rows.without({STATE: busy})
 
 
-async def _finished(stage: Stage, found: Findings, crew: Crew, in_flight: Sequence[Run]) -> None:
+async def _finished(stage: Stage, found: Findings, traffic: LegacyTraffic, in_flight: Sequence[UserGeneration]) -> None:
     stage.say(f"waiting for {len(in_flight)} processes that were under way")
-    await crew.until(
-        lambda: all(run.ended is not None for run in in_flight), "the processes under way finished", FINISH_DEADLINE_S
+    await traffic.until(
+        lambda: all(generation.ended is not None for generation in in_flight),
+        "the processes under way finished",
+        FINISH_DEADLINE_S,
     )
-    ids = [UUID(run.process_id) for run in in_flight if run.process_id]
+    ids = [UUID(generation.process_id) for generation in in_flight if generation.process_id]
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         stored = {row["id"]: row for row in await conn.fetch(sql.PROCESSES, ids, timeout=30)}
-    bad = [str(run) for run in in_flight if not run.good]
+    bad = [str(generation) for generation in in_flight if not generation.good]
     for process in map(str, ids):
         row = stored.get(process)
         if row is None or row["status"] != "completed" or not row["article"] or not row["content"]:
@@ -204,23 +210,23 @@ async def _finished(stage: Stage, found: Findings, crew: Crew, in_flight: Sequen
     )
 
 
-async def _acknowledged(stage: Stage, found: Findings, crew: Crew) -> None:
-    await crew.rest()
+async def _acknowledged(stage: Stage, found: Findings, traffic: LegacyTraffic) -> None:
+    await traffic.rest()
     async with connected(stage.dsn, "toolkit rehearse") as conn:
-        missing = crew.tickets.missing(await stored_tickets(conn, crew.owned))
+        missing = traffic.acknowledged_writes.missing(await stored_values(conn, traffic.owned))
     found.check(
         "writes",
         "Every acknowledged write of another application is stored",
-        Verdict.UNKNOWN if not crew.tickets.count else not missing,
-        f"{crew.tickets.count} acknowledged writes to {len(crew.owned)} rows are stored",
+        Verdict.UNKNOWN if not traffic.acknowledged_writes.count else not missing,
+        f"{traffic.acknowledged_writes.count} acknowledged writes to {len(traffic.owned)} rows are stored",
         "",
         missing,
     )
 
 
-async def _observed(stage: Stage, found: Findings, crew: Crew) -> None:
+async def _observed(stage: Stage, found: Findings, traffic: LegacyTraffic) -> None:
     async with connected(stage.dsn, "toolkit rehearse") as conn:
-        events = await conn.fetchrow(sql.EVENTS_OF, list(crew.owned), timeout=30)
+        events = await conn.fetchrow(sql.EVENTS_OF, list(traffic.owned), timeout=30)
     assert events is not None
     found.check(
         "observed",
@@ -231,11 +237,13 @@ async def _observed(stage: Stage, found: Findings, crew: Crew) -> None:
     )
 
 
-def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, float], result: RunResult) -> None:
+def _stalls(
+    stage: Stage, found: Findings, traffic: LegacyTraffic, window: tuple[float, float], result: RunResult
+) -> None:
     origin = stage.clock.origin
     start, end = origin + window[0], origin + window[1]
     rows, worst = [], {}
-    for name, meter in (("worst request", crew.requests), ("worst write", crew.writes)):
+    for name, meter in (("worst request", traffic.requests), ("worst write", traffic.writes)):
         waits = meter.waits
         parts = (
             ("before", [sample for sample in waits if sample.end <= start]),
@@ -243,7 +251,7 @@ def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, floa
             ("after", [sample for sample in waits if sample.at >= end]),
         )
         for part, samples in parts:
-            seen = picture(samples)
+            seen = summary_of(samples)
             if seen is not None:
                 rows.append(
                     (
@@ -278,7 +286,7 @@ def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, floa
         f"while {len(result.steps)} files were applied in {window[1] - window[0]:.2f} s",
         "Which statement held its lock longest? Lower --lock-timeout, or split the file.",
     )
-    operations = crew.operations()
+    operations = traffic.operations()
     failed = [sample for sample in operations if sample.error]
     found.measure("operations", len(operations), "")
     found.measure("failed operations", len(failed), "")
@@ -286,8 +294,8 @@ def _stalls(stage: Stage, found: Findings, crew: Crew, window: tuple[float, floa
         "requests",
         "No request, write or generation failed",
         _failures(operations, failed),
-        f"{len(crew.requests.samples)} requests, {len(crew.writes.samples)} writes, "
-        f"{sum(run.ended is not None for run in crew.runs)} generations; {len(failed)} failed",
+        f"{len(traffic.requests.samples)} requests, {len(traffic.writes.samples)} writes, "
+        f"{sum(generation.ended is not None for generation in traffic.generations)} generations; {len(failed)} failed",
         "The witness shows when (seconds since the beginning) and what the server said.",
         [f"{stage.clock.of(sample.at):.2f} s: {sample.error}" for sample in failed],
     )

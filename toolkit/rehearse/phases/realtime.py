@@ -13,7 +13,7 @@ from toolkit.rehearse.stage.endpoints import ask_every_endpoint
 from toolkit.rehearse.stage.populate import PAUSED_USER
 from toolkit.rehearse.stage.scenario_runs import run_all, system_of
 from toolkit.rehearse.stage.stage import Stage
-from toolkit.rehearse.traffic.user_generation import Run, legacy_run, realtime_run
+from toolkit.rehearse.traffic.user_generation import UserGeneration, legacy_generation, realtime_generation
 from toolkit.report.pictures import percentile
 from toolkit.report.record import Band, Distribution, Table, Verdict
 from toolkit.sql import rehearsal as sql
@@ -37,8 +37,8 @@ async def run(stage: Stage, found: Findings) -> None:
 
 
 async def _transition(stage: Stage, found: Findings) -> None:
-    crew = stage.crew
-    assert crew is not None
+    traffic = stage.traffic
+    assert traffic is not None
     stage.say("starting API and worker with both transports")
     system = system_of(stage)
     await system.configure("both", stage.writer_env())
@@ -46,11 +46,11 @@ async def _transition(stage: Stage, found: Findings) -> None:
     target = stage.target(api)
     stage.say("old and new transport side by side; people at work finish their articles")
     new, old, late = await asyncio.gather(
-        realtime_run(target, "user_both_new"),
-        legacy_run(target, Run("user_both_old", "websocket")),
-        crew.drain(DRAIN_DEADLINE_S),
+        realtime_generation(target, "user_both_new"),
+        legacy_generation(target, UserGeneration("user_both_old", "websocket")),
+        traffic.drain(DRAIN_DEADLINE_S),
     )
-    bad = [str(run) for run in (new, old) if not run.good]
+    bad = [str(generation) for generation in (new, old) if not generation.good]
     found.check(
         "side-by-side",
         "With `both`, articles are written over either transport at the same time",
@@ -59,23 +59,23 @@ async def _transition(stage: Stage, found: Findings) -> None:
         f"Read {api.log_path.name}.",
         bad,
     )
-    ended = [run for run in crew.runs if run.ended is not None]
-    bad = [str(run) for run in (*late, *ended) if not run.good]
+    ended = [generation for generation in traffic.generations if generation.ended is not None]
+    bad = [str(generation) for generation in (*late, *ended) if not generation.good]
     found.check(
         "drained",
         "Every process that people began on the legacy server came to its end",
         not bad,
-        f"{len(ended)} of {len(crew.runs)} ended well before the legacy server was stopped",
+        f"{len(ended)} of {len(traffic.generations)} ended well before the legacy server was stopped",
         "Read legacy.log around the times of the witness.",
         bad,
     )
-    feedback = _feedback(crew.runs)
+    feedback = _feedback(traffic.generations)
     if feedback:
         found.measure("first feedback p50", percentile(feedback, 0.5), "ms", group="legacy")
         found.measure("first feedback p95", percentile(feedback, 0.95), "ms", group="legacy")
     await stage.embedded.stop_server("legacy")
     await switch(stage, api, "realtime")
-    refused = await legacy_run(target, Run("user_late", "websocket"))
+    refused = await legacy_generation(target, UserGeneration("user_late", "websocket"))
     found.check(
         "alone",
         "With `realtime`, a new process on the WebSocket is refused in words",
@@ -89,15 +89,15 @@ async def _old_processes(stage: Stage, found: Findings) -> None:
     assert stage.population is not None
     stage.say("processes that were paused before the migration are resumed")
     target = stage.target(stage.api)
-    runs = await asyncio.gather(
-        *(realtime_run(target, PAUSED_USER, resume=str(process)) for process in stage.population.paused)
+    generations = await asyncio.gather(
+        *(realtime_generation(target, PAUSED_USER, resume=str(process)) for process in stage.population.paused)
     )
-    bad = [str(run) for run in runs if not run.good]
+    bad = [str(generation) for generation in generations if not generation.good]
     found.check(
         "old-processes",
         "Processes that were paused before the migration are resumed and finished over Realtime",
         not bad,
-        f"{len(runs) - len(bad)} of {len(runs)}",
+        f"{len(generations) - len(bad)} of {len(generations)}",
         "The context that older servers wrote must still be readable: see the API's and the worker's log.",
         bad,
     )
@@ -113,19 +113,22 @@ async def _abandoned(stage: Stage, found: Findings) -> None:
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         tasks = await conn.fetchval(sql.TASKS_OF, ids, timeout=30)
     target = stage.target(stage.api)
-    runs = await asyncio.gather(
-        *(legacy_run(target, Run(PAUSED_USER, "websocket", process_id=str(id))) for id in population.abandoned)
+    generations = await asyncio.gather(
+        *(
+            legacy_generation(target, UserGeneration(PAUSED_USER, "websocket", process_id=str(id)))
+            for id in population.abandoned
+        )
     )
     bad = [
         *([f"{tasks} tasks of processes that nobody resumed"] if tasks else []),
-        *(str(run) for run in runs if not run.good),
+        *(str(generation) for generation in generations if not generation.good),
     ]
     found.check(
         "abandoned",
         "Processes whose server was gone before the migration stay as they are until their user comes back",
         not bad,
         f"{tasks} tasks for {len(ids)} old processes: no worker takes up what it was not given. "
-        f"{sum(run.good for run in runs)} of {len(runs)} whose users came back finished over the WebSocket, which "
+        f"{sum(generation.good for generation in generations)} of {len(generations)} whose users came back finished over the WebSocket, which "
         "serves what was begun on it whatever the flag says",
         "Look at what made a task for a process that nobody asked for: background_tasks.created_by.",
         bad,
@@ -152,54 +155,59 @@ async def _runs(stage: Stage, found: Findings) -> None:
     stage.say(f"{count} articles side by side over Realtime")
     target = stage.target(stage.api)
 
-    async def person(number: int) -> Run:
+    async def person(number: int) -> UserGeneration:
         # People do not press the button in the same instant; nor did those on the legacy server.
         await asyncio.sleep(number * APART_S)
-        return await realtime_run(target, f"user_realtime_{number}")
+        return await realtime_generation(target, f"user_realtime_{number}")
 
-    runs = await asyncio.gather(*(person(number) for number in range(count)))
-    await _events(stage, found, runs)
-    feedback = _feedback(runs)
+    generations = await asyncio.gather(*(person(number) for number in range(count)))
+    await _events(stage, found, generations)
+    feedback = _feedback(generations)
     if feedback:
         found.measure("first feedback p50", percentile(feedback, 0.5), "ms")
         found.measure("first feedback p95", percentile(feedback, 0.95), "ms")
     rows = [
         (transport, str(len(times)), f"{percentile(times, 0.5):.0f}", f"{percentile(times, 0.95):.0f}")
         for transport, times in (
-            ("WebSocket", _feedback(stage.crew.runs if stage.crew else [])),
+            ("WebSocket", _feedback(stage.traffic.generations if stage.traffic else [])),
             ("Realtime", feedback),
         )
         if times
     ]
     found.tables.append(Table("First feedback after a start, ms", ("", "runs", "p50", "p95"), tuple(rows), found.group))
-    put, answered = sum(run.prompts_put for run in runs), sum(run.prompts_answered for run in runs)
+    put, answered = (
+        sum(generation.prompts_put for generation in generations),
+        sum(generation.prompts_answered for generation in generations),
+    )
     found.measure("prompts put", put, "")
     found.measure("prompts answered", answered, "")
     # A start, an answer to each prompt, and the article: what a person would call an operation.
-    found.measure("operations", sum(2 + run.prompts_put for run in runs), "")
-    found.measure("failed operations", sum(not run.good for run in runs) + put - answered, "")
+    found.measure("operations", sum(2 + generation.prompts_put for generation in generations), "")
+    found.measure("failed operations", sum(not generation.good for generation in generations) + put - answered, "")
     stage.distributions.append(Distribution("First feedback over Realtime", "ms", tuple(feedback), found.group))
 
 
-async def _events(stage: Stage, found: Findings, runs: Sequence[Run]) -> None:
-    ids = [UUID(run.process_id) for run in runs if run.process_id]
+async def _events(stage: Stage, found: Findings, generations: Sequence[UserGeneration]) -> None:
+    ids = [UUID(generation.process_id) for generation in generations if generation.process_id]
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         stored = {row["process_id"]: row["events"] for row in await conn.fetch(sql.EVENT_COUNTS, ids, timeout=30)}
-    bad = [str(run) for run in runs if not run.good]
-    for run in runs:
+    bad = [str(generation) for generation in generations if not generation.good]
+    for generation in generations:
         # The stream ends with the event that ends the process; what the database holds after it is not lost.
-        wanted = list(range(1, len(run.sequences) + 1))
-        if run.sequences != wanted:
-            bad.append(f"{run}: sequences {run.sequences[:20]} … are not 1 to {len(wanted)}")
-        if len(run.sequences) < stored.get(run.process_id or "", 0):
-            bad.append(f"{run}: {len(run.sequences)} events delivered, {stored.get(run.process_id or '')} stored")
-    live = sum(run.live for run in runs)
+        wanted = list(range(1, len(generation.sequences) + 1))
+        if generation.sequences != wanted:
+            bad.append(f"{generation}: sequences {generation.sequences[:20]} … are not 1 to {len(wanted)}")
+        in_log = stored.get(generation.process_id or "", 0)
+        if len(generation.sequences) < in_log:
+            bad.append(f"{generation}: {len(generation.sequences)} events delivered, {in_log} stored")
+    live = sum(generation.live for generation in generations)
+    fetched = sum(generation.backfilled for generation in generations)
     found.check(
         "events",
         "Every event reaches its subscriber over Realtime, once and in order",
         Verdict.FAIL if bad else Verdict.PASS if live else Verdict.UNKNOWN,
-        f"{sum(stored.values())} events stored, {live} delivered live, {sum(run.backfilled for run in runs)} fetched "
-        f"while connecting; {len(runs)} subscribers",
+        f"{sum(stored.values())} events stored, {live} delivered live, {fetched} fetched "
+        f"while connecting; {len(generations)} subscribers",
         "Compare process_events with the sequences of the witness.",
         bad,
     )
@@ -241,5 +249,5 @@ async def _tasks(stage: Stage, found: Findings) -> None:
     found.measure("tasks completed", done, "")
 
 
-def _feedback(runs: Sequence[Run]) -> list[float]:
-    return sorted(run.feedback_ms for run in runs if run.feedback_ms is not None)
+def _feedback(generations: Sequence[UserGeneration]) -> list[float]:
+    return sorted(generation.feedback_ms for generation in generations if generation.feedback_ms is not None)

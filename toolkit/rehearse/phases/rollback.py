@@ -17,7 +17,7 @@ from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.rows import read_rows
 from toolkit.rehearse.stage.stage import Stage
-from toolkit.rehearse.traffic.user_generation import BODY, Gate, Run, legacy_run, realtime_run
+from toolkit.rehearse.traffic.user_generation import BODY, Gate, UserGeneration, legacy_generation, realtime_generation
 from toolkit.report.record import Band
 from toolkit.server_process import ServerHandle
 from toolkit.sql import rehearsal as sql
@@ -49,7 +49,8 @@ async def run_flag(stage: Stage, found: Findings) -> None:
     gates = [Gate() for _ in range(RUNNING)]
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(realtime_run(target, f"user_flag_{number}", gate)) for number, gate in enumerate(gates)
+            group.create_task(realtime_generation(target, f"user_flag_{number}", gate))
+            for number, gate in enumerate(gates)
         ]
         async with asyncio.timeout(GATE_DEADLINE_S):
             await asyncio.gather(*(gate.reached.wait() for gate in gates))
@@ -58,8 +59,8 @@ async def run_flag(stage: Stage, found: Findings) -> None:
         refusal = await _refused_start(stage, api)
         for gate in gates:
             gate.open.set()
-        old = await legacy_run(target, Run("user_flag_old", "websocket"))
-    runs = [task.result() for task in running]
+        old = await legacy_generation(target, UserGeneration("user_flag_old", "websocket"))
+    generations = [task.result() for task in running]
     found.check(
         "refused",
         "New Realtime processes are refused, in words",
@@ -67,12 +68,12 @@ async def run_flag(stage: Stage, found: Findings) -> None:
         refusal,
         "Look at what the API does with GENERATION_TRANSPORT.",
     )
-    bad = [str(run) for run in runs if not run.good]
+    bad = [str(generation) for generation in generations if not generation.good]
     found.check(
         "running",
         "Processes that were running on Realtime complete",
         not bad,
-        f"{len(runs) - len(bad)} of {len(runs)} completed after the flag was flipped",
+        f"{len(generations) - len(bad)} of {len(generations)} completed after the flag was flipped",
         "Read the worker's log.",
         bad,
     )
@@ -149,12 +150,12 @@ async def run_database(stage: Stage, found: Findings) -> None:
     server = await stage.embedded.start_server(
         "legacy-again", roles=("api",), transport="websocket", env=stage.writer_env()
     )
-    run = await legacy_run(stage.target(server), Run("user_again", "websocket"))
+    generation = await legacy_generation(stage.target(server), UserGeneration("user_again", "websocket"))
     found.check(
         "legacy",
         "The legacy system writes articles on the rolled-back schema",
-        run.good,
-        str(run),
+        generation.good,
+        str(generation),
         f"Read {server.log_path.name}.",
     )
     await server.stop()
@@ -180,12 +181,12 @@ async def run_again(stage: Stage, found: Findings) -> None:
     await compare_rows(stage, found, "rows", "After the second migration every old row is unchanged", stage.rows_before)
     stage.say("one more article over Realtime")
     server = await stage.embedded.start_server("all-again", transport="realtime", env=stage.writer_env())
-    run = await realtime_run(stage.target(server), "user_again")
+    generation = await realtime_generation(stage.target(server), "user_again")
     found.check(
         "realtime",
         "Realtime works on the schema that was migrated twice",
-        run.good,
-        str(run),
+        generation.good,
+        str(generation),
         f"Read {server.log_path.name}.",
     )
     await server.stop()

@@ -12,7 +12,7 @@ from toolkit.rehearse.stage.diary import Clock, Diary, Findings, Options, PhaseR
 from toolkit.rehearse.stage.populate import Population
 from toolkit.rehearse.stage.progress import Progress
 from toolkit.rehearse.stage.rows import Rows
-from toolkit.rehearse.traffic.crew import Crew
+from toolkit.rehearse.traffic.legacy_traffic import LegacyTraffic
 from toolkit.rehearse.traffic.user_generation import Gate
 from toolkit.report.record import Distribution, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem
@@ -38,7 +38,7 @@ class Stage:
     clock: Clock
     diary: Diary = field(default_factory=Diary)
     population: Population | None = None
-    crew: Crew | None = None
+    traffic: LegacyTraffic | None = None
     held: list[Gate] = field(default_factory=list)
     rows_before: Rows | None = None
     catalog_before: Snapshot | None = None
@@ -91,8 +91,8 @@ class Stage:
 
     async def stop_servers(self) -> None:
         """Stop every server that runs, gracefully; their clients come first."""
-        if self.crew is not None:
-            await self.crew.aclose()
+        if self.traffic is not None:
+            await self.traffic.aclose()
         for handle in self.embedded.servers.values():
             await handle.stop()
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from toolkit.rehearse.traffic.stalls import Sample, with_unsent
+from toolkit.rehearse.traffic.latencies import Sample, with_unsent
 
 
 class Wrong(Exception):

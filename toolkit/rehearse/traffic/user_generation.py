@@ -34,7 +34,7 @@ BODY: dict[str, Any] = {
 
 
 @dataclass
-class Run:
+class UserGeneration:
     """What one user saw of one generation. Times are monotonic; `error` is '' while nothing went wrong.
 
     `sequences` are those of the events delivered over Realtime, in order of delivery.
@@ -86,48 +86,54 @@ class Gate:
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def guarded(run: Run, work: Callable[[], Awaitable[None]], deadline_s: float = RUN_DEADLINE_S) -> None:
-    """Do the run's work; whatever a server, a network or a deadline does to it is recorded in `run`."""
+async def guarded(
+    generation: UserGeneration, work: Callable[[], Awaitable[None]], deadline_s: float = RUN_DEADLINE_S
+) -> None:
+    """Do the run's work; whatever a server, a network or a deadline does to it is recorded in `generation`."""
     try:
         async with asyncio.timeout(deadline_s):
             await work()
     except TimeoutError:
-        run.error = run.error or f"not finished within {deadline_s:g} s"
+        generation.error = generation.error or f"not finished within {deadline_s:g} s"
     except ClientError as error:
-        run.error = " ".join(part for part in (run.error, error.what) if part)
+        generation.error = " ".join(part for part in (generation.error, error.what) if part)
     except OSError as error:
-        run.error = f"{type(error).__name__}: {error}"
-    run.ended = time.monotonic()
+        generation.error = f"{type(error).__name__}: {error}"
+    generation.ended = time.monotonic()
 
 
-async def legacy_run(target: Target, run: Run, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S) -> Run:
+async def legacy_generation(
+    target: Target, generation: UserGeneration, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S
+) -> UserGeneration:
     """A whole generation over the legacy WebSocket, as the old browser client drove it; a run that has a
-    process goes on with it. `run` is filled as it goes; `gate` holds it at its first prompt."""
+    process goes on with it. `generation` is filled as it goes; `gate` holds it at its first prompt."""
 
     async def work() -> None:
-        async with LegacyWebSocketClient(target.get("API_URL"), target.user_token(run.user)) as client:
-            if run.process_id is None:
+        async with LegacyWebSocketClient(target.get("API_URL"), target.user_token(generation.user)) as client:
+            if generation.process_id is None:
                 await client.start(**BODY)
             else:
-                await client.resume(run.process_id)
+                await client.resume(generation.process_id)
             async for frame in client:
-                await _on_frame(run, client, frame, gate)
+                await _on_frame(generation, client, frame, gate)
                 if frame.kind == "final":
                     return
                 if frame.kind == "error":
                     # The close that follows says why in one word.
                     async with asyncio.timeout(CLOSE_DEADLINE_S):
                         await client.receive()
-        run.error = run.error or "the socket was closed before the article came"
+        generation.error = generation.error or "the socket was closed before the article came"
 
-    await guarded(run, work, deadline_s)
+    await guarded(generation, work, deadline_s)
     if gate is not None:
         gate.reached.set()  # a run that failed earlier must not keep anybody waiting
-    return run
+    return generation
 
 
-async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame, gate: Gate | None) -> None:
-    run.process_id = client.process_id
+async def _on_frame(
+    generation: UserGeneration, client: LegacyWebSocketClient, frame: LegacyFrame, gate: Gate | None
+) -> None:
+    generation.process_id = client.process_id
     match frame.kind:
         case "heartbeat":
             return
@@ -135,80 +141,82 @@ async def _on_frame(run: Run, client: LegacyWebSocketClient, frame: LegacyFrame,
             if gate is not None and not gate.reached.is_set():
                 gate.reached.set()
                 if gate.leaves:
-                    await _leave_and_return(run, client, gate)
+                    await _leave_and_return(generation, client, gate)
                     return
                 await gate.open.wait()
-            run.prompts_put += 1
+            generation.prompts_put += 1
             response, payload = ANSWERS[InputType(str(frame.input_type))]
             await client.answer(response, payload)
-            run.prompts_answered += 1
+            generation.prompts_answered += 1
         case "final":
-            run.article_id = str(frame.payload["article_id"])
+            generation.article_id = str(frame.payload["article_id"])
         case "error":
-            run.error = str(frame.payload["error_message"])
+            generation.error = str(frame.payload["error_message"])
         case _:
             pass
-    run.feedback()
+    generation.feedback()
 
 
-async def _leave_and_return(run: Run, client: LegacyWebSocketClient, gate: Gate) -> None:
-    assert run.process_id is not None
+async def _leave_and_return(generation: UserGeneration, client: LegacyWebSocketClient, gate: Gate) -> None:
+    assert generation.process_id is not None
     await client.aclose()
     await gate.open.wait()
-    await client.resume(run.process_id)  # which puts the prompt again
+    await client.resume(generation.process_id)  # which puts the prompt again
 
 
-async def realtime_run(
+async def realtime_generation(
     target: Target,
     user: str,
     gate: Gate | None = None,
     *,
     resume: str | None = None,
     deadline_s: float = RUN_DEADLINE_S,
-) -> Run:
+) -> UserGeneration:
     """A whole generation over HTTP and Realtime, watched through the lossless stream; a new one, or with `resume`
     the rest of a process that was paused. `gate` holds it at its first prompt."""
-    run = Run(user, "realtime", process_id=resume)
+    generation = UserGeneration(user, "realtime", process_id=resume)
 
     async def work() -> None:
         async with GenerationClient(target.get("API_URL"), target.user_token(user)) as client:
             if resume is None:
-                run.process_id = (await client.start_article_generation(**BODY)).process_id
+                generation.process_id = (await client.start_article_generation(**BODY)).process_id
             else:
                 await client.resume(resume)
-            assert run.process_id is not None
+            assert generation.process_id is not None
             async with ProcessEventStream(
                 target.get("SUPABASE_URL"),
                 target.get("SUPABASE_ANON_KEY"),
-                run.process_id,
+                generation.process_id,
                 token=client.tokens,
                 fetch=client.events,
                 end_on_error=True,
             ) as stream:
                 async for event in stream:
-                    await _on_event(run, client, event, gate)
+                    await _on_event(generation, client, event, gate)
 
-    await guarded(run, work, deadline_s)
+    await guarded(generation, work, deadline_s)
     if gate is not None:
         gate.reached.set()  # a run that failed earlier must not keep anybody waiting
-    return run
+    return generation
 
 
-async def _on_event(run: Run, client: GenerationClient, event: ProcessEvent, gate: Gate | None) -> None:
-    assert run.process_id is not None
-    run.feedback()
-    run.sequences.append(event.sequence)
-    run.live += event.via == "live"
-    run.backfilled += event.via == "backfill"
+async def _on_event(
+    generation: UserGeneration, client: GenerationClient, event: ProcessEvent, gate: Gate | None
+) -> None:
+    assert generation.process_id is not None
+    generation.feedback()
+    generation.sequences.append(event.sequence)
+    generation.live += event.via == "live"
+    generation.backfilled += event.via == "backfill"
     if event.type == EventType.USER_INPUT_REQUIRED:
-        run.prompts_put += 1
+        generation.prompts_put += 1
         if gate is not None:
             gate.reached.set()
             await gate.open.wait()
         response, payload = ANSWERS[InputType(event.data["input_type"])]
-        await client.submit_user_input(run.process_id, response, payload)
-        run.prompts_answered += 1
+        await client.submit_user_input(generation.process_id, response, payload)
+        generation.prompts_answered += 1
     elif event.type == EventType.GENERATION_COMPLETED:
-        run.article_id = str(event.data["article_id"])
+        generation.article_id = str(event.data["article_id"])
     elif event.type in TERMINAL:
-        run.error = f"{event.type}: {event.data.get('error_message', '')}"
+        generation.error = f"{event.type}: {event.data.get('error_message', '')}"

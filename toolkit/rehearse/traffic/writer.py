@@ -21,7 +21,7 @@ _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 @dataclass
-class Tickets:
+class AcknowledgedWrites:
     """The last value whose write was acknowledged, by row, and how many writes there were."""
 
     acknowledged: dict[UUID, int] = field(default_factory=dict)
@@ -38,28 +38,30 @@ class Tickets:
         )
 
 
-async def write(dsn: str, rows: Sequence[UUID], meter: Meter, tickets: Tickets, stop: asyncio.Event) -> None:
+async def write(
+    dsn: str, rows: Sequence[UUID], meter: Meter, acknowledged_writes: AcknowledgedWrites, stop: asyncio.Event
+) -> None:
     """Update one row after the other until `stop`, each in a transaction of its own.
 
     It writes like a program that knows nothing of the migration: same statement before, during and after.
     """
     turns = itertools.cycle(rows)
-    numbers = itertools.count(tickets.count + 1)
+    numbers = itertools.count(acknowledged_writes.count + 1)
     async with connected(dsn, "another application") as conn:
 
         async def update() -> None:
             row, number = next(turns), next(numbers)
-            tickets.doubtful[row] = number
+            acknowledged_writes.doubtful[row] = number
             done = await conn.execute(sql.OTHER_WRITE, row, number, timeout=DEADLINE_S)
             if done != "UPDATE 1":
                 raise Wrong(f"row {row} was not updated: {done}")
-            tickets.acknowledged[row] = number
-            tickets.count += 1
+            acknowledged_writes.acknowledged[row] = number
+            acknowledged_writes.count += 1
 
         await every(PERIOD_S, stop, lambda: meter.measure(update, _ERRORS))
 
 
-async def stored_tickets(conn: Connection, rows: Sequence[UUID]) -> dict[UUID, int | None]:
+async def stored_values(conn: Connection, rows: Sequence[UUID]) -> dict[UUID, int | None]:
     """What the database holds of the writer's rows."""
     found: list[Any] = await conn.fetch(sql.OTHER_READ, list(rows), timeout=DEADLINE_S)
     return {row["id"]: row["ticket"] for row in found}

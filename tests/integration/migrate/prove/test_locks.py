@@ -147,7 +147,7 @@ async def test_work_that_grows_under_a_lock_is_named_by_its_line_and_nothing_els
     outcome = (await locks.quietly(subject, "1")).outcome()
     # All lines, not only those that a report shows.
     found = await locks.quietly(subject, "1")
-    lines = [line for taken in found.inspection.looks[0].taken for line in works_under_lock(taken)]
+    lines = [line for taken in found.inspection.looks[0].statements for line in works_under_lock(taken)]
     unfound = [words for _, words in GROWING.values() if words and not any(words in line for line in lines)]
     assert unfound == [], "\n".join(lines)
     numbers = {words: up[: up.index(statement)].count("\n") + 1 for statement, words in GROWING.values() if words}

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.migrate.prove.delivery.endpoint_judge import SERVICE, Ear, Message, hear, missing
+from toolkit.migrate.prove.delivery.endpoint_judge import SERVICE, ReceivedChange, Subscriber, judge_endpoint, missing
 from toolkit.migrate.prove.delivery.publications import Member, Publication, Published
 from toolkit.migrate.prove.delivery.wal import Arrival, Change, Transaction
-from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Phase, Write, judge
+from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Phase, Write, judge_wal
 
 P, T = "supabase_realtime", "public.orders"
 STATE = Published(
@@ -36,7 +36,7 @@ def arrival(serial: int, table: str = T, *, value: str | None = None) -> Arrival
 
 
 def judged(writes: Sequence[Write], arrivals: Sequence[Arrival]) -> tuple[str, ...]:
-    return judge(writes, {P: arrivals}, PROMISED, dict.fromkeys(PHASES, STATE)).of(PHASES)
+    return judge_wal(writes, {P: arrivals}, PROMISED, dict.fromkeys(PHASES, STATE)).of(PHASES)
 
 
 THREE = (write(1, "before"), write(2), write(3))
@@ -58,7 +58,7 @@ def test_each_trouble_is_found(arrivals: Sequence[Arrival], words: str) -> None:
 
 
 def test_what_arrives_once_and_in_order_raises_nothing_and_is_counted() -> None:
-    result = judge(THREE, {P: [arrival(1), arrival(2), arrival(3)]}, PROMISED, dict.fromkeys(PHASES, STATE))
+    result = judge_wal(THREE, {P: [arrival(1), arrival(2), arrival(3)]}, PROMISED, dict.fromkeys(PHASES, STATE))
 
     assert result.violations == ()
     assert [(t.phase, t.written, t.arrived, t.lost) for t in result.tallies] == [
@@ -89,13 +89,13 @@ def test_a_row_that_moved_to_another_part_was_updated() -> None:
     assert judged((moved,), [Arrival(Transaction(1, 0.0, changes), 0.0)]) == ()
 
 
-def message(serial: int) -> Message:
-    return Message(T, "INSERT", {"id": serial})
+def message(serial: int) -> ReceivedChange:
+    return ReceivedChange(T, "INSERT", {"id": serial})
 
 
-def ear(*serials: int, name: str = SERVICE) -> Ear:
+def subscriber(*serials: int, name: str = SERVICE) -> Subscriber:
     owns = {} if name == SERVICE else {T: "buyer"}
-    return Ear(name, {T: 0}, owns, [message(serial) for serial in serials])
+    return Subscriber(name, {T: 0}, owns, [message(serial) for serial in serials])
 
 
 @pytest.mark.parametrize(
@@ -107,45 +107,45 @@ def ear(*serials: int, name: str = SERVICE) -> Ear:
     ],
 )
 def test_each_trouble_at_the_endpoint_is_found(serials: tuple[int, ...], words: str) -> None:
-    found = hear(THREE, [ear(*serials)], PROMISED, STATE)
+    found = judge_endpoint(THREE, [subscriber(*serials)], PROMISED, STATE)
 
     assert [line for line in found.violations if words in line]
 
 
 def test_an_endpoint_that_sends_everything_raises_nothing() -> None:
-    found = hear(THREE, [ear(1, 2, 3), ear(1, 2, 3, name="anna")], PROMISED, STATE)
+    found = judge_endpoint(THREE, [subscriber(1, 2, 3), subscriber(1, 2, 3, name="anna")], PROMISED, STATE)
 
     assert (found.expected, found.violations) == (3, ())
-    assert missing(THREE, ear(1, 3), PROMISED, STATE) == 1
+    assert missing(THREE, subscriber(1, 3), PROMISED, STATE) == 1
 
 
 def test_an_owner_who_hears_nothing_any_more_is_found_and_one_who_never_did_is_not() -> None:
-    service = ear(1, 2, 3)
+    service = subscriber(1, 2, 3)
 
     assert "after it, the owner anna hears no INSERT of public.orders" in "".join(
-        hear(THREE, [service, ear(1, name="anna")], PROMISED, STATE).violations
+        judge_endpoint(THREE, [service, subscriber(1, name="anna")], PROMISED, STATE).violations
     )
-    assert hear(THREE, [service, ear(name="anna")], PROMISED, STATE).violations == ()
-    assert hear(THREE, [service, ear(1, name="berta")], PROMISED, STATE).violations == ()
+    assert judge_endpoint(THREE, [service, subscriber(name="anna")], PROMISED, STATE).violations == ()
+    assert judge_endpoint(THREE, [service, subscriber(1, name="berta")], PROMISED, STATE).violations == ()
 
 
 def test_a_row_that_something_else_wrote_again_is_heard_again() -> None:
     again = [arrival(1), arrival(2), arrival(2), arrival(3)]
 
-    assert hear(THREE, [ear(1, 2, 2, 3)], PROMISED, STATE, again).violations == ()
-    assert hear(THREE, [ear(1, 2, 2, 2, 3)], PROMISED, STATE, again).violations != ()
+    assert judge_endpoint(THREE, [subscriber(1, 2, 2, 3)], PROMISED, STATE, again).violations == ()
+    assert judge_endpoint(THREE, [subscriber(1, 2, 2, 2, 3)], PROMISED, STATE, again).violations != ()
 
 
 def test_an_interruption_is_a_violation_in_the_endpoints_words() -> None:
-    heard = ear(1, 2, 3)
-    heard.trouble.append("CHANNEL_ERROR: the stream was lost")
+    received = subscriber(1, 2, 3)
+    received.trouble.append("CHANNEL_ERROR: the stream was lost")
 
-    assert hear(THREE, [heard], PROMISED, STATE).violations == (
+    assert judge_endpoint(THREE, [received], PROMISED, STATE).violations == (
         "the endpoint tells service_role: CHANNEL_ERROR: the stream was lost",
     )
 
 
 def test_what_was_written_before_a_table_was_bound_need_not_be_heard() -> None:
-    late = Ear(SERVICE, {T: 2}, {}, [message(3)])
+    late = Subscriber(SERVICE, {T: 2}, {}, [message(3)])
 
-    assert hear(THREE, [late], PROMISED, STATE) == hear(THREE[2:], [ear(3)], PROMISED, STATE)
+    assert judge_endpoint(THREE, [late], PROMISED, STATE) == judge_endpoint(THREE[2:], [subscriber(3)], PROMISED, STATE)

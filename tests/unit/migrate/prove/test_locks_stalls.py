@@ -16,7 +16,7 @@ from toolkit.migrate.prove.locks.stalls import (
     stalls,
     who_waited,
 )
-from toolkit.migrate.prove.locks.statement_locks import Lock, Taken
+from toolkit.migrate.prove.locks.statement_locks import Lock, StatementLocks
 from toolkit.migrate.prove.locks.traffic import Request, Role
 from toolkit.migrate.prove.locks.waits import Wait, Watched
 from toolkit.migrate.run.run_model import Kind, Moment
@@ -43,8 +43,8 @@ PASSAGE = Passage(
 )
 
 
-def taken(index: int, *locks: tuple[str, str]) -> Taken:
-    return Taken(
+def taken(index: int, *locks: tuple[str, str]) -> StatementLocks:
+    return StatementLocks(
         index,
         f"a.sql:{index}",
         f"statement {index}",
@@ -74,7 +74,7 @@ def request(pid: int, role: Role, due: float, ended: float, sqlstate: str = "", 
 
 
 def judged(
-    waits: Sequence[Wait], requests: Sequence[Request], statements: Sequence[Taken] = (ALTER, SLEEP)
+    waits: Sequence[Wait], requests: Sequence[Request], statements: Sequence[StatementLocks] = (ALTER, SLEEP)
 ) -> list[str]:
     return [str(one) for one in stalls(PASSAGE, Watched(tuple(waits)), requests, statements)]
 

@@ -7,8 +7,8 @@ import pytest
 from toolkit.migrate.folder.statements import Statement, split
 from toolkit.migrate.prove.locks.clients import (
     Client,
+    ClientStatement,
     RefusedStatement,
-    Said,
     Verb,
     client_of,
     literal,
@@ -20,7 +20,7 @@ from toolkit.migrate.prove.locks.statement_locks import (
     Facts,
     Lock,
     Relation,
-    Taken,
+    StatementLocks,
     Work,
     work_between,
     works_under_lock,
@@ -97,7 +97,7 @@ def test_a_foreign_key_is_work_when_an_index_was_read_for_it() -> None:
 )
 def test_work_is_a_violation_under_a_lock_that_stops_somebody(mode: str, accepted: bool, whom: str | None) -> None:
     held = {"public.t": mode} if mode else {}
-    one = Taken(1, "a.sql:3", "text", (), held, (Work("public.t", "rewrites"),), accepted)
+    one = StatementLocks(1, "a.sql:3", "text", (), held, (Work("public.t", "rewrites"),), accepted)
     found = works_under_lock(one)
     assert bool(found) is (whom is not None)
     if whom:
@@ -106,14 +106,16 @@ def test_work_is_a_violation_under_a_lock_that_stops_somebody(mode: str, accepte
 
 
 def test_from_outside_work_on_a_table_whose_lock_was_missed_is_judged_by_the_statements_strongest() -> None:
-    one = Taken(1, "a.sql:3", "vacuum full", (), {"public.a": "AccessExclusiveLock"}, (Work("public.b", "rewrites"),))
+    one = StatementLocks(
+        1, "a.sql:3", "vacuum full", (), {"public.a": "AccessExclusiveLock"}, (Work("public.b", "rewrites"),)
+    )
     assert works_under_lock(one) == ()
-    outside = Taken(1, "a.sql:3", "vacuum full", (), one.held, one.work, outside=True)
+    outside = StatementLocks(1, "a.sql:3", "vacuum full", (), one.held, one.work, outside=True)
     assert len(works_under_lock(outside)) == 1
 
 
 def look(*locks: tuple[str, str]) -> ObservedRun:
-    taken = Taken(1, "a.sql:1", "", tuple(Lock(table, table, mode, existed=True) for table, mode in locks))
+    taken = StatementLocks(1, "a.sql:1", "", tuple(Lock(table, table, mode, existed=True) for table, mode in locks))
     return ObservedRun("up", (taken,), "", ())
 
 
@@ -172,7 +174,7 @@ def test_an_old_client_of_a_table_that_takes_no_row_only_reads() -> None:
 
 
 def client(table: str, *verbs: Verb) -> Client:
-    return Client(table, tuple(Said(table, verb, f"{verb} {table}") for verb in verbs))
+    return Client(table, tuple(ClientStatement(table, verb, f"{verb} {table}") for verb in verbs))
 
 
 def test_busy_tables_have_a_reader_and_a_writer_of_their_own() -> None:
@@ -201,5 +203,5 @@ def test_statements_that_failed_before_are_not_repeated_and_rows_that_stay_are_n
 
 
 def test_only_what_was_understood_before_is_newly_refused() -> None:
-    one, two = (RefusedStatement(Said("t", "select", text), "42703", "gone") for text in ("a", "b"))
+    one, two = (RefusedStatement(ClientStatement("t", "select", text), "42703", "gone") for text in ("a", "b"))
     assert newly_refused([one], [one, two]) == (two,)

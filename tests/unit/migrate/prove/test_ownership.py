@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.migrate.access.ownership import Hints, held_in, merged, ownership_of, snake
-from toolkit.migrate.access.privileges import Catalogue, Column, Policy, Reference, Relation
+from toolkit.migrate.access.privileges import AccessCatalog, Column, Policy, Reference, Relation
 
 TABLE = Relation(1, "", "", "r", False, True, False, "postgres", True, False, False, "", False, {})
 
@@ -23,8 +23,8 @@ def table(name: str, columns: str, using: str = "", references: tuple[Reference,
     return replace(TABLE, name=name, columns=parsed, policies=policies, references=references, keys=keys)
 
 
-def catalogue(*tables: Relation) -> Catalogue:
-    return Catalogue({one.name: one for one in tables}, {}, frozenset(), frozenset(), ())
+def catalog(*tables: Relation) -> AccessCatalog:
+    return AccessCatalog({one.name: one for one in tables}, {}, frozenset(), frozenset(), ())
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def catalogue(*tables: Relation) -> Catalogue:
     ],
 )
 def test_a_column_that_a_policy_compares_with_the_subject_holds_owners(using: str) -> None:
-    found = ownership_of(catalogue(table("public.things", "id uuid, holder text!, user_id text", using)))
+    found = ownership_of(catalog(table("public.things", "id uuid, holder text!, user_id text", using)))
     assert found.owners == {"public.things": ("holder",)}
     assert found.text_ids
 
@@ -56,19 +56,19 @@ def test_a_column_that_a_policy_compares_with_the_subject_holds_owners(using: st
     ],
 )
 def test_other_comparisons_make_no_owner(using: str) -> None:
-    assert ownership_of(catalogue(table("public.things", "id uuid, kind text", using))).owners == {}
+    assert ownership_of(catalog(table("public.things", "id uuid, kind text", using))).owners == {}
 
 
 @pytest.mark.parametrize("name", ["user_id", "userId", "owner", "ownerId", "created_by", "author_id", "clerk_user_id"])
 def test_names_are_believed_where_nothing_else_speaks(name: str) -> None:
-    found = ownership_of(catalogue(table("public.t", f"id integer, {name} uuid")))
+    found = ownership_of(catalog(table("public.t", f"id integer, {name} uuid")))
     assert found.owners == {"public.t": (name,)}
     assert not found.text_ids
 
 
 def test_the_surest_name_wins_and_numbers_are_no_user_ids() -> None:
     found = ownership_of(
-        catalogue(table("public.t", "created_by text, user_id text"), table("public.n", "user_id bigint"))
+        catalog(table("public.t", "created_by text, user_id text"), table("public.n", "user_id bigint"))
     )
     assert found.owners == {"public.t": ("user_id",)}
 
@@ -80,7 +80,7 @@ def test_what_refers_to_owned_rows_is_owned_and_its_parent_of_users_too() -> Non
         "public.comments", "id uuid, note_id uuid", references=(Reference(("note_id",), "public.notes", ("id",)),)
     )
     plans = table("public.plans", "id uuid, name text")
-    found = ownership_of(catalogue(replace(users, platform=True), notes, comments, plans))
+    found = ownership_of(catalog(replace(users, platform=True), notes, comments, plans))
     assert found.owners == {"public.notes": ("writer",), "auth.users": ("id",)}
     assert found.owned == {"auth.users", "public.notes", "public.comments"}
 
@@ -100,7 +100,7 @@ def test_memberships() -> None:
         key="post_id, user_id",
     )
     posts = table("public.posts", "id uuid, title text")
-    found = ownership_of(catalogue(teams, seats, posts, likes))
+    found = ownership_of(catalog(teams, seats, posts, likes))
     assert [(one.table, one.user, one.organisation) for one in found.memberships] == [
         ("public.seats", "user_id", "team_id")
     ]
@@ -109,7 +109,7 @@ def test_memberships() -> None:
 
 
 def test_hints_go_before_everything() -> None:
-    tables = catalogue(table("public.t", "id uuid, user_id uuid, keeper text"), table("public.shared", "user_id text"))
+    tables = catalog(table("public.t", "id uuid, user_id uuid, keeper text"), table("public.shared", "user_id text"))
     found = ownership_of(tables, Hints({"public.t": ("keeper",), "public.shared": ()}, text_ids=False))
     assert found.owners == {"public.t": ("keeper",)}
     assert "public.shared" not in found.owned
@@ -169,13 +169,13 @@ def test_a_lookup_is_judged_by_the_policies_of_the_table_that_it_reads() -> None
 
 def test_two_states_are_looked_at_alike() -> None:
     before, after = (
-        catalogue(table("public.t", "id uuid, user_id text")),
-        catalogue(table("public.t", "id uuid, holder text", "(holder = (auth.uid())::text)")),
+        catalog(table("public.t", "id uuid, user_id text")),
+        catalog(table("public.t", "id uuid, holder text", "(holder = (auth.uid())::text)")),
     )
     both = merged(ownership_of(before), ownership_of(after))
     assert both.owners == {"public.t": ("user_id", "holder")}
     assert held_in(both, after).owners == {"public.t": ("holder",)}
-    assert held_in(both, catalogue()).owners == {}
+    assert held_in(both, catalog()).owners == {}
 
 
 def test_names_in_any_style() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from toolkit.migrate.prove.delivery.wal import Change, Transaction, WalText, WalUnreadable
+from toolkit.migrate.prove.delivery.wal import Change, Transaction, WalDecoder, WalUnreadable
 
 BIG = "79" * 3000
 BEGIN = "42000000000148d938000303f5574803dc000002dc"
@@ -31,7 +31,7 @@ MESSAGE = "4d01000000000148e3c070000000000163"
 
 
 def read(*messages: str) -> list[Transaction]:
-    text = WalText()
+    text = WalDecoder()
     found = [text.feed(bytes.fromhex(message)) for message in messages]
     return [transaction for transaction in found if transaction is not None]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.migrate.folder.files import Script
-from toolkit.migrate.prove.crash.kill_backend import Blow
+from toolkit.migrate.prove.crash.kill_backend import KillBackend
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
 from toolkit.migrate.prove.crash.state_digest import StateDigest, advance_sequences, common, differences, digest_state
 from toolkit.migrate.prove.subject.attempts import apply, stopped_by, take_back, with_rows
@@ -64,7 +64,7 @@ class _Tally:
 
 
 @dataclass(frozen=True)
-class _Room:
+class _Context:
     """What every step of the proof of one version needs; `killer` is a connection to the scratch server."""
 
     subject: Subject
@@ -92,42 +92,44 @@ async def run(subject: Subject, version: str) -> Outcome:
         killer = await stack.enter_async_context(connected(states.scratch.admin_dsn, "toolkit migrate prove: crash"))
         options = replace(states.options, export_dir=exports)
         start = rows.template or await states.before(version)
-        room = _Room(subject, version, killer, options, rows.basis if rows.template else "no rows: there is no table")
-        first, before, failure = await _first(room, stack, start)
+        context = _Context(
+            subject, version, killer, options, rows.basis if rows.template else "no rows: there is no table"
+        )
+        first, before, failure = await _first(context, stack, start)
         if failure is not None and start == rows.template:
             # With rows it does not apply, which the replay proof says; without them it may.
-            room = replace(room, rows="no rows, since it does not apply with them")
+            context = replace(context, rows="no rows, since it does not apply with them")
             start = await states.before(version)
-            first, before, failure = await _first(room, stack, start)
+            first, before, failure = await _first(context, stack, start)
         if failure is not None:
             await states.after(version)
             return Outcome((_elsewhere(version, f"{failure}; on another copy of the same state it applied"),))
-        again, applied = await _once_more(room, first)
-        second = await _copy(room, stack, start)
-        await advance_sequences(room.dsn(second))
-        result = await room.up(room.dsn(second))
+        again, applied = await _once_more(context, first)
+        second = await _copy(context, stack, start)
+        await advance_sequences(context.dsn(second))
+        result = await context.up(context.dsn(second))
         if failure := stopped_by(result):
             return Outcome((_elsewhere(version, f"{failure}; with its sequences one less far it applied"), again))
-        after = await _agreed(room, first, applied, second, result)
-        up = await _crash(room, _Way("up", migration.up, start, before, after, room.up))
+        after = await _agreed(context, first, applied, second, result)
+        up = await _crash(context, _Way("up", migration.up, start, before, after, context.up))
         down = Claim.of(PROOF, version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
         if migration.rollback is not None:
-            third = await _copy(room, stack, first)
-            results = [await room.down(room.dsn(name)) for name in (third, second)]
+            third = await _copy(context, stack, first)
+            results = [await context.down(context.dsn(name)) for name in (third, second)]
             if failure := next(filter(None, map(stopped_by, results)), None):
                 down = replace(down, basis=f"the rollback does not run: {failure}")
             else:
-                taken_back = await digest_state(room.dsn(third))
-                back = await _agreed(room, third, taken_back, second, results[1])
-                down = await _crash(room, _Way("down", migration.rollback, first, applied, back, room.down))
+                taken_back = await digest_state(context.dsn(third))
+                back = await _agreed(context, third, taken_back, second, results[1])
+                down = await _crash(context, _Way("down", migration.rollback, first, applied, back, context.down))
     return Outcome((up, down, again), notes=_passed_over(version, after))
 
 
-async def _first(room: _Room, stack: AsyncExitStack, start: str) -> tuple[str, StateDigest, Failure | None]:
+async def _first(context: _Context, stack: AsyncExitStack, start: str) -> tuple[str, StateDigest, Failure | None]:
     """A copy of the start to which the version was applied, what the start looked like, and what went wrong."""
-    name = await _copy(room, stack, start)
-    before = await digest_state(room.dsn(name))
-    return name, before, stopped_by(await room.up(room.dsn(name)))
+    name = await _copy(context, stack, start)
+    before = await digest_state(context.dsn(name))
+    return name, before, stopped_by(await context.up(context.dsn(name)))
 
 
 def _passed_over(version: str, after: StateDigest) -> tuple[str, ...]:
@@ -146,30 +148,30 @@ _TITLES = {
 }
 
 
-async def _copy(room: _Room, stack: AsyncExitStack, template: str) -> str:
+async def _copy(context: _Context, stack: AsyncExitStack, template: str) -> str:
     """A copy that lives as long as the proof and may be a template itself."""
-    scratch = room.subject.states.scratch
+    scratch = context.subject.states.scratch
     name = await scratch.create(template)
     stack.push_async_callback(lambda: asyncio.shield(scratch.drop(name)))
     return name
 
 
-async def _agreed(room: _Room, one: str, first: StateDigest, other: str, result: RunResult) -> StateDigest:
+async def _agreed(context: _Context, one: str, first: StateDigest, other: str, result: RunResult) -> StateDigest:
     """What two databases have in common after the same run, of which `first` is known and `result` that of the other;
     where their rows differ, column by column."""
-    second = await digest_state(room.dsn(other), first, result.catalog_after)
+    second = await digest_state(context.dsn(other), first, result.catalog_after)
     tables = common(first, second).uncertain_tables
     if tables:
-        first = await digest_state(room.dsn(one), first, first.digest, tables)
-        second = await digest_state(room.dsn(other), second, second.digest, tables)
+        first = await digest_state(context.dsn(one), first, first.digest, tables)
+        second = await digest_state(context.dsn(other), second, second.digest, tables)
     return common(first, second)
 
 
-async def _once_more(room: _Room, name: str) -> tuple[Claim, StateDigest]:
+async def _once_more(context: _Context, name: str) -> tuple[Claim, StateDigest]:
     """Up again where it was applied already must not leave a trace, not even in the ledger."""
-    dsn = room.dsn(name)
+    dsn = context.dsn(name)
     done = await digest_state(dsn)
-    result = await room.up(dsn)
+    result = await context.up(dsn)
     now = await digest_state(dsn, done, result.catalog_after)
     found = [f"it ran {step.name} again" for step in result.steps]
     found += differences(done, now)
@@ -179,7 +181,7 @@ async def _once_more(room: _Room, name: str) -> tuple[Claim, StateDigest]:
         found.append("a sequence was moved")
     claim = Claim.of(
         PROOF,
-        room.version,
+        context.version,
         "again",
         "Running up again after success changes nothing, not even the ledger",
         Level.PROVED,
@@ -188,18 +190,18 @@ async def _once_more(room: _Room, name: str) -> tuple[Claim, StateDigest]:
     return claim.refuted_by(found, "Report this: the runner should not."), done
 
 
-async def _crash(room: _Room, way: _Way) -> Claim:
+async def _crash(context: _Context, way: _Way) -> Claim:
     points = points_of(way.script)
-    wanted = chosen(points, room.subject.options.crash_points)
+    wanted = chosen(points, context.subject.options.crash_points)
     tally = _Tally()
     async with AsyncExitStack() as stack:
         dsn = ""
         for number, point in enumerate(wanted, start=1):
-            room.subject.tell(
-                Progress("statement", f"crash {room.version} {way.direction}", f"ended {point}", number, len(wanted))
+            context.subject.tell(
+                Progress("statement", f"crash {context.version} {way.direction}", f"ended {point}", number, len(wanted))
             )
-            dsn = dsn or await stack.enter_async_context(room.subject.states.clone(way.template))
-            lines = await _strike(room, way, dsn, point, tally)
+            dsn = dsn or await stack.enter_async_context(context.subject.states.clone(way.template))
+            lines = await _kill_at(context, way, dsn, point, tally)
             if lines:
                 tally.refute(point, lines)
             if tally.refuted == _MOST_REFUTED:
@@ -212,25 +214,25 @@ async def _crash(room: _Room, way: _Way) -> Claim:
     counted = f"each of the {len(points)}" if everything else f"{tally.tried} of the {len(points)}"
     claim = Claim.of(
         PROOF,
-        room.version,
+        context.version,
         way.direction,
         _TITLES[way.direction],
         Level.PROVED if everything else Level.SAMPLED,
-        f"the backend ended at {counted} points of {len(way.script.statements)} statements, with {room.rows}",
+        f"the backend ended at {counted} points of {len(way.script.statements)} statements, with {context.rows}",
     )
     if not tally.tried and not tally.lines:
         claim = replace(claim, level=Level.NOT_CHECKED, basis="no point was reached")
     return claim.refuted_by(tally.lines, _REMEDY)
 
 
-async def _strike(room: _Room, way: _Way, dsn: str, point: Point, tally: _Tally) -> list[str]:
+async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: _Tally) -> list[str]:
     """End the backend at one point, look, run again where needed; returns what is wrong."""
-    blow = Blow(room.killer, dsn, room.version, point)
+    kill = KillBackend(context.killer, dsn, context.version, point)
     try:
-        result = await way.run(dsn, replace(room.options, interrupt=blow))
+        result = await way.run(dsn, replace(context.options, interrupt=kill))
     finally:
-        await blow.close()
-    if not blow.struck:
+        await kill.close()
+    if not kill.killed:
         failure = stopped_by(result)
         return [f"running it after earlier crashes fails before that: {failure}"] if failure else []
     tally.tried += 1

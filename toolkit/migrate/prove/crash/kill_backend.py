@@ -17,15 +17,15 @@ _POLL_S = 0.01
 _HEARD_AFTER_S = 0.02
 
 
-class Blow:
-    """An Interrupt of the runner. `killer` is a connection to the same server; `struck` says whether it has struck.
+class KillBackend:
+    """An Interrupt of the runner. `killer` is a connection to the same server; `killed` says whether it has struck.
 
     For a point inside a statement it keeps a snapshot open that the statement waits for, and strikes while it waits;
     a statement that does not wait is struck right after it ended.
     """
 
     def __init__(self, killer: Connection, dsn: str, version: str, point: Point) -> None:
-        self.struck = False
+        self.killed = False
         self._killer, self._dsn, self._version, self._point = killer, dsn, version, point
         self._holder: Connection | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -33,18 +33,18 @@ class Blow:
 
     async def __call__(self, moment: Moment) -> None:
         """Called by the runner at each of its moments."""
-        if self.struck or (moment.version, moment.index) != (self._version, self._point.index):
+        if self.killed or (moment.version, moment.index) != (self._version, self._point.index):
             return
         if self._point.kind != "inside":
             if moment.kind == self._point.kind:
-                await self._strike(moment.pid)
+                await self._kill_at(moment.pid)
         elif moment.kind == "before_statement":
             self._holder = await connect(self._dsn, "toolkit migrate prove: crash")
             for statement in sql.HOLD_A_SNAPSHOT:
                 await self._holder.execute(statement, timeout=10)
-            self._watch = asyncio.create_task(self._strike_while_it_waits(moment.pid))
+            self._watch = asyncio.create_task(self._kill_while_it_waits(moment.pid))
         elif moment.kind == "after_statement":
-            await self._strike(moment.pid)
+            await self._kill_at(moment.pid)
 
     async def close(self) -> None:
         """Let go of what the statement waited for. Raises EnvironmentError_ when the server did not end the backend."""
@@ -57,14 +57,14 @@ class Blow:
         if self._problem is not None:
             raise self._problem
 
-    async def _strike_while_it_waits(self, pid: int) -> None:
+    async def _kill_while_it_waits(self, pid: int) -> None:
         async with asyncio.timeout(_LINGERS_WITHIN_S):
             while not await self._killer.fetchval(sql.WAITS_FOR_SNAPSHOT, pid, timeout=10):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(_POLL_S)
-        await self._strike(pid)
+        await self._kill_at(pid)
 
-    async def _strike(self, pid: int) -> None:
-        self.struck = True
+    async def _kill_at(self, pid: int) -> None:
+        self.killed = True
         ended = await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30)
         # The runner's connection must hear of it before the runner goes on, as it would in a crash between statements:
         # a query sent between the server's last words and the end of the stream is an internal error of the driver.

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import asyncpg
 
 from toolkit.migrate.prove.delivery.endpoint import Endpoint, endpoint_on
-from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, hear
+from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, judge_endpoint
 from toolkit.migrate.prove.delivery.probe_writer import ADMINISTRATOR, Writer
 from toolkit.migrate.prove.delivery.publications import Compared, Published, Violation, compare, read_published
 from toolkit.migrate.prove.delivery.refusals import blamed, covered
 from toolkit.migrate.prove.delivery.tallies import measurements, table_of
-from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Judgement, Phase, Promise, Write, judge
+from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Phase, Promise, WalJudgement, Write, judge_wal
 from toolkit.migrate.prove.delivery.wal_reader import WalReader, reading
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild
@@ -91,7 +91,7 @@ class _Delivery:
             finally_ = None
             if self.migration.rollback is not None:
                 finally_ = await self._roll_back(writer, look, before)
-            await self._heard(writer, after)
+            await self._received(writer, after)
         return self._outcome(writer.writes, before, after, finally_)
 
     # -- doing --------------------------------------------------------------------------------
@@ -119,10 +119,10 @@ class _Delivery:
         chosen = self._chosen(state, tables)
         self._tell(f"{phase}: probe rows through {len(chosen)} tables")
         for _ in range(_ROUNDS):
-            await writer.round(phase, shapes, chosen, lambda: self._heard(writer, state))
+            await writer.round(phase, shapes, chosen, lambda: self._received(writer, state))
         await self._read(phase)
 
-    async def _heard(self, writer: Writer, state: Published) -> None:
+    async def _received(self, writer: Writer, state: Published) -> None:
         if self.endpoint is not None:
             await self.endpoint.settle(writer.writes, self.seen.promised, state)
 
@@ -223,7 +223,7 @@ class _Delivery:
     def _outcome(
         self, writes: Sequence[Write], before: Published, after: Published, finally_: Published | None
     ) -> Outcome:
-        judged = judge(
+        judged = judge_wal(
             writes,
             {name: reader.arrivals for name, reader in self.readers.items()},
             self.seen.promised,
@@ -271,7 +271,9 @@ class _Delivery:
         )
         return self._claim(part, title, Level.PROVED, basis, compared.violations)
 
-    def _probed(self, part: str, phases: tuple[Phase, ...], writes: Sequence[Write], judged: Judgement) -> list[Claim]:
+    def _probed(
+        self, part: str, phases: tuple[Phase, ...], writes: Sequence[Write], judged: WalJudgement
+    ) -> list[Claim]:
         title = _ROLLBACK if part == "rollback" else _UP
         written = {table for phase in phases for table in self._tables(phase)}
         if not written:
@@ -315,7 +317,7 @@ class _Delivery:
             return [self._claim("endpoint", title, Level.NOT_CHECKED, self.endpoint.off)]
         reader = self.readers.get(PUBLICATION)
         log = reader.arrivals if reader is not None else ()
-        result = hear(writes, self.endpoint.ears, self.seen.promised, after, log)
+        result = judge_endpoint(writes, self.endpoint.subscribers, self.seen.promised, after, log)
         if not result.expected:
             return [
                 self._claim("endpoint", title, Level.NOT_CHECKED, "no row that a subscriber could know was written")

@@ -18,7 +18,14 @@ from realtime.types import RealtimePostgresChangesListenEvent, RealtimeSubscribe
 
 from toolkit import extras
 from toolkit.errors import ToolkitError
-from toolkit.migrate.prove.delivery.endpoint_judge import PUBLICATION, SERVICE, Ear, Message, missing, owned
+from toolkit.migrate.prove.delivery.endpoint_judge import (
+    PUBLICATION,
+    SERVICE,
+    ReceivedChange,
+    Subscriber,
+    missing,
+    owned,
+)
 from toolkit.migrate.prove.delivery.publications import Published
 from toolkit.migrate.prove.delivery.wal_judge import Phase, Promise, Write
 from toolkit.migrate.rows.shapes import Shape
@@ -43,7 +50,7 @@ class Endpoint:
 
     def __init__(self, dsn: str, stack: AsyncExitStack, *, supabase: bool) -> None:
         self.off = ""
-        self.ears: list[Ear] = []
+        self.subscribers: list[Subscriber] = []
         self.wanted = False
         # Tables that a rollback takes back may fall silent with an error; those that it leaves may not.
         self.taking_back: frozenset[str] = frozenset()
@@ -88,7 +95,7 @@ class Endpoint:
     async def listen(self, state: Published, writes: Sequence[Write]) -> None:
         """Bind what is published and not bound yet, as the service and as each owner; returns when changes flow."""
         names = sorted(table for publication, table in state.members if publication == PUBLICATION)
-        known = self.ears[0].listens if self.ears else {}
+        known = self.subscribers[0].listens if self.subscribers else {}
         fresh = [name for name in names if state.root(name) not in known]
         if not self._supabase or not fresh or self.off:
             return
@@ -96,9 +103,9 @@ class Endpoint:
         try:
             if not self._clients:
                 await self._start()
-            for ear in self.ears:
-                await self._bind(ear, fresh)
-                ear.listens.update({state.root(name): len(writes) for name in fresh})
+            for subscriber in self.subscribers:
+                await self._bind(subscriber, fresh)
+                subscriber.listens.update({state.root(name): len(writes) for name in fresh})
         except (ToolkitError, OSError, TimeoutError) as error:
             self.off = f"the endpoint does not serve there: {_words(error)}"
 
@@ -109,12 +116,12 @@ class Endpoint:
         what a policy hides from them never comes."""
         if self.off:
             return
-        for ear in self.ears:
-            mine = [write for write in writes if not ear.owns or owned(write, ear)]
+        for subscriber in self.subscribers:
+            mine = [write for write in writes if not subscriber.owns or owned(write, subscriber)]
             with contextlib.suppress(TimeoutError):
-                while missing(mine, ear, promised, state):
+                while missing(mine, subscriber, promised, state):
                     self._news.clear()
-                    async with asyncio.timeout(_SETTLE_OWNER_S if ear.owns else _SETTLE_S):
+                    async with asyncio.timeout(_SETTLE_OWNER_S if subscriber.owns else _SETTLE_S):
                         await self._news.wait()
 
     async def _start(self) -> None:
@@ -134,61 +141,63 @@ class Endpoint:
                 await client.set_auth(token)
                 await client.connect()
             self._clients[name] = client
-            self.ears.append(Ear(name, owns={} if name == SERVICE else self._columns))
+            self.subscribers.append(Subscriber(name, owns={} if name == SERVICE else self._columns))
 
-    async def _bind(self, ear: Ear, tables: Sequence[str]) -> None:
+    async def _bind(self, subscriber: Subscriber, tables: Sequence[str]) -> None:
         for start in range(0, len(tables), _BINDINGS):
             self._channels += 1
-            channel = self._clients[ear.name].channel(f"toolkit-prove-{self._channels}")
+            channel = self._clients[subscriber.name].channel(f"toolkit-prove-{self._channels}")
             bound = tables[start : start + _BINDINGS]
             for table in bound:
                 schema, _, name = table.partition(".")
                 channel.on_postgres_changes(
-                    RealtimePostgresChangesListenEvent.All, self._hearing(ear), table=name, schema=schema
+                    RealtimePostgresChangesListenEvent.All, self._receiving(subscriber), table=name, schema=schema
                 )
             live, told = asyncio.Event(), list[str]()
-            channel.on_system(self._system(ear, bound, live, told))
+            channel.on_system(self._system(subscriber, bound, live, told))
             async with asyncio.timeout(_JOIN_S):
-                await channel.subscribe(self._status(ear, bound, live, told))
+                await channel.subscribe(self._status(subscriber, bound, live, told))
                 await live.wait()
             if told:
                 raise ToolkitError(told[0], "Read the endpoint's log.")
 
-    def _hearing(self, ear: Ear) -> Any:
+    def _receiving(self, subscriber: Subscriber) -> Any:
         def change(payload: Mapping[str, Any]) -> None:
             data = payload["data"]
             row = data.get("old_record") if data["type"] == "DELETE" else data.get("record")
-            ear.heard.append(Message(f"{data['schema']}.{data['table']}", data["type"], row or {}))
+            subscriber.received.append(ReceivedChange(f"{data['schema']}.{data['table']}", data["type"], row or {}))
             if data.get("errors"):
-                ear.trouble.append(f"{data['table']}: {data['errors']}")
+                subscriber.trouble.append(f"{data['table']}: {data['errors']}")
             self._news.set()
 
         return change
 
-    def _system(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
+    def _system(self, subscriber: Subscriber, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
         def system(payload: Any) -> None:
             said = dict(payload) if isinstance(payload, Mapping) else payload.model_dump()
             if said.get("message") == _SUBSCRIBED:
                 live.set()
             elif said.get("status") == "error":
-                self._complain(ear, tables, live, told, str(said.get("message")))
+                self._complain(subscriber, tables, live, told, str(said.get("message")))
 
         return system
 
-    def _status(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
+    def _status(self, subscriber: Subscriber, tables: Sequence[str], live: asyncio.Event, told: list[str]) -> Any:
         def status(state: RealtimeSubscribeStates, error: Exception | None) -> None:
             if state is not RealtimeSubscribeStates.SUBSCRIBED:
-                self._complain(ear, tables, live, told, f"{state.value}: {error}" if error else state.value)
+                self._complain(subscriber, tables, live, told, f"{state.value}: {error}" if error else state.value)
 
         return status
 
-    def _complain(self, ear: Ear, tables: Sequence[str], live: asyncio.Event, told: list[str], what: str) -> None:
+    def _complain(
+        self, subscriber: Subscriber, tables: Sequence[str], live: asyncio.Event, told: list[str], what: str
+    ) -> None:
         """Before the channel is live it is the reason why it is not; afterwards an interruption."""
         if not live.is_set():
             told.append(what)
             live.set()
         elif not self.taking_back.issuperset(tables):
-            ear.trouble.append(what)
+            subscriber.trouble.append(what)
 
 
 @asynccontextmanager

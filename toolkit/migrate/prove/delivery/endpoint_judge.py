@@ -17,7 +17,7 @@ _Sign = tuple[str, str, tuple[str, ...]]  # written table, operation, key
 
 
 @dataclass(frozen=True)
-class Message:
+class ReceivedChange:
     """One change as a subscriber got it; `row` is the record, for a DELETE the old one."""
 
     table: str
@@ -26,7 +26,7 @@ class Message:
 
 
 @dataclass
-class Ear:
+class Subscriber:
     """A subscriber and what it heard, in order. `listens` maps each table to the number of writes when it was bound;
     `owns` maps a table to the column that names the owner, for a subscriber who owns rows; `trouble` holds what the
     endpoint complained of."""
@@ -34,12 +34,12 @@ class Ear:
     name: str
     listens: dict[str, int] = field(default_factory=dict)
     owns: Mapping[str, str] = field(default_factory=dict)
-    heard: list[Message] = field(default_factory=list)
+    received: list[ReceivedChange] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Heard:
+class EndpointJudgement:
     """`expected`: how many writes somebody had to hear."""
 
     expected: int
@@ -47,60 +47,66 @@ class Heard:
     violations: tuple[str, ...]
 
 
-def hear(
+def judge_endpoint(
     writes: Sequence[Write],
-    ears: Sequence[Ear],
+    subscribers: Sequence[Subscriber],
     promised: Mapping[Phase, frozenset[Promise]],
     state: Published,
     log: Sequence[Arrival] = (),
-) -> Heard:
+) -> EndpointJudgement:
     """The service's subscriber must hear every promised write once and in order; an owner must go on hearing what it
     heard before the migration. `log` is what was decoded: a row that something else wrote again is heard again."""
     total = 0
     parts: list[str] = []
     violations: list[str] = []
-    for ear in ears:
-        expected = expected_writes(writes, ear, promised)
-        if ear.name == SERVICE:
+    for subscriber in subscribers:
+        expected = expected_writes(writes, subscriber, promised)
+        if subscriber.name == SERVICE:
             total += len(expected)
-            violations += _as_service(expected, ear, state, log)
+            violations += _as_service(expected, subscriber, state, log)
             parts.append(f"{len(expected)} writes, {_tables(expected)} listened to as {SERVICE}")
         else:
-            violations += _as_owner(expected, ear, state)
-            mine = [message for message in ear.heard if message.operation != "DELETE"]
-            parts.append(f"{len(mine)} inserted or updated rows heard by the owner {ear.name}")
-        violations += [f"the endpoint tells {ear.name}: {line}" for line in dict.fromkeys(ear.trouble)]
-    return Heard(total, "; ".join(parts), tuple(dict.fromkeys(violations)))
+            violations += _as_owner(expected, subscriber, state)
+            mine = [message for message in subscriber.received if message.operation != "DELETE"]
+            parts.append(f"{len(mine)} inserted or updated rows heard by the owner {subscriber.name}")
+        violations += [f"the endpoint tells {subscriber.name}: {line}" for line in dict.fromkeys(subscriber.trouble)]
+    return EndpointJudgement(total, "; ".join(parts), tuple(dict.fromkeys(violations)))
 
 
-def expected_writes(writes: Sequence[Write], ear: Ear, promised: Mapping[Phase, frozenset[Promise]]) -> list[Write]:
+def expected_writes(
+    writes: Sequence[Write], subscriber: Subscriber, promised: Mapping[Phase, frozenset[Promise]]
+) -> list[Write]:
     """What a subscriber is to hear: committed after it had bound the table, promised, and known by a primary key."""
     return [
         write
         for number, write in enumerate(writes)
         if write.committed
         and write.key
-        and number >= ear.listens.get(write.table, len(writes))
+        and number >= subscriber.listens.get(write.table, len(writes))
         and (PUBLICATION, write.table, write.operation) in promised.get(write.phase, frozenset())
     ]
 
 
-def owned(write: Write, ear: Ear) -> bool:
+def owned(write: Write, subscriber: Subscriber) -> bool:
     """Whether the row names the subscriber as its owner."""
-    return write.table in ear.owns and write.row.get(ear.owns[write.table]) == ear.name
+    return write.table in subscriber.owns and write.row.get(subscriber.owns[write.table]) == subscriber.name
 
 
-def missing(writes: Sequence[Write], ear: Ear, promised: Mapping[Phase, frozenset[Promise]], state: Published) -> int:
+def missing(
+    writes: Sequence[Write], subscriber: Subscriber, promised: Mapping[Phase, frozenset[Promise]], state: Published
+) -> int:
     """How many expected writes were not heard yet."""
-    expected = expected_writes(writes, ear, promised)
-    known = Counter(_heard(ear, state, {write.table: write.key for write in expected}))
+    expected = expected_writes(writes, subscriber, promised)
+    known = Counter(_received(subscriber, state, {write.table: write.key for write in expected}))
     return sum((Counter(map(_sign, expected)) - known).values())
 
 
-def _as_service(expected: Sequence[Write], ear: Ear, state: Published, log: Sequence[Arrival]) -> Iterable[str]:
+def _as_service(
+    expected: Sequence[Write], subscriber: Subscriber, state: Published, log: Sequence[Arrival]
+) -> Iterable[str]:
     keys = {write.table: write.key for write in expected}
     logged = Counter(_signs(_changes(log), state, keys))
-    signs = _heard(ear, state, keys)
+    signs = _received(subscriber, state, keys)
     times, place = Counter(signs), {sign: position for position, sign in reversed(list(enumerate(signs)))}
     cases: dict[tuple[Phase, str, str], Counter[str]] = defaultdict(Counter)
     latest: dict[str, int] = {}
@@ -120,27 +126,28 @@ def _as_service(expected: Sequence[Write], ear: Ear, state: Published, log: Sequ
                 yield f"{trouble} {phase}, at the endpoint: {counts} {operation}s of {table}"
 
 
-def _as_owner(expected: Sequence[Write], ear: Ear, state: Published) -> Iterable[str]:
-    known = Counter(_heard(ear, state, {write.table: write.key for write in expected}))
+def _as_owner(expected: Sequence[Write], subscriber: Subscriber, state: Published) -> Iterable[str]:
+    known = Counter(_received(subscriber, state, {write.table: write.key for write in expected}))
     cases: dict[tuple[str, Operation], dict[Phase, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for write in expected:
         # A DELETE tells its key to everybody who listens: no policy can be asked about a row that is gone.
-        if write.operation != "DELETE" and owned(write, ear):
+        if write.operation != "DELETE" and owned(write, subscriber):
             cases[write.table, write.operation][write.phase].append(known[_sign(write)] > 0)
     for (table, operation), phases in cases.items():
         if not all(phases.get("before", [False])):
             continue
-        for phase, heard in phases.items():
+        for phase, received in phases.items():
             # While files run, a probe may be gone before the policy is asked about it.
-            if not phase.startswith("during") and not any(heard):
-                yield (f"{phase}, the owner {ear.name} hears no {operation} of {table} any more: a policy hides them")
+            if not phase.startswith("during") and not any(received):
+                owner = f"the owner {subscriber.name}"
+                yield f"{phase}, {owner} hears no {operation} of {table} any more: a policy hides them"
 
 
-def _heard(ear: Ear, state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
-    return _signs(ear.heard, state, keys)
+def _received(subscriber: Subscriber, state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
+    return _signs(subscriber.received, state, keys)
 
 
-def _signs(messages: Iterable[Message], state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
+def _signs(messages: Iterable[ReceivedChange], state: Published, keys: Mapping[str, tuple[str, ...]]) -> list[_Sign]:
     signs: list[_Sign] = []
     for message in messages:
         table = state.root(message.table)
@@ -149,10 +156,10 @@ def _signs(messages: Iterable[Message], state: Published, keys: Mapping[str, tup
     return signs
 
 
-def _changes(log: Sequence[Arrival]) -> Iterator[Message]:
+def _changes(log: Sequence[Arrival]) -> Iterator[ReceivedChange]:
     for arrival in log:
         for change in arrival.transaction.changes:
-            yield Message(change.table, change.operation, change.new or change.old)
+            yield ReceivedChange(change.table, change.operation, change.new or change.old)
 
 
 def _sign(write: Write) -> _Sign:

@@ -101,7 +101,7 @@ class _Bytes:
         return text
 
 
-class WalText:
+class WalDecoder:
     """Takes the messages of one slot in order, and gives each transaction when its commit arrives."""
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class WalJudgement:
     """The tallies, in the order of phases, and what is wrong, by phase."""
 
     tallies: tuple[Tally, ...]
@@ -90,12 +90,12 @@ class Judgement:
         return tuple(dict.fromkeys(line for phase, line in self.violations if phase in wanted))
 
 
-def judge(
+def judge_wal(
     writes: Sequence[Write],
     arrivals: Mapping[str, Sequence[Arrival]],
     promised: Mapping[Phase, frozenset[Promise]],
     roots: Mapping[Phase, Published],
-) -> Judgement:
+) -> WalJudgement:
     """`arrivals` by publication. A write that nothing was promised for may arrive or not."""
     tallies: list[Tally] = []
     violations: list[tuple[Phase, str]] = []
@@ -103,7 +103,7 @@ def judge(
         by_xid: dict[int, list[tuple[int, Arrival]]] = defaultdict(list)
         for position, arrival in enumerate(arrived):
             by_xid[arrival.transaction.xid].append((position, arrival))
-        book = _Book(publication, by_xid, roots)
+        book = _PublicationTally(publication, by_xid, roots)
         latest = -1
         for write in writes:
             expected = (publication, write.table, write.operation) in promised.get(write.phase, frozenset())
@@ -111,10 +111,10 @@ def judge(
                 latest = book.enter(write, latest)
         tallies += book.tallies()
         violations += book.violations()
-    return Judgement(tuple(tallies), tuple(violations))
+    return WalJudgement(tuple(tallies), tuple(violations))
 
 
-class _Book:
+class _PublicationTally:
     """One publication's entries."""
 
     def __init__(

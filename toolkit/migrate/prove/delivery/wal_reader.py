@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from toolkit.migrate.prove.delivery.wal import Arrival, WalText
+from toolkit.migrate.prove.delivery.wal import Arrival, WalDecoder
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import prove_delivery as sql
 
@@ -26,7 +26,7 @@ class WalReader:
         self.publication = publication
         self.arrivals: list[Arrival] = []
         self.broken = ""
-        self._conn, self._slot, self._text = conn, slot, WalText()
+        self._conn, self._slot, self._text = conn, slot, WalDecoder()
         self._turn = asyncio.Lock()
 
     async def read(self) -> None:

@@ -20,7 +20,7 @@ _SERIAL = 700_000  # far from the rows that were seeded
 
 
 @dataclass(frozen=True)
-class Said:
+class ClientStatement:
     """One statement of an old client."""
 
     table: str
@@ -41,7 +41,7 @@ class Client:
     """
 
     table: str
-    said: tuple[Said, ...]
+    said: tuple[ClientStatement, ...]
     refused: str = ""
 
 
@@ -49,7 +49,7 @@ class Client:
 class RefusedStatement:
     """A statement that the database refused."""
 
-    said: Said
+    said: ClientStatement
     sqlstate: str
     message: str
 
@@ -60,7 +60,7 @@ def client_of(shape: Shape, row: Row | None, neighbour: Row | None = None, refus
     columns = ", ".join(quoted(column.name) for column in shape.columns) or "true"
     if row is None:
         read = sql.SELECT_SOME.format(columns=columns, table=shape.quoted)
-        return Client(shape.table, (Said(shape.table, "select", read),), refused)
+        return Client(shape.table, (ClientStatement(shape.table, "select", read),), refused)
     key = where_key(shape, row)
     given = [column for column in shape.columns if not column.generated and column.name in row.values]
     insert = sql.INSERT.format(
@@ -77,7 +77,7 @@ def client_of(shape: Shape, row: Row | None, neighbour: Row | None = None, refus
         *(("update", _update(shape, column, row.values[column.name], key)) for column in given if column.updatable),
         ("delete", sql.DELETE.format(table=shape.quoted, key=key)),
     ]
-    return Client(shape.table, tuple(Said(shape.table, verb, text) for verb, text in said if text))
+    return Client(shape.table, tuple(ClientStatement(shape.table, verb, text) for verb, text in said if text))
 
 
 def _touch(shape: Shape, neighbour: Row | None) -> str:
@@ -142,7 +142,7 @@ async def refusals(conn: Connection, of: Sequence[Client]) -> tuple[RefusedState
         transaction = conn.transaction()
         await transaction.start()
         try:
-            check = Said(client.table, "commit", sql.CHECK_DEFERRED)
+            check = ClientStatement(client.table, "commit", sql.CHECK_DEFERRED)
             for said in (*client.said, *([check] if len(client.said) > 1 else [])):
                 try:
                     async with conn.transaction():

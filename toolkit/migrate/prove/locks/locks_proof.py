@@ -63,14 +63,14 @@ async def run(subject: Subject, version: str) -> Outcome:
 PROOF = Proof(NAME, TITLE, run)
 
 
-async def quietly(subject: Subject, version: str) -> Found:
+async def quietly(subject: Subject, version: str) -> LocksSeen:
     """Look inside only; its outcome says nothing of stalls. Raises CannotBuild."""
     migration = subject.migration(version)
     subject.tell(Progress("statement", migration.label, "locks: each statement from inside"))
-    return Found(version, migration, await inspect(subject, migration), subject.options.stall_budget_ms)
+    return LocksSeen(version, migration, await inspect(subject, migration), subject.options.stall_budget_ms)
 
 
-async def _under_traffic(subject: Subject, found: Found) -> Found:
+async def _under_traffic(subject: Subject, found: LocksSeen) -> LocksSeen:
     inspection, migration, label = found.inspection, found.migration, found.migration.label
     chosen = streams(inspection.clients, inspection.busy(), {refusal.said for refusal in inspection.unfit})
     subject.tell(Progress("statement", label, f"stalls: {len(chosen)} streams of readers and writers"))
@@ -78,16 +78,16 @@ async def _under_traffic(subject: Subject, found: Found) -> Found:
     plain = await under_traffic(subject, migration, chosen, nobody, subject.options.traffic_s)
     seconds = _AHEAD_TIMES_BUDGET * found.budget_ms / 1000
     in_the_way = tuple(meets(look, inspection.quoted, seconds) for look in inspection.looks)
-    found = Found(found.version, migration, inspection, found.budget_ms, plain, None, in_the_way)
+    found = LocksSeen(found.version, migration, inspection, found.budget_ms, plain, None, in_the_way)
     if not any(in_the_way) or found.too_long():
         return found
     subject.tell(Progress("statement", label, f"stalls: the same behind a transaction of {seconds:.1f} s"))
     ahead = await under_traffic(subject, migration, chosen, in_the_way, min(subject.options.traffic_s, _AFTERWARDS_S))
-    return Found(found.version, migration, inspection, found.budget_ms, plain, ahead, in_the_way)
+    return LocksSeen(found.version, migration, inspection, found.budget_ms, plain, ahead, in_the_way)
 
 
 @dataclass(frozen=True)
-class Found:
+class LocksSeen:
     """Everything that was seen of a version, and what is to be said of it. `plain` and `ahead` are the runs under
     traffic, without and with the transactions of `in_the_way` (an entry a direction); None: there was no such run."""
 
@@ -102,14 +102,14 @@ class Found:
     def outcome(self) -> Outcome:
         """Claims and what is shown beside them."""
         runs = [(title, one) for title, one in (("", self.plain), (" behind a transaction", self.ahead)) if one]
-        taken = {look.direction: look.taken for look in self.inspection.looks}
+        statements = {look.direction: look.statements for look in self.inspection.looks}
         return Outcome(
             self._claims(),
             (locks_table(self.version, self.inspection, self.plain), *traffic_tables(self.version, runs)),
             figures(self.version, runs),
             tuple(
                 timeline(
-                    f"{self.version}: readers and writers{title}", one, self._stalls_of(one), taken, self.budget_ms
+                    f"{self.version}: readers and writers{title}", one, self._stalls_of(one), statements, self.budget_ms
                 )
                 for title, one in runs
             ),
@@ -166,13 +166,13 @@ class Found:
     def _size(self, look: ObservedRun) -> Claim:
         """From inside: what the statements do to tables while they stop somebody."""
         title = f"{_word(look)} does nothing that grows with a table while its readers or writers must wait"
-        violations = [line for statement in look.taken for line in works_under_lock(statement)]
-        outside = sum(statement.outside for statement in look.taken)
-        basis = f"the locks of each of {len(look.taken)} statements on tables that are older than the file"
+        violations = [line for statement in look.statements for line in works_under_lock(statement)]
+        outside = sum(statement.outside for statement in look.statements)
+        basis = f"the locks of each of {len(look.statements)} statements on tables that are older than the file"
         if outside:
             basis += f"; {outside} refuse a transaction and were seen from outside"
         level = Level.SAMPLED if outside else Level.PROVED
-        if not look.taken:
+        if not look.statements:
             level, basis = Level.NOT_CHECKED, "no statement ran to its end"
         return self._claim(look.direction, "size", title, level, basis, violations=violations, remedy=_SIZE_REMEDY)
 
@@ -203,8 +203,8 @@ class Found:
         title = f"{_stall_title(look)}, behind a long transaction either"
         meets_ = self.in_the_way[number]
         if meets_ is None:
-            level = Level.SAMPLED if any(statement.outside for statement in look.taken) else Level.PROVED
-            basis = f"none of {len(look.taken)} statements waits for the readers or writers of an older table"
+            level = Level.SAMPLED if any(statement.outside for statement in look.statements) else Level.PROVED
+            basis = f"none of {len(look.statements)} statements waits for the readers or writers of an older table"
             return self._claim(look.direction, "ahead", title, level, basis)
         if self.ahead is None or number >= len(self.ahead.passages):
             why = "it fails or takes too long already (see the claims beside this one)"
@@ -262,8 +262,8 @@ class Found:
     # -- beside them ------------------------------------------------------------------------------
 
     def _stalls(self, run_: UnderTraffic, number: int) -> tuple[Stall, ...]:
-        taken = self.inspection.looks[number].taken
-        return stalls(run_.passages[number], run_.watched[number], run_.requests, taken)
+        statements = self.inspection.looks[number].statements
+        return stalls(run_.passages[number], run_.watched[number], run_.requests, statements)
 
     def _stalls_of(self, run_: UnderTraffic) -> list[Stall]:
         return [stall for number in range(len(run_.passages)) for stall in self._stalls(run_, number)]

@@ -12,7 +12,7 @@ from toolkit.migrate.prove.locks import traffic
 from toolkit.migrate.prove.locks.clients import Client, RefusedStatement, clients, refusals
 from toolkit.migrate.prove.locks.modes import READS, ROWS, WRITES, conflict, in_words, stops
 from toolkit.migrate.prove.locks.stalls import Passage
-from toolkit.migrate.prove.locks.statement_locks import Inside, Taken
+from toolkit.migrate.prove.locks.statement_locks import LockObserver, StatementLocks
 from toolkit.migrate.prove.locks.traffic import Request, Stream
 from toolkit.migrate.prove.locks.waits import Watch, Watched, watching
 from toolkit.migrate.prove.subject.claims import Subject
@@ -32,7 +32,7 @@ class ObservedRun:
     """One direction seen from inside: `refused` is what old clients could no longer say after it."""
 
     direction: Direction
-    taken: tuple[Taken, ...]
+    statements: tuple[StatementLocks, ...]
     failure: str
     refused: tuple[RefusedStatement, ...]
 
@@ -41,7 +41,7 @@ class ObservedRun:
         """(table, mode) of every lock on an older table that stops somebody, in the order in which they were taken."""
         return tuple(
             (lock.table, lock.mode)
-            for statement in self.taken
+            for statement in self.statements
             for lock in statement.locks
             if lock.existed and stops(lock.mode)
         )
@@ -51,7 +51,7 @@ class ObservedRun:
         """Older tables whose rows it locks, to write them or to keep them."""
         return tuple(
             lock.table
-            for statement in self.taken
+            for statement in self.statements
             for lock in statement.locks
             if lock.existed and lock.mode in (ROWS, WRITES)
         )
@@ -106,7 +106,7 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
         for direction in _directions(migration):
             script = migration.up if direction == "up" else migration.rollback
             assert script is not None
-            inside = Inside(dsn, script)
+            inside = LockObserver(dsn, script)
             await inside.begin()
             try:
                 result = await _migrate(
@@ -116,7 +116,7 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
                 await inside.end()
             async with connected(dsn, "toolkit migrate prove: an old client") as conn:
                 refused = await refusals(conn, old)
-            looks.append(ObservedRun(direction, inside.taken, _failure(result), refused))
+            looks.append(ObservedRun(direction, inside.statements, _failure(result), refused))
             if not result.ok:
                 break
     return Inspection(old, unfit, tuple(looks), {table: shape.quoted for table, shape in shapes.items()})

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from toolkit.migrate.prove.locks.modes import in_words, stops, strongest
 from toolkit.migrate.prove.locks.observed_runs import Inspection, UnderTraffic
 from toolkit.migrate.prove.locks.stalls import Passage, Stall, during, percentile, session_names, who_waited
-from toolkit.migrate.prove.locks.statement_locks import Taken
+from toolkit.migrate.prove.locks.statement_locks import StatementLocks
 from toolkit.migrate.prove.locks.traffic import Role
 from toolkit.migrate.run.history import Direction
 from toolkit.report.record import Band, Curve, Lane, Measurement, Table, Tick, Timeline
@@ -24,7 +24,7 @@ def locks_table(version: str, inspection: Inspection, run: UnderTraffic | None) 
     rows = []
     passages = {passage.direction: passage for passage in run.passages} if run else {}
     for look in inspection.looks:
-        for statement in look.taken:
+        for statement in look.statements:
             older = [lock for lock in statement.locks if lock.existed]
             if not older and not statement.work:
                 continue
@@ -107,19 +107,23 @@ def figures(version: str, runs: Sequence[tuple[str, UnderTraffic]]) -> tuple[Mea
 
 
 def timeline(
-    title: str, run: UnderTraffic, found: Sequence[Stall], taken: Mapping[Direction, Sequence[Taken]], budget_ms: float
+    title: str,
+    run: UnderTraffic,
+    found: Sequence[Stall],
+    statements: Mapping[Direction, Sequence[StatementLocks]],
+    budget_ms: float,
 ) -> Timeline:
     """Statements, refused requests, the runs and the stalls as bands, the clients' waiting as curves."""
-    statements = [
+    ticks = [
         Tick(at, f"{texts.get(moment.index, '')}"[:100])
         for passage in run.passages
         for texts in (
-            {statement.index: f"{statement.where} {statement.text}" for statement in taken[passage.direction]},
+            {statement.index: f"{statement.where} {statement.text}" for statement in statements[passage.direction]},
         )
         for at, moment in passage.moments
         if moment.kind == "before_statement"
     ]
-    lanes = [Lane("statements", tuple(statements[:_MOST_TICKS]))]
+    lanes = [Lane("statements", tuple(ticks[:_MOST_TICKS]))]
     for role in _ROLES:
         refused = [
             Tick(one.ended, f"{one.verb} {one.table}: {one.message} [{one.sqlstate}]"[:120], "bad")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.prove.locks.modes import ROWS, WRITES, conflict, in_words
-from toolkit.migrate.prove.locks.statement_locks import Taken
+from toolkit.migrate.prove.locks.statement_locks import StatementLocks
 from toolkit.migrate.prove.locks.traffic import Request, Role
 from toolkit.migrate.prove.locks.waits import Wait, Watched
 from toolkit.migrate.run.history import Direction
@@ -56,8 +56,8 @@ class Stall:
     end: float
     relation: str
     mode: str
-    by: Taken | None
-    meanwhile: Taken | None
+    by: StatementLocks | None
+    meanwhile: StatementLocks | None
 
     @property
     def ms(self) -> float:
@@ -74,13 +74,13 @@ class Stall:
 
 
 def stalls(
-    passage: Passage, watched: Watched, requests: Sequence[Request], taken: Sequence[Taken]
+    passage: Passage, watched: Watched, requests: Sequence[Request], statements: Sequence[StatementLocks]
 ) -> tuple[Stall, ...]:
     """Every wait of the traffic for the session that migrated, the longest first.
 
     Only what `pg_blocking_pids` saw is counted: a request that is slow because the machine is slow is no stall.
     """
-    by_index = {statement.index: statement for statement in taken}
+    by_index = {statement.index: statement for statement in statements}
     found = []
     for wait in watched.waits:
         request = _request_of(wait, requests)
@@ -88,7 +88,7 @@ def stalls(
             continue
         start, end = wait.for_it
         running = by_index.get(passage.statement_at((start + end) / 2))
-        by, mode = _blamed(passage, wait, request.table, taken)
+        by, mode = _blamed(passage, wait, request.table, statements)
         found.append(Stall(request.role, request.table, start, end, wait.relation, mode, by or running, running))
     return tuple(sorted(found, key=lambda stall: -stall.ms))
 
@@ -97,14 +97,16 @@ def _request_of(wait: Wait, requests: Sequence[Request]) -> Request | None:
     return next((one for one in requests if one.pid == wait.pid and one.due <= wait.until <= one.ended), None)
 
 
-def _blamed(passage: Passage, wait: Wait, table: str, taken: Sequence[Taken]) -> tuple[Taken | None, str]:
+def _blamed(
+    passage: Passage, wait: Wait, table: str, statements: Sequence[StatementLocks]
+) -> tuple[StatementLocks | None, str]:
     """The first statement whose lock stands against the one that is waited for, and that lock ('': it is for rows)."""
     assert wait.for_it is not None
     begun = {0} | {
         moment.index for when, moment in passage.moments if moment.kind == "before_statement" and when <= wait.for_it[1]
     }
     for_rows = wait.kind in _ROW_LOCKS
-    for statement in taken:
+    for statement in statements:
         for lock in statement.locks if statement.index in begun else ():
             if for_rows and lock.table == table and lock.mode in (ROWS, WRITES):
                 return statement, ""

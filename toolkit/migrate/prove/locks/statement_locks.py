@@ -48,7 +48,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StatementLocks:
     """What one statement took and did.
 
     `index` 0 is the runner's own export before the first. `where` is `file:line`, `text` its first line; `locks` are
@@ -142,7 +142,7 @@ def _heaviest(what: list[str]) -> str:
     )
 
 
-def works_under_lock(statement: Taken) -> tuple[str, ...]:
+def works_under_lock(statement: StatementLocks) -> tuple[str, ...]:
     """Violations: work that grows with a table, done while the table's readers or writers have to wait."""
     found = []
     for work in statement.work:
@@ -156,8 +156,8 @@ def works_under_lock(statement: Taken) -> tuple[str, ...]:
     return tuple(found)
 
 
-class Inside:
-    """Hooks for one run of one file; `taken` holds what was seen, by statement."""
+class LockObserver:
+    """Hooks for one run of one file; `statements` holds what was seen, by statement."""
 
     def __init__(self, dsn: str, script: Script) -> None:
         self._dsn = dsn
@@ -168,10 +168,10 @@ class Inside:
         self._older: dict[int, str] = {}
         self._held: set[tuple[int, str]] = set()
         self._outside: _Outside | None = None
-        self._found: dict[int, Taken] = {}
+        self._found: dict[int, StatementLocks] = {}
 
     @property
-    def taken(self) -> tuple[Taken, ...]:
+    def statements(self) -> tuple[StatementLocks, ...]:
         """In the order of the file; of several attempts the last."""
         return tuple(self._found[index] for index in sorted(self._found))
 
@@ -245,7 +245,7 @@ class Inside:
             self._found[0] = self._export(exported)
             self._held |= {key for key, lock in locks.items() if lock.table in exported and lock.mode == MODES[-1]}
             work = tuple(one for one in work if one.table not in exported or one.what != READS_ALL)
-        self._found[statement.index] = Taken(
+        self._found[statement.index] = StatementLocks(
             statement.index,
             self._script.where(statement),
             first_line(statement),
@@ -258,11 +258,11 @@ class Inside:
         self._held |= set(locks)
         self._facts = facts
 
-    def _export(self, tables: set[str]) -> Taken:
+    def _export(self, tables: set[str]) -> StatementLocks:
         locks = tuple(Lock(table, table, MODES[-1], existed=True) for table in sorted(tables))
         work = tuple(Work(table, READS_ALL) for table in sorted(tables))
         text = "the runner's export of what the file declares that it destroys"
-        return Taken(0, f"{self._script.path.name}:1", text, locks, {}, work, accepted=True)
+        return StatementLocks(0, f"{self._script.path.name}:1", text, locks, {}, work, accepted=True)
 
 
 async def read_facts(conn: Connection) -> Facts:

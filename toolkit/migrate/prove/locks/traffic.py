@@ -11,7 +11,7 @@ from typing import Literal
 
 import asyncpg
 
-from toolkit.migrate.prove.locks.clients import Client, Said
+from toolkit.migrate.prove.locks.clients import Client, ClientStatement
 from toolkit.postgres.connection import Connection, connected
 
 Role = Literal["reader", "writer"]
@@ -48,10 +48,10 @@ class Stream:
     """Statements that one session says over and over, in this order."""
 
     role: Role
-    said: tuple[Said, ...]
+    said: tuple[ClientStatement, ...]
 
 
-def streams(of: Sequence[Client], busy: Collection[str], unfit: Collection[Said] = ()) -> tuple[Stream, ...]:
+def streams(of: Sequence[Client], busy: Collection[str], unfit: Collection[ClientStatement] = ()) -> tuple[Stream, ...]:
     """A reader and a writer for each busy table (of the first ones, where there are many); one of each for all others.
 
     `unfit` are statements that failed before anything was migrated; where a row cannot be deleted again, writers do
@@ -68,7 +68,7 @@ def streams(of: Sequence[Client], busy: Collection[str], unfit: Collection[Said]
     return tuple(found)
 
 
-def _writes(client: Client, unfit: Collection[Said]) -> tuple[Said, ...]:
+def _writes(client: Client, unfit: Collection[ClientStatement]) -> tuple[ClientStatement, ...]:
     writes = tuple(said for said in client.said if not said.reads and said not in unfit)
     verbs = {said.verb for said in writes}
     return writes if {"insert", "delete"} <= verbs else tuple(said for said in writes if said.verb == "update")

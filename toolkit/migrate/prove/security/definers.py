@@ -24,7 +24,7 @@ from toolkit.migrate.access.personas import (
     World,
 )
 from toolkit.migrate.access.privileges import Routine
-from toolkit.migrate.access.staging import Worlds
+from toolkit.migrate.access.staging import Staging
 from toolkit.migrate.access.try_cells import literal
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
@@ -57,10 +57,10 @@ _PLAIN = {
 
 
 async def call_definers(
-    conn: Connection, worlds: Worlds, cells: Mapping[Key, Cell], tell: Callable[[str], None]
+    conn: Connection, staging: Staging, cells: Mapping[Key, Cell], tell: Callable[[str], None]
 ) -> tuple[dict[str, tuple[Call, ...]], int]:
     """Calls by function, and how many calls were left out because there were too many."""
-    catalogue, ownership = worlds.catalogue, worlds.ownership
+    catalog, ownership = staging.catalog, staging.ownership
     callers = [
         PersonaSession("anon", KEY, "anon", '{"role": "anon"}'),
         *(
@@ -69,37 +69,37 @@ async def call_definers(
             if session.persona == "other" and session.shape == (TEXT_ID if ownership.text_ids else UUID_ID)
         ),
     ]
-    callers = [session for session in dict.fromkeys(callers) if session.role in catalogue.roles]
-    marks = _marks(worlds)
+    callers = [session for session in dict.fromkeys(callers) if session.role in catalog.roles]
+    marks = _marks(staging)
     found: dict[str, tuple[Call, ...]] = {}
     calls = left_out = 0
     unseen = {session: _unseen(marks, cells, session) for session in callers}
-    for routine in catalogue.routines.values():
+    for routine in catalog.routines.values():
         if not (routine.definer and routine.callable):
             continue
         made: list[Call] = []
         for session in callers:
             if session.role not in routine.executors:
                 continue
-            for given in _arguments(routine, worlds):
+            for given in _arguments(routine, staging):
                 if calls >= MOST_CALLS:
                     left_out += 1
                     continue
                 calls += 1
                 if calls % 50 == 1:
                     tell(f"calling {routine.name} as {session}")
-                made.append(await _Calling(conn, worlds, session, unseen[session]).call(routine, given))
+                made.append(await _Calling(conn, staging, session, unseen[session]).call(routine, given))
         if made:
             found[routine.name] = tuple(made)
     return found, left_out
 
 
-def _marks(worlds: Worlds) -> dict[tuple[str, World], frozenset[str]]:
+def _marks(staging: Staging) -> dict[tuple[str, World], frozenset[str]]:
     """Texts by which a row is recognised wherever it is shown: its ids, and values that no other world has."""
     found: dict[tuple[str, World], frozenset[str]] = {}
-    for table, rows in worlds.rows.items():
-        relation = worlds.catalogue.relations.get(table)
-        if relation is None or table not in worlds.ownership.owned:
+    for table, rows in staging.rows.items():
+        relation = staging.catalog.relations.get(table)
+        if relation is None or table not in staging.ownership.owned:
             continue
         texts = {column.name for column in relation.columns if column.type in {"text", "character varying", "uuid"}}
         for world, values in rows.items():
@@ -130,12 +130,12 @@ def _unseen(
     return found
 
 
-def _arguments(routine: Routine, worlds: Worlds) -> list[dict[int, str | None]]:
+def _arguments(routine: Routine, staging: Staging) -> list[dict[int, str | None]]:
     """Plausible arguments by position, with somebody else's ids wherever an id fits; a few combinations."""
     required = len(routine.types) - routine.defaults - int(routine.variadic)
     choices: list[list[tuple[int, str | None]]] = []
     for position, (type_, name) in enumerate(zip(routine.types, _padded(routine), strict=True)):
-        ids = _ids(type_, name, worlds, routine.bare.partition(".")[0])
+        ids = _ids(type_, name, staging, routine.bare.partition(".")[0])
         if position >= required and (not ids or not name):
             continue
         values: list[str | None] = list(ids[:_MOST_TRIES]) or [_PLAIN.get(type_, "{}" if "[]" in type_ else None)]
@@ -147,34 +147,34 @@ def _padded(routine: Routine) -> Sequence[str]:
     return (*routine.names, *[""] * len(routine.types))[: len(routine.types)]
 
 
-def _ids(type_: str, name: str, worlds: Worlds, schema: str) -> list[str]:
+def _ids(type_: str, name: str, staging: Staging, schema: str) -> list[str]:
     """Somebody else's ids that an argument of this name may stand for; those of the function's own schema first."""
     bare = _PREFIX.sub("", snake(name))
     if any(pattern.search(bare) for pattern in USER_NAMES) and type_ in {"uuid", "text", "character varying"}:
         return [str(USERS[THEIRS])]
     referred = [
         (reference.parent, reference.referenced[0])
-        for relation in worlds.catalogue.relations.values()
+        for relation in staging.catalog.relations.values()
         for reference in relation.references
         if len(reference.columns) == 1 and snake(reference.columns[0]) == bare
     ]
     noun = bare.removesuffix("_id")
-    named = [(table, "id") for table in worlds.rows if noun and table.partition(".")[2].rstrip("s").endswith(noun)]
-    found = _values((*referred, *named), worlds, schema)
+    named = [(table, "id") for table in staging.rows if noun and table.partition(".")[2].rstrip("s").endswith(noun)]
+    found = _values((*referred, *named), staging, schema)
     if found or type_ not in {"uuid", "bigint", "integer"} or not (bare in {"", "id", "ids"} or bare.endswith("_id")):
         return found
     keys = [
         (table, "id")
-        for table in worlds.rows
-        if (c := worlds.catalogue.relations[table].column("id")) is not None and c.type == type_
+        for table in staging.rows
+        if (c := staging.catalog.relations[table].column("id")) is not None and c.type == type_
     ]
-    return _values(keys, worlds, schema)
+    return _values(keys, staging, schema)
 
 
-def _values(places: Iterable[tuple[str, str]], worlds: Worlds, schema: str) -> list[str]:
+def _values(places: Iterable[tuple[str, str]], staging: Staging, schema: str) -> list[str]:
     found: dict[str, None] = {}
     for table, column in sorted(places, key=lambda place: not place[0].startswith(f"{schema}.")):
-        value = worlds.rows.get(table, {}).get(THEIRS, {}).get(column)
+        value = staging.rows.get(table, {}).get(THEIRS, {}).get(column)
         if value:
             found[value] = None
     return list(found)
@@ -185,7 +185,7 @@ class _Calling:
     """One caller. `unseen`: table → texts of the rows that it may not see by itself."""
 
     conn: Connection
-    worlds: Worlds
+    staging: Staging
     session: PersonaSession
     unseen: Mapping[str, frozenset[str]]
 
@@ -223,14 +223,14 @@ class _Calling:
         return Call(session, leaks=tuple(leaks))
 
     async def _changed(self, given: Iterable[str | None]) -> list[str]:
-        by_oid = {relation.oid: relation for relation in self.worlds.catalogue.relations.values()}
+        by_oid = {relation.oid: relation for relation in self.staging.catalog.relations.values()}
         known = {value for value in given if value and (_UUID.match(value) or value in WORLD_OF_USER)}
         found = []
         for row in await self.conn.fetch(sql.TOUCHED, timeout=_DEADLINE_S):
             table = by_oid.get(row["relation"])
             if table is None or table.platform:
                 continue
-            places = self.worlds.places.get(table.name, {})
+            places = self.staging.places.get(table.name, {})
             if row["changed"]:
                 left = set(await self.conn.fetchval(sql.PLACES.format(table=table.quoted), timeout=_DEADLINE_S))
                 hit = {whose for place, whose in places.items() if place not in left} & {*PEOPLES, NOBODY}

@@ -22,10 +22,10 @@ from toolkit.migrate.access.personas import (
     PersonaSession,
     World,
 )
-from toolkit.migrate.access.privileges import Catalogue, read_catalogue
+from toolkit.migrate.access.privileges import AccessCatalog, read_access_catalog
 from toolkit.migrate.access.rulings import Rulings, judge
 from toolkit.migrate.access.staging import stage
-from toolkit.migrate.access.try_cells import look
+from toolkit.migrate.access.try_cells import try_cells
 from toolkit.migrate.prove.security.definers import MOST_CALLS, call_definers
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild, States
@@ -97,12 +97,12 @@ async def run(subject: Subject, version: str) -> Outcome:
     label = subject.migration(version).label
     templates = await states.before(version), await states.after(version)
     async with states.clone(templates[0]) as old_dsn, states.clone(templates[1]) as new_dsn:
-        old, new = await _catalogue(old_dsn), await _catalogue(new_dsn)
+        old, new = await _catalog(old_dsn), await _catalog(new_dsn)
         ownership = merged(ownership_of(old, expectations.hints), ownership_of(new, expectations.hints))
         sessions = SESSIONS if max(len(old.judged()), len(new.judged())) <= _MANY else FEWER
         found: list[_Seen] = []
         told_at = time.monotonic()
-        for template, dsn, catalogue in zip(templates, (old_dsn, new_dsn), (old, new), strict=True):
+        for template, dsn, catalog in zip(templates, (old_dsn, new_dsn), (old, new), strict=True):
 
             def tell(message: str, template: str = template) -> None:
                 nonlocal told_at
@@ -114,9 +114,9 @@ async def run(subject: Subject, version: str) -> Outcome:
                 subject.tell(Progress("statement", label, f"security {when} {version}: {message}"))
 
             remembered = _LAST.get(states)
-            held_here = held_in(ownership, catalogue)
+            held_here = held_in(ownership, catalog)
             if remembered is None or not remembered.serves(template, held_here, sessions):
-                remembered = await _look(dsn, template, catalogue, held_here, sessions, tell=tell)
+                remembered = await _look(dsn, template, catalog, held_here, sessions, tell=tell)
             _LAST[states] = remembered
             found.append(remembered)
     before, after = found[0].matrix, found[1].matrix
@@ -132,15 +132,15 @@ async def run(subject: Subject, version: str) -> Outcome:
     )
 
 
-async def _catalogue(dsn: str) -> Catalogue:
+async def _catalog(dsn: str) -> AccessCatalog:
     async with connected(dsn, _PURPOSE) as conn:
-        return await read_catalogue(conn)
+        return await read_access_catalog(conn)
 
 
 async def _look(
     dsn: str,
     template: str,
-    catalogue: Catalogue,
+    catalog: AccessCatalog,
     ownership: Ownership,
     sessions: tuple[PersonaSession, ...],
     *,
@@ -148,25 +148,25 @@ async def _look(
 ) -> _Seen:
     async with connected(dsn, _PURPOSE) as conn:
         tell("staging rows")
-        worlds = await stage(conn, catalogue, ownership)
+        staging = await stage(conn, catalog, ownership)
     # Another connection: in the one that staged, the claims were set once.
     async with connected(dsn, _PURPOSE) as conn:
         await conn.execute(sql.PLAIN_MESSAGES, timeout=10)
-        cells = await look(conn, worlds, sessions, tell)
+        cells = await try_cells(conn, staging, sessions, tell)
     async with connected(dsn, _PURPOSE) as conn:
-        calls, left_out = await call_definers(conn, worlds, cells, tell)
-    return _Seen(template, Matrix(catalogue, ownership, cells, calls, worlds.empty, sessions), left_out)
+        calls, left_out = await call_definers(conn, staging, cells, tell)
+    return _Seen(template, Matrix(catalog, ownership, cells, calls, staging.empty, sessions), left_out)
 
 
 def _claims(version: str, before: Matrix, seen: _Seen, rulings: Rulings) -> list[Claim]:
     """A claim a part that there is anything to say of."""
     after, left_out, sessions = seen.matrix, seen.left_out, seen.matrix.sessions
-    judged = after.catalogue.judged()
+    judged = after.catalog.judged()
     tables = [one for one in judged if one.is_table]
-    kept = sum(one.name in before.catalogue.relations for one in tables)
+    kept = sum(one.name in before.catalog.relations for one in tables)
     views = [one for one in judged if not one.is_table]
-    definers = [one for one in after.catalogue.routines.values() if one.definer and one.callable]
-    absent = [role for role in ROLES if role not in after.catalogue.roles]
+    definers = [one for one in after.catalog.routines.values() if one.definer and one.callable]
+    absent = [role for role in ROLES if role not in after.catalog.roles]
     limits = [f"there is no role {', '.join(absent)}"] if absent else []
     if sessions is not SESSIONS:
         limits.append(f"{len(sessions)} of {len(SESSIONS)} kinds of claims, since there are {len(judged)} objects")
@@ -196,10 +196,10 @@ def _claims(version: str, before: Matrix, seen: _Seen, rulings: Rulings) -> list
             bool(views),
         ),
         "functions": (
-            f"{len(after.catalogue.routines)} functions; {calls} calls of {len(definers)} that run with their owner's "
+            f"{len(after.catalog.routines)} functions; {calls} calls of {len(definers)} that run with their owner's "
             "rights, with a few of the possible arguments",
             [*limits, *([f"{left_out} calls beyond {MOST_CALLS} were left out"] if left_out else [])],
-            bool(after.catalogue.routines),
+            bool(after.catalog.routines),
         ),
         "grants": (f"default privileges, and the privileges and guards of {len(tables)} tables", limits, True),
     }
@@ -222,11 +222,11 @@ async def _held(subject: Subject, version: str, after: Matrix, expectations: Exp
     final = subject.states.versions[-1]
     violations: list[str] = []
     compared = 0
-    known = {one.name for one in after.catalogue.relations.values()} | set(after.catalogue.routines)
+    known = {one.name for one in after.catalog.relations.values()} | set(after.catalog.routines)
     if version != final:
         try:
             async with subject.states.clone(await subject.states.after(final)) as dsn:
-                ended = await _catalogue(dsn)
+                ended = await _catalog(dsn)
             known |= {*ended.relations, *ended.routines}
         except CannotBuild:
             known = set()
@@ -254,7 +254,7 @@ async def _held(subject: Subject, version: str, after: Matrix, expectations: Exp
 
 
 def _tables(version: str, before: Matrix, after: Matrix) -> tuple[Table, ...]:
-    names = [one.name for one in after.catalogue.judged()]
+    names = [one.name for one in after.catalog.judged()]
     changed = [name for name in names if _rows_of(before, name) != _rows_of(after, name)]
     shown = names if len(names) <= _MOST_ROWS_SHOWN else changed[:_MOST_ROWS_SHOWN]
     part = "" if len(shown) == len(names) else f" ({len(shown)} of {len(names)}: what is new or changed)"
@@ -269,7 +269,7 @@ def _tables(version: str, before: Matrix, after: Matrix) -> tuple[Table, ...]:
             )
         )
     routines = [
-        one for one in after.catalogue.routines.values() if one.definer or one.name not in before.catalogue.routines
+        one for one in after.catalog.routines.values() if one.definer or one.name not in before.catalog.routines
     ][:_MOST_ROWS_SHOWN]
     if routines:
         found.append(
@@ -284,7 +284,7 @@ def _tables(version: str, before: Matrix, after: Matrix) -> tuple[Table, ...]:
 
 
 def _rows_of(matrix: Matrix, name: str) -> list[tuple[str, ...]]:
-    return compact(matrix, [name]) if name in matrix.catalogue.relations else []
+    return compact(matrix, [name]) if name in matrix.catalog.relations else []
 
 
 def _measured(version: str, after: Matrix) -> tuple[Measurement, ...]:

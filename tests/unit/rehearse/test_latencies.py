@@ -1,6 +1,6 @@
 """Figures over samples."""
 
-from toolkit.rehearse.traffic.stalls import Sample, during, peaks, picture, rate, with_unsent
+from toolkit.rehearse.traffic.latencies import Sample, during, peaks, rate, summary_of, with_unsent
 
 
 def test_a_stall_counts_where_it_was_under_way():
@@ -9,11 +9,11 @@ def test_a_stall_counts_where_it_was_under_way():
 
 
 def test_the_picture_names_the_worst_and_the_failed():
-    found = picture([Sample(float(n), 0.010) for n in range(99)] + [Sample(200.0, 0.5, "500")])
+    found = summary_of([Sample(float(n), 0.010) for n in range(99)] + [Sample(200.0, 0.5, "500")])
     assert found is not None
     assert (found.count, found.failed, found.worst, found.worst_at) == (100, 1, 500.0, 200.0)
     assert (found.p50, found.p99) == (10.0, 10.0)
-    assert picture([]) is None
+    assert summary_of([]) is None
 
 
 def test_curves_show_gaps_as_nothing():
@@ -26,7 +26,7 @@ def test_curves_show_gaps_as_nothing():
 def test_what_a_stall_kept_from_being_sent_waited_too():
     good = [Sample(n * 0.1, 0.01) for n in range(10)]
     stall = Sample(1.0, 1.0)
-    naive, honest = picture([*good, stall]), picture(with_unsent([*good, stall], 0.1))
+    naive, honest = summary_of([*good, stall]), summary_of(with_unsent([*good, stall], 0.1))
     assert naive is not None
     assert honest is not None
     assert (naive.count, naive.p50) == (11, 10.0)

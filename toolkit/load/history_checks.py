@@ -30,7 +30,7 @@ OF_ALL = (
 OF_COMPLETED = ("whole-flow", "one-terminal", "consistent")
 
 
-def judge_history(
+def check_history(
     facts: Facts, transport: str, *, sql: bool, clock_known: bool
 ) -> tuple[tuple[Check, ...], dict[str, float], list[str]]:
     """Checks, counts and notes of one worker's history. `sql`: rows beside the events were read."""

@@ -18,8 +18,8 @@ from toolkit.client.errors import ClientError
 from toolkit.errors import EnvironmentError_, ToolkitError
 from toolkit.load import generation
 from toolkit.load.figures import GENERATION, START, Samples
-from toolkit.load.generation import GenerationFailed, MakeStream, Measure, Session
-from toolkit.load.judgement import judge_history
+from toolkit.load.generation import Generation, GenerationFailed, MakeStream, Measure
+from toolkit.load.history_checks import check_history
 from toolkit.load.outcome import MAX_FAILURES_TOLD, Outcome
 from toolkit.load.settings import Transport
 from toolkit.report.record import Check
@@ -37,7 +37,7 @@ CLOCK_TRIES = 5
 Ending = Literal["completed", "failed", "stopped"]
 
 
-class Crew:
+class WorkerLoop:
     """Everything of a worker that lives on the event loop; made, used and closed there.
 
     `measure` is told every figure as it is taken.
@@ -161,7 +161,7 @@ class Crew:
             if len(self.failures) < MAX_FAILURES_TOLD:
                 self.failures.append(f"{label}: {self.target.redact(error.what)}")
             return "failed"
-        session = Session(
+        session = Generation(
             self.target,
             self._history,
             self._take,
@@ -200,7 +200,7 @@ class Crew:
         self._fail(session, (time.perf_counter() - begun) * 1000, problem)
         return "failed"
 
-    def _fail(self, session: Session, ms: float, problem: str) -> None:
+    def _fail(self, session: Generation, ms: float, problem: str) -> None:
         self.count["failed"] += 1
         problem = self.target.redact(problem)
         if len(self.failures) < MAX_FAILURES_TOLD:
@@ -240,7 +240,7 @@ class Crew:
             except EnvironmentError_ as error:
                 self._history.add("note", "run", "stopped", error=f"{error.what} {error.remedy}")
             facts = gather(self._history.records)
-            checks, counts, notes = judge_history(
+            checks, counts, notes = check_history(
                 facts, self.transport, sql=self.target.database_url is not None, clock_known=self._clock_known
             )
             if self._clock_offset_s:

@@ -24,7 +24,7 @@ NOT_COMPLETED = "not completed: no run applied and verified it"
 
 
 @dataclass(frozen=True)
-class Request:
+class SignOffRequest:
     """`place` is the folder of one run, or a folder of runs."""
 
     place: Path
@@ -32,7 +32,7 @@ class Request:
     max_age_days: float = MAX_AGE_DAYS
 
 
-def sign_off(request: Request, *, now: datetime | None = None) -> Report:
+def sign_off(request: SignOffRequest, *, now: datetime | None = None) -> Report:
     """Judge the ten criteria by what is saved. Raises UsageError when nothing is."""
     started = datetime.now(UTC)
     moment = now or started

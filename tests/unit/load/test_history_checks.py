@@ -1,6 +1,6 @@
 """The old socket numbers nothing, so what it told is compared with the steps and prompts that were recorded."""
 
-from toolkit.load.judgement import frames_told, judge_history
+from toolkit.load.history_checks import check_history, frames_told
 from toolkit.report.record import Verdict
 from toolkit.scenarios.recorded.facts import gather
 from toolkit.scenarios.recorded.history import History
@@ -53,14 +53,14 @@ def test_nothing_completed_is_unknown():
 
 
 def test_an_empty_history_passes_nothing():
-    checks, counts, _ = judge_history(gather(()), "realtime", sql=True, clock_known=True)
+    checks, counts, _ = check_history(gather(()), "realtime", sql=True, clock_known=True)
     assert checks
     assert {check.verdict for check in checks} == {Verdict.UNKNOWN}
     assert counts["processes judged"] == 0
 
 
 def test_a_clock_that_nobody_compared_is_said():
-    _, _, notes = judge_history(gather(()), "realtime", sql=False, clock_known=False)
+    _, _, notes = check_history(gather(()), "realtime", sql=False, clock_known=False)
     assert any("clock" in note for note in notes)
     assert any("DATABASE_URL" in note for note in notes)
 
@@ -77,7 +77,7 @@ def test_a_process_that_the_end_of_the_run_cut_off_accuses_nobody():
         value = {"type": "status_changed", "data": {"changes": {"status": ["in_progress", "cancelled"]}}}
         history.add("db", "database", "event", process=PROCESS, seq=1, value=value)
         history.add("db", "database", "state", process=PROCESS, value={"status": "cancelled"})
-        checks, _, _ = judge_history(gather(history.records), "realtime", sql=True, clock_known=True)
+        checks, _, _ = check_history(gather(history.records), "realtime", sql=True, clock_known=True)
         return next(check.verdict for check in checks if check.id == "load.no-loss")
 
     assert cut(failed=False) is Verdict.UNKNOWN

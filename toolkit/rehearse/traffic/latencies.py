@@ -27,7 +27,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Picture:
+class LatencySummary:
     """Times in milliseconds over all samples of a stretch of time."""
 
     count: int
@@ -58,13 +58,13 @@ def with_unsent(samples: Iterable[Sample], period_s: float) -> tuple[Sample, ...
     )
 
 
-def picture(samples: Sequence[Sample]) -> Picture | None:
+def summary_of(samples: Sequence[Sample]) -> LatencySummary | None:
     """The percentiles of `samples`; None without any, since nothing was measured then."""
     if not samples:
         return None
     times = sorted(sample.seconds * 1000 for sample in samples)
     worst = max(samples, key=lambda sample: sample.seconds)
-    return Picture(
+    return LatencySummary(
         count=len(samples),
         failed=sum(bool(sample.error) for sample in samples),
         p50=percentile(times, 0.50),

@@ -23,7 +23,7 @@ from toolkit.errors import ExitCode
 from toolkit.load import report as reports
 from toolkit.load.outcome import Outcome, from_plain
 from toolkit.load.settings import LoadSettings
-from toolkit.load.worker import SETTLE_DEADLINE_S, USER_FINISHED, Station
+from toolkit.load.worker import SETTLE_DEADLINE_S, USER_FINISHED, Worker
 from toolkit.report.files import PAGE, new_folder, write
 from toolkit.report.record import Report, Verdict
 from toolkit.targets.settings import load_settings
@@ -55,7 +55,7 @@ class _Test:
     report: Report | None = None
 
 
-class Conductor:
+class LocustHooks:
     """Listens to Locust's events in whatever role its process has. Raises UsageError when settings are wrong."""
 
     def __init__(self, settings: LoadSettings) -> None:
@@ -65,7 +65,7 @@ class Conductor:
             # Only a word for reports: this target is started and stopped by whoever started us.
             self.target = replace(self.target, kind="embedded")
         self._environment: Environment | None = None
-        self._station: Station | None = None
+        self._worker: Worker | None = None
         self._test: _Test | None = None
 
     def listen(self) -> None:
@@ -105,8 +105,8 @@ class Conductor:
             folder = Path(environment.parsed_options.load_run_dir)
             folder.mkdir(parents=True, exist_ok=True)
             index = getattr(runner, "worker_index", 0)
-            self._station = Station(environment, self.settings, self.target, folder, str(max(index, 0)))
-            gevent.spawn(self._station.open)
+            self._worker = Worker(environment, self.settings, self.target, folder, str(max(index, 0)))
+            gevent.spawn(self._worker.open)
 
     def _spawning_complete(self, **_: Any) -> None:
         self._maybe_over()
@@ -160,16 +160,16 @@ class Conductor:
         """Have everything judged; returns when every worker has told its outcome, or too late."""
         runner, test = environment.runner, self._test
         if isinstance(runner, WorkerRunner):
-            if self._station is not None:
-                self._station.settle()  # what is left when the master did not ask: nobody to tell
+            if self._worker is not None:
+                self._worker.settle()  # what is left when the master did not ask: nobody to tell
             return
         if test is None or test.settled:
             return
         test.settled = True
         test.users = max(test.users, runner.target_user_count)
         if isinstance(runner, LocalRunner):
-            if self._station is not None:
-                test.outcomes["local"] = self._station.settle()
+            if self._worker is not None:
+                test.outcomes["local"] = self._worker.settle()
             return
         test.workers |= set(runner.clients)
         for worker in list(runner.clients):
@@ -180,10 +180,10 @@ class Conductor:
                 test.told.wait(1)
 
     def _asked_to_settle(self, environment: Environment, msg: Any, **_: Any) -> None:
-        if self._station is None:
+        if self._worker is None:
             outcome = Outcome(worker=str(getattr(environment.runner, "worker_index", 0)))
         else:
-            outcome = self._station.settle()
+            outcome = self._worker.settle()
         environment.runner.send_message(OUTCOME, outcome.plain())
 
     def _outcome(self, environment: Environment, msg: Any, **_: Any) -> None:
