@@ -85,13 +85,13 @@ def unlike(session: PersonaSession, cell: Cell, allowance: Allowance) -> str | N
     if allowance == "deny":
         return str(cell) if cell.any else None
     entitled = session.own if allowance == "own" else session.entitled
-    if cell.worlds & {*PEOPLES} - entitled or (not entitled and cell.lines and cell.beyond):
+    if cell.row_owners & {*PEOPLES} - entitled or (not entitled and cell.lines and cell.beyond):
         return str(cell)
-    for world in entitled & cell.reached.keys():
-        rows, total = cell.reached[world]
+    for row_owner in entitled & cell.reached.keys():
+        rows, total = cell.reached[row_owner]
         if total and not rows:
             return f"reaches none of {total} rows: {cell}"
-    if entitled and cell.kind != "rows" and any(cell.reached.get(world, (0, 0))[1] for world in entitled):
+    if entitled and cell.kind != "rows" and any(cell.reached.get(row_owner, (0, 0))[1] for row_owner in entitled):
         return str(cell)
     return None
 

@@ -20,7 +20,7 @@ from toolkit.migrate.access.personas import (
     THEIRS,
     Persona,
     PersonaSession,
-    World,
+    RowOwner,
 )
 from toolkit.migrate.access.privileges import AccessCatalog, Relation, Routine
 
@@ -49,21 +49,21 @@ class Cell:
     """
 
     kind: Kind
-    reached: Mapping[World, tuple[int, int]] = field(default_factory=dict)
+    reached: Mapping[RowOwner, tuple[int, int]] = field(default_factory=dict)
     code: str = ""
     said: str = ""
     lines: frozenset[str] = frozenset()
     beyond: int = 0
 
     @property
-    def worlds(self) -> frozenset[World]:
+    def row_owners(self) -> frozenset[RowOwner]:
         """Those of which any row was reached."""
-        return frozenset(world for world, (rows, _) in self.reached.items() if rows)
+        return frozenset(row_owner for row_owner, (rows, _) in self.reached.items() if rows)
 
     @property
     def any(self) -> bool:
         """Whether anything was reached at all."""
-        return bool(self.worlds or self.lines)
+        return bool(self.row_owners or self.lines)
 
     def __str__(self) -> str:
         if self.kind == "error":
@@ -73,7 +73,9 @@ class Cell:
         if self.lines:
             return f"{len(self.lines)} rows"
         found = [
-            f"{rows} of {total} {_WORDS.get(world, world)}" for world, (rows, total) in self.reached.items() if rows
+            f"{rows} of {total} {_WORDS.get(row_owner, row_owner)}"
+            for row_owner, (rows, total) in self.reached.items()
+            if rows
         ]
         return ", ".join(found) or f"0 of {sum(total for _, total in self.reached.values())} rows"
 
@@ -100,7 +102,7 @@ class Matrix:
     ownership: Ownership
     cells: Mapping[Key, Cell]
     calls: Mapping[str, tuple[Call, ...]]
-    empty: Mapping[tuple[str, World], str]
+    empty: Mapping[tuple[str, RowOwner], str]
     sessions: tuple[PersonaSession, ...]
 
     def of(self, name: str, session: PersonaSession, verb: Verb) -> Cell | None:
@@ -121,7 +123,7 @@ def same(before: Cell, after: Cell) -> bool:
         return True
     both = {w for w, (_, total) in before.reached.items() if total} & {w for w, (_, t) in after.reached.items() if t}
     return (
-        before.worlds & both == after.worlds & both
+        before.row_owners & both == after.row_owners & both
         and bool(before.lines) == bool(after.lines)
         and bool(before.beyond) == bool(after.beyond)
     )
@@ -156,14 +158,14 @@ def _brief(matrix: Matrix, name: str, persona: Persona, verb: Verb) -> str:
     failing = any(cell.kind == "error" and session.shape not in {MALFORMED, EMPTY_SUB} for session, cell in met)
     if not cells:
         return f"{_LETTERS[verb]}:?"
-    worlds = frozenset[World]().union(*(cell.worlds for cell in cells))
-    there = frozenset(world for cell in cells for world, (_, total) in cell.reached.items() if total)
+    row_owners = frozenset[RowOwner]().union(*(cell.row_owners for cell in cells))
+    there = frozenset(row_owner for cell in cells for row_owner, (_, total) in cell.reached.items() if total)
     error = "!" if failing else ""
     if any(cell.lines for cell in cells):
         what = f"{max(len(cell.lines) for cell in cells)} rows"
-    elif worlds:
-        words = dict.fromkeys(_WORDS[world] for world in _ORDER if world in worlds)
-        what = "all" if worlds == there and len(words) > 1 else "+".join(words)
+    elif row_owners:
+        words = dict.fromkeys(_WORDS[row_owner] for row_owner in _ORDER if row_owner in row_owners)
+        what = "all" if row_owners == there and len(words) > 1 else "+".join(words)
     else:
         what = "x" if all(cell.kind == "denied" for cell in cells) else "–"
     return f"{_LETTERS[verb]}:{what}{error}"

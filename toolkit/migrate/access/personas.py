@@ -13,19 +13,19 @@ ROLES = (*CLIENT_ROLES, "service_role")
 
 # To whom a staged row belongs. A row of MINE is the owner's with a uuid for a subject, MINE_TEXT's the owner's with a
 # text (as Clerk's ids); TEAM's belongs to a colleague and to the organisation of the member; THEIRS to strangers.
-World = str
+RowOwner = str
 MINE, MINE_TEXT, TEAM, THEIRS, NOBODY = "own", "own (text id)", "the organisation's", "somebody else's", "nobody's"
 SHARED, PERSONAL, REST = "shared", "personal", "rest"
-PEOPLES: tuple[World, ...] = (MINE, MINE_TEXT, TEAM, THEIRS)
+PEOPLES: tuple[RowOwner, ...] = (MINE, MINE_TEXT, TEAM, THEIRS)
 
-USERS: dict[World, str | None] = {
+USERS: dict[RowOwner, str | None] = {
     MINE: "0a7c5a10-0000-4000-8000-0000000000a1",
     MINE_TEXT: "user_2toolkitOwner000000000a2",
     TEAM: "0a7c5a10-0000-4000-8000-0000000000b1",
     THEIRS: "0a7c5a10-0000-4000-8000-0000000000c1",
     NOBODY: None,
 }
-ORGANISATIONS: dict[World, str | None] = {
+ORGANISATIONS: dict[RowOwner, str | None] = {
     MINE: "0a7c5a10-0000-4000-8000-0000000000d1",
     MINE_TEXT: "0a7c5a10-0000-4000-8000-0000000000d2",
     TEAM: "0a7c5a10-0000-4000-8000-0000000000d3",
@@ -34,7 +34,7 @@ ORGANISATIONS: dict[World, str | None] = {
 }
 MEMBERS = ("0a7c5a10-0000-4000-8000-0000000000b2", "user_2toolkitMember00000000b3")
 OTHERS = ("0a7c5a10-0000-4000-8000-0000000000e1", "user_2toolkitOther000000000e2")
-WORLD_OF_USER: dict[str, World] = {user: world for world, user in USERS.items() if user} | dict.fromkeys(
+WORLD_OF_USER: dict[str, RowOwner] = {user: row_owner for row_owner, user in USERS.items() if user} | dict.fromkeys(
     (*MEMBERS, *OTHERS), PERSONAL
 )
 
@@ -48,19 +48,19 @@ class PersonaSession:
     shape: str
     role: str
     claims: str | None
-    own: frozenset[World] = frozenset()
-    joined: frozenset[World] = frozenset()
+    own: frozenset[RowOwner] = frozenset()
+    joined: frozenset[RowOwner] = frozenset()
 
     def __str__(self) -> str:
         return f"{self.persona} ({self.shape})"
 
     @property
-    def entitled(self) -> frozenset[World]:
+    def entitled(self) -> frozenset[RowOwner]:
         """The worlds whose rows this session may be shown."""
         return self.own | self.joined
 
 
-def _signed_in(persona: Persona, shape: str, subject: str, own: World = "", joined: World = "") -> PersonaSession:
+def _signed_in(persona: Persona, shape: str, subject: str, own: RowOwner = "", joined: RowOwner = "") -> PersonaSession:
     return PersonaSession(
         persona,
         shape,

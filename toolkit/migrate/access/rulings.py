@@ -118,28 +118,30 @@ def rows_trouble(matrix: Matrix, relation: Relation, session: PersonaSession, ve
                 else "it runs with its owner's rights (security_invoker is off)"
             )
             return f"sees {cell.beyond} rows that its tables would not show: {reason}"
-        foreign = cell.worlds & {*PEOPLES} - session.entitled
+        foreign = cell.row_owners & {*PEOPLES} - session.entitled
         return f"{_DOING[verb]} rows of its tables that are {_named(foreign)}" if foreign and verb != "select" else ""
     if relation.name not in matrix.ownership.owned:
-        if verb in {"update", "delete"} and session.role == "anon" and SHARED in cell.worlds:
+        if verb in {"update", "delete"} and session.role == "anon" and SHARED in cell.row_owners:
             return f"{_DOING[verb]} rows of everybody"
         return ""
     if verb == "give away":
-        given = cell.worlds & session.own
+        given = cell.row_owners & session.own
         return "can give own rows away to somebody else: no WITH CHECK holds the owner" if given else ""
-    foreign = cell.worlds & {*PEOPLES} - session.entitled
+    foreign = cell.row_owners & {*PEOPLES} - session.entitled
     if foreign:
         what = "a row in the name of others" if verb == "insert" else f"rows that are {_named(foreign)}"
         return f"{_DOING[verb]} {what}"
-    if NOBODY in cell.worlds and session.persona in {"anon", "signed-in"} and verb == "select":
+    if NOBODY in cell.row_owners and session.persona in {"anon", "signed-in"} and verb == "select":
         strangers = [matrix.of(relation.name, one, verb) for one in matrix.sessions if one.persona == "other"]
-        if strangers and not any(NOBODY in one.worlds for one in strangers if one is not None):
+        if strangers and not any(NOBODY in one.row_owners for one in strangers if one is not None):
             return "sees rows without an owner, which who has an id does not: no id equals no owner"
     return ""
 
 
-def _named(worlds: Iterable[str]) -> str:
-    return ", ".join(sorted({"other people's" if world in {MINE, MINE_TEXT} else world for world in worlds}))
+def _named(row_owners: Iterable[str]) -> str:
+    return ", ".join(
+        sorted({"other people's" if row_owner in {MINE, MINE_TEXT} else row_owner for row_owner in row_owners})
+    )
 
 
 def claims_trouble(matrix: Matrix, name: str, session: PersonaSession, cell: Cell) -> str:
@@ -212,7 +214,7 @@ def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[st
         for session in after.sessions
         if session.persona == "owner"
         and (cell := after.of(relation.name, session, "select")) is not None
-        and any(cell.reached.get(world, (0, 0))[1] for world in session.own)
+        and any(cell.reached.get(row_owner, (0, 0))[1] for row_owner in session.own)
     ]
     invisible = bool(owners) and not any(cell.any for cell in owners)
     old = before.catalog.relations.get(relation.name)

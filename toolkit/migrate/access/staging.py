@@ -23,7 +23,7 @@ from toolkit.migrate.access.personas import (
     TEAM,
     USERS,
     WORLD_OF_USER,
-    World,
+    RowOwner,
 )
 from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation
 from toolkit.migrate.rows.inserting import Row, RowRefused
@@ -43,22 +43,22 @@ _NO: Mapping[str, str | None] = {}
 class Staging:
     """The schema, and its rows by whom they belong to.
 
-    `places`: table → where each row lies → whose it is. `rows`: table → world → a row's values as text; `fresh`: the
+    `places`: table → where each row lies → whose it is. `rows`: table → row_owner → a row's values as text; `fresh`: the
     same for a row that could be inserted; `empty`: (table, world) → why it has no row.
     """
 
     catalog: AccessCatalog
     ownership: Ownership
-    places: dict[str, dict[str, World]] = field(default_factory=dict)
-    rows: dict[str, dict[World, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
-    fresh: dict[str, dict[World, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
-    empty: dict[tuple[str, World], str] = field(default_factory=dict)
+    places: dict[str, dict[str, RowOwner]] = field(default_factory=dict)
+    rows: dict[str, dict[RowOwner, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
+    fresh: dict[str, dict[RowOwner, Mapping[str, str | None]]] = field(default_factory=lambda: defaultdict(dict))
+    empty: dict[tuple[str, RowOwner], str] = field(default_factory=dict)
 
-    def total(self, table: str, world: World) -> int:
+    def total(self, table: str, row_owner: RowOwner) -> int:
         """How many rows of that world there are."""
-        return sum(whose == world for whose in self.places.get(table, {}).values())
+        return sum(whose == row_owner for whose in self.places.get(table, {}).values())
 
-    def of(self, table: str) -> frozenset[World]:
+    def of(self, table: str) -> frozenset[RowOwner]:
         """The worlds that have a row in the table."""
         return frozenset(self.places.get(table, {}).values())
 
@@ -70,21 +70,21 @@ async def stage(conn: Connection, catalog: AccessCatalog, ownership: Ownership) 
     """
     stager = _Stager(conn, catalog, ownership, await read_shapes(conn))
     await stager.people()
-    for world in (SHARED, *PEOPLES, NOBODY):
-        await stager.world(world)
+    for row_owner in (SHARED, *PEOPLES, NOBODY):
+        await stager.rows_of(row_owner)
     await stager.joined()
     await conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
     await stager.locate()
-    for world in (*PEOPLES, SHARED):
-        await stager.candidates(world)
+    for row_owner in (*PEOPLES, SHARED):
+        await stager.candidates(row_owner)
     for table, name in catalog.foreign_keys:
         await conn.execute(sql.DROP_FOREIGN_KEY.format(table=table, name=quote_identifier(name)), timeout=_DEADLINE_S)
     for view in catalog.relations.values():
         if view.kind == "m" and not view.platform:
             await conn.execute(sql.REFRESH.format(view=view.quoted), timeout=_DEADLINE_S)
     # A trigger may have made the row that was then refused.
-    for table, world in [key for key in stager.staging.empty if stager.staging.total(*key)]:
-        del stager.staging.empty[table, world]
+    for table, row_owner in [key for key in stager.staging.empty if stager.staging.total(*key)]:
+        del stager.staging.empty[table, row_owner]
     return stager.staging
 
 
@@ -116,24 +116,24 @@ class _Stager:
                     if given is not None:
                         await self._insert(table, given, PERSONAL)
 
-    async def world(self, world: World) -> None:
+    async def rows_of(self, row_owner: RowOwner) -> None:
         """One row of this world in each table that can have one."""
-        await self._claims(USERS.get(world))
+        await self._claims(USERS.get(row_owner))
         for table in self.shapes:
             relation = self.catalog.relations.get(table)
             if relation is None or not relation.is_table or relation.partition:
                 continue
             if relation.platform and table not in self.ownership.owners:
                 continue
-            if (table in self.ownership.owned) == (world == SHARED):
+            if (table in self.ownership.owned) == (row_owner == SHARED):
                 continue
-            given = self._given(relation, world)
+            given = self._given(relation, row_owner)
             if isinstance(given, str):
-                self.staging.empty[table, world] = given
+                self.staging.empty[table, row_owner] = given
                 continue
-            row = await self._insert(table, given, world) or await self._insert_between(relation, given, world)
+            row = await self._insert(table, given, row_owner) or await self._insert_between(relation, given, row_owner)
             if row is not None:
-                self.staging.rows[table][world] = row.values
+                self.staging.rows[table][row_owner] = row.values
 
     async def joined(self) -> None:
         """The members join the organisation of TEAM."""
@@ -148,7 +148,7 @@ class _Stager:
 
     async def locate(self) -> None:
         """Whose each row is: by its owner column, else by what it refers to."""
-        known: dict[tuple[str, tuple[str, ...]], dict[tuple[str | None, ...], World]] = defaultdict(dict)
+        known: dict[tuple[str, tuple[str, ...]], dict[tuple[str | None, ...], RowOwner]] = defaultdict(dict)
         referenced: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         relations = self.catalog.relations
         for relation in relations.values():
@@ -170,27 +170,27 @@ class _Stager:
             used |= dict.fromkeys(one.name for one in relation.columns if one.name in self._group_columns)
             columns = "".join(f", {quote_identifier(name)}::text as {quote_identifier('c_' + name)}" for name in used)
             query = sql.LOCATE.format(columns=columns, table=relation.quoted, most=MOST_ROWS)
-            places: dict[str, World] = {}
+            places: dict[str, RowOwner] = {}
             for row in await self.conn.fetch(query, timeout=_DEADLINE_S):
                 values = {name: row[f"c_{name}"] for name in used}
-                world = self._whose(relation, owners, values, known)
-                places[row["place"]] = world
+                row_owner = self._whose(relation, owners, values, known)
+                places[row["place"]] = row_owner
                 for key in referenced[table]:
-                    known[table, key][tuple(values[name] for name in key)] = world
+                    known[table, key][tuple(values[name] for name in key)] = row_owner
             self.staging.places[table] = places
 
-    async def candidates(self, world: World) -> None:
+    async def candidates(self, row_owner: RowOwner) -> None:
         """A row that could be inserted for this world: what was taken, with another serial."""
-        await self._claims(USERS.get(world))
+        await self._claims(USERS.get(row_owner))
         for table in self.shapes:
             relation = self.catalog.relations.get(table)
             if (
                 relation is None
                 or relation.platform
-                or world not in self.staging.of(table) | {*self.staging.rows.get(table, ())}
+                or row_owner not in self.staging.of(table) | {*self.staging.rows.get(table, ())}
             ):
                 continue
-            given = self._given(relation, world)
+            given = self._given(relation, row_owner)
             found: Mapping[str, str | None] | None = None
             if not isinstance(given, str):
                 transaction = self.conn.transaction()
@@ -200,19 +200,19 @@ class _Stager:
                     found = (await insert_row(self.conn, self.shapes, table, self._serial, given)).values
                 except (RowRefused, asyncpg.PostgresError):
                     # A key that only one row can have: the row that is there will do, a unique index refuses it last.
-                    found = self.staging.rows[table].get(world)
+                    found = self.staging.rows[table].get(row_owner)
                 finally:
                     await transaction.rollback()
             if found is not None:
-                self.staging.fresh[table][world] = found
-                self.staging.rows[table].setdefault(world, found)
+                self.staging.fresh[table][row_owner] = found
+                self.staging.rows[table].setdefault(row_owner, found)
         await self.conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
 
-    def _given(self, table: Relation, world: World) -> dict[str, str | None] | str:
+    def _given(self, table: Relation, row_owner: RowOwner) -> dict[str, str | None] | str:
         """The values that make a row belong to a world, or why there can be none."""
-        owners = self._owner_values(table, USERS.get(world)) if world != SHARED else {}
+        owners = self._owner_values(table, USERS.get(row_owner)) if row_owner != SHARED else {}
         if owners is None:
-            return "its owner column holds uuids" if world == MINE_TEXT else "its owner column is never empty"
+            return "its owner column holds uuids" if row_owner == MINE_TEXT else "its owner column is never empty"
         given: dict[str, str | None] = {
             column.name: "true" if (column.default or "").startswith("true") else "false"
             for column in table.columns
@@ -222,7 +222,7 @@ class _Stager:
         for reference in table.references:
             if any(column in owners for column in reference.columns):
                 continue
-            whose = SHARED if reference.parent not in self.ownership.owned else world
+            whose = SHARED if reference.parent not in self.ownership.owned else row_owner
             parent = self.staging.rows.get(reference.parent, {}).get(whose)
             needed = any(c.not_null for c in map(table.column, reference.columns) if c is not None)
             if reference.parent == table.name or (parent is None and not needed):
@@ -238,7 +238,7 @@ class _Stager:
         referring = {column for reference in table.references for column in reference.columns}
         for column in table.columns:
             if column.name in self._group_columns and column.name not in referring and can_be_user(column):
-                given[column.name] = ORGANISATIONS.get(world)
+                given[column.name] = ORGANISATIONS.get(row_owner)
         return given
 
     def _owner_values(self, table: Relation, user: str | None) -> dict[str, str | None] | None:
@@ -252,14 +252,14 @@ class _Stager:
         table: Relation,
         owners: tuple[str, ...],
         values: Mapping[str, str | None],
-        known: Mapping[tuple[str, tuple[str, ...]], Mapping[tuple[str | None, ...], World]],
-    ) -> World:
+        known: Mapping[tuple[str, tuple[str, ...]], Mapping[tuple[str | None, ...], RowOwner]],
+    ) -> RowOwner:
         for column in owners:
-            if (world := WORLD_OF_USER.get(values[column] or "")) is not None:
-                return world
-        for world, organisation in ORGANISATIONS.items():
+            if (row_owner := WORLD_OF_USER.get(values[column] or "")) is not None:
+                return row_owner
+        for row_owner, organisation in ORGANISATIONS.items():
             if organisation and organisation in values.values():
-                return world
+                return row_owner
         for reference in table.references:
             key = tuple(values[column] for column in reference.columns)
             found = known.get((reference.parent, reference.referenced), {}).get(key)
@@ -269,7 +269,7 @@ class _Stager:
             return NOBODY
         return REST if table.name in self.ownership.owned else SHARED
 
-    async def _insert(self, table: str, given: Mapping[str, str | None], world: World) -> Row | None:
+    async def _insert(self, table: str, given: Mapping[str, str | None], row_owner: RowOwner) -> Row | None:
         self._serial += 1
         transaction = self.conn.transaction()
         await transaction.start()
@@ -279,24 +279,26 @@ class _Stager:
             await self.conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
         except (RowRefused, asyncpg.PostgresError) as error:
             await transaction.rollback()
-            self.staging.empty[table, world] = str(error).splitlines()[0]
+            self.staging.empty[table, row_owner] = str(error).splitlines()[0]
             return None
         await transaction.commit()
         return row
 
-    async def _insert_between(self, table: Relation, given: Mapping[str, str | None], world: World) -> Row | None:
+    async def _insert_between(
+        self, table: Relation, given: Mapping[str, str | None], row_owner: RowOwner
+    ) -> Row | None:
         """A row that joins two rows of one table may refuse to join a row to itself: a second one is made for it."""
         seen: set[str] = set()
         for reference in table.references:
             twice = reference.parent in seen
             seen.add(reference.parent)
-            if not twice or world == SHARED or reference.parent == table.name:
+            if not twice or row_owner == SHARED or reference.parent == table.name:
                 continue
-            parent = self._given(self.catalog.relations[reference.parent], world)
-            second = None if isinstance(parent, str) else await self._insert(reference.parent, parent, world)
+            parent = self._given(self.catalog.relations[reference.parent], row_owner)
+            second = None if isinstance(parent, str) else await self._insert(reference.parent, parent, row_owner)
             if second is not None:
                 others = dict(zip(reference.columns, map(second.values.get, reference.referenced), strict=True))
-                return await self._insert(table.name, {**given, **others}, world)
+                return await self._insert(table.name, {**given, **others}, row_owner)
         return None
 
     async def _claims(self, user: str | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.access.matrix import Cell, Key, Verb
-from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, PersonaSession, World
+from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, PersonaSession, RowOwner
 from toolkit.migrate.access.privileges import Column, Relation
 from toolkit.migrate.access.staging import MOST_ROWS, Staging
 from toolkit.postgres.connection import Connection
@@ -36,14 +36,14 @@ class StatementResult:
 
 @dataclass(frozen=True)
 class _Question:
-    """One statement of one cell. `world`: of an INSERT or a targeted write."""
+    """One statement of one cell. `row_owner`: of an INSERT or a targeted write."""
 
     name: str
     verb: Verb
     sql: str
     present: str | None = None
     lend: str = ""
-    world: World = ""
+    row_owner: RowOwner = ""
 
     def as_json(self) -> dict[str, str]:
         asked = {"sql": self.sql}
@@ -159,7 +159,10 @@ class _SessionCells:
         found = [
             _Question(view.name, "select", sql.SEEN_IN_VIEW.format(view=view.quoted, most=MOST_ROWS)),
             _Question(
-                view.name, "select", sql.SEEN_BY_DEFINITION.format(definition=definition, most=MOST_ROWS), world=SHARED
+                view.name,
+                "select",
+                sql.SEEN_BY_DEFINITION.format(definition=definition, most=MOST_ROWS),
+                row_owner=SHARED,
             ),
         ]
         tables = [self.catalog.relations[name] for name in view.reads if self.catalog.relations[name].is_table]
@@ -180,16 +183,20 @@ class _SessionCells:
 
     def _inserts(self, table: Relation) -> list[_Question]:
         fresh = self.staging.fresh.get(table.name, {})
-        wanted: tuple[World, ...]
+        wanted: tuple[RowOwner, ...]
         if SHARED in fresh:
             wanted = (SHARED,)
         else:
-            strangers = [world for world in (THEIRS, *PEOPLES) if world in fresh and world not in self.session.entitled]
-            wanted = (*(world for world in PEOPLES if world in self.session.entitled), *strangers[:1])
+            strangers = [
+                row_owner
+                for row_owner in (THEIRS, *PEOPLES)
+                if row_owner in fresh and row_owner not in self.session.entitled
+            ]
+            wanted = (*(row_owner for row_owner in PEOPLES if row_owner in self.session.entitled), *strangers[:1])
         found = []
-        for world in wanted:
-            if (statement := self._insert(table, fresh.get(world))) is not None:
-                found.append(_Question(table.name, "insert", statement, "", world=world))
+        for row_owner in wanted:
+            if (statement := self._insert(table, fresh.get(row_owner))) is not None:
+                found.append(_Question(table.name, "insert", statement, "", row_owner=row_owner))
         return found
 
     def _insert(self, table: Relation, values: Mapping[str, str | None] | None) -> str | None:
@@ -221,7 +228,7 @@ class _SessionCells:
 
     def _updates(self, table: Relation) -> list[_Question]:
         rows = self.staging.rows.get(table.name, {})
-        sample = next((rows[world] for world in (THEIRS, *PEOPLES, SHARED) if world in rows), None)
+        sample = next((rows[row_owner] for row_owner in (THEIRS, *PEOPLES, SHARED) if row_owner in rows), None)
         columns = self._plainest(table)
         if sample is None or not columns:
             if not columns:
@@ -276,21 +283,21 @@ class _SessionCells:
             return []
         found = []
         column = self._givable(table) if verb == "give away" else next(iter(self._plainest(table)), None)
-        for world in sorted(self.staging.of(name) & {*PEOPLES, NOBODY, SHARED}):
-            if verb == "give away" and world not in self.session.own:
+        for row_owner in sorted(self.staging.of(name) & {*PEOPLES, NOBODY, SHARED}):
+            if verb == "give away" and row_owner not in self.session.own:
                 continue
-            places = [place for place, whose in self.staging.places[name].items() if whose == world]
+            places = [place for place, whose in self.staging.places[name].items() if whose == row_owner]
             chosen = f"array[{', '.join(map(literal, places))}]"
             if verb == "delete":
                 statement = sql.DELETE_WHERE.format(table=table.quoted, places=chosen)
             else:
                 assert column is not None
-                row = self.staging.rows[name].get(world, {})
+                row = self.staging.rows[name].get(row_owner, {})
                 value = USERS[THEIRS] if verb == "give away" else row.get(column)
                 statement = sql.UPDATE_WHERE.format(
                     table=table.quoted, column=quote_identifier(column), value=literal(value), places=chosen
                 )
-            found.append(_Question(name, verb, statement, question.present, self._lend(table), world))
+            found.append(_Question(name, verb, statement, question.present, self._lend(table), row_owner))
         return found
 
     def cell(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> Cell:
@@ -299,7 +306,7 @@ class _SessionCells:
         if not relation.is_table:
             return self._view_cell(relation, verb, pairs)
         places = self.staging.places.get(name, {})
-        totals = {world: self.staging.total(name, world) for world in self.staging.of(name)}
+        totals = {row_owner: self.staging.total(name, row_owner) for row_owner in self.staging.of(name)}
         reached = dict.fromkeys(totals, 0)
         troubles: list[StatementResult] = []
         ran = False
@@ -307,24 +314,24 @@ class _SessionCells:
             passed = not answer.code or answer.code.startswith(_CONSTRAINT)
             ran = ran or not answer.code
             if verb == "insert":
-                totals[question.world] = max(1, totals.get(question.world, 0))
-                reached[question.world] = max(reached.get(question.world, 0), int(passed))
+                totals[question.row_owner] = max(1, totals.get(question.row_owner, 0))
+                reached[question.row_owner] = max(reached.get(question.row_owner, 0), int(passed))
                 ran = ran or passed
             elif verb == "select":
                 seen = answer.places or frozenset()
                 reached = {w: sum(p in seen for p, whose in places.items() if whose == w) for w in totals}
             elif answer.places is not None or (not answer.code and answer.touched):
                 left = answer.places or frozenset()
-                for world in totals:
-                    gone = sum(whose == world and place not in left for place, whose in places.items())
-                    reached[world] = max(reached[world], gone)
-            elif question.world and answer.code.startswith(_CONSTRAINT):
+                for row_owner in totals:
+                    gone = sum(whose == row_owner and place not in left for place, whose in places.items())
+                    reached[row_owner] = max(reached[row_owner], gone)
+            elif question.row_owner and answer.code.startswith(_CONSTRAINT):
                 # A constraint is looked at after privileges and policies: they let it through.
-                reached[question.world] = totals[question.world]
+                reached[question.row_owner] = totals[question.row_owner]
                 ran = True
             if answer.code:
                 troubles.append(answer)
-        found = {world: (rows, totals[world]) for world, rows in reached.items()}
+        found = {row_owner: (rows, totals[row_owner]) for row_owner, rows in reached.items()}
         if any(reached.values()):
             return Cell("rows", found)
         return _trouble(troubles, found, ran)
@@ -338,7 +345,9 @@ class _SessionCells:
                 return _trouble([shown] if shown.code else [], {}, not shown.code)
             left = shown.places or frozenset()
             gone = {w: sum(whose == w and p not in left for p, whose in places.items()) for w in self.staging.of(base)}
-            return Cell("rows", {world: (rows, self.staging.total(base, world)) for world, rows in gone.items()})
+            return Cell(
+                "rows", {row_owner: (rows, self.staging.total(base, row_owner)) for row_owner, rows in gone.items()}
+            )
         if shown.code:
             return _trouble([shown], {}, False)
         direct = pairs[1][1].places or frozenset()
@@ -346,7 +355,7 @@ class _SessionCells:
         return Cell("rows", lines=lines, beyond=len(lines - direct))
 
 
-def _trouble(troubles: Sequence[StatementResult], reached: Mapping[World, tuple[int, int]], ran: bool) -> Cell:
+def _trouble(troubles: Sequence[StatementResult], reached: Mapping[RowOwner, tuple[int, int]], ran: bool) -> Cell:
     """Nothing was reached: what that is called. A real error counts for more than a refusal."""
     for answer in troubles:
         if answer.code != "42501" and not answer.code.startswith(_CONSTRAINT):

@@ -119,6 +119,7 @@ async def _abandoned(stage: Stage, found: Findings) -> None:
             for id in population.abandoned
         )
     )
+    completed = sum(generation.good for generation in generations)
     bad = [
         *([f"{tasks} tasks of processes that nobody resumed"] if tasks else []),
         *(str(generation) for generation in generations if not generation.good),
@@ -128,7 +129,7 @@ async def _abandoned(stage: Stage, found: Findings) -> None:
         "Processes whose server was gone before the migration stay as they are until their user comes back",
         not bad,
         f"{tasks} tasks for {len(ids)} old processes: no worker takes up what it was not given. "
-        f"{sum(generation.good for generation in generations)} of {len(generations)} whose users came back finished over the WebSocket, which "
+        f"{completed} of {len(generations)} whose users came back finished over the WebSocket, which "
         "serves what was begun on it whatever the flag says",
         "Look at what made a task for a process that nobody asked for: background_tasks.created_by.",
         bad,

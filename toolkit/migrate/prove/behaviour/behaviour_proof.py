@@ -30,7 +30,7 @@ _VERBS = ("insert", "update", "delete")
 
 
 @dataclass(frozen=True)
-class _World:
+class _State:
     """A state, and everything in it that can be exercised."""
 
     shapes: Mapping[str, Shape]
@@ -43,7 +43,7 @@ class _World:
 class _Found:
     """What exercising a state gave."""
 
-    world: _World
+    state: _State
     called: Called
     viewed: Called
     views: Mapping[str, str]
@@ -93,14 +93,14 @@ async def _exercise(dsn: str) -> _Found:
         shapes = await read_shapes(conn)
         seeded = await seed(conn, shapes, _ROWS_EACH)
         known = Known(shapes, await sample_rows(conn, shapes))
-        world = _World(shapes, await read_functions(conn), await read_triggers(conn), known)
-        tables = {trigger.table for trigger in world.triggers.values()}
-        bare = {trigger.table for trigger in world.triggers.values() if trigger.needs_path}
+        state = _State(shapes, await read_functions(conn), await read_triggers(conn), known)
+        tables = {trigger.table for trigger in state.triggers.values()}
+        bare = {trigger.table for trigger in state.triggers.values() if trigger.needs_path}
         fired = await write_everywhere(conn, shapes, known.rows, thoroughly=tables, pathless=bare)
     async with connected(dsn, _PURPOSE) as conn:
-        called = await call_functions(conn, [f for f in world.functions.values() if f.callable], known)
+        called = await call_functions(conn, [f for f in state.functions.values() if f.callable], known)
         viewed, views = await read_views(conn)
-    return _Found(world, called, viewed, views, fired, seeded)
+    return _Found(state, called, viewed, views, fired, seeded)
 
 
 def _is_troubled(found: _Found) -> bool:
@@ -118,12 +118,12 @@ def _by_function(why: str) -> bool:
 
 
 def _functions(version: str, before: _Found, after: _Found, notes: list[str]) -> list[Claim]:
-    functions = after.world.functions
+    functions = after.state.functions
     if not any(not function.for_triggers for function in functions.values()):
         return []
     violations = []
     for signature, problems in after.called.problems.items():
-        old = before.world.functions.get(signature)
+        old = before.state.functions.get(signature)
         touched = old is None or old.definition != functions[signature].definition
         violations += _new_ones(signature, problems, before.called.problems.get(signature, []), notes, touched=touched)
     called, silent = after.called, _silent(after)
@@ -147,7 +147,7 @@ def _functions(version: str, before: _Found, after: _Found, notes: list[str]) ->
 
 
 def _silent(found: _Found) -> list[str]:
-    return [s for s, f in found.world.functions.items() if not f.callable and not f.for_triggers]
+    return [s for s, f in found.state.functions.items() if not f.callable and not f.for_triggers]
 
 
 def _new_ones(
@@ -208,16 +208,16 @@ def _writes(version: str, before: _Found, after: _Found, declared: set[str], not
 
 
 def _is_new(table: str, before: _Found) -> bool:
-    return table not in before.world.shapes
+    return table not in before.state.shapes
 
 
 def _triggers(found: _Found) -> tuple[list[str], dict[str, str]]:
     """Trigger functions that ran, and why the others did not."""
     reached, missed = [], {}
-    for signature, function in found.world.functions.items():
+    for signature, function in found.state.functions.items():
         if function.returns != "trigger":
             continue
-        triggers = [trigger for trigger in found.world.triggers.values() if trigger.function == function.oid]
+        triggers = [trigger for trigger in found.state.triggers.values() if trigger.function == function.oid]
         tables = {trigger.table for trigger in triggers}
         failed = any((table, verb) in found.fired.problems for table in tables for verb in _VERBS)
         # What ran and refused took its count with it.

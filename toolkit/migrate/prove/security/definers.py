@@ -21,7 +21,7 @@ from toolkit.migrate.access.personas import (
     UUID_ID,
     WORLD_OF_USER,
     PersonaSession,
-    World,
+    RowOwner,
 )
 from toolkit.migrate.access.privileges import Routine
 from toolkit.migrate.access.staging import Staging
@@ -94,17 +94,17 @@ async def call_definers(
     return found, left_out
 
 
-def _marks(staging: Staging) -> dict[tuple[str, World], frozenset[str]]:
+def _marks(staging: Staging) -> dict[tuple[str, RowOwner], frozenset[str]]:
     """Texts by which a row is recognised wherever it is shown: its ids, and values that no other world has."""
-    found: dict[tuple[str, World], frozenset[str]] = {}
+    found: dict[tuple[str, RowOwner], frozenset[str]] = {}
     for table, rows in staging.rows.items():
         relation = staging.catalog.relations.get(table)
         if relation is None or table not in staging.ownership.owned:
             continue
         texts = {column.name for column in relation.columns if column.type in {"text", "character varying", "uuid"}}
-        for world, values in rows.items():
-            others = {value for other, row in rows.items() if other != world for value in row.values()}
-            found[table, world] = frozenset(
+        for row_owner, values in rows.items():
+            others = {value for other, row in rows.items() if other != row_owner for value in row.values()}
+            found[table, row_owner] = frozenset(
                 value
                 for name, value in values.items()
                 if name in texts and value and value not in others and (_UUID.match(value) or len(value) >= _SHORTEST)
@@ -113,16 +113,16 @@ def _marks(staging: Staging) -> dict[tuple[str, World], frozenset[str]]:
 
 
 def _unseen(
-    marks: Mapping[tuple[str, World], frozenset[str]], cells: Mapping[Key, Cell], session: PersonaSession
+    marks: Mapping[tuple[str, RowOwner], frozenset[str]], cells: Mapping[Key, Cell], session: PersonaSession
 ) -> dict[str, frozenset[str]]:
     """Table → texts of its rows that the session may not see by itself."""
     shown = {
-        name: cell.worlds
+        name: cell.row_owners
         for (name, who, verb), cell in cells.items()
         if verb == "select" and (who.persona, who.shape) == (session.persona, session.shape)
     }
     visible = frozenset[str]().union(
-        *(texts for (table, world), texts in marks.items() if world in shown.get(table, ()))
+        *(texts for (table, row_owner), texts in marks.items() if row_owner in shown.get(table, ()))
     )
     found: dict[str, frozenset[str]] = {}
     for (table, _), texts in marks.items():

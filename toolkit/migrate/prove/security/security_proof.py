@@ -20,7 +20,7 @@ from toolkit.migrate.access.personas import (
     SESSIONS,
     SHARED,
     PersonaSession,
-    World,
+    RowOwner,
 )
 from toolkit.migrate.access.privileges import AccessCatalog, read_access_catalog
 from toolkit.migrate.access.rulings import Rulings, judge
@@ -170,7 +170,7 @@ def _claims(version: str, before: Matrix, seen: _Seen, rulings: Rulings) -> list
     limits = [f"there is no role {', '.join(absent)}"] if absent else []
     if sessions is not SESSIONS:
         limits.append(f"{len(sessions)} of {len(SESSIONS)} kinds of claims, since there are {len(judged)} objects")
-    staged: dict[str, set[World]] = {}
+    staged: dict[str, set[RowOwner]] = {}
     for (name, _, _), cell in after.cells.items():
         staged.setdefault(name, set()).update(cell.reached)
     # In a table whose rows belong to people, only theirs tell anything.
@@ -297,9 +297,9 @@ def _measured(version: str, after: Matrix) -> tuple[Measurement, ...]:
 def _notes(after: Matrix, rulings: Rulings) -> list[str]:
     notes = list(rulings.notes)
     refused: dict[str, str] = {}
-    for (table, world), why in after.empty.items():
-        if world in {*PEOPLES[2:], SHARED}:
-            refused.setdefault(table, f"{table} takes no row of {world} ({why})")
+    for (table, row_owner), why in after.empty.items():
+        if row_owner in {*PEOPLES[2:], SHARED}:
+            refused.setdefault(table, f"{table} takes no row of {row_owner} ({why})")
     return notes + list(refused.values())
 
 
