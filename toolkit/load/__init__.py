@@ -1,9 +1,11 @@
 """Load: many users at once, each a whole generation, on either transport, judged like any other run.
 
-    toolkit load run → run.py starts `python -m locust -f locustfile.py`
-    locustfile.py    Locust's side: users, messages between workers, the report at the end
-    bridge.py        from Locust's greenlets to one event loop in a real thread, and back
-    worker_loop.py   the event loop's side: users' generations, their history, the judges
+    run.py           starts the target and `python -m locust -f locustfile.py`
+    locustfile.py    what Locust loads: its users (users.py) and what is attached to its events (hooks.py)
+    worker.py        the greenlets' side of a Locust worker
+    bridge.py        from greenlets to one event loop in a real thread, and back
+    worker_loop.py   the event loop's side of a Locust worker: generations, their history, the judges
 
-Only locustfile.py and users.py import Locust, which patches the standard library of its process.
+Locust patches the standard library of its process, so only locustfile.py, hooks.py and users.py import it, and only
+bridge.py, hooks.py, users.py and worker.py import gevent: modules that the rest of the toolkit never imports.
 """

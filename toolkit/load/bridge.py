@@ -1,12 +1,12 @@
 """From greenlets to one asyncio event loop in a real thread, and back.
 
 The clients, their recovery and the histories are asyncio code and stay what they are elsewhere. They cannot run in
-greenlets: a loop in each would starve the others, and on the patched standard library a host name is never resolved,
-since the resolver's thread is a greenlet that nobody runs. So the loop is uvloop's, whose resolver needs no thread of
-Python's, and its thread is made by the original `start_new_thread`.
+greenlets: a loop in each would block the others, and on the patched standard library a host name is never resolved,
+since the resolver's thread is a greenlet that is never scheduled. So the loop is uvloop's, whose resolver needs no
+Python thread, and its thread is made by the original `start_new_thread`.
 
-What the loop tells is stamped when it happens and handed over in batches: waking the other side for each message
-would cost more than the message.
+Messages from the loop are stamped when they happen and handed over in batches: waking the greenlets for each one would
+cost more than the message.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Bridge:
         self._closing = False
         self._stopped = False
         self._ring = Event()
-        # The only thing of gevent's that another thread may touch.
+        # The only object of gevent that another thread may use.
         self._bell = gevent.get_hub().loop.async_()
         self._bell.start(self._ring.set)
         self.loop = uvloop.new_event_loop()
@@ -55,7 +55,7 @@ class Bridge:
     # -- on the loop --------------------------------------------------------------------------
 
     def post(self, work: Callable[[], object], *, now: bool = False) -> None:
-        """Have `work` done by a greenlet, soon, in the order of posting; `now` rings at once."""
+        """Have a greenlet run `work` soon, in the order of posting; with `now` the greenlet is woken at once."""
         self._box.append(work)
         if now:
             self._bell.send()
@@ -73,7 +73,7 @@ class Bridge:
     # -- in greenlets -------------------------------------------------------------------------
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float | None = None) -> T:
-        """The result of a coroutine on the loop; the greenlet waits, the others go on.
+        """Run a coroutine on the loop and return its result; only the calling greenlet waits.
 
         Raises what the coroutine raises, or TimeoutError. A greenlet that is killed takes its coroutine with it.
         """
@@ -90,7 +90,7 @@ class Bridge:
             except asyncio.CancelledError:
                 self.post(lambda: result.set_exception(TimeoutError("the work was cancelled")), now=True)
                 raise
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever called
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 failure = error
                 self.post(lambda: result.set_exception(failure), now=True)
             else:
@@ -108,7 +108,8 @@ class Bridge:
         return answer
 
     def close(self) -> None:
-        """Cancel what runs, end the thread, hand over what was posted. Raises TimeoutError when it does not end."""
+        """Cancel every task, end the thread, hand over what was posted. Raises TimeoutError when the thread does not
+        end."""
         if self._closing:
             return
         self.call(_cancel_all, CLOSE_DEADLINE_S)
@@ -131,7 +132,7 @@ class Bridge:
         while True:
             self._ring.wait()
             self._ring.clear()
-            # Before the box is emptied: what is posted from here on rings again.
+            # Cleared before the queue is emptied, so that what is posted from here on wakes us again.
             self._armed = False
             while self._box:
                 work = self._box.popleft()

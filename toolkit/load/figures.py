@@ -1,4 +1,4 @@
-"""What is measured of each generation, and what must hold of it."""
+"""The figures that are measured for each generation, and their limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from toolkit.report.pictures import percentile
 from toolkit.report.record import Check, Verdict
 
-# Percentiles of more samples than this are those of an even sample of them.
+# When there are more samples than this, percentiles are computed from an even selection of them.
 RESERVOIR = 50_000
 
 START = "start"
@@ -31,7 +31,7 @@ FIGURES: dict[str, str] = {
 
 
 class Samples:
-    """Milliseconds of one figure, each with when it was taken; keeps an even sample when there are very many."""
+    """The samples of one figure, in milliseconds, each with its time; of very many it keeps an even selection."""
 
     def __init__(self, keep: int = RESERVOIR) -> None:
         self.count = 0
@@ -40,7 +40,7 @@ class Samples:
         self._rng = random.Random(0)  # noqa: S311 - which samples are kept needs no secrecy
 
     def add(self, value: float, at: float) -> None:
-        """Take one sample in; `at` in seconds since the epoch."""
+        """Add one sample; `value` in milliseconds, `at` in seconds since the epoch."""
         self.count += 1
         if len(self._kept) < self._keep:
             self._kept.append((value, at))
@@ -49,21 +49,21 @@ class Samples:
 
     @property
     def kept(self) -> list[float]:
-        """What is kept, in no particular order."""
+        """The kept samples in milliseconds, in no particular order."""
         return [value for value, _ in self._kept]
 
     @property
     def moments(self) -> list[float]:
-        """When each of `kept` was taken, in the same order."""
+        """The time of each sample of `kept`, in the same order, in seconds since the epoch."""
         return [at for _, at in self._kept]
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What a run must hold to pass. Percentiles in milliseconds; None: measured and not judged.
+    """The limits within which a run passes. Percentiles in milliseconds; None: measured, but not judged.
 
-    The defaults are what a person still takes for an immediate answer (start, answer, first event) and twice the
-    p95 of a Supabase project at rest (delivery). How long a generation takes is up to its writer.
+    The defaults are what a person still perceives as immediate (start, answer, first event) and twice the p95 of an
+    idle Supabase project (delivery). How long a generation takes depends on its language model, so it has no limit.
     """
 
     max_failures: int = 0
@@ -74,7 +74,7 @@ class Thresholds:
     p95_generation: float | None = field(default=None, metadata={"figure": GENERATION})
 
     def limits(self) -> dict[str, float]:
-        """The p95 that each figure must not exceed, for those that are judged."""
+        """Figure → the p95 in milliseconds that it must not exceed, for those that are judged."""
         found = {item.metadata["figure"]: getattr(self, item.name) for item in fields(self) if item.metadata}
         return {figure: limit for figure, limit in found.items() if limit is not None}
 
@@ -84,12 +84,12 @@ NOT_ON_WEBSOCKET = frozenset({ANSWER, DELIVERY})
 
 
 def p(samples: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile of unsorted samples, of which there must be one at least."""
+    """The nearest-rank percentile of unsorted samples; `share` between 0 and 1. There must be at least one sample."""
     return percentile(sorted(samples), share)
 
 
 def judge_figures(samples: Mapping[str, Sequence[float]], thresholds: Thresholds, transport: str) -> list[Check]:
-    """One check for each figure that has a limit; what was not measured is unknown."""
+    """One check for each figure that has a limit; a figure without samples is unknown."""
     found = []
     for figure, limit in thresholds.limits().items():
         if transport == "websocket" and figure in NOT_ON_WEBSOCKET:

@@ -1,6 +1,6 @@
-"""One generation of one user on either transport, with everything it saw in the history.
+"""One generation of one user on either transport; everything it sees is recorded in the history.
 
-The clients are the library's own; each generation is a new application session with connections of its own.
+It uses the clients of `toolkit.client`, as an application does; each generation opens connections of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from toolkit.scenarios.tracker import socket_kind
 from toolkit.targets.target import Target
 
 HTTP_DEADLINE_S = 30.0
-# A server that closes idle connections after five seconds must not meet our next request half-way.
+# Shorter than the five seconds after which uvicorn closes an idle connection, so that no request meets that close.
 KEEPALIVE_S = 2.0
 LAST_WORD_S = 15.0
 NO_LAST_WORD = "no-last-word"
@@ -48,20 +48,21 @@ ANSWERS: dict[InputType, tuple[ResponseType, dict[str, Any]]] = {
 
 
 class Measure(Protocol):
-    """Takes one figure in; `error` when what was measured went wrong."""
+    """Receives one measured figure; `error` says what failed, None when nothing did."""
 
     def __call__(self, figure: str, ms: float, error: str | None = None) -> None: ...
 
 
 class GenerationFailed(Exception):
-    """The generation did not come to its article; the message says why."""
+    """The generation ended without an article; the message says why."""
 
 
 @dataclass
 class Generation:
-    """One user's generation number so-and-so. `process` is known once the server named it.
+    """One generation of one user; `number` counts that user's generations from 1. `process` is None until the server
+    named it.
 
-    `clock_offset_s`: what to add to our clock to get the database's.
+    `clock_offset_s`: seconds to add to our clock to get the database's.
     """
 
     target: Target
@@ -81,12 +82,12 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """What reports call the process."""
+        """The name of the process in reports."""
         return f"{self.user}/{self.number}"
 
     @property
     def actor(self) -> str:
-        """Who watches."""
+        """The actor under which this user's subscription stands in the history."""
         return f"watch:{self.name}"
 
     @property
@@ -95,20 +96,20 @@ class Generation:
         return {"initial_keywords": [f"test {self.name}"], "target_age_group": "30代", "persona_type": "主婦"}
 
     def named(self, process: str, transport: str) -> None:
-        """The server gave the process a name; from here on it is watched."""
+        """Record the id that the server gave the process; from here on the process is watched."""
         self.process = process
         value = {"name": self.name, "user": self.user, "transport": transport}
         self.history.add("note", "run", "process", process=process, value=value)
         self.history.add("note", self.actor, "watch", process=process, value={"user": self.user, "since": 0})
 
     def closed(self) -> None:
-        """The application listens no more."""
+        """Record that the application has stopped listening."""
         if self.process is not None:
             self.history.add("note", self.actor, "unwatch", process=self.process)
 
 
 class Stopwatch:
-    """Measures one generation."""
+    """Times the figures of one generation."""
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
@@ -117,11 +118,11 @@ class Stopwatch:
         self._event_seen = False
 
     def lap(self, figure: str) -> None:
-        """Time since the generation's beginning."""
+        """Report the time since the generation began as `figure`."""
         self._measure(figure, (time.perf_counter() - self._begun) * 1000)
 
     def event_arrived(self) -> None:
-        """An event or frame is in the application's hands."""
+        """Note that the application was given an event or frame."""
         if not self._event_seen:
             self._event_seen = True
             self.lap(figures.FIRST_EVENT)
@@ -130,7 +131,7 @@ class Stopwatch:
             self._answered = None
 
     def answer_begins(self) -> float:
-        """An answer is about to be sent; returns the moment."""
+        """Note that an answer is about to be sent; returns the moment (`time.perf_counter`)."""
         self._answered = time.perf_counter()
         return self._answered
 
@@ -139,7 +140,8 @@ class Stopwatch:
 
 
 async def realtime(generation: Generation) -> None:
-    """Start by HTTP, listen to the lossless stream, answer, until the article. Raises GenerationFailed."""
+    """Start over HTTP, follow the lossless stream and answer every prompt until the article is there. Raises
+    GenerationFailed."""
     watch = Stopwatch(generation.measure)
     tokens = generation.account.tokens
     async with (
@@ -217,7 +219,8 @@ def _record_frame(generation: Generation, frame: Frame) -> None:
 
 
 async def _last_word(generation: Generation, client: GenerationClient, stream: ProcessEventStream) -> None:
-    """Cancel a process that nobody will answer any more, and hear it, so that its history is whole."""
+    """Cancel a process that nobody will answer any more, and wait for its last event, so that its history is
+    complete."""
     assert generation.process is not None
     try:
         async with asyncio.timeout(LAST_WORD_S):
@@ -225,7 +228,7 @@ async def _last_word(generation: Generation, client: GenerationClient, stream: P
                 with _recorded_command(generation, "cancel"):
                     await client.cancel(generation.process)
             except ApiError as error:
-                if error.status != 409:  # it may just have come to its end by itself
+                if error.status != 409:  # it may have ended by itself just now
                     raise
             async for event in stream:
                 _record_delivery(generation, event)
@@ -237,8 +240,7 @@ async def _last_word(generation: Generation, client: GenerationClient, stream: P
 
 
 class _recorded_command:
-    """Records a command that nobody answered, or whose answer we did not wait for; other answers are recorded where
-    they arrive."""
+    """Records a command that got no answer, or was cut off before its answer; `_http` records all other answers."""
 
     def __init__(self, generation: Generation, op: str) -> None:
         self._generation = generation
@@ -253,14 +255,14 @@ class _recorded_command:
             outcome: Kind = "fail" if error.definite else "info"
             self._generation.history.add(outcome, actor, self._op, process=process, error=error.what)
         elif isinstance(error, asyncio.CancelledError):
-            # Nobody knows whether it took effect, and it is not the server's fault.
+            # Whether it took effect is unknown, and that is not the server's fault.
             self._generation.history.add("info", actor, self._op, process=process, value={"cut off": "by us"})
             self._generation.start_cut_off = self._op == "start"
 
 
 @asynccontextmanager
 async def _http(generation: Generation) -> Any:
-    """Connections of this user's own; every request and every answer is recorded, repetitions too."""
+    """An HTTP client for this user alone; every request and every answer is recorded, retries included."""
     actor = f"user:{generation.user}"
 
     async def asked(request: httpx.Request) -> None:
@@ -294,7 +296,7 @@ async def _http(generation: Generation) -> Any:
 
 
 def _op(request: httpx.Request) -> str:
-    """The command's name, as the judges know it."""
+    """The command's name in the history, by which the judges know it."""
     if request.method == "DELETE":
         return "cancel"
     last = request.url.path.rsplit("/", 1)[-1]
@@ -305,7 +307,7 @@ def _op(request: httpx.Request) -> str:
 
 
 async def websocket(generation: Generation) -> None:
-    """The same over the legacy socket, as the old browser client did it. Raises GenerationFailed."""
+    """The whole generation over the legacy socket, as the old browser client did it. Raises GenerationFailed."""
     watch = Stopwatch(generation.measure)
     generation.history.add("invoke", f"user:{generation.user}", "start", value={"body": generation.body})
     try:
@@ -323,7 +325,7 @@ async def websocket(generation: Generation) -> None:
 async def _take_frame(
     generation: Generation, client: LegacyWebSocketClient, frame: LegacyFrame, watch: Stopwatch
 ) -> bool:
-    """Take one frame in; True after the article."""
+    """Handle one frame; True once the article is there."""
     if frame.kind == "heartbeat":
         return False
     if generation.process is None and client.process_id is not None:
@@ -344,7 +346,7 @@ async def _take_frame(
         response, answer = _response(frame.input_type)
         watch.answer_begins()
         await client.answer(response, answer)
-        # Acknowledged by nothing: what it did shows in the frames that follow.
+        # The legacy socket acknowledges nothing: the effect shows in the frames that follow.
         generation.history.add("ok", f"user:{generation.user}", "answer", process=generation.process)
     if frame.kind == "error":
         raise GenerationFailed(str(frame.payload.get("error_message", "no reason given")))

@@ -1,4 +1,4 @@
-"""The judges over every user's history, and what is counted in it."""
+"""Runs the scenarios' judges over the history of a worker's users, and counts what is in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.report.record import Check, Verdict
 from toolkit.scenarios.judges import BY_ID, describe, judge
 from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, event_type, sequences
 
-# Of every process, however it ended.
+# Judges of every process, however it ended.
 OF_ALL = (
     "no-gap",
     "no-loss",
@@ -26,14 +26,14 @@ OF_ALL = (
     "commands",
     "no-5xx",
 )
-# Of those that came to their end; how many did not is counted against the failures that are allowed.
+# Judges of processes that completed; those that did not count against the failures that are allowed.
 OF_COMPLETED = ("whole-flow", "one-terminal", "consistent")
 
 
 def check_history(
     facts: Facts, transport: str, *, sql: bool, clock_known: bool
 ) -> tuple[tuple[Check, ...], dict[str, float], list[str]]:
-    """Checks, counts and notes of one worker's history. `sql`: rows beside the events were read."""
+    """The checks, counts (by name) and notes of one worker's history. `sql`: rows beside the events were read too."""
     watched = _watched(facts)
     completed = [process for process in watched if process.status == "completed"]
     checks: list[Check] = []
@@ -73,7 +73,8 @@ def check_history(
 
 
 def frames_told(facts: Facts, scope: Sequence[ProcessFacts]) -> Check:
-    """The old socket numbers nothing; but each step and each question that the database records must have been told."""
+    """A check that every step and prompt in the database came as a frame: the legacy socket numbers nothing to
+    compare."""
     id, title = "load.frames", "Every step and every prompt in the database was told over the socket"
     remedy = "Look at the socket's frames around the step in the history."
     told_of = 0
@@ -91,14 +92,14 @@ def frames_told(facts: Facts, scope: Sequence[ProcessFacts]) -> Check:
 
 
 def recorded(process: ProcessFacts) -> list[str]:
-    """The steps and prompts that the database recorded, in order."""
+    """(event type, step or prompt) for each step and prompt in the database, in order."""
     return [f"step {pair[1]}" for record in process.events if (pair := change(record, "current_step"))] + [
         f"prompt {data(record).get('input_type')}" for record in process.of_type("user_input_required")
     ]
 
 
 def untold(process: ProcessFacts) -> list[str]:
-    """Those of them that no frame told."""
+    """Those of `recorded` for which no frame came."""
     told = {f"step {data(record).get('step')}" for record in process.delivered if event_type(record) == "status"}
     told |= {
         f"prompt {data(record).get('request_type')}" for record in process.delivered if event_type(record) == "prompt"
@@ -107,7 +108,7 @@ def untold(process: ProcessFacts) -> list[str]:
 
 
 def _watched(facts: Facts) -> list[ProcessFacts]:
-    """The processes that were watched to their end, or should have been: not those that the run's end cut off."""
+    """The processes that should have been watched to their end: all but those that the end of the run cut off."""
     failed = {record.process for record in facts.records if record.kind == "note" and record.op == "failed"}
     unheard = {record.process for record in facts.records if record.kind == "note" and record.op == NO_LAST_WORD}
     return [p for p in facts.processes if p.id in failed or (p.ended and p.id not in unheard)]

@@ -1,7 +1,7 @@
-"""What happens around the users: the messages between workers and master, and the report at the end.
+"""What is attached to Locust's events: the messages between workers and master, and the report at the end.
 
-A worker makes its station when the test starts. When every user has finished, or the run is ended otherwise, the
-master asks the workers to settle: each judges its own histories and sends the outcome. Only then are they let go.
+A worker process makes its Worker when the test starts. When every user has finished, or the run ends otherwise, the
+master asks the workers to settle: each judges its own history and sends the outcome. Only then may they quit.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Environment = Any
 SETTLE = "load_settle"
 OUTCOME = "load_outcome"
 PROGRESS_S = 2.0
-# Beyond ramp and deadlines: what a worker needs to notice that its users are done.
+# Added to ramp and deadlines: the time in which a worker notices that its users are done.
 MARGIN_S = 60.0
 
 
 @dataclass
 class _Test:
-    """One test as the master (or the only process) sees it."""
+    """One test in the master (or in the only process)."""
 
     folder: Path
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -56,20 +56,21 @@ class _Test:
 
 
 class LocustHooks:
-    """Listens to Locust's events in whatever role its process has. Raises UsageError when settings are wrong."""
+    """Listeners for Locust's events, in a master, a worker or a single process. Raises UsageError for wrong
+    settings."""
 
     def __init__(self, settings: LoadSettings) -> None:
         self.settings = settings
         self.target = Target.from_settings(load_settings())
         if settings.embedded:
-            # Only a word for reports: this target is started and stopped by whoever started us.
+            # For reports only: the caller starts and stops this target.
             self.target = replace(self.target, kind="embedded")
         self._environment: Environment | None = None
         self._worker: Worker | None = None
         self._test: _Test | None = None
 
     def listen(self) -> None:
-        """Attach to Locust."""
+        """Add the listeners to Locust's events."""
         events.init.add_listener(self._init)
         events.test_start.add_listener(self._test_start)
         events.spawning_complete.add_listener(self._spawning_complete)
@@ -119,9 +120,9 @@ class LocustHooks:
             self._write(environment)
 
     def _quitting(self, environment: Environment, **_: Any) -> None:
-        """Last of all listeners: the exit code. Without a report nothing was shown, which is not a pass."""
+        """Set the exit code, as the last of all listeners. Without a report nothing was shown, which is not a pass."""
         if isinstance(environment.runner, WorkerRunner):
-            environment.process_exit_code = 0  # the master speaks for the run
+            environment.process_exit_code = 0  # the master alone sets the run's exit code
             return
         if self._test is not None and self._test.report is None:
             self._settle(environment)
@@ -152,16 +153,16 @@ class LocustHooks:
             self._end(environment)
 
     def _end(self, environment: Environment) -> None:
-        # Not here: the handler of a message must be free to take the outcomes in.
+        # Spawned, since this handler must return before the outcomes can be received.
         runner = environment.runner
         gevent.spawn(runner.quit if environment.web_ui is None else runner.stop)
 
     def _settle(self, environment: Environment) -> None:
-        """Have everything judged; returns when every worker has told its outcome, or too late."""
+        """Ask every worker for its outcome; returns when all have sent it, or after the deadline."""
         runner, test = environment.runner, self._test
         if isinstance(runner, WorkerRunner):
             if self._worker is not None:
-                self._worker.settle()  # what is left when the master did not ask: nobody to tell
+                self._worker.settle()  # the master did not ask, so nobody takes the outcome
             return
         if test is None or test.settled:
             return
@@ -229,7 +230,8 @@ class LocustHooks:
                 _say(line)
 
     def _backstop(self, environment: Environment) -> None:
-        """A run with a given number of generations ends by itself, even when a worker never says that it is done."""
+        """End a run with a given number of generations after its time limit, should a worker never report that it is
+        done."""
         options = environment.parsed_options
         if not self.settings.generations or environment.web_ui is not None:
             return
@@ -244,7 +246,7 @@ class LocustHooks:
         gevent.spawn_later(limit_s, end)
 
     def _end_with_parent(self, parent: int) -> None:
-        """Whoever started us was killed: nobody would stop us, and nobody reads what we find."""
+        """End this process when its parent was killed: nobody else would stop it, and nobody reads its report."""
         while os.getppid() == parent:
             gevent.sleep(1)
         if self._environment is not None and self._environment.runner is not None:

@@ -1,4 +1,4 @@
-"""What one Locust worker found: sent to the master as plain data, and put together there."""
+"""What one Locust worker found: sent to the master as plain data, and merged there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_FAILURES_TOLD = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """One worker's part of a run, or all parts together.
+    """The outcome of one worker, or of all workers merged.
 
-    `users` are those that began a generation, `finished_users` those that ran all of theirs. `samples` are
-    milliseconds by figure, and `moments` when each of them was taken, in seconds since the epoch; `counts` everything
-    that is counted. `environment` is why the worker could not begin.
+    `users`: how many began a generation; `finished_users`: how many ran all of theirs. `samples`: milliseconds by
+    figure; `moments`: the time of each sample, in seconds since the epoch. `counts`: everything that is counted, by
+    name. `environment`: why the worker could not begin, None when it could.
     """
 
     worker: str
@@ -39,7 +39,7 @@ class Outcome:
     environment: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """For a message between processes."""
+        """As plain values, for a message between processes."""
         return asdict(self)
 
 
@@ -47,12 +47,12 @@ _OUTCOME = TypeAdapter(Outcome)
 
 
 def from_plain(data: Mapping[str, Any]) -> Outcome:
-    """What `plain` made. Raises pydantic's ValidationError."""
+    """The outcome from what `plain` made. Raises pydantic's ValidationError for anything else."""
     return _OUTCOME.validate_python(data)
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:
-    """All workers as one."""
+    """The outcomes of all workers merged into one."""
     if len(outcomes) == 1:
         return outcomes[0]
     samples: dict[str, list[float]] = {}
@@ -86,7 +86,7 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _merged(outcomes: Iterable[Outcome]) -> tuple[Check, ...]:
-    """Each rule once: the worst verdict, what each worker said of it, the witness of the first that broke it."""
+    """One check for each rule: the worst verdict, the detail of each worker, the witness of the first failure."""
     by_id: dict[str, list[tuple[str, Check]]] = {}
     for outcome in outcomes:
         for check in outcome.checks:

@@ -1,4 +1,4 @@
-"""CPU time of processes, where the system tells it (Linux)."""
+"""CPU time of processes, on systems with /proc (Linux)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PROC = Path("/proc")
 
 
 def cpu_seconds(pids: Iterable[int], *, with_children: bool = False) -> float | None:
-    """CPU seconds that these processes have used so far, with the children that ended; None where nobody tells.
+    """CPU seconds that these processes and their ended children have used so far; None where the system does not tell.
 
-    `with_children`: those that run, too.
+    `with_children`: children that still run are included.
     """
     wanted = set(pids)
     total, seen = 0.0, set()
@@ -22,7 +22,7 @@ def cpu_seconds(pids: Iterable[int], *, with_children: bool = False) -> float | 
         return None
     for folder in folders:
         try:
-            # The name may hold anything, also spaces and brackets.
+            # The process' name may hold spaces and brackets.
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except (OSError, ValueError):
             continue  # it ended meanwhile

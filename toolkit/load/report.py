@@ -1,4 +1,4 @@
-"""From what the workers found to one report, and from two reports to a comparison."""
+"""Makes one report of what the workers found, and compares the reports of the two transports."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from toolkit.report.record import (
 NAME = "load"
 COMPARISON = "load.comparison"
 GROUP = "comparison"
-# "Meets" is not "to the microsecond": both runs share a machine with whatever else it does. What answers within a
-# second feels immediate (the limit that criterion 10 has for the first feedback, too).
+# The comparison leaves room for noise: both runs share a machine with other work. A second still feels immediate;
+# criterion 10 has the same limit for the first feedback.
 TOLERANCE = 0.10
 IMMEDIATE_MS = 1000.0
 COMPARED = (START, FIRST_EVENT, GENERATION)
-# What is shown over time: with the others each generation gives one sample, or they say the same.
+# The figures that are shown over time; the others have one sample a generation, or follow the same curve.
 OVER_TIME = (FIRST_EVENT, REACTION, DELIVERY)
 STRETCHES = 60
 LOCUST_PAGE = "locust.html"
@@ -57,7 +57,8 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Planned:
-    """What was asked for. `generations` 0: until the run is stopped; `target` is shown as it stands."""
+    """What the run was asked to do. `generations` 0: until the run is stopped. `target` is shown unchanged, so
+    redacted."""
 
     transport: str
     users: int
@@ -67,7 +68,7 @@ class Planned:
 
 
 def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds, *, began: datetime) -> Report:
-    """One transport's run, judged. Nothing that was not seen is a pass."""
+    """The report of one transport's run. What was not observed is unknown, never a pass."""
     group = planned.transport
     whole = together(outcomes) if outcomes else Outcome(worker="none")
     checks = [
@@ -105,7 +106,7 @@ def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds
 
 
 def over_time(whole: Outcome, transport: str, began: datetime) -> tuple[Timeline, ...]:
-    """What the users waited for as the run went on: the p95 of each figure in each stretch of it."""
+    """How long users waited in the course of the run: the p95 of each figure in each time slice."""
     origin = began.timestamp()
     last = max((at for moments in whole.moments.values() for at in moments), default=origin)
     width = max((last - origin) / STRETCHES, 0.5)
@@ -123,7 +124,7 @@ def over_time(whole: Outcome, transport: str, began: datetime) -> tuple[Timeline
 
 
 def _over_one_axis(parts: Sequence[Report]) -> tuple[Timeline, ...]:
-    """The transports' timelines as one: each begins at its own start."""
+    """The transports' timelines merged, each beginning at 0."""
     timelines = [timeline for part in parts for timeline in part.timelines]
     if not timelines:
         return ()
@@ -212,7 +213,7 @@ def _figures_table(whole: Outcome, group: str) -> Table:
 
 
 def both(realtime: Report, websocket: Report) -> Report:
-    """The two runs and how they compare; links lead into the folders `realtime/` and `websocket/`."""
+    """One report of both runs and their comparison; links lead into the folders `realtime/` and `websocket/`."""
     comparison, table, ratios = compare(realtime, websocket)
     parts = (websocket, realtime)
     return Report(
@@ -238,7 +239,7 @@ def both(realtime: Report, websocket: Report) -> Report:
 
 
 def compare(realtime: Report, websocket: Report) -> tuple[Check, Table, list[Measurement]]:
-    """The check that the sign-off reads (criterion 7), the table for people, the ratios for later."""
+    """The check that the sign-off reads (criterion 7), a table to read, and the ratios as measurements."""
     rows: list[tuple[str, ...]] = []
     ratios: list[Measurement] = []
     slower: list[str] = []

@@ -1,4 +1,5 @@
-"""A load run from outside Locust: the target, one Locust process a transport, and the reports put together."""
+"""A load run from outside Locust: starts the target and one Locust process for each transport, and merges the
+reports."""
 
 from __future__ import annotations
 
@@ -33,14 +34,15 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_DEADLINE_S = 60.0
 START_MARGIN_S = 240.0
 TAIL_LINES = 30
-# A quick model: with steps that cost nothing, a comparison would be one of the transports' CPU time alone.
+# Latency of a fast language model: with steps that take no time, only the transports' CPU time would be compared.
 STEP_LATENCY_MS = 1000.0
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run. `ramp_s` 0: all users at once. `step_latency_ms`: of the embedded target's writer."""
+    """What to run. `ramp_s` 0: all users start at once. `step_latency_ms`: how long a step of the embedded target
+    takes."""
 
     users: int = 10
     transports: tuple[Transport, ...] = ("realtime",)
@@ -54,12 +56,12 @@ class Plan:
 
     @property
     def spawn_rate(self) -> float:
-        """Users a second."""
+        """How many users start per second."""
         return self.users / self.ramp_s if self.ramp_s else float(self.users)
 
     @property
     def limit_s(self) -> float:
-        """By then a transport's run has ended by itself."""
+        """Seconds after which one transport's run must have ended by itself."""
         return self.ramp_s + self.generations * self.generation_deadline_s + START_MARGIN_S
 
 
@@ -75,7 +77,7 @@ class LoadResult:
 async def run_load(
     plan: Plan, target: Target | None, *, reports_dir: Path = Path("reports"), say: Say = lambda _: None
 ) -> LoadResult:
-    """Run every transport of the plan, one after the other, on `target` or (None) on an embedded one of its own.
+    """Run the plan's transports one after the other, on `target` or, when it is None, on an embedded target.
 
     Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer or Locust does not run.
     """
@@ -89,7 +91,7 @@ async def run_load(
         folder = new_folder(reports_dir, f"load-{name}-{plan.users}")
         parts: dict[str, Report] = {}
         code = ExitCode.PASS
-        # The old transport first: what it leaves in the database is little.
+        # WebSocket first, since it leaves fewer rows in the database for the other to work beside.
         for transport in sorted(plan.transports, reverse=True):
             place = folder if len(plan.transports) == 1 else folder / transport
             place.mkdir(exist_ok=True)
@@ -107,7 +109,8 @@ async def run_load(
 
 
 def _must_have_users(plan: Plan, target: Target) -> None:
-    """Raises UsageError without users to act as, or with too few: one more than work must hear nothing."""
+    """Raises UsageError when the target gives too few users to act as: one more than work is needed, as the
+    stranger."""
     if way_of(target) != "file":
         return
     assert target.users_file is not None
@@ -134,7 +137,7 @@ class _System:
     embedded: EmbeddedTarget | None = None
 
     def cpu(self) -> dict[str, float]:
-        """CPU seconds used so far, where the processes are ours."""
+        """CPU seconds used so far; None for processes that are not ours."""
         if self.embedded is None:
             return {}
         postmaster = (self.embedded.postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
@@ -161,9 +164,9 @@ async def _system(plan: Plan, target: Target | None, say: Say) -> AsyncIterator[
 
 
 def server_settings(plan: Plan) -> dict[str, str]:
-    """Settings of the embedded servers under which none of their own limits is what a run of this size measures.
+    """Settings of the embedded servers under which their own limits do not distort a run of this size.
 
-    The steps of a generation wait for a writer, so a worker takes as many at a time as there are users.
+    A step mostly waits, so a worker takes as many tasks at a time as there are users.
     """
     return {
         "WRITER_STEP_LATENCY_MS": f"{plan.step_latency_ms:g}",
@@ -184,7 +187,7 @@ def _with_cpu(report: Report, group: str, before: Mapping[str, float], after: Ma
 
 
 def command_line(plan: Plan, place: Path) -> list[str]:
-    """How Locust is started; nothing secret is in it."""
+    """The command that starts Locust, without secrets."""
     argv = [
         sys.executable,
         "-m",
@@ -216,7 +219,7 @@ def command_line(plan: Plan, place: Path) -> list[str]:
 
 
 def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict[str, str]:
-    """Everything Locust's processes need, secrets included."""
+    """The environment of Locust's processes, secrets included."""
     settings = {
         "LOAD_TRANSPORT": transport,
         "LOAD_GENERATIONS": str(plan.generations),
@@ -284,7 +287,7 @@ async def _relay(process: asyncio.subprocess.Process, tail: list[str], target: T
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End Locust and its workers: gently, so that what was seen is judged, then for certain."""
+    """End Locust and its workers: first by SIGTERM, so that they judge what they saw, then by SIGKILL."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

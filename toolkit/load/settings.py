@@ -18,7 +18,7 @@ _DEFAULTS = Thresholds()
 
 
 class LoadSettings(BaseSettings):
-    """Names in upper case behind `LOAD_` are the variables. Percentile limits in ms; 0 switches one off.
+    """Each field is the variable `LOAD_` and its name in upper case. Percentile limits in ms; 0 switches one off.
 
     `generations`: how many each user runs, one after the other; 0: until the run is stopped (`--run-time`).
     `run_dir`: where this run's files go; without it a folder of its own in `reports_dir`.
@@ -43,7 +43,7 @@ class LoadSettings(BaseSettings):
 
     @property
     def thresholds(self) -> Thresholds:
-        """What the run must hold."""
+        """The run's limits."""
         limits = {name: getattr(self, name) or None for name in asdict(_DEFAULTS) if name.startswith("p95_")}
         return Thresholds(max_failures=self.max_failures, **limits)
 

@@ -14,7 +14,8 @@ from toolkit.load.worker import Worker
 
 
 class GenerationUser(User):
-    """One user. `make_stream` makes the application's stream; another one with the same face can be examined too."""
+    """One user. `make_stream` makes the application's stream; any class with the interface of ProcessEventStream will
+    do."""
 
     abstract = True
     transport: ClassVar[Transport]
@@ -22,12 +23,12 @@ class GenerationUser(User):
     _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
 
     def on_start(self) -> None:
-        """Each user has a number in its worker, and by it a name and processes of its own."""
+        """Give the user a number within its worker: its name and its processes follow from it."""
         self.number = next(GenerationUser._numbers)
 
     @task
     def generate(self) -> None:
-        """All generations of this user; then idle, since Locust would start another user for one that ends."""
+        """Run all generations of this user, then idle: Locust would start another user for one that ends."""
         worker = Worker.current()
         for number in itertools.count(1):
             worker.generate(self.number, number, type(self).make_stream)
@@ -39,7 +40,7 @@ class GenerationUser(User):
 
 
 class RealtimeUser(GenerationUser):
-    """Starts and answers by HTTP, listens on Realtime."""
+    """Starts and answers over HTTP, listens on Realtime."""
 
     transport = "realtime"
 

@@ -1,4 +1,4 @@
-"""One Locust worker's end of the run: the bridge and the crew behind it, from the test's start to its outcome."""
+"""The part of a Locust worker that runs in greenlets: it passes users' work to the event loop, and the outcome back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Made in a worker (or the only process) when a test starts, never at import: `--processes` forks after that."""
+    """A worker's side of one test. Made when the test starts, never at import, since `--processes` forks in between."""
 
     _current: ClassVar[Worker | None] = None
 
@@ -38,17 +38,17 @@ class Worker:
 
     @classmethod
     def current(cls) -> Worker:
-        """The station of the test that runs."""
+        """The worker of the test that is running."""
         assert cls._current is not None, "users run between test_start and test_stop"
         return cls._current
 
     def open(self) -> None:
-        """Reach the target; users wait for it."""
+        """Reach the target; `generate` waits for that."""
         self.bridge.call(self.loop_side.open, OPEN_DEADLINE_S)
         self._opened.set()
 
     def generate(self, user: int, number: int, make_stream: Any) -> None:
-        """One generation of one user, to its end."""
+        """Run one generation of one user to its end. Raises TimeoutError when the target is not ready."""
         if not self._opened.wait(OPEN_DEADLINE_S):
             raise TimeoutError(f"the target was not ready within {OPEN_DEADLINE_S:g} s")
         deadline_s = self.settings.generation_deadline_s
@@ -57,12 +57,12 @@ class Worker:
             self.stopping = True
 
     def finished(self, user: int) -> None:
-        """This user has nothing more to do; the run ends when that is true of all."""
+        """Tell the master that this user is done; the run ends when all users are."""
         self.loop_side.finished(user)
         self._environment.runner.send_message(USER_FINISHED, {"user": user})
 
     def settle(self) -> Outcome:
-        """End everything and judge; the same outcome again when it is asked again."""
+        """End everything, judge, and return the outcome; a second call returns the same one."""
         if self._outcome is None:
             self.stopping = True
             outcome = self.bridge.call(self.loop_side.settle, SETTLE_DEADLINE_S)
@@ -72,7 +72,7 @@ class Worker:
         return self._outcome
 
     def _measure(self, figure: str, ms: float, error: str | None = None) -> None:
-        """On the loop: pass a figure on to Locust's own statistics."""
+        """Called on the event loop: pass a figure on to Locust's own statistics."""
         kind = self.settings.transport.upper()
         self.bridge.post(
             lambda: self._environment.events.request.fire(
@@ -87,4 +87,4 @@ class Worker:
 
 
 class GenerationError(Exception):
-    """How Locust shows a failed generation."""
+    """The exception under which Locust counts a failed generation."""

@@ -1,4 +1,4 @@
-"""The event loop's side of one Locust worker: its users' generations, their one history, and its judgement."""
+"""The part of a Locust worker that runs on the event loop: its users' generations, their history and its checks."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ Ending = Literal["completed", "failed", "stopped"]
 
 
 class WorkerLoop:
-    """Everything of a worker that lives on the event loop; made, used and closed there.
+    """A worker's generations and history; made, used and closed on the event loop.
 
-    `measure` is told every figure as it is taken.
+    `measure` receives every figure as it is taken.
     """
 
     def __init__(self, target: Target, transport: Transport, folder: Path, worker: str, *, measure: Measure) -> None:
@@ -56,7 +56,7 @@ class WorkerLoop:
         self._users: dict[str, Account] = {}
         self._begun_users: set[int] = set()
         self._finished_users: set[int] = set()
-        self._cut_off: set[int] = set()  # whose last start we did not hear the answer to
+        self._cut_off: set[int] = set()  # users whose last start was cut off before its answer
         self._owners: dict[str, str] = {}
         self._reconnects = 0
         self._missed_live = 0
@@ -73,9 +73,9 @@ class WorkerLoop:
     # -- life cycle ---------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Reach the target and prepare the history. What is missing is kept: then no user works, and the run is told.
+        """Reach the target and open the history. Without a target no user starts, and the outcome says what is missing.
 
-        A load run without its target is no failure of the target's.
+        A missing target makes the run end with the environment's exit code: it is no failure of the system under load.
         """
         try:
             await self._open()
@@ -105,7 +105,7 @@ class WorkerLoop:
             self._clock_offset_s = 0.0 if self.target.kind == "embedded" else None
         self._stack.push_async_callback(self._witness.close)
         if self.transport == "realtime":
-            # A user of none of the processes who asks for everything: what reaches them is a leak.
+            # A user without processes who subscribes to everything: any event that reaches them is a leak.
             self._bystander = BareSubscription(
                 self._history,
                 actor="watch:bystander",
@@ -120,7 +120,7 @@ class WorkerLoop:
         self._cpu_at_begin_s = time.process_time()
 
     async def close(self) -> None:
-        """Close whatever is open."""
+        """Close every connection and the history."""
         await self._stack.aclose()
         if self._history is not None:
             self._history.close()
@@ -129,11 +129,11 @@ class WorkerLoop:
 
     @property
     def able(self) -> bool:
-        """Whether users can work at all."""
+        """Whether users can run generations: False when the target was not reached."""
         return self._environment is None and self._history is not None and not self._ending
 
     async def generate(self, user: int, number: int, make_stream: MakeStream, deadline_s: float) -> Ending:
-        """One whole generation of one user; never raises, what went wrong is in the outcome."""
+        """Run one whole generation of one user. Never raises: failures are in the outcome of `settle`."""
         if not self.able:
             return "stopped"
         task = asyncio.create_task(self._generate(user, number, make_stream, deadline_s), name=f"user {user}")
@@ -146,7 +146,7 @@ class WorkerLoop:
             raise
 
     def finished(self, user: int) -> None:
-        """This user has run all of theirs."""
+        """Note that this user has run all their generations."""
         self._finished_users.add(user)
 
     async def _generate(self, user: int, number: int, make_stream: MakeStream, deadline_s: float) -> Ending:
@@ -223,7 +223,7 @@ class WorkerLoop:
     # -- the end ------------------------------------------------------------------------------
 
     async def settle(self) -> Outcome:
-        """End what still runs, read what the database holds, judge, and say what came of it."""
+        """Cancel what still runs, read what the database holds, judge it, and return the outcome."""
         self._ending = True
         cpu_s = round(time.process_time() - self._cpu_at_begin_s, 2)
         for task in list(self._tasks):
@@ -274,7 +274,8 @@ class WorkerLoop:
         return self._clock_offset_s is not None
 
     async def _read(self) -> None:
-        """Put into the history what the database holds of every process, and processes that nobody was told of."""
+        """Add to the history what the database holds of every process, and processes that no start was answered
+        with."""
         assert self._history is not None
         witness = self._witness
         assert witness is not None
@@ -308,7 +309,7 @@ class WorkerLoop:
         async def strays(user: int) -> None:
             label = f"user-{user}"
             async with gate:
-                account = self._users.get(label)  # none for who could not be signed in
+                account = self._users.get(label)  # None for a user who could not be signed in
                 for process in await witness.processes_of(label, account.subject) if account else ():
                     if process not in self._owners:
                         history.add("db", f"user:{label}", "stray", process=process)
@@ -318,7 +319,7 @@ class WorkerLoop:
 
 
 async def reach(target: Target) -> None:
-    """Any answer of the API at all will do. Raises EnvironmentError_."""
+    """Return when the API gives any answer at all. Raises EnvironmentError_ when it gives none."""
     url = f"{target.get('API_URL')}/health/live"
     try:
         async with asyncio.timeout(REACH_DEADLINE_S), httpx.AsyncClient(timeout=REACH_DEADLINE_S) as http:
@@ -331,9 +332,9 @@ async def reach(target: Target) -> None:
 
 
 async def clock_offset(database_url: str) -> float:
-    """Seconds to add to our clock to get the database's: of several questions the one answered quickest.
+    """Seconds to add to our clock to get the database's, from the quickest of several round trips.
 
-    Raises EnvironmentError_.
+    Raises EnvironmentError_ when the database does not answer.
     """
     try:
         conn = await asyncpg.connect(database_url, timeout=REACH_DEADLINE_S)
@@ -350,5 +351,5 @@ async def clock_offset(database_url: str) -> float:
         raise EnvironmentError_(
             f"The database does not answer: {type(error).__name__}: {error}", "Check DATABASE_URL and the database."
         ) from error
-    # Within half the round trip nothing is known; clocks of one machine shall not be corrected by noise.
+    # An offset within half the round trip is noise: clocks of one machine are not to be corrected by it.
     return best[1] if abs(best[1]) > best[0] / 2 else 0.0

@@ -1,4 +1,4 @@
-"""From what the phases found to the one report, and to the files it is saved in."""
+"""Makes one report of what the phases found, and saves it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from toolkit.signoff.sign_off import sign_off_table
 
 WIDE_S = 0.5
 NARROW_S = 0.05
-# How much of the traffic around the migration its own picture shows.
+# Seconds of traffic before and after the migration that its own picture shows.
 AROUND_S = 3.0
 SCOPE = (
     "Criterion 7 (performance against WebSocket) is not measured by a rehearsal: it stays unknown here without making "
@@ -44,7 +44,7 @@ SCOPE = (
 
 
 def make_report(stage: Stage, started_at: datetime) -> Report:
-    """The report of a rehearsal that is over, however it ended."""
+    """The report of a finished rehearsal, however it ended."""
     results = stage.results
     checks = tuple(check for result in results for check in _checks(result))
     report = Report(
@@ -73,7 +73,7 @@ def make_report(stage: Stage, started_at: datetime) -> Report:
 
 
 def save(report: Report, run_dir: Path) -> None:
-    """Write report.json, report.html and junit.xml, and let `latest` beside the folder lead here."""
+    """Write report.json, report.html and junit.xml, and point the link `latest` beside the folder to it."""
     write(report, run_dir)
     latest = run_dir.parent / "latest"
     if latest.is_symlink() or not latest.exists():
@@ -84,13 +84,13 @@ def save(report: Report, run_dir: Path) -> None:
 
 
 def keep_logs(logs: Path, run_dir: Path) -> None:
-    """Copy the servers' logs beside the report, before their folder goes."""
+    """Copy the servers' logs beside the report, before their own folder is removed."""
     if logs.is_dir():
         shutil.copytree(logs, run_dir / "logs", dirs_exist_ok=True)
 
 
 def _checks(result: PhaseResult) -> Iterable[Check]:
-    """What the phase found, and one check about the phase itself when it did not come to its end."""
+    """The phase's checks, and one more about the phase itself when it did not come to its end."""
     yield from result.checks
     if result.outcome != "done":
         verdict = Verdict.FAIL if result.outcome == "aborted" and not result.environment else Verdict.UNKNOWN
@@ -151,7 +151,7 @@ def _curves(stage: Stage, origin: float, length: float, width: float) -> tuple[C
 
 
 def _lanes(stage: Stage, start: float, end: float) -> list[Lane]:
-    """Lanes of what happened between `start` and `end`, counted from `start`."""
+    """Lanes of what happened between `start` and `end`; their times count from `start`."""
     lanes = dict(stage.diary.ticks)
     if stage.traffic is not None:
         people = []

@@ -1,4 +1,4 @@
-"""The rehearsal: every phase in its order, whatever the others came to; one report; nothing left running."""
+"""The rehearsal: every phase in its order, whatever the verdicts of the others; one report; nothing is left running."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
 
 
 def exit_code(report: Report, results: list[PhaseResult]) -> ExitCode:
-    """FAIL before ENVIRONMENT before UNKNOWN: the machine is to blame only where the migration is not."""
+    """FAIL before ENVIRONMENT before UNKNOWN: the machine is blamed only when the migration did not fail."""
     if report.verdict is not Verdict.FAIL and any(result.environment for result in results):
         return ExitCode.ENVIRONMENT
     return report.exit_code
@@ -126,15 +126,15 @@ async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
         stage.results.append(result(STOPPED))
         raise
     except ToolkitError as error:
-        # Before there was a legacy system nothing about the migration can have failed.
+        # Nothing about the migration can have failed before there was a legacy system.
         return result(f"{error.what} → {error.remedy}", isinstance(error, EnvironmentError_) and phase.id == "legacy")
-    except Exception as error:  # noqa: BLE001 - the next phases still have something to say
+    except Exception as error:  # noqa: BLE001 - the next phases are still worth running
         return result(f"{type(error).__name__}: {error}")
     return result()
 
 
 def _worth_rehearsing(folder: Path) -> Folder:
-    """What the folder holds. Raises UsageError unless that is the legacy schema and a migration after it."""
+    """Read the folder. Raises UsageError unless it holds the legacy schema and a migration after it."""
     found = read_folder(folder)
     if len(found.migrations) < 2:
         raise UsageError(
@@ -155,7 +155,7 @@ def _make(folder: Path, option: str) -> None:
 
 
 def _refuse_busy(data: DataDir) -> None:
-    """Raise EnvironmentError_ when somebody uses the folder: it is about to be emptied."""
+    """Raises EnvironmentError_ when a process uses the folder, since it is about to be emptied."""
     if data.path.exists():
         with data:
             pass

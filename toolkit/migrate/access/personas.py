@@ -34,7 +34,7 @@ ORGANISATIONS: dict[RowOwner, str | None] = {
 }
 MEMBERS = ("0a7c5a10-0000-4000-8000-0000000000b2", "user_2toolkitMember00000000b3")
 OTHERS = ("0a7c5a10-0000-4000-8000-0000000000e1", "user_2toolkitOther000000000e2")
-WORLD_OF_USER: dict[str, RowOwner] = {user: row_owner for row_owner, user in USERS.items() if user} | dict.fromkeys(
+OWNER_OF_USER: dict[str, RowOwner] = {user: row_owner for row_owner, user in USERS.items() if user} | dict.fromkeys(
     (*MEMBERS, *OTHERS), PERSONAL
 )
 

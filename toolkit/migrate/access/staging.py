@@ -22,7 +22,7 @@ from toolkit.migrate.access.personas import (
     SHARED,
     TEAM,
     USERS,
-    WORLD_OF_USER,
+    OWNER_OF_USER,
     RowOwner,
 )
 from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation
@@ -35,7 +35,7 @@ from toolkit.sql.quoting import quote_identifier
 
 MOST_ROWS = 2000
 _DEADLINE_S = 60
-_SERIAL = 31_000  # beyond any seeded row's, and dates made of it are still dates
+_SERIAL = 31_000  # above the serials of seeded rows, and still small enough to make dates of
 _NO: Mapping[str, str | None] = {}
 
 
@@ -43,8 +43,8 @@ _NO: Mapping[str, str | None] = {}
 class Staging:
     """The schema, and its rows by whom they belong to.
 
-    `places`: table → where each row lies → whose it is. `rows`: table → row_owner → a row's values as text; `fresh`: the
-    same for a row that could be inserted; `empty`: (table, world) → why it has no row.
+    `places`: table → where a row lies → its RowOwner. `rows`: table → RowOwner → a row's values as text; `fresh`: the
+    same for a row that could be inserted; `empty`: (table, RowOwner) → why it has no row.
     """
 
     catalog: AccessCatalog
@@ -55,18 +55,18 @@ class Staging:
     empty: dict[tuple[str, RowOwner], str] = field(default_factory=dict)
 
     def total(self, table: str, row_owner: RowOwner) -> int:
-        """How many rows of that world there are."""
+        """How many rows belong to that owner."""
         return sum(whose == row_owner for whose in self.places.get(table, {}).values())
 
     def of(self, table: str) -> frozenset[RowOwner]:
-        """The worlds that have a row in the table."""
+        """The owners that have a row in the table."""
         return frozenset(self.places.get(table, {}).values())
 
 
 async def stage(conn: Connection, catalog: AccessCatalog, ownership: Ownership) -> Staging:
-    """Insert the rows of each world, find every row's owner, and take the foreign keys away.
+    """Insert rows for each RowOwner, find every row's owner, and take the foreign keys away.
 
-    For a copy that is dropped afterwards. What a table refuses is in `Staging.empty`.
+    Only for a copy that is dropped afterwards. What a table refuses is in `Staging.empty`.
     """
     stager = _Stager(conn, catalog, ownership, await read_shapes(conn))
     await stager.people()
@@ -82,7 +82,7 @@ async def stage(conn: Connection, catalog: AccessCatalog, ownership: Ownership) 
     for view in catalog.relations.values():
         if view.kind == "m" and not view.platform:
             await conn.execute(sql.REFRESH.format(view=view.quoted), timeout=_DEADLINE_S)
-    # A trigger may have made the row that was then refused.
+    # A trigger may already have made the row that the table then refused.
     for table, row_owner in [key for key in stager.staging.empty if stager.staging.total(*key)]:
         del stager.staging.empty[table, row_owner]
     return stager.staging
@@ -117,7 +117,7 @@ class _Stager:
                         await self._insert(table, given, PERSONAL)
 
     async def rows_of(self, row_owner: RowOwner) -> None:
-        """One row of this world in each table that can have one."""
+        """Insert one row for this owner into each table that can have one."""
         await self._claims(USERS.get(row_owner))
         for table in self.shapes:
             relation = self.catalog.relations.get(table)
@@ -180,7 +180,7 @@ class _Stager:
             self.staging.places[table] = places
 
     async def candidates(self, row_owner: RowOwner) -> None:
-        """A row that could be inserted for this world: what was taken, with another serial."""
+        """Note a row that could be inserted for this owner: like the one that was accepted, with another serial."""
         await self._claims(USERS.get(row_owner))
         for table in self.shapes:
             relation = self.catalog.relations.get(table)
@@ -209,7 +209,7 @@ class _Stager:
         await self.conn.execute(sql.CLAIMS, "", False, timeout=_DEADLINE_S)
 
     def _given(self, table: Relation, row_owner: RowOwner) -> dict[str, str | None] | str:
-        """The values that make a row belong to a world, or why there can be none."""
+        """The values that make a row belong to this owner, or why there can be no such row."""
         owners = self._owner_values(table, USERS.get(row_owner)) if row_owner != SHARED else {}
         if owners is None:
             return "its owner column holds uuids" if row_owner == MINE_TEXT else "its owner column is never empty"
@@ -255,7 +255,7 @@ class _Stager:
         known: Mapping[tuple[str, tuple[str, ...]], Mapping[tuple[str | None, ...], RowOwner]],
     ) -> RowOwner:
         for column in owners:
-            if (row_owner := WORLD_OF_USER.get(values[column] or "")) is not None:
+            if (row_owner := OWNER_OF_USER.get(values[column] or "")) is not None:
                 return row_owner
         for row_owner, organisation in ORGANISATIONS.items():
             if organisation and organisation in values.values():

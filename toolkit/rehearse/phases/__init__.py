@@ -1,1 +1,1 @@
-"""One module a phase: each takes the stage as the phase before left it, and writes down what it finds."""
+"""One module for each phase: it takes the stage as the phase before left it, and records its findings."""

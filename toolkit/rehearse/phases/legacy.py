@@ -17,7 +17,7 @@ START_DEADLINE_S = 60.0
 
 
 async def run(stage: Stage, found: Findings) -> None:
-    """Leaves population, crew and a legacy server called `legacy` at work."""
+    """Start the legacy system: its rows, its traffic, and a server called `legacy`, all left at work."""
     size = stage.options.size
     stage.say("applying the legacy schema")
     applied = await migrate_up(stage.dsn, stage.migrations, to=stage.legacy_version)
@@ -67,7 +67,8 @@ async def run(stage: Stage, found: Findings) -> None:
 
 
 async def _hold(stage: Stage, target: Target) -> None:
-    """Two whose prompt is open when the migration comes: one looks at it, one has closed the tab."""
+    """Start two generations that wait at a prompt during the migration: one user looks at it, one has closed the
+    tab."""
     assert stage.traffic is not None
     for user, gate in (("user_asked", Gate()), ("user_away", Gate(leaves=True))):
 
@@ -104,7 +105,8 @@ async def _populate(stage: Stage, found: Findings) -> None:
 
 
 def _readings(stage: Stage, population: Population) -> list[Reading]:
-    """Lists of every user, and a spread of single processes, the odd ones first."""
+    """What the readers ask for: each user's list, and a selection of single processes, those with unusual values
+    first."""
     people = (*USERS, ODD_USER)
     tokens = {user: stage.token(user) for user in (*people, OTHER_APPLICATION)}
     state = [row for row in population.rows["generated_articles_state"] if row["user_id"] in tokens]

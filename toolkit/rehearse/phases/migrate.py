@@ -30,13 +30,13 @@ from toolkit.sql import rehearsal as sql
 
 IN_FLIGHT_DEADLINE_S = 60.0
 FINISH_DEADLINE_S = 120.0
-# The check of the legacy verify file whose finding the population holds on purpose.
+# The check of the legacy verify file that fails on purpose: the population contains what it looks for.
 UNUPDATABLE = "LEG-6"
 STATE = "public.generated_articles_state"
 
 
 async def run(stage: Stage, found: Findings) -> None:
-    """Leaves the migrated schema, with the legacy server and its traffic still at work on it."""
+    """Migrate under traffic. Leaves the migrated schema, with the legacy server and its traffic still at work on it."""
     traffic = stage.traffic
     assert traffic is not None
     assert stage.population is not None
@@ -89,7 +89,7 @@ async def run(stage: Stage, found: Findings) -> None:
 
 
 async def _precheck(stage: Stage, found: Findings) -> None:
-    """What the legacy schema's verify file finds is put right as its remedy says, before anything is migrated."""
+    """Correct what the legacy schema's verify file finds, as its remedy says, before anything is migrated."""
     stage.say("verifying what is about to be migrated")
     result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
     bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
@@ -110,7 +110,7 @@ async def _precheck(stage: Stage, found: Findings) -> None:
 
 
 async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
-    """Apply what is pending."""
+    """Apply the pending migrations."""
     result = await migrate_up(stage.dsn, stage.migrations, options=MigrateOptions(), on_progress=teller(stage, label))
     retries = sum(step.attempts - 1 for step in result.steps if step.attempts)
     found.check(
@@ -129,7 +129,8 @@ async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResul
 
 
 def teller(stage: Stage, label: str) -> OnProgress:
-    """Progress of the migration runner, told and drawn: a band for each file, a tick for each retry."""
+    """A callback for the migration runner's progress: it tells the viewer, and draws a band for each file and a tick
+    for each retry."""
     begun: dict[str, float] = {}
     numbers = itertools.count(1)
 
@@ -170,7 +171,7 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
 
 
 async def _rows_at_rest(stage: Stage, traffic: LegacyTraffic, population: Population) -> Rows:
-    """Every row, but for processes that somebody is working on: those change, and are looked at one by one."""
+    """Every row except those of processes under way: these change, and are checked one by one."""
     rest = {str(row["id"]) for row in population.rows["generated_articles_state"]} - set(map(str, population.owned))
     rest -= set(map(str, (*population.paused, *population.abandoned)))  # the next phase resumes them
     rest |= {

@@ -1,4 +1,4 @@
-"""The two proofs that every phase uses: old rows are as they were, the catalog is as it was."""
+"""The two comparisons that every phase uses: old rows are unchanged, the catalog is unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.report.record import Verdict
 
 
 async def compare_rows(stage: Stage, found: Findings, id: str, title: str, before: Rows) -> None:
-    """The digest proof: everything of `before` is there and the same."""
+    """Check that every row and column of `before` is still there with the same value."""
     async with connected(stage.dsn, "toolkit rehearse") as conn:
         now = await read_rows(conn)
     different = changes(before, now)
@@ -31,7 +31,7 @@ async def compare_rows(stage: Stage, found: Findings, id: str, title: str, befor
 
 
 def compare_catalog(found: Findings, id: str, title: str, before: Snapshot, after: Snapshot) -> None:
-    """The catalog proof: no fact of either snapshot is missing in or different from the other."""
+    """Check that both snapshots hold the same facts."""
     different = diff(before, after)
     found.check(
         id,

@@ -1,4 +1,4 @@
-"""Phase 3: Realtime on, first beside the WebSocket and then alone; the four scenarios."""
+"""Phase 3: Realtime is turned on, first beside the WebSocket and then alone; the four scenarios run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ APART_S = 0.25
 
 
 async def run(stage: Stage, found: Findings) -> None:
-    """Leaves API and worker at work on Realtime alone, and the legacy server stopped."""
+    """Turn Realtime on. Leaves API and worker at work on Realtime alone, and the legacy server stopped."""
     began = stage.clock.now()
     await _transition(stage, found)
     stage.diary.bands.append(Band(began, stage.clock.now(), "both → realtime", "good"))
     await _old_processes(stage, found)
     await _endpoints(stage, found)
     await _runs(stage, found)
-    # The third needs servers of its own settings: last, the others share theirs.
+    # The third needs servers with settings of its own, so it comes last; the others share theirs.
     await run_all(stage, found, "scenario", (1, 2, 4, 3), under_faults=False)
     await _abandoned(stage, found)
     await _tasks(stage, found)
@@ -104,7 +104,7 @@ async def _old_processes(stage: Stage, found: Findings) -> None:
 
 
 async def _abandoned(stage: Stage, found: Findings) -> None:
-    """After the four scenarios: the workers have had all that time to touch what is not theirs."""
+    """Runs after the four scenarios, so that the workers had time to touch processes that are not theirs."""
     population = stage.population
     assert population is not None
     stage.say("processes that nobody worked on any more")
@@ -157,7 +157,7 @@ async def _runs(stage: Stage, found: Findings) -> None:
     target = stage.target(stage.api)
 
     async def person(number: int) -> UserGeneration:
-        # People do not press the button in the same instant; nor did those on the legacy server.
+        # Starts are spread, as they were on the legacy server: people do not press the button in the same instant.
         await asyncio.sleep(number * APART_S)
         return await realtime_generation(target, f"user_realtime_{number}")
 
@@ -182,7 +182,7 @@ async def _runs(stage: Stage, found: Findings) -> None:
     )
     found.measure("prompts put", put, "")
     found.measure("prompts answered", answered, "")
-    # A start, an answer to each prompt, and the article: what a person would call an operation.
+    # An operation is what a user would call one: a start, an answer to each prompt, and the article.
     found.measure("operations", sum(2 + generation.prompts_put for generation in generations), "")
     found.measure("failed operations", sum(not generation.good for generation in generations) + put - answered, "")
     stage.distributions.append(Distribution("First feedback over Realtime", "ms", tuple(feedback), found.group))

@@ -1,4 +1,4 @@
-"""Phase 4: the flag back to WebSocket; the database back to the legacy schema, proved; and the migration once more."""
+"""Phase 4: the transport flag goes back to WebSocket, the database back to the legacy schema, and is migrated again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def switch(stage: Stage, server: ServerHandle, transport: str) -> None:
 
 
 async def run_flag(stage: Stage, found: Findings) -> None:
-    """Flips the flag while processes run; they complete, new ones use the old transport."""
+    """Set the flag back while processes run: they complete, and new ones use the old transport."""
     api = stage.api
     target = stage.target(api)
     began = stage.clock.now()
@@ -94,7 +94,7 @@ async def _refused_start(stage: Stage, api: ServerHandle) -> str:
 
 
 async def run_database(stage: Stage, found: Findings) -> None:
-    """Leaves the legacy schema again, with every server stopped."""
+    """Roll the database back. Leaves the legacy schema, with every server stopped."""
     assert stage.rows_before is not None
     assert stage.catalog_before is not None
     stage.say("stopping API and workers")
@@ -165,7 +165,7 @@ async def run_database(stage: Stage, found: Findings) -> None:
 
 
 async def run_again(stage: Stage, found: Findings) -> None:
-    """Leaves the migrated schema, with every server stopped."""
+    """Migrate once more. Leaves the migrated schema, with every server stopped."""
     await migrate.apply(stage, found, "again")
     await migrate.verify_applied(stage, found)
     stage.applied(found)

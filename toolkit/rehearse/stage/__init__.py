@@ -1,1 +1,1 @@
-"""What every phase works on: the system, its legacy rows, what was seen before the migration, and the diary."""
+"""What every phase works on: the system, its legacy rows, what was read before the migration, and the diary."""

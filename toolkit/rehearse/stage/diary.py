@@ -1,4 +1,4 @@
-"""What a rehearsal is asked for, what each phase found, and what the phases share."""
+"""A rehearsal's options, what each phase finds, and the diary that the phases share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outcome = Literal["done", "aborted", "not_run"]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is done. Times in seconds, latencies in milliseconds.
+    """How much a rehearsal does. Times in seconds, latencies in milliseconds.
 
     `baseline_s`: traffic before the migration, for comparison; `settle_s`: traffic after it, before it is judged.
     """
@@ -52,8 +52,8 @@ class Options:
 class PhaseResult:
     """What a phase found. `start` and `end` in seconds since the rehearsal began.
 
-    `aborted`: it could not go on, `error` says why; what it had found by then is kept. `environment`: nothing about
-    the migration was learnt, the machine is at fault.
+    `aborted`: it could not go on, and `error` says why; what it had found by then is kept. `environment`: it was cut
+    short by the machine, which says nothing about the migration.
     """
 
     id: str
@@ -70,7 +70,7 @@ class PhaseResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its checks; a phase that was cut short did not pass."""
+        """The worst verdict of its checks; a phase that was cut short never passes."""
         if self.outcome == "done":
             return worst(check.verdict for check in self.checks)
         return Verdict.FAIL if self.outcome == "aborted" else Verdict.UNKNOWN
@@ -97,7 +97,7 @@ class Findings:
         *,
         most: int = 12,
     ) -> bool:
-        """Record one check as `<prefix>.<id>`; at most `most` lines of witness are kept. Whether it passed."""
+        """Record one check as `<prefix>.<id>`, with at most `most` lines of witness; returns whether it passed."""
         verdict = good if isinstance(good, Verdict) else (Verdict.PASS if good else Verdict.FAIL)
         remedy = "" if verdict is Verdict.PASS else remedy
         self.checks.append(
@@ -106,7 +106,7 @@ class Findings:
         return verdict is Verdict.PASS
 
     def add(self, checks: Iterable[Check]) -> None:
-        """Record checks of others under this phase's heading."""
+        """Record checks that were made elsewhere, under this phase's heading."""
         self.checks.extend(replace(check, group=self.group) for check in checks)
 
     def measure(self, name: str, value: float, unit: str, *, group: str | None = None) -> None:
@@ -114,7 +114,7 @@ class Findings:
         self.measurements.append(Measurement(name, value, unit, self.prefix if group is None else group))
 
     def verdict_of(self, id: str) -> Verdict:
-        """What `<prefix>.<id>` came to; unknown when it was not reached."""
+        """The verdict of `<prefix>.<id>`; unknown when that check was not reached."""
         return worst(check.verdict for check in self.checks if check.id == f"{self.prefix}.{id}")
 
 
@@ -129,7 +129,7 @@ class Clock:
         return time.monotonic() - self.origin
 
     def of(self, monotonic: float) -> float:
-        """A monotonic time as seconds since the beginning."""
+        """A time of the monotonic clock as seconds since the beginning."""
         return monotonic - self.origin
 
 
@@ -141,5 +141,5 @@ class Diary:
     ticks: dict[str, list[Tick]] = field(default_factory=dict)
 
     def tick(self, lane: str, at: float, label: str, tone: Literal["plain", "good", "warn", "bad"] = "plain") -> None:
-        """A moment on a lane; lanes appear in the order of their first moment."""
+        """Add a moment to a lane; lanes appear in the order of their first moment."""
         self.ticks.setdefault(lane, []).append(Tick(at, label, tone))

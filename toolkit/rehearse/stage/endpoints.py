@@ -1,4 +1,4 @@
-"""Every endpoint of the guide, asked once with what it takes and once with what it refuses."""
+"""Calls every endpoint of the guide, once with a valid request and once with one that it must refuse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Asked:
-    """One request and what came of it; `error` is '' when the answer is the one it should be."""
+    """One request and its outcome; `error` is '' when the answer was the expected one."""
 
     endpoint: str
     error: str = ""
@@ -32,7 +32,8 @@ class _Wrong(Exception):
 
 
 async def ask_every_endpoint(target: Target, user: str = "user_endpoints") -> tuple[Asked, ...]:
-    """Ask all of them, on processes of `user`; the first two are driven to a pause, an end and a cancel."""
+    """Call all of them, on processes of `user`; the first two processes are paused, finished and cancelled on the
+    way."""
     asked: list[Asked] = []
 
     async def ask(endpoint: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -53,7 +54,7 @@ async def ask_every_endpoint(target: Target, user: str = "user_endpoints") -> tu
 
 
 class _Tour:
-    """The order matters: each station uses what the ones before it left."""
+    """The calls, in an order that matters: each uses what those before it left."""
 
     def __init__(self, client: GenerationClient) -> None:
         self.client = client

@@ -1,4 +1,5 @@
-"""The legacy database of the rehearsal: as many kinds of row as years of use leave behind, the same for a seed."""
+"""The rows of the rehearsal's legacy database: every kind that years of use leave behind, always the same for a
+seed."""
 
 from __future__ import annotations
 
@@ -19,17 +20,17 @@ from toolkit.errors import EnvironmentError_
 from toolkit.postgres.connection import Connection
 
 USERS = ("user_aoi", "user_ben", "user_chika", "user_dana", "user_emi")
-# Text ids are what the identity provider says they are.
+# User ids are texts, in whatever form the identity provider gives them.
 ODD_USER = 'auth0|o\'brien "ü"; --'
 OTHER_APPLICATION = "user_other_application"
 MEMBERS = (("user_aoi", "owner"), ("user_ben", "admin"), ("user_chika", "member"), (ODD_USER, "member"))
 WRITER_ROWS = 8
-# Paused by their owner before anybody thought of a migration, on a step that only old servers rest on.
+# A process that its owner paused before the migration, on a step on which only old servers rest.
 PAUSED_USER = "user_paused"
 PAUSED_ROWS = 2
-# In progress by its row, but the server that worked on it is long gone.
+# A process that its row calls in progress, although the server that worked on it is gone.
 ABANDONED_ROWS = 1
-ARTICLE_EVERY = 2  # of the completed processes; the others lost theirs or never had one
+ARTICLE_EVERY = 2  # share of the completed processes that have an article
 _EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=UTC)
 _NAMESPACE = uuid.UUID("6f1a7f0e-3a55-4d0a-9a0c-6d2c1f6f5b11")
 
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 _WORK = [step for step, info in STEPS.items() if info.kind is Kind.WORK]
 _GATES = [step for step, info in STEPS.items() if info.kind is Kind.GATE]
 _TRANSIENT = [step for step, info in STEPS.items() if info.kind is Kind.TRANSIENT]
-# Where a process may rest in each status. Transient steps are what older servers left behind.
+# The steps on which a process may rest in each status. Transient steps are there because older servers left them.
 _RESTS: dict[Status, list[Step]] = {
     Status.IN_PROGRESS: _WORK + _TRANSIENT,
     Status.USER_INPUT_REQUIRED: _GATES,
@@ -55,8 +56,8 @@ _RESTS: dict[Status, list[Step]] = {
 class Population:
     """Rows by table, parents first.
 
-    `owned` are the state rows that another application keeps writing, `paused` and `abandoned` those that are taken up
-    again afterwards.
+    `owned`: the state rows that another application keeps writing. `paused` and `abandoned`: those whose users come
+    back after the migration.
     """
 
     rows: dict[str, list[Row]]
@@ -67,16 +68,16 @@ class Population:
 
     @property
     def processes(self) -> int:
-        """State rows, those of the other application included."""
+        """The state rows, those of the other application included."""
         return len(self.rows["generated_articles_state"])
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Every user who owns a process."""
+        """The users who own a process."""
         return tuple(sorted({row["user_id"] for row in self.rows["generated_articles_state"]}))
 
     def per_status(self) -> dict[str, int]:
-        """How many processes are in each status."""
+        """Status → number of processes in it."""
         counts = dict.fromkeys((status.value for status in Status), 0)
         for row in self.rows["generated_articles_state"]:
             counts[row["status"]] += 1
@@ -86,7 +87,7 @@ class Population:
 def build(processes: int, seed: int = 4711) -> Population:
     """At least `processes` state rows over every status, with articles, placeholders, users and an organisation."""
     assert processes >= len(Status), "every status needs a row"
-    # Reproducible rows are the point; nothing here is a secret.
+    # A seeded generator, so that rows are reproducible; nothing here is a secret.
     chance = random.Random(seed)  # noqa: S311
     organization = _id(seed, "organization")
     template = _id(seed, "template")
@@ -238,12 +239,12 @@ def _process(seed: int, number: int, status: Status, chance: random.Random) -> R
 
 
 def _oddities() -> Iterator[Row]:
-    """Values that the legacy schema allows and that somebody's data holds; one row each."""
+    """One row for each unusual value that the legacy schema allows and real data may hold."""
     yield {"user_id": ODD_USER}
     yield {"current_step_name": None}
     yield {"article_context": _json({"initial_keywords": ["長い"], "notes": "あ" * 20_000})}
     yield {"generated_content": "null"}
-    yield {"article_id": uuid.UUID(int=1)}  # no such article: there was never a foreign key
+    yield {"article_id": uuid.UUID(int=1)}  # no such article exists: the column never had a foreign key
     yield {"progress_percentage": 999, "status": Status.CANCELLED.value}
     yield {"progress_percentage": -5, "status": Status.ERROR.value}
     yield {"error_message": "quote ' backslash \\ tab \t newline \n emoji 🦊"}

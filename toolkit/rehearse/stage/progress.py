@@ -18,23 +18,23 @@ _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Ver
 
 
 class Progress(Protocol):
-    """Who is told while a rehearsal runs."""
+    """Receives the progress of a rehearsal."""
 
     def phase(self, number: int, total: int, title: str) -> None:
         """A phase begins."""
 
     def say(self, text: str) -> None:
-        """What is being done now."""
+        """Show what is being done now."""
 
     def ended(self, result: PhaseResult) -> None:
         """A phase is over."""
 
     def close(self) -> None:
-        """Nothing more will be said."""
+        """End the display."""
 
 
 def summary(result: PhaseResult) -> str:
-    """One line about a phase that is over."""
+    """One line about a finished phase."""
     good = sum(check.verdict is Verdict.PASS for check in result.checks)
     counts = f"{good} of {len(result.checks)} checks passed" if result.checks else "no checks"
     match result.outcome:
@@ -47,7 +47,7 @@ def summary(result: PhaseResult) -> str:
 
 
 class PlainLines:
-    """One line a step, with the seconds since the beginning."""
+    """One line for each step, with the seconds since the beginning."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
@@ -70,7 +70,7 @@ class PlainLines:
 
 
 class Live:
-    """A spinner that shows the current step; a line stays for each phase that is over."""
+    """A spinner with the current step, and a line for each finished phase."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -105,7 +105,7 @@ class Live:
 
 
 def progress_on(stream: IO[str] = sys.stderr) -> Progress:
-    """The progress that suits the stream."""
+    """Live on a terminal, PlainLines on any other stream."""
     if not is_live(stream):
         return PlainLines(stream)
     return Live(Console(file=stream, color_system="auto" if wants_colour(stream) else None))

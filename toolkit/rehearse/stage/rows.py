@@ -1,6 +1,6 @@
-"""Proof that rows are as they were: the rows of every table, before and after.
+"""Compares the rows of every table before and after.
 
-Only what existed before is compared, so rows and columns that were added since do not matter.
+Only what existed before is compared: rows and columns that were added since are ignored on purpose.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ SCHEMA = "public."
 
 @dataclass(frozen=True)
 class Rows:
-    """Every table of schema public, by `schema.name`."""
+    """The rows of every table of schema public, by `schema.name`."""
 
     tables: Mapping[str, TableRows]
 
     @property
     def count(self) -> int:
-        """Rows over all tables."""
+        """The number of rows in all tables."""
         return sum(len(table.rows) for table in self.tables.values())
 
     @property
     def values(self) -> int:
-        """Single values over all tables."""
+        """The number of values in all tables."""
         return sum(len(table.rows) * len(table.columns) for table in self.tables.values())
 
     def without(self, owned: Mapping[str, Collection[str]]) -> Rows:
-        """These rows but those that somebody else writes: table → keys."""
+        """These rows without `owned` (table → keys), which another application writes."""
         return Rows(
             {
                 name: replace(table, rows=tuple(row for row in table.rows if row[0] not in owned.get(name, ())))
@@ -43,8 +43,7 @@ class Rows:
         )
 
     def like(self, other: Rows, *, keys: bool = False) -> Rows:
-        """These rows with the tables and columns of `other` alone, and with `keys` its rows alone, as far as they
-        exist."""
+        """These rows restricted to the tables and columns of `other` and, with `keys`, to its rows."""
         found: dict[str, TableRows] = {}
         for name, wanted in other.tables.items():
             mine = self.tables.get(name)
@@ -58,7 +57,7 @@ class Rows:
         return Rows(found)
 
     def digest(self) -> str:
-        """SHA-256 over every value, in an order of its own."""
+        """SHA-256 over every value, in a fixed order."""
         hashed = hashlib.sha256()
         for name, table in sorted(self.tables.items()):
             hashed.update(f"{name}({','.join(table.columns)})\n".encode())
@@ -68,7 +67,7 @@ class Rows:
 
 
 def changes(before: Rows, after: Rows) -> tuple[str, ...]:
-    """Everything of `before` that is gone or different in `after`, a line each."""
+    """A line for everything of `before` that is gone or different in `after`."""
     found: list[str] = []
     for name, table in before.tables.items():
         other = after.tables.get(name)
@@ -85,9 +84,9 @@ def changes(before: Rows, after: Rows) -> tuple[str, ...]:
 
 
 async def read_rows(conn: Connection) -> Rows:
-    """Every row of schema public, at one moment.
+    """Read every row of schema public in one snapshot.
 
-    Raises EnvironmentError_ for a table without a primary key: its rows have no names to compare by.
+    Raises EnvironmentError_ for a table without a primary key: its rows could not be matched.
     """
     async with reading(conn):
         names = [name for name in await user_tables(conn) if name.startswith(SCHEMA)]

@@ -18,7 +18,7 @@ from toolkit.targets.target import Target
 
 UNDER_FAULTS = "-under-faults"
 FAILS_ON_PURPOSE = frozenset({"error-handling"})
-# One environment for all runs under faults, so that the servers need not be restarted between them.
+# All runs under faults share one environment, so that the servers need not be restarted in between.
 ENVIRONMENT = {
     "WRITER_STEP_LATENCY_MS": "120",
     "TASK_LEASE_SECONDS": LEASE_S,
@@ -26,10 +26,10 @@ ENVIRONMENT = {
     "WORKER_CONCURRENCY": "8",
     "RETRY_BASE_SECONDS": "0",
 }
-# Faults for the scenarios that have no harder variant of their own: the network cut, and the worker killed.
-# The cut waits for an event that only a process with a live socket reaches: somebody answered its first prompt. The
-# kill waits for a worker's word that it began a step that takes long (an answer enters the step before a worker has
-# taken it up, and then nothing would be rescued), and after the pause of error-handling.
+# Faults for the scenarios that have no harder variant of their own: the network is cut, and the worker is killed. The
+# cut waits for an event that only a process with a live socket reaches: its first prompt was answered. The kill waits
+# for the event that a worker began a long step, after the pause of error-handling: the answer itself enters the step
+# before any worker has claimed it, and then there would be nothing to rescue.
 ADDED: dict[str, list[dict[str, Any]]] = {
     "complete-generation-flow": [
         {"after": "article enters theme_generating", "cut": "websocket", "lasting": "2s"},
@@ -40,7 +40,7 @@ ADDED: dict[str, list[dict[str, Any]]] = {
         {"after": "paused event section_writing_started", "kill": "worker", "lasting": "1s"},
     ],
 }
-# Both must have met somebody at work: events that the socket did not carry, a task that its worker left behind.
+# Both faults must have had an effect: events that the socket did not carry, a task that its worker left behind.
 PROVED: dict[str, list[str]] = {
     "complete-generation-flow": ["article.missed_live > 0", "article.rescues > 0"],
     "error-handling": ["paused.missed_live > 0", "paused.rescues > 0"],
@@ -48,7 +48,8 @@ PROVED: dict[str, list[str]] = {
 
 
 class RehearsalSystem(EmbeddedSystem):
-    """The servers `api` and `worker`; the target's first server is the legacy one, which is no longer there."""
+    """The servers `api` and `worker` as a system for scenarios; the target's first server is the legacy one, now
+    stopped."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage.embedded)
@@ -60,14 +61,14 @@ class RehearsalSystem(EmbeddedSystem):
 
 
 def system_of(stage: Stage) -> EmbeddedSystem:
-    """The one system of a rehearsal; it remembers how its servers are configured."""
+    """The system of this rehearsal, always the same object, since it remembers how its servers are configured."""
     if stage.system is None:
         stage.system = RehearsalSystem(stage)
     return stage.system
 
 
 async def run_all(stage: Stage, found: Findings, prefix: str, numbers: Sequence[int], *, under_faults: bool) -> None:
-    """Run the scenarios with these numbers, in this order; each is one check, `<prefix>.1` and so on, with its
+    """Run the scenarios with these numbers in this order; each becomes one check, `<prefix>.<number>`, with its
     history."""
     first = len(found.checks)
     for number in numbers:
@@ -77,7 +78,7 @@ async def run_all(stage: Stage, found: Findings, prefix: str, numbers: Sequence[
         began = stage.clock.now()
         results = [await _run(stage, scenario)]
         if results[0].verdict is Verdict.UNKNOWN:
-            # A fault that met nobody proved nothing: that is what a second run is for. A failure is never repeated.
+            # A second run is for a fault that hit nothing, which proves nothing. A failure is never repeated.
             stage.say("it did not exercise what it is meant to prove; once more")
             results.append(await _run(stage, scenario))
         if name in FAILS_ON_PURPOSE:
@@ -94,7 +95,7 @@ async def run_all(stage: Stage, found: Findings, prefix: str, numbers: Sequence[
 
 
 def read_all() -> None:
-    """Read every scenario, so that a file which is not one is said before anything is started. Raises UsageError."""
+    """Read every scenario, so that a wrong file is reported before anything is started. Raises UsageError."""
     for name in SCENARIOS:
         plain(name)
         harder(name)
@@ -113,7 +114,7 @@ def harder(name: str) -> Scenario:
     if name not in ADDED:
         return load(find(name + UNDER_FAULTS)).model_copy(update={"environment": ENVIRONMENT})
     scenario = plain(name)
-    # Delivery while the network is cut is late by definition; what is promised then is recovery.
+    # Delivery while the network is cut is late by definition; recovery alone is judged then.
     return scenario.model_copy(
         update={
             "scenario": scenario.scenario + UNDER_FAULTS,

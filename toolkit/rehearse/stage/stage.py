@@ -1,4 +1,4 @@
-"""What the phases share: the embedded system, the traffic, and what was seen before the migration."""
+"""What the phases share: the embedded system, the traffic, and what was read before the migration."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from toolkit.targets.embedded import EmbeddedTarget
 from toolkit.targets.target import Target
 
 LEASE_S = "2"
-APPLIED = "file"  # how the bands of the migration's files are labelled
+APPLIED = "file"  # label of the migration files' bands
 
 
 @dataclass
 class Stage:
-    """One rehearsal under way. What a later phase needs from an earlier one is None until that one was done.
+    """One rehearsal under way. What an earlier phase provides is None until that phase was done.
 
     `migrations` is the folder as it was read at the start.
     """
@@ -51,12 +51,12 @@ class Stage:
 
     @property
     def dsn(self) -> str:
-        """Where the database is."""
+        """The database's connection URL."""
         return self.embedded.dsn
 
     @property
     def api(self) -> ServerHandle:
-        """The API with Realtime. Raises EnvironmentError_ when it does not run."""
+        """The server of the API with Realtime. Raises EnvironmentError_ when it does not run."""
         handle = self.embedded.servers.get("api")
         if handle is None or not handle.running:
             raise EnvironmentError_("The API does not run any more.", "Read api.log in the run's folder.")
@@ -68,7 +68,7 @@ class Stage:
         return self.migrations.migrations[0].version
 
     def say(self, text: str) -> None:
-        """Tell whoever watches what is being done."""
+        """Show what is being done now."""
         self.progress.say(text)
 
     def target(self, server: ServerHandle) -> Target:
@@ -80,7 +80,7 @@ class Stage:
         return self.embedded.target.user_token(user)
 
     def writer_env(self) -> dict[str, str]:
-        """How the servers write content: the same everywhere, so that transports can be compared."""
+        """The environment for the servers' language model: the same everywhere, so that transports can be compared."""
         return {
             "WRITER_SEED": str(self.options.seed),
             "WRITER_STEP_LATENCY_MS": str(self.options.size.step_latency_ms),
@@ -90,13 +90,13 @@ class Stage:
         }
 
     async def stop_servers(self) -> None:
-        """Stop every server that runs, gracefully; their clients come first."""
+        """Stop the traffic, then every running server gracefully."""
         if self.traffic is not None:
             await self.traffic.aclose()
         for handle in self.embedded.servers.values():
             await handle.stop()
 
     def applied(self, found: Findings) -> None:
-        """A phase applied and verified the migration: the moment counts when both went well."""
+        """Note the moment at which the migration was complete, when it was applied and verified without failure."""
         good = found.verdict_of("apply") is Verdict.PASS and found.verdict_of("verify") is Verdict.PASS
         self.completed_at = datetime.now(UTC) if good else None

@@ -1,4 +1,4 @@
-"""How long requests and writes took, and the worst of them: pure figures over samples."""
+"""How long requests and writes took: figures over samples. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.report.pictures import percentile
 
 @dataclass(frozen=True)
 class Sample:
-    """One operation: `at` is the monotonic time at which it began, `seconds` how long it took.
+    """One operation: it began at the monotonic time `at` and took `seconds`.
 
     `error` is '' when it was answered as it should be.
     """
@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Times in milliseconds over all samples of a stretch of time."""
+    """Percentiles of some samples, in milliseconds."""
 
     count: int
     failed: int
@@ -40,16 +40,16 @@ class LatencySummary:
 
 
 def during(samples: Iterable[Sample], start: float, end: float) -> tuple[Sample, ...]:
-    """The samples that were under way at some moment between `start` and `end`."""
+    """The samples that were under way between `start` and `end` (monotonic seconds)."""
     return tuple(sample for sample in samples if sample.at < end and sample.end > start)
 
 
 def with_unsent(samples: Iterable[Sample], period_s: float) -> tuple[Sample, ...]:
     """`samples` and the operations that a stall kept from being sent.
 
-    Who works once in `period_s` and waits for each answer sends nothing meanwhile: one long wait would stand for all
-    that would have waited, and the percentiles would be those of the good times. Each of them counts from when it
-    was due.
+    A client that sends every `period_s` and waits for each answer sends nothing during a stall, so one long sample
+    would stand for all the operations that would have waited, and percentiles would look too good. Each of those is
+    added, and counts from when it was due.
     """
     return tuple(
         replace(sample, at=sample.at + turn * period_s, seconds=sample.seconds - turn * period_s)
@@ -59,7 +59,7 @@ def with_unsent(samples: Iterable[Sample], period_s: float) -> tuple[Sample, ...
 
 
 def summary_of(samples: Sequence[Sample]) -> LatencySummary | None:
-    """The percentiles of `samples`; None without any, since nothing was measured then."""
+    """The percentiles of `samples`; None without samples."""
     if not samples:
         return None
     times = sorted(sample.seconds * 1000 for sample in samples)
@@ -76,7 +76,7 @@ def summary_of(samples: Sequence[Sample]) -> LatencySummary | None:
 
 
 def rate(samples: Iterable[Sample], origin: float, width_s: float) -> tuple[tuple[float, float], ...]:
-    """Operations a second that ended in each stretch of `width_s` since `origin`: points of (seconds, 1/s)."""
+    """Operations per second that ended in each slice of `width_s` since `origin`: points of (seconds, 1/s)."""
     counts: dict[int, int] = {}
     for sample in samples:
         counts[int((sample.end - origin) // width_s)] = counts.get(int((sample.end - origin) // width_s), 0) + 1
@@ -86,7 +86,7 @@ def rate(samples: Iterable[Sample], origin: float, width_s: float) -> tuple[tupl
 
 
 def peaks(samples: Iterable[Sample], origin: float, width_s: float) -> tuple[tuple[float, float], ...]:
-    """The longest operation that ended in each stretch of `width_s`: points of (seconds, milliseconds)."""
+    """The longest operation that ended in each slice of `width_s`: points of (seconds, milliseconds)."""
     longest: dict[int, float] = {}
     for sample in samples:
         place = int((sample.end - origin) // width_s)

@@ -17,12 +17,12 @@ from toolkit.rehearse.traffic.reader import Reading, read
 from toolkit.rehearse.traffic.user_generation import UserGeneration
 from toolkit.rehearse.traffic.writer import AcknowledgedWrites, write
 
-# A whole generation through the legacy socket, recorded in the run it is given; never raises for a failed one.
+# Runs a whole generation over the legacy socket and records it in its argument; a failed one does not raise.
 Generate = Callable[[UserGeneration], Coroutine[Any, Any, None]]
 
 
 class LegacyTraffic:
-    """People, readers and another application at work; `async with` ends all of them."""
+    """Users, readers and another application at work; the end of `async with` stops all of them."""
 
     def __init__(self, base_url: str, dsn: str, owned: Sequence[UUID]) -> None:
         self.base_url, self.dsn, self.owned = base_url, dsn, tuple(owned)
@@ -44,7 +44,7 @@ class LegacyTraffic:
         await self.aclose()
 
     def start(self, users: Sequence[str], generate: Generate, readings: Sequence[Reading], readers: int) -> None:
-        """Begin: one task a user, `readers` readers, one writer."""
+        """Start a task for each user, `readers` readers and one writer."""
         self._users = [asyncio.create_task(self._work(user, generate), name=f"user {user}") for user in users]
         for number in range(readers):
             turn = number * len(readings) // readers
@@ -59,16 +59,17 @@ class LegacyTraffic:
         )
 
     def hold(self, generation: UserGeneration, generate: Generate) -> None:
-        """One generation besides the others."""
+        """Start one more generation besides those of the users."""
         self.generations.append(generation)
         self._users.append(asyncio.create_task(generate(generation), name=f"user {generation.user}"))
 
     def in_flight(self) -> list[UserGeneration]:
-        """Runs that the server has given an id and that have not ended."""
+        """Generations that have a process id and have not ended."""
         return [generation for generation in self.generations if generation.process_id and generation.ended is None]
 
     async def until(self, condition: Callable[[], bool], what: str, deadline_s: float) -> None:
-        """Wait while the crew works. Raises EnvironmentError_ when `what` does not come true, or nobody works on."""
+        """Wait for the condition under traffic. Raises EnvironmentError_ naming `what` when it does not come true in
+        time."""
         try:
             async with asyncio.timeout(deadline_s):
                 while not condition():
@@ -82,7 +83,8 @@ class LegacyTraffic:
             ) from None
 
     async def drain(self, deadline_s: float) -> list[UserGeneration]:
-        """Let everyone finish the article at hand and start no other; the runs that did not end in time."""
+        """Let every user finish the current article and start no other; returns the generations that did not end in
+        time."""
         self._enough.set()
         if self._users:
             await asyncio.wait(self._users, timeout=deadline_s)
@@ -90,14 +92,14 @@ class LegacyTraffic:
         return [generation for generation in self.generations if generation.ended is None]
 
     async def rest(self) -> None:
-        """Stop the readers and the writer after the operation at hand."""
+        """Stop the readers and the writer after their current operation."""
         self._stop.set()
         if self._others:
             await asyncio.wait(self._others, timeout=60)
         self.check()
 
     def operations(self) -> list[Sample]:
-        """Every request and write so far, and every run that has ended."""
+        """Every request and write so far, and every generation that has ended."""
         ended = [generation for generation in self.generations if generation.ended is not None]
         return [
             *self.requests.samples,
@@ -109,13 +111,13 @@ class LegacyTraffic:
         ]
 
     def check(self) -> None:
-        """Raise what ended one of the tasks, if anything unforeseen did: traffic that stopped proves nothing."""
+        """Raise the unexpected error that ended one of the tasks, if any: traffic that stopped proves nothing."""
         for task in (*self._users, *self._others):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
     async def aclose(self) -> None:
-        """End everything now."""
+        """Cancel all traffic now."""
         self._enough.set()
         self._stop.set()
         tasks = (*self._users, *self._others)
@@ -129,5 +131,5 @@ class LegacyTraffic:
             self.generations.append(generation)
             await generate(generation)
             if generation.error:
-                # A server that refuses everything is not hammered.
+                # Pause, so that a server that refuses everything is not flooded.
                 await asyncio.sleep(0.2)

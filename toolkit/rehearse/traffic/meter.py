@@ -1,4 +1,4 @@
-"""Times one kind of operation; a failed one is a sample too, never an exception that ends the traffic."""
+"""Times one kind of operation; a failed one becomes a sample too, and never ends the traffic."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from toolkit.rehearse.traffic.latencies import Sample, with_unsent
 
 
 class Wrong(Exception):
-    """The operation was answered, but not as it should be."""
+    """The operation was answered, but wrongly."""
 
 
 @dataclass
 class Meter:
-    """Samples of one kind of operation, in the order in which they ended; each who does it does it once in `period_s`
+    """Samples of one kind of operation, in the order in which they ended; each client starts one every `period_s`
     seconds at most."""
 
     name: str
@@ -26,16 +26,16 @@ class Meter:
 
     @property
     def waits(self) -> tuple[Sample, ...]:
-        """The samples with those that would have been sent, had the one before not been waiting."""
+        """The samples, and one for each operation that was not sent because the one before it was still waiting."""
         return with_unsent(self.samples, self.period_s)
 
     @property
     def failed(self) -> list[Sample]:
-        """Those that were not answered as they should be."""
+        """The samples with an error."""
         return [sample for sample in self.samples if sample.error]
 
     async def measure(self, operation: Callable[[], Awaitable[None]], errors: tuple[type[Exception], ...]) -> bool:
-        """Run and time `operation`; one of `errors` or Wrong is a failed sample. Whether it went well."""
+        """Run and time `operation`; returns whether it succeeded. One of `errors`, or Wrong, makes a failed sample."""
         began = time.monotonic()
         error = ""
         try:
@@ -49,7 +49,7 @@ class Meter:
 
 
 async def every(period_s: float, stop: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
-    """Call `work` again and again until `stop`, starting at most once in `period_s` seconds."""
+    """Call `work` repeatedly until `stop` is set, starting at most once every `period_s` seconds."""
     while not stop.is_set():
         began = time.monotonic()
         await work()

@@ -1,4 +1,4 @@
-"""A steady reader over HTTP: lists and single processes, as open browser tabs ask for them."""
+"""A steady reader over HTTP: it asks for lists and single processes, as open browser tabs do."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ERRORS = (httpx.HTTPError,)
 
 @dataclass(frozen=True)
 class Reading:
-    """One thing to ask for: a path with the token of a user who may see it."""
+    """One GET request: a path, and the token of a user who may see it."""
 
     path: str
     token: str
 
 
 async def read(base_url: str, readings: Sequence[Reading], meter: Meter, stop: asyncio.Event) -> None:
-    """Ask for one reading after the other until `stop`; whatever is not a 200 with the right body is a failure."""
+    """Request one reading after the other until `stop` is set; anything but a 200 with the right body is a failure."""
     turns = itertools.cycle(readings)
     async with httpx.AsyncClient(base_url=base_url, timeout=DEADLINE_S) as http:
 

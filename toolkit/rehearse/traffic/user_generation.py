@@ -19,7 +19,7 @@ from toolkit.targets.target import Target
 
 RUN_DEADLINE_S = 90.0
 CLOSE_DEADLINE_S = 5.0
-# The first proposal is taken and everything approved.
+# Takes the first proposal and approves everything.
 ANSWERS: dict[InputType, tuple[ResponseType, dict[str, Any]]] = {
     InputType.SELECT_PERSONA: (ResponseType.SELECT_PERSONA, {"selected_id": 0}),
     InputType.SELECT_THEME: (ResponseType.SELECT_THEME, {"selected_index": 0}),
@@ -61,11 +61,11 @@ class UserGeneration:
 
     @property
     def good(self) -> bool:
-        """It ended with an article and every prompt was answered."""
+        """Whether it ended with an article and every prompt was answered."""
         return bool(not self.error and self.article_id and self.prompts_put == self.prompts_answered)
 
     def feedback(self) -> None:
-        """Something of the process was seen; only the first time counts."""
+        """Note that something of the process was seen; only the first call counts."""
         if self.first_feedback is None:
             self.first_feedback = time.monotonic()
 
@@ -76,9 +76,9 @@ class UserGeneration:
 
 @dataclass
 class Gate:
-    """Holds a run before it answers its first prompt: `reached` is set there, `open` lets it go on.
+    """Holds a generation before it answers its first prompt: `reached` is set there, and setting `open` lets it go on.
 
-    `leaves`: over the WebSocket its user closes the socket meanwhile, and comes back.
+    `leaves`: meanwhile its user closes the WebSocket and comes back.
     """
 
     leaves: bool = False
@@ -89,7 +89,7 @@ class Gate:
 async def guarded(
     generation: UserGeneration, work: Callable[[], Awaitable[None]], deadline_s: float = RUN_DEADLINE_S
 ) -> None:
-    """Do the run's work; whatever a server, a network or a deadline does to it is recorded in `generation`."""
+    """Run `work`; errors of server, network or deadline are recorded in `generation` and not raised."""
     try:
         async with asyncio.timeout(deadline_s):
             await work()
@@ -105,8 +105,8 @@ async def guarded(
 async def legacy_generation(
     target: Target, generation: UserGeneration, gate: Gate | None = None, *, deadline_s: float = RUN_DEADLINE_S
 ) -> UserGeneration:
-    """A whole generation over the legacy WebSocket, as the old browser client drove it; a run that has a
-    process goes on with it. `generation` is filled as it goes; `gate` holds it at its first prompt."""
+    """Run a generation over the legacy WebSocket, as the old browser client did; with a `process_id` it resumes that
+    process. `generation` is filled in as it goes; `gate` holds it at its first prompt."""
 
     async def work() -> None:
         async with LegacyWebSocketClient(target.get("API_URL"), target.user_token(generation.user)) as client:
@@ -119,14 +119,14 @@ async def legacy_generation(
                 if frame.kind == "final":
                     return
                 if frame.kind == "error":
-                    # The close that follows says why in one word.
+                    # The close frame that follows gives the reason.
                     async with asyncio.timeout(CLOSE_DEADLINE_S):
                         await client.receive()
         generation.error = generation.error or "the socket was closed before the article came"
 
     await guarded(generation, work, deadline_s)
     if gate is not None:
-        gate.reached.set()  # a run that failed earlier must not keep anybody waiting
+        gate.reached.set()  # a generation that failed earlier must not keep its waiters
     return generation
 
 
@@ -172,8 +172,8 @@ async def realtime_generation(
     resume: str | None = None,
     deadline_s: float = RUN_DEADLINE_S,
 ) -> UserGeneration:
-    """A whole generation over HTTP and Realtime, watched through the lossless stream; a new one, or with `resume`
-    the rest of a process that was paused. `gate` holds it at its first prompt."""
+    """Run a generation over HTTP and Realtime, watched through the lossless stream: a new one or, with `resume`, the
+    rest of a paused process. `gate` holds it at its first prompt."""
     generation = UserGeneration(user, "realtime", process_id=resume)
 
     async def work() -> None:
@@ -196,7 +196,7 @@ async def realtime_generation(
 
     await guarded(generation, work, deadline_s)
     if gate is not None:
-        gate.reached.set()  # a run that failed earlier must not keep anybody waiting
+        gate.reached.set()  # a generation that failed earlier must not keep its waiters
     return generation
 
 

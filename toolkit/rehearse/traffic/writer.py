@@ -1,4 +1,4 @@
-"""Another application on the same database: it updates state rows that it owns, and knows what it wrote."""
+"""Another application on the same database: it updates state rows of its own and remembers what it wrote."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class AcknowledgedWrites:
     """The last value whose write was acknowledged, by row, and how many writes there were."""
 
     acknowledged: dict[UUID, int] = field(default_factory=dict)
-    # A write without an answer may or may not have happened: both values are then right.
+    # A write without an answer may or may not have happened: both values are accepted then.
     doubtful: dict[UUID, int] = field(default_factory=dict)
     count: int = 0
 
     def missing(self, stored: Mapping[UUID, int | None]) -> tuple[str, ...]:
-        """Acknowledged writes that `stored` (row → value) does not show."""
+        """A line for each acknowledged write that `stored` (row → value) does not show."""
         return tuple(
             f"row {row}: value {value} was acknowledged, {stored.get(row)} is stored"
             for row, value in self.acknowledged.items()
@@ -41,9 +41,9 @@ class AcknowledgedWrites:
 async def write(
     dsn: str, rows: Sequence[UUID], meter: Meter, acknowledged_writes: AcknowledgedWrites, stop: asyncio.Event
 ) -> None:
-    """Update one row after the other until `stop`, each in a transaction of its own.
+    """Update one row after the other until `stop` is set, each in a transaction of its own.
 
-    It writes like a program that knows nothing of the migration: same statement before, during and after.
+    On purpose it knows nothing of the migration: it sends the same statement before, during and after.
     """
     turns = itertools.cycle(rows)
     numbers = itertools.count(acknowledged_writes.count + 1)
@@ -62,6 +62,6 @@ async def write(
 
 
 async def stored_values(conn: Connection, rows: Sequence[UUID]) -> dict[UUID, int | None]:
-    """What the database holds of the writer's rows."""
+    """Row → value that the database holds, for the writer's rows."""
     found: list[Any] = await conn.fetch(sql.OTHER_READ, list(rows), timeout=DEADLINE_S)
     return {row["id"]: row["ticket"] for row in found}

@@ -19,7 +19,7 @@ from toolkit.migrate.access.personas import (
     THEIRS,
     USERS,
     UUID_ID,
-    WORLD_OF_USER,
+    OWNER_OF_USER,
     PersonaSession,
     RowOwner,
 )
@@ -224,7 +224,7 @@ class _Calling:
 
     async def _changed(self, given: Iterable[str | None]) -> list[str]:
         by_oid = {relation.oid: relation for relation in self.staging.catalog.relations.values()}
-        known = {value for value in given if value and (_UUID.match(value) or value in WORLD_OF_USER)}
+        known = {value for value in given if value and (_UUID.match(value) or value in OWNER_OF_USER)}
         found = []
         for row in await self.conn.fetch(sql.TOUCHED, timeout=_DEADLINE_S):
             table = by_oid.get(row["relation"])
