@@ -1,4 +1,4 @@
-"""What each verb of a scenario does. Every one ends in an expectation that can fail."""
+"""What each verb of a scenario does. Every verb ends in an expectation that can fail."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from toolkit.scenarios.model import scenario_file as model
 from toolkit.scenarios.running_scenario import RunningProcess, RunningScenario
 
 POLL_S = 0.05
-# Events that tell of an end may still be on their way when the status is seen.
+# Seconds: events about an end may still be on their way when the status is seen.
 HOPELESS_GRACE_S = 3.0
 SOCKET_START_S = 20.0
 
 
 class Stop(Exception):
-    """What was expected did not come, and the steps after it make no sense."""
+    """An expectation failed, and the steps after it make no sense."""
 
 
 async def perform(running: RunningScenario, step: model.AnyStep) -> None:
-    """Do one step. Raises Stop when the run cannot go on; the reason is already written down."""
+    """Do one step. Raises Stop when the run cannot go on; the reason is already in the history."""
     action = ACTIONS[type(step)]
     await action(running, step)
 
 
 def title_of(step: model.AnyStep) -> str:
-    """The words of a step in a report: its point of the guide, or what it says."""
+    """The title of a step in a report: its point of the guide, or a sentence made from the step."""
     verb = next(verb for verb, kind in model.VERBS.items() if isinstance(step, kind))
     words = f"{verb} {getattr(step, verb)}"
     return f"{step.point} ({words})" if step.point else words
@@ -121,7 +121,7 @@ async def _wait(running: RunningScenario, step: model.Until) -> None:
 
 
 async def _catch_up(running: RunningScenario, step: model.Until, processes: list[RunningProcess]) -> None:
-    """Caught up: the application has the last sequence that the database had given out when it was asked."""
+    """Wait until the applications have the last sequence that the database held when this step began."""
     targets = {process.name: await _last_sequence(running, process) for process in processes}
 
     def behind() -> list[RunningProcess]:
@@ -194,7 +194,7 @@ async def _reconnect(running: RunningScenario, step: model.Reconnect) -> None:
     for process in _all(running, step, step.reconnect):
         process.tracker.caught_up = False
         if running.transport == "websocket":
-            # The old transport has no log to catch up with: a new tab knows only what it is told again.
+            # The legacy transport has no log to catch up from: a new session knows only what it is sent again.
             process.tracker.forget()
             running.open_socket(process)
         else:
@@ -228,7 +228,7 @@ async def _database(running: RunningScenario, step: model.Database) -> None:
 async def _rows_as_expected(
     running: RunningScenario, process: RunningProcess, expected: model.Expectations, deadline: float
 ) -> list[str] | None:
-    """What is still otherwise when it is time; None where there is no database to look at."""
+    """What still differs at the deadline, a line each; None where there is no database to look at."""
     assert process.id is not None
     while True:
         rows = await running.witness.rows(process.id)
@@ -249,7 +249,7 @@ async def _reconfigure(running: RunningScenario, step: model.Reconfigure) -> Non
     _conclude(running, step, [], ok=", ".join(f"{name}={value}" for name, value in step.to.items()), stop=False)
 
 
-# The key decides the type that the function is given.
+# The type of the step decides the type of the function's argument.
 ACTIONS: dict[type[model.AnyStep], Callable[[RunningScenario, Any], Awaitable[None]]] = {
     model.Start: _start,
     model.Until: _wait,
@@ -270,7 +270,7 @@ ACTIONS: dict[type[model.AnyStep], Callable[[RunningScenario, Any], Awaitable[No
 
 
 async def _until(running: RunningScenario, within: float, decided: Callable[[], bool]) -> None:
-    """Return when `decided`; looked at after each event, and now and then. Raises TimeoutError."""
+    """Return when `decided()` is true; it is tried after each event and at intervals. Raises TimeoutError."""
     async with asyncio.timeout(within), running.changed:
         while not decided():
             try:
@@ -300,7 +300,7 @@ def _all(running: RunningScenario, step: model.AnyStep, name: str) -> list[Runni
 
 
 def _unexpected(answer: Answer, expected: dict[str, Any]) -> str | None:
-    """Why the answer is not what the step expects; without expectations it must be a 2xx."""
+    """Why the answer is not the expected one, a line each; without expectations it must be a 2xx."""
     if expected:
         return "; ".join(mismatches(answer.facts, expected)) or None
     return None if answer.status < 300 else answer.words
@@ -315,6 +315,6 @@ async def _last_sequence(running: RunningScenario, process: RunningProcess) -> i
     try:
         return await running.witness.last_sequence(process.id)
     except EnvironmentError_:
-        # The database may be the very thing that is broken just now: once more, then it counts.
+        # The database may be what is broken just now, so a failed read is tried once more.
         await asyncio.sleep(1)
         return await running.witness.last_sequence(process.id)

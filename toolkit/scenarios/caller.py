@@ -1,7 +1,7 @@
 """Requests to the API, each with its invocation and its outcome in the history.
 
-An outcome is ok (2xx), fail (it certainly had no effect) or info (nobody knows): a request that was cut
-off is neither lost nor done.
+An outcome is ok (2xx), fail (it certainly had no effect) or info (it may have had one): a request that was cut off
+counts neither as lost nor as done.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from toolkit.scenarios.recorded.history import History, Kind
 DEADLINE_S = 20.0
 RETRIES = 40
 RETRY_WAIT_S = 0.25
-# Nothing of these reached the server.
+# After these errors nothing of the request can have reached the server.
 _DEFINITE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 class NoAnswer(Exception):
-    """No answer came; `definite`: the request certainly had no effect."""
+    """No answer came. `definite`: the request certainly had no effect."""
 
     def __init__(self, what: str, *, definite: bool) -> None:
         super().__init__(what)
@@ -82,7 +82,8 @@ class Caller:
     async def command(
         self, op: str, method: str, path: str, user: str, *, body: Any = None, process: str | None = None
     ) -> Answer:
-        """The same with an idempotency key, sent again with it while no answer comes. Raises NoAnswer in the end."""
+        """Send with an idempotency key, and again with the same key while no answer comes. Raises NoAnswer when none
+        ever comes."""
         key = {"Idempotency-Key": str(uuid.uuid4())}
         attempts: list[int] = []
         for attempt in range(RETRIES):

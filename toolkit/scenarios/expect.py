@@ -1,4 +1,4 @@
-"""What a step expects, compared with what came: pure. A mismatch is one sentence."""
+"""Compares what a step expects with what came; a mismatch is one sentence. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What the API said, in a line: of an error its code and message."""
+        """The answer in a line: the status and, of an error, its code and message."""
         error = self.body.get("error") if isinstance(self.body, dict) else None
         if isinstance(error, dict):
             return f"the API answered {self.status} {error.get('code')}: {error.get('message')}"
@@ -48,7 +48,7 @@ def mismatches(facts: Mapping[str, Any], expected: Mapping[str, Any]) -> list[st
 def look_up(facts: Any, path: str) -> Any:
     """The value at a dotted path through mappings and lists; a private marker when there is none.
 
-    The longest key that fits wins, so that a key may hold a dot or a dash.
+    The longest matching key wins, so that a key may contain a dot.
     """
     if path == "":
         return facts
@@ -63,7 +63,7 @@ def look_up(facts: Any, path: str) -> Any:
 
 
 def fill(value: Any, processes: Mapping[str, Mapping[str, Any]]) -> Any:
-    """`{article.id}` and the like filled in, in every text of `value`.
+    """`value` with `{article.id}` and the like filled in, in every text.
 
     Raises KeyError naming a process that was not started or has no such thing yet.
     """
@@ -84,7 +84,8 @@ def fill(value: Any, processes: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def named(value: Any, name: str) -> Any:
-    """`{name}` filled in with a process' own name, in every text of `value`: one wording for each of a `count`."""
+    """`value` with `{name}` filled in with a process' own name, in every text, so that each process of a `count`
+    differs."""
     if isinstance(value, str):
         return value.replace("{name}", name)
     if isinstance(value, dict):

@@ -1,4 +1,5 @@
-"""The timeline of a run: per process what was stored, live and backfill lanes, faults as bands, holes red."""
+"""Pictures of a run: a timeline with stored, live and backfill lanes for each process, faults as bands, losses in
+red."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ MAX_PROCESSES = 12
 
 
 def timeline(facts: Facts, *, title: str, group: str = "") -> Timeline:
-    """Times are seconds from the run's first record; the database lane uses the rows' own times."""
+    """The timeline of a run, in seconds from its first record; the database lane uses the rows' own times."""
     start = wall(facts.records[0]) if facts.records else 0.0
     end = facts.seconds(facts.records[-1]) if facts.records else 0.0
     lanes = [
@@ -42,7 +43,7 @@ def latencies(facts: Facts) -> tuple[float, ...]:
 
 
 def distribution(facts: Facts, *, group: str = "") -> Distribution:
-    """The same as a picture."""
+    """The `latencies` as a histogram."""
     return Distribution("From commit to the application, live events", "ms", latencies(facts), group)
 
 

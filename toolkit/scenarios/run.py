@@ -41,8 +41,7 @@ LINKS = (
     Link("Scenario as it was run", "scenario.yaml"),
     Link("Page", "report.html"),
 )
-# Recovery is what is examined: a client that looks every ten seconds of silence would hide nothing,
-# but it would make every scenario with a cut ten seconds longer.
+# Shorter than a client's default of ten seconds of silence, so that every scenario with a cut takes less time.
 CLIENT_LIMITS = RecoveryLimits(silence_s=4.0, connect_cap_s=3.0, stalled_s=30.0)
 
 
@@ -54,7 +53,7 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class ScenarioResult:
-    """What one run came to. `folder` holds history.jsonl, scenario.yaml and the report's files."""
+    """The result of one run. `folder` holds history.jsonl, scenario.yaml and the report's files."""
 
     scenario: Scenario
     transport: str
@@ -92,10 +91,10 @@ async def run_scenario(
 ) -> ScenarioResult:
     """Run `scenario` once, judge it, and leave its folder under `runs_dir`.
 
-    `control` is power over the target's processes; without it a scenario that kills or restarts anything is
-    unknown. `make_stream` makes the application's stream: another one with the same face can be examined
-    too. Raises UsageError when the transport or a setting does not fit, EnvironmentError_ when the
-    target cannot be reached at all. What goes wrong during the run is in the result, never raised.
+    `control` kills and starts the target's processes; without it a scenario that needs that is unknown. `make_stream`
+    makes the application's stream; any class with the interface of ProcessEventStream will do. Raises UsageError when
+    the transport or a setting does not fit, EnvironmentError_ when the target cannot be reached. Failures during the
+    run are in the result, never raised.
     """
     must_fit(scenario, transport)
     target.require(*NEEDED[transport])
@@ -213,7 +212,8 @@ async def _close(accounts: Accounts, history: History) -> None:
 async def _witness(
     stack: AsyncExitStack, target: Target, token: Callable[[str], str], owners: dict[str, str]
 ) -> Witness:
-    """By SQL where there is a DATABASE_URL; otherwise by the API, whose network to the witness is never broken."""
+    """A witness over SQL where there is a DATABASE_URL, otherwise over the API, past the proxies of the network
+    faults."""
     if target.database_url:
         witness: Witness = SqlWitness(target.database_url)
     else:
@@ -225,21 +225,21 @@ async def _witness(
 
 
 def _events_url(target: Target, links: Links, transport: str) -> str:
-    """Where an application's events come from: Realtime, or the API with its old WebSocket."""
+    """The URL from which an application's events come: Realtime, or the API with its legacy WebSocket."""
     if "websocket" in links:
         return links["websocket"].url
     return target.get("SUPABASE_URL" if transport == "realtime" else "API_URL")
 
 
 def _resolved(scenario: Scenario, seed: int) -> Scenario:
-    """The scenario with everything chosen that its seed chooses; stored so, it runs the same again."""
+    """The scenario with every random choice made from its seed, so that the stored copy runs the same again."""
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose
     faults = [fault.model_copy(update={"after": fault.after.resolved(rng)}) for fault in scenario.faults]
     return scenario.model_copy(update={"faults": faults, "seed": seed})
 
 
 async def _reach(target: Target) -> None:
-    """Any answer at all will do. Raises EnvironmentError_."""
+    """Return when the API gives any answer. Raises EnvironmentError_ when it gives none."""
     caller = Caller(target.get("API_URL"), lambda _: "", History())
     try:
         await caller.quietly("GET", "/health/live", None)
@@ -267,7 +267,7 @@ async def _steps(running: RunningScenario) -> None:
 
 @asynccontextmanager
 async def _observer(running: RunningScenario, needed: bool) -> AsyncIterator[None]:
-    """Reads what the database appends, so that faults are anchored to it and not to what a client has seen."""
+    """Reads what the database appends, so that faults depend on the database and not on what a client received."""
     if not needed:
         yield
         return
@@ -281,12 +281,12 @@ async def _observer(running: RunningScenario, needed: bool) -> AsyncIterator[Non
 
 async def _observe(running: RunningScenario) -> None:
     async def look(process: RunningProcess, process_id: str) -> None:
-        with contextlib.suppress(EnvironmentError_):  # the database may be what is broken just now
+        with contextlib.suppress(EnvironmentError_):  # a fault may have broken the database just now
             for event in await running.witness.events(process_id, process.stored.last_sequence):
                 process.stored.event(event.sequence, event.type, event.data)
 
     while True:
-        # Side by side: in turn, the last of many processes is seen long after it moved on.
+        # All at once: one after the other, the last of many processes would be read long after it moved on.
         known = [(process, process.id) for process in running.processes.values() if process.id is not None]
         await asyncio.gather(*(look(process, process_id) for process, process_id in known))
         await asyncio.sleep(OBSERVE_S)
@@ -302,8 +302,8 @@ async def _reached(running: RunningScenario, condition: Condition) -> None:
 
 
 def _shown(process: RunningProcess, condition: Condition) -> bool:
-    """Whether the store or the application shows it: what the application was given was stored before, and on a busy
-    machine it may well know first. Whether a stream is live only the application knows."""
+    """Whether the store or the application shows it: on a busy machine the application may be given an event before it
+    is read from the store. Whether a stream is live only the application knows."""
     return process.stored.holds(condition) or process.tracker.holds(condition)
 
 
@@ -313,7 +313,7 @@ def _deadline(scenario: Scenario) -> float:
 
 
 def _sentences(value: object) -> object:
-    """Conditions and durations as they are written in a file, so that a stored scenario can be read again."""
+    """Conditions and durations in the form of a scenario file, so that a stored scenario can be read again."""
     if isinstance(value, dict):
         if "text" in value and "kind" in value and "who" in value:
             return value["text"]

@@ -1,4 +1,4 @@
-"""The things a run works with, and the processes it has started."""
+"""A scenario while it runs: what its steps work with, and the processes they have started."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from toolkit.targets.target import Target
 
 @dataclass
 class RunningProcess:
-    """One process of the run. `tracker` is what its application saw, `stored` what the database was seen to hold."""
+    """One process of the run. `tracker`: what its application was given; `stored`: what was read from the database."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ class RunningProcess:
 
 
 class RunningScenario:
-    """Everything the verbs of a scenario act on."""
+    """Everything that the verbs of a scenario act on."""
 
     def __init__(
         self,
@@ -109,13 +109,13 @@ class RunningScenario:
         return [process for process in self.processes.values() if name in (process.name, process.kind)]
 
     def add(self, name: str, kind: str, spec: Process) -> RunningProcess:
-        """A process that is about to be started."""
+        """Add a process that is about to be started."""
         process = RunningProcess(name, kind, spec)
         self.processes[name] = process
         return process
 
     def identify(self, process: RunningProcess, process_id: str) -> None:
-        """The process has its id: from now on the history knows it."""
+        """Record the id of a process; from now on the history contains it."""
         process.id = process_id
         self.owners[process_id] = process.spec.user
         body = process.spec.body
@@ -136,7 +136,7 @@ class RunningScenario:
         )
 
     def open_session(self, process: RunningProcess) -> None:
-        """A session of the owner's application on the Realtime transport; the first begins with nothing."""
+        """Start a session of the owner's application on Realtime; it continues from what the last session was given."""
         assert process.id is not None
         process.sessions += 1
         actor = f"watch:{process.name}" + (f"#{process.sessions}" if process.sessions > 1 else "")
@@ -169,7 +169,7 @@ class RunningScenario:
         session.start()
 
     def open_socket(self, process: RunningProcess) -> SocketSession:
-        """A session on the old WebSocket, which also starts the process."""
+        """Start a session on the legacy WebSocket, which also starts the process."""
         parts = urlsplit(self.events_url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         process.sessions += 1
@@ -190,13 +190,14 @@ class RunningScenario:
         return session
 
     async def watch_everything(self) -> None:
-        """Bare subscriptions of users who watch everything they may see, live before anything is started."""
+        """Subscribe the users who watch everything they may see; returns when they are live, before anything is
+        started."""
         for user, what in self.scenario.watch.items():
             if what == "everything":
                 await self._subscribe(user, f"watch:{user}", None)
 
     async def watch_process(self, process: RunningProcess) -> None:
-        """Bare subscriptions of users who watch this process."""
+        """Subscribe the users who watch this process."""
         for user, what in self.scenario.watch.items():
             if what in (process.name, process.kind):
                 await self._subscribe(user, f"watch:{user}:{process.name}", process.id)
@@ -214,12 +215,12 @@ class RunningScenario:
         self._bare.append(bare)
         try:
             await bare.open()
-        except Exception as error:  # noqa: BLE001 - the judge of isolation then has nothing to look at
+        except Exception as error:  # noqa: BLE001 - the judge of isolation then says unknown
             self.history.add("note", actor, "failed", process=process, error=f"{type(error).__name__}: {error}")
             self.say(f"? {user} could not subscribe: {error}")
 
     def client(self, user: str) -> GenerationClient:
-        """The application's API client of a user; its reads are the stream's, and not part of the history."""
+        """The API client of a user's application; it reads for the stream only, and is not recorded."""
         if user not in self._clients:
             self._clients[user] = GenerationClient(self.api_url, self.users[user].tokens)
         return self._clients[user]
@@ -227,7 +228,7 @@ class RunningScenario:
     # -- what happens meanwhile ---------------------------------------------------------------
 
     def on_event(self, process: RunningProcess) -> None:
-        """An application saw something: wake whoever waits, and answer a prompt that is to be answered."""
+        """Called after each event of an application: wake the steps that wait, and answer an open prompt if need be."""
         self.spawn(self._wake())
         prompt = process.tracker.open_prompt
         if prompt is None or process.spec.answers == "manual":
@@ -238,7 +239,7 @@ class RunningScenario:
             self.spawn(self._answer(process, InputType(prompt), times))
 
     async def give(self, process: RunningProcess, prompt: InputType | None, answer: Answer) -> HttpAnswer:
-        """Send an answer on the process' transport; 200 where the old one acknowledges nothing."""
+        """Send an answer over the process' transport; a 200 for the legacy one, which acknowledges nothing."""
         response_type, payload = request_of(prompt, answer)
         if not isinstance(answer, RawAnswer):
             payload = named(payload, process.name)
@@ -263,7 +264,7 @@ class RunningScenario:
         title = f"{process.name}: the answer to {prompt} is accepted"
         try:
             got = await self.give(process, prompt, answer)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is the finding
+        except Exception as error:  # noqa: BLE001 - any error is the finding
             self.expectation(title, Verdict.FAIL, f"no answer came: {error}", process=process.id)
             return
         if got.status >= 300:
@@ -276,7 +277,7 @@ class RunningScenario:
     def expectation(
         self, title: str, verdict: Verdict, detail: str, *, process: str | None = None, remedy: str = ""
     ) -> None:
-        """Write down what was expected and what came of it; the report is made from these notes."""
+        """Record an expectation and its verdict; the report is made from these notes."""
         value = {"id": f"step-{next(self._notes)}", "title": title, "verdict": verdict, "detail": detail}
         self.history.add("note", "run", "expect", process=process, value={**value, "remedy": remedy})
         mark = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}[verdict]
@@ -285,13 +286,13 @@ class RunningScenario:
     # -- tasks --------------------------------------------------------------------------------
 
     def spawn(self, work: Any) -> None:
-        """Run a coroutine beside the steps; it ends with the run."""
+        """Run a coroutine beside the steps; it is cancelled at the end of the run."""
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End sessions, clients and everything that runs beside the steps."""
+        """Close sessions and clients, and cancel everything that runs beside the steps."""
         await asyncio.gather(
             *(process.session.close() for process in self.processes.values() if process.session is not None),
             return_exceptions=True,
@@ -304,8 +305,8 @@ class RunningScenario:
 
 
 def request_of(prompt: InputType | None, answer: Answer) -> tuple[str, dict[str, Any]]:
-    """(response_type, payload) of an answer to `prompt`; a word or a selection without a prompt is sent as
-    what it would be for the first that takes it."""
+    """(response_type, payload) of an answer to `prompt`; without a prompt, those of the first prompt that takes such an
+    answer."""
     if isinstance(answer, RawAnswer):
         return answer.response_type, answer.payload
     if isinstance(answer, EditAnswer):

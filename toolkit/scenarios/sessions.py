@@ -1,4 +1,4 @@
-"""Who watches: the application's sessions (lossless stream or old WebSocket) and bare subscriptions."""
+"""The sessions of an application (lossless stream or legacy WebSocket), and subscriptions that only record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Session(Protocol):
 
 
 class StreamSession:
-    """A session on `ProcessEventStream`, every frame and delivery recorded."""
+    """A session on `ProcessEventStream`; every frame and delivery is recorded."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class StreamSession:
             self._on_event()
 
     async def _watch_connection(self) -> None:
-        """Notes `live` and `down`; a connection that was replaced between two looks counts as both."""
+        """Record `live` and `down`; a connection that was replaced between two samples counts as both."""
         reconnects = self._stream.reconnects
         while self._stream.state is not Phase.ENDED:
             replaced = self._stream.reconnects != reconnects
@@ -111,7 +111,7 @@ class StreamSession:
         self._note_end()
 
     def _note_end(self) -> None:
-        """The process is over, and its stream with it: nobody waits for it to be live again."""
+        """Record that the process, and so its stream, has ended: it need not become live again."""
         if not self._end_noted:
             self._end_noted = True
             self._history.add("note", self._actor, "ended", process=self._process)
@@ -126,7 +126,8 @@ class StreamSession:
 
 
 class SocketSession:
-    """A session on the old WebSocket: starts its process with its first frame, has no sequence and no recovery."""
+    """A session on the legacy WebSocket: it starts its process with its first frame, and has no sequence and no
+    recovery."""
 
     def __init__(
         self,
@@ -182,7 +183,7 @@ class SocketSession:
         except (websockets.ConnectionClosed, TimeoutError) as error:
             self._history.add("info", actor, "answer", process=self._process, call=call, error=str(error))
             raise ConnectionError(str(error)) from error
-        # The old transport acknowledges nothing: what it did shows in the frames that follow.
+        # The legacy transport acknowledges nothing: the effect shows in the frames that follow.
         self._history.add("ok", actor, "answer", process=self._process, call=call)
 
     async def _run(self) -> None:
@@ -287,7 +288,7 @@ class BareSubscription:
             await self._live.wait()
 
     async def close(self) -> None:
-        """Close the connection; harmless when it is gone."""
+        """Close the connection; does nothing when it is closed already."""
         if self._client is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSE_DEADLINE_S):
@@ -309,7 +310,7 @@ class BareSubscription:
 
 
 def record_frame(history: History, actor: str, kind: str, payload: Mapping[str, Any], t_ns: int) -> None:
-    """A raw frame, with what judges look for lifted out of its row."""
+    """Record a raw frame, with the fields that judges look for taken from its row."""
     if kind != "postgres_changes":
         history.add("note", actor, f"frame:{kind}", value=dict(payload), t_ns=t_ns)
         return

@@ -1,4 +1,4 @@
-"""The end of a run: what still works is ended, sessions catch up, and what the database holds is written down."""
+"""The end of a run: running processes are cancelled, sessions catch up, and what the database holds is recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLL_S = 0.05
 
 
 async def settle(running: RunningScenario) -> None:
-    """End what is still running, let the sessions catch up, then read what the database holds."""
+    """Cancel what is still running, let the sessions catch up, then record what the database holds."""
     for process in running.processes.values():
         if process.id is None:
             continue
@@ -48,7 +48,7 @@ async def settle(running: RunningScenario) -> None:
 
 
 async def _strays(running: RunningScenario) -> None:
-    """Processes of this run's users, who are new in each run, that no answer of the API ever named."""
+    """Record processes of this run's users, who are new in each run, that no answer of the API ever named."""
     named = {record.process for record in running.history.records if record.kind == "ok"} | running.owners.keys()
     for user in running.scenario.users:
         for process in await running.witness.processes_of(user, running.users[user].subject):

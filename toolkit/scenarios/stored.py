@@ -1,4 +1,4 @@
-"""Runs that were stored: found in a folder, judged again, and several of them as one report."""
+"""Stored runs: found in a folder, judged again, and merged into one report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HISTORY, SCENARIO = "history.jsonl", "scenario.yaml"
 
 
 def check_runs(folder: Path) -> Report:
-    """The runs in and below `folder`, judged again: one run's own report, or one over all.
+    """Judge the runs in and below `folder` again; returns the report of the only run, or one report over all.
 
     A run that cannot be read is unknown when there are others. Raises UsageError when there is none, or when the only
     one cannot be read.
@@ -44,7 +44,7 @@ _GIVE = f"Give the folder of a run, which holds {HISTORY} and {SCENARIO}, or one
 
 
 def find_runs(folder: Path) -> tuple[Path, ...]:
-    """`folder` when it is a run's; else those of the runs below it, oldest name first, each once.
+    """`folder` itself when it is a run's folder, else the runs below it, sorted by name, each once.
 
     Raises UsageError when there is none.
     """
@@ -52,7 +52,7 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
         raise UsageError(f"{folder} is not a folder.", _GIVE)
     if (folder / HISTORY).exists():
         return (folder,)
-    # `latest` and its like lead to runs that are found under their own names.
+    # Links such as `latest` lead to runs that are found under their own names.
     found = tuple(sorted(path.parent for path in folder.rglob(HISTORY) if (path.parent / SCENARIO).exists()))
     if not found:
         raise UsageError(f"There is no run in {folder}.", _GIVE)

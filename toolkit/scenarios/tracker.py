@@ -1,6 +1,6 @@
-"""What is known of one process from the events seen so far, and whether a condition holds. Pure.
+"""Tracks one process from the events seen so far, and decides whether a condition holds. Pure.
 
-Kept apart from the client library's own state on purpose: the scenarios examine that library.
+Independent of `toolkit.client.state` on purpose: the scenarios examine that library.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ENDED = {status.value for status in ENDED}
 
 
 class Tracker:
-    """Fed with events in order; asked with conditions."""
+    """The state of one process: it takes events in order, and answers conditions."""
 
     def __init__(self) -> None:
         self.status: str | None = None
@@ -39,7 +39,7 @@ class Tracker:
         return self.status in _ENDED
 
     def event(self, sequence: int, kind: str, data: Mapping[str, Any]) -> None:
-        """One event of the log."""
+        """Take one event of the log."""
         self.last_sequence = max(self.last_sequence, sequence)
         self._remember(kind, data)
         if "status" in data and kind in _ROW_EVENTS:
@@ -55,12 +55,12 @@ class Tracker:
             self.article_id = str(data["article_id"]) if data.get("article_id") else None
 
     def connection(self, *, live: bool) -> None:
-        """The application's connection became live, or is lost."""
+        """Note that the application's connection became live, or was lost."""
         self.times_live += live and not self.live
         self.live = live
 
     def socket_frame(self, payload: Mapping[str, Any]) -> str:
-        """One frame of the old WebSocket, which has no discriminator; returns what kind it is."""
+        """Take one frame of the legacy WebSocket; returns its kind, inferred from its fields."""
         kind = socket_kind(payload)
         self._remember(kind, payload)
         if kind == "status":
@@ -79,7 +79,8 @@ class Tracker:
         return kind
 
     def holds(self, condition: Condition, where: Mapping[str, Any] | None = None) -> bool:
-        """Whether the condition is true now (a status, an open prompt, live) or has come true (a step, an event)."""
+        """Whether the condition is true now (a status, an open prompt, live) or has ever been true (a step, an
+        event)."""
         match condition.kind:
             case "is":
                 if condition.what == "live":
@@ -104,20 +105,20 @@ class Tracker:
                 return len(fitting) >= condition.times
 
     def hopeless(self, condition: Condition) -> str | None:
-        """Why the condition cannot come true any more without somebody's doing, or None."""
+        """Why the condition cannot come true any more unless a user acts, or None."""
         if self.ended and not (condition.kind == "is" and condition.what in ("live", "caught up")):
             return f"it is {self.status}"
         return None
 
     def forget(self) -> None:
-        """Nothing is known of where the process stands any more; what happened stays known."""
+        """Forget where the process stands now; what happened stays known."""
         self.status = None
         self.open_prompt = None
         self.connection(live=False)
 
     @property
     def words(self) -> str:
-        """Where the process stands, for a message."""
+        """Where the process stands, in words for a message."""
         parts = [f"status {self.status or 'unknown'}", f"step {self.step or 'unknown'}"]
         if self.open_prompt:
             parts.append(f"waiting for {self.open_prompt}")
@@ -151,7 +152,7 @@ _ROW_EVENTS = frozenset(
 
 
 def socket_kind(payload: Mapping[str, Any]) -> str:
-    """What a frame of the old WebSocket is, inferred from its fields as its clients had to."""
+    """The kind of a legacy WebSocket frame, inferred from its fields, as its clients had to."""
     for field, kind in (
         ("request_type", "prompt"),
         ("error_message", "error"),

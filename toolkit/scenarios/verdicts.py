@@ -1,4 +1,4 @@
-"""A history and its scenario to a report: pure, so that a stored run is judged again at any time."""
+"""Makes a report of a scenario and its history. Pure, so that a stored run can be judged again at any time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolkit.scenarios.recorded.history import Record
 
 
 def report(scenario: Scenario, records: Sequence[Record], *, target: str, links: Sequence[Link] = ()) -> Report:
-    """Everything that was expected and judged; the verdict is the worst of all checks."""
+    """The report: every expectation and every judge's check; the verdict is the worst of them."""
     facts = gather(records)
     transport = str(facts.scenario.get("transport", "realtime"))
     group = f"{scenario.scenario} ({transport})"
@@ -98,13 +98,13 @@ def _notes(scenario: Scenario, facts: Facts, records: int, group: str) -> list[s
 def _named(check: Check, ruling: Ruling, name: str) -> Check:
     title = check.title
     if ruling.point:
-        # A point may be worded as the judge is: then it is not said twice.
+        # A point may have the same words as the judge's title, which then stands once.
         title = ruling.point if ruling.point.endswith(check.title) else f"{ruling.point}: {check.title}"
     return replace(check, id=f"{check.id}:{name}", title=f"{title} ({name})")
 
 
 def _faults(scenario: Scenario, facts: Facts, group: str) -> list[Check]:
-    """Each planned fault must have begun, hit something, and healed; otherwise nothing was proved."""
+    """A check for each planned fault: it must have begun, hit something and healed, or the run proved nothing."""
     found = []
     by_number = {fault.number: fault for fault in facts.faults}
     for number, planned in enumerate(scenario.faults):
@@ -128,7 +128,7 @@ def _limits(scenario: Scenario, facts: Facts, transport: str, group: str) -> lis
     found = []
     for name, bound in scenario.limits.items():
         if name == "recovery":
-            continue  # a judge's bound, not a figure of its own
+            continue  # the judge `recovers_in_time` has this bound
         if name == "duration":
             value: float | None = facts.seconds(facts.records[-1]) if facts.records else None
         elif transport != "realtime":

@@ -1,4 +1,4 @@
-"""The outside witness of a run: what the database holds, read by SQL, or by the events API where there is no SQL."""
+"""Reads what the database holds, independently of the application: by SQL, or by the events API without SQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toolkit.sql import observations
 
 DEADLINE_S = 15.0
 PAGE = 500
-# What the API says of a database that has no event log yet.
+# The API's error code for a database that has no event log yet.
 NOT_MIGRATED = "schema_not_migrated"
 
 
@@ -33,13 +33,13 @@ class StoredEvent:
 
     @property
     def value(self) -> dict[str, Any]:
-        """What a history record holds of it."""
+        """The value of its record in the history."""
         return {"type": self.type, "data": self.data, "category": self.category, "created_at": self.created_at}
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one process beside its events; None where they cannot be read."""
+    """The rows of one process other than its events; None where they cannot be read."""
 
     state: dict[str, Any] | None
     articles: list[dict[str, Any]] | None
@@ -59,9 +59,9 @@ class Rows:
 
 
 class Witness(Protocol):
-    """Reads what was stored. Every method raises EnvironmentError_ when the store does not answer.
+    """Reads what is stored. Every method raises EnvironmentError_ when the store does not answer.
 
-    `store` names what is read, for the words of a report.
+    `store` names what is read, for reports.
     """
 
     store: str
@@ -80,7 +80,8 @@ class Witness(Protocol):
 
 
 class SqlWitness:
-    """Reads by SQL; each read opens its own connection after a failure, so that a database that restarts is no end."""
+    """Reads by SQL; after a failure the next read opens a new connection, so that it survives a restart of the
+    database."""
 
     store = DATABASE
 
@@ -147,7 +148,7 @@ class SqlWitness:
 
 
 class ApiWitness:
-    """Reads by the events API alone: no rows of articles and tasks, so what needs them stays unknown."""
+    """Reads by the events API alone; rows of articles and tasks stay unknown."""
 
     store = "the events API"
 
@@ -184,7 +185,7 @@ class ApiWitness:
     async def processes_of(self, user: str, subject: str) -> list[str]:
         answer = await self._ask("/api/articles/generation?limit=100", user)
         listed = answer.body.get("processes") if isinstance(answer.body, dict) else None
-        # A list that cannot be had (before the migration) proves nothing, and accuses nobody.
+        # The list cannot be read before the migration; then nothing is reported as a stray.
         return [str(row["process_id"]) for row in listed or ()]
 
     async def has_log(self) -> bool:

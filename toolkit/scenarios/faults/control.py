@@ -1,4 +1,4 @@
-"""The hands of the process faults: an embedded system whose servers may be killed and started again."""
+"""Carries out the process faults: an embedded system whose servers may be killed and started again."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ROLES: dict[Victim, tuple[str, ...]] = {"api": ("api", "realtime"), "worker": ("
 
 
 class Control(Protocol):
-    """Power over a system's processes. An external target has none."""
+    """Kills and starts the processes of a system; there is no Control for an external target."""
 
     async def kill(self, victim: Victim) -> bool:
-        """SIGKILL; True once the process is gone."""
+        """Send SIGKILL; True once the process is gone."""
         ...
 
     async def revive(self, victim: Victim) -> None:
-        """Start it again at its address, ready."""
+        """Start it again at its old address; returns when it is ready."""
         ...
 
     async def crash_database(self) -> bool:
@@ -40,7 +40,7 @@ class Control(Protocol):
         ...
 
     async def reconfigure(self, victim: Victim, settings: Mapping[str, str]) -> None:
-        """Stop it gracefully and start it with `settings` as well."""
+        """Stop it gracefully and start it with `settings` added."""
         ...
 
 
@@ -66,7 +66,7 @@ class EmbeddedSystem:
         alive = all(name in self.embedded.servers and self.embedded.servers[name].running for name in ROLES)
         if wanted == self._wanted and alive and all(self._settings[name] == wanted[1] for name in ROLES):
             return
-        # Side by side, each to its end: most of it is waiting for two programs to come up.
+        # Both start at the same time, since starting is mostly waiting; an error in one lets the other finish.
         ends = await asyncio.gather(
             *(self._start(victim, transport, wanted[1]) for victim in ROLES), return_exceptions=True
         )

@@ -1,4 +1,4 @@
-"""The breakable links of one run: a proxy before whatever its network faults break."""
+"""Puts a proxy into each connection that the network faults of a run break."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Links = dict[str, TcpProxy]
 
 
 async def open_links(stack: AsyncExitStack, scenario: Scenario, target: Target, transport: str, seed: int) -> Links:
-    """A running proxy for each of `websocket` and `http` that a fault of the scenario breaks.
+    """Start a proxy for each of `websocket` and `http` that a fault of the scenario breaks.
 
-    `websocket` is what the application's events come over: Realtime, or the API's old WebSocket. Plain TCP, so
-    only for http. Raises EnvironmentError_ when an address is encrypted.
+    `websocket` carries the application's events: Realtime, or the API's legacy WebSocket. The proxies see plain TCP, so
+    an https address raises EnvironmentError_.
     """
     links: Links = {}
     for name in sorted({fault.target for fault in scenario.faults if fault.op in NETWORK}):

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks the network on request, and says what it really broke.
+"""A TCP proxy that breaks the network on request, and reports what it broke.
 
     async with TcpProxy("127.0.0.1", 8000) as proxy:
         client = connect(proxy.url)
@@ -6,7 +6,7 @@
         assert hit.connections            # a fault that hit nothing proves nothing
         await proxy.refuse(8)             # and nobody gets in for eight seconds
 
-Loopback only. Frames are not looked at: what is cut, held or delayed are bytes.
+Loopback only. It knows nothing of frames on purpose: it cuts, holds and delays bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ CONNECT_DEADLINE_S = 10.0
 
 @dataclass(frozen=True)
 class Hit:
-    """What a fault did. `connections` cut, turned away or held; `held_bytes` that waited in the proxy."""
+    """What a fault did: the number of `connections` cut, refused or held, and the `held_bytes` that waited in the
+    proxy."""
 
     fault: str
     connections: int = 0
@@ -53,7 +54,7 @@ class _Link:
         self.server = server
 
     def abort(self) -> None:
-        """End it as a broken network does: a reset, no goodbye."""
+        """End it with a reset, as a broken network does."""
         for writer in (self.client, self.server):
             sock = writer.get_extra_info("socket")
             if sock is not None:
@@ -63,7 +64,7 @@ class _Link:
 
 
 class TcpProxy:
-    """Listens on a free loopback port and forwards to `host:port`. `seed` makes the jitter repeatable.
+    """Listens on a free loopback port and forwards to `host:port`. `seed` makes the jitter reproducible.
 
     `path` is part of its own URL, for a server that lies below one.
     """
@@ -89,7 +90,7 @@ class TcpProxy:
 
     @classmethod
     def before(cls, url: str, *, seed: int = 0) -> TcpProxy:
-        """A proxy before the server of an http(s) or ws(s) URL, which must name a port."""
+        """A proxy for the server of an http(s) or ws(s) URL, which must name a port."""
         parts = urlsplit(url)
         assert parts.hostname, f"no host in {url}"
         assert parts.port, f"no port in {url}"
@@ -104,7 +105,7 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections go through it now."""
+        """The number of open connections through it."""
         return len(self._links)
 
     # -- life cycle ---------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class TcpProxy:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cut everything and stop."""
+        """Reset every connection and stop listening."""
         self._stop_listening()
         self._abort_all()
         tasks = set(self._tasks)
@@ -137,7 +138,7 @@ class TcpProxy:
         return Hit("cut", connections=count)
 
     async def refuse(self, seconds: float) -> Hit:
-        """Cut everything and let nobody in for `seconds`: the server is gone. The hit counts both."""
+        """Cut every connection and refuse new ones for `seconds`, as if the server were gone. The hit counts both."""
         self.begin_refusing()
         cut = self.cut()
         try:
@@ -147,17 +148,18 @@ class TcpProxy:
         return Hit("refuse", connections=cut.connections + turned_away.connections)
 
     def begin_refusing(self) -> None:
-        """Turn new connections away until `end_refusing`."""
+        """Refuse new connections until `end_refusing`."""
         self._refusing = True
         self._turned_away = 0
 
     async def end_refusing(self) -> Hit:
-        """Let new connections in again; says how many were turned away."""
+        """Accept new connections again; returns how many were refused."""
         self._refusing = False
         return Hit("refuse", connections=self._turned_away)
 
     def begin_losing(self) -> None:
-        """Let requests through and lose their answers, until `heal`: a connection is reset when its server speaks."""
+        """Until `heal`, let requests through and lose their answers: a connection is reset when its server sends a
+        byte."""
         self._losing = True
 
     def slow(self, latency_s: float, jitter_s: float = 0.0) -> Hit:
@@ -166,13 +168,13 @@ class TcpProxy:
         return Hit("slow", connections=self.connections)
 
     def freeze(self) -> None:
-        """Hold every byte, open or new connection alike, until `thaw`: the network swallows everything."""
+        """Hold every byte of old and new connections until `thaw`."""
         self._flowing.clear()
         self._held_bytes = 0
         self._held_links = set()
 
     def thaw(self) -> Hit:
-        """Let everything that was held go; says what was held."""
+        """Deliver everything that was held; returns how much that was."""
         hit = Hit("freeze", connections=len(self._held_links), held_bytes=self._held_bytes)
         self._flowing.set()
         return hit
@@ -216,7 +218,7 @@ class TcpProxy:
         try:
             await self._serve(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            writer.transport.abort()  # one side went away, which is what this proxy is for
+            writer.transport.abort()  # one side went away, which is expected here
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
@@ -265,7 +267,7 @@ class TcpProxy:
                 setattr(self.traffic, direction, getattr(self.traffic, direction) + len(data))
                 writer.write(data)
                 await writer.drain()
-            # One side has said everything; the other may still be speaking.
+            # One side has finished sending; the other may still send.
             if not self._flowing.is_set():
                 await self._flowing.wait()
             if writer.can_write_eof():

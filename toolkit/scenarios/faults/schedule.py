@@ -1,4 +1,4 @@
-"""Begins each fault when its anchor is reached, confirms it, heals it, and writes all three down."""
+"""Begins each fault when its anchor is reached, confirms it, heals it, and records all three in the history."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACTOR = "faults"
 
 
 class Schedule:
-    """The faults of one run. `reached` returns when a condition has come true in the database."""
+    """The faults of one run. `reached(condition)` returns once the condition has come true."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Schedule:
         self.problems: list[str] = []
 
     def start(self) -> None:
-        """Wait for the anchors from now on."""
+        """Begin to wait for the anchors."""
         for number, fault in enumerate(self._faults):
             self._tasks[number] = asyncio.create_task(self._run(number, fault), name=f"fault {number}")
 
     async def finish(self) -> None:
-        """Give up faults that have not begun, and wait until the others have healed."""
+        """Cancel the faults that have not begun, and wait until the others have healed."""
         for number, task in self._tasks.items():
             if number not in self._begun:
                 task.cancel()
@@ -65,7 +65,7 @@ class Schedule:
 
     async def _run(self, number: int, fault: Fault) -> None:
         await self._reached(fault.after)
-        # Two faults of one target would hide each other: the later waits.
+        # Two faults of one target at once would hide each other's effect, so the later one waits.
         async with self._locks.setdefault(fault.target, asyncio.Lock()):
             self._begun.add(number)
             self._say(f"fault: {fault.op} {fault.target} for {fault.lasting:g} s (after {fault.after})")
@@ -79,11 +79,11 @@ class Schedule:
                 if confirmed:
                     self._note(number, fault, "confirmed")
             finally:
-                # A cancelled run heals too: what comes after must find a whole system.
+                # A cancelled run heals its faults too, since the next run needs a working system.
                 await asyncio.shield(self._heal(number, fault))
 
     async def _break_network(self, link: TcpProxy, fault: Fault) -> bool:
-        """Break it for as long as the fault lasts; whether anything was hit."""
+        """Break it for as long as the fault lasts; returns whether anything was hit."""
         before = replace(link.traffic)
         match fault.op:
             case "cut":

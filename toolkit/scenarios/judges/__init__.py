@@ -1,4 +1,4 @@
-"""Pure judges over a history. A judge says pass, fail with its witness, or unknown; never more than it saw."""
+"""Pure judges over a history: pass, fail with a witness, or unknown. What was not observed is never a pass."""
 
 from __future__ import annotations
 

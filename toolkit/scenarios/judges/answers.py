@@ -1,4 +1,4 @@
-"""Whether each answer of a user reached the process it was given to, and no other."""
+"""Judges whether each answer of a user reached the process it was given to, and no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toolkit.scenarios.recorded.history import Record
 
 @dataclass(frozen=True)
 class Given:
-    """One answer as it was sent, over all its attempts. `accepted` None: nobody knows."""
+    """One answer of a user, all its attempts together. `accepted` None: its outcome is unknown."""
 
     said: dict[str, Any]
     accepted: bool | None
@@ -24,7 +24,7 @@ class Given:
 def answers_reached_their_process(facts: Facts, process: ProcessFacts) -> Judged:
     """The process' log holds the accepted answers to it, as they were sent and in that order, and no others.
 
-    An answer whose outcome nobody knows may be there or not. A process in auto mode answers some prompts itself.
+    An answer whose outcome is unknown may be there or not. A process in auto mode answers some prompts itself.
     """
     given = _given(facts, process)
     accepted = [answer for answer in given if answer.accepted]
@@ -62,7 +62,7 @@ def _foreign(facts: Facts, process: ProcessFacts, record: Record, due: list[Give
 
 
 def _kept(process: ProcessFacts, recorded: Iterable[Record]) -> Broken | None:
-    """The row keeps the same answers as the log."""
+    """Check that the row holds the same answers as the log."""
     history = (process.state or {}).get("interaction_history")
     if not isinstance(history, list):
         return None

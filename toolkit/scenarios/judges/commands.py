@@ -1,4 +1,4 @@
-"""What was asked of the API: accepted commands took effect once, refused ones never, nothing broke."""
+"""Judges of requests: accepted commands took effect once, refused ones never, and no answer was a server error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolkit.scenarios.judges.judge import Broken, Held, Judged, Nothing
 from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, event_type, wall
 from toolkit.scenarios.recorded.history import Record
 
-# Which event proves that a command was carried out.
+# Command → the event which proves that it was carried out.
 EFFECTS: dict[str, tuple[str, ...]] = {
     "start": (EventType.PROCESS_CREATED,),
     "answer": (EventType.USER_INPUT_RESOLVED,),
@@ -20,7 +20,7 @@ _REPEATABLE = frozenset({"pause", "cancel"})
 
 
 def commands_took_effect(facts: Facts, process: ProcessFacts) -> Judged:
-    """As many effects as accepted commands; those whose outcome nobody knows may count or not.
+    """There are as many effects as accepted commands; those whose outcome is unknown may count or not.
 
     A repeated pause or cancel is accepted without a second effect. A start that was sent again after its answer was
     lost must not have made a second process.
@@ -54,9 +54,9 @@ def commands_took_effect(facts: Facts, process: ProcessFacts) -> Judged:
 
 
 def no_server_error(facts: Facts, process: ProcessFacts) -> Judged:
-    """No answer of 500 or above, and none missing: a request without an answer is excused by a fault alone.
+    """No answer has a status of 500 or above, and none is missing, except where a fault explains it.
 
-    While the API or the database is down, 502 to 504 say so honestly.
+    While the API or the database is down, 502 to 504 are the right answers.
     """
     answers = [record for record in facts.answers if record.process in (None, process.id)]
     if not answers:
@@ -97,7 +97,7 @@ def consistent(_: Facts, process: ProcessFacts) -> Judged:
     open_tasks = [task for task in process.tasks if task.get("status") in ("pending", "running")]
     if status in {final.value for final in FINAL} and open_tasks:
         return Broken(f"the row is {status} and {len(open_tasks)} of its tasks are still open", last)
-    # Before the migration there is neither a log nor a counter to compare with; after it both transports have them.
+    # Before the migration there is no log and no counter to compare with; after it there is, on both transports.
     if not process.event_log:
         return Held(1 + articles + len(process.tasks), "rows")
     recorded = [pair[1] for record in process.events if (pair := change(record, "status"))]
@@ -110,13 +110,13 @@ def consistent(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def _expired(record: Record) -> bool:
-    """A pause that nobody asked for: the prompt's time ran out."""
+    """Whether it records a pause without a command: the prompt's time ran out."""
     reason = str(data(record).get("reason", ""))
     return event_type(record) == EventType.GENERATION_PAUSED and ("timeout" in reason or "expired" in reason)
 
 
 def _excused(facts: Facts, record: Record, *, cut: bool = False) -> bool:
-    """Whether a fault explains it: a server that is down, or (`cut`) a network that takes requests away."""
+    """Whether a fault explains it: a server that is down or, with `cut`, a network that loses requests."""
     bound = facts.limits["recovery"]
     for fault in facts.faults:
         network = cut and fault.target == "http"

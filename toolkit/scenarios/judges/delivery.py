@@ -1,4 +1,5 @@
-"""Database ↔ live ↔ application: nothing lost, doubled, swapped, altered, or given to a stranger."""
+"""Judges of delivery from the database to the application: nothing is lost, duplicated, reordered, altered, or given to
+a stranger."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from toolkit.scenarios.recorded.history import Record
 
 
 def no_gap(facts: Facts, process: ProcessFacts) -> Judged:
-    """Sequences in the database are 1..n, each exactly once."""
+    """The sequences in the database are 1..n, each exactly once."""
     rows = process.events
     if not rows:
         return Nothing(f"{facts.store} holds no event of it, or was not read")
@@ -26,7 +27,7 @@ def no_gap(facts: Facts, process: ProcessFacts) -> Judged:
 
 
 def no_loss(facts: Facts, process: ProcessFacts) -> Judged:
-    """Every session was given every event of its time, and together they were given all."""
+    """Every session was given every event of its time, and all sessions together every event."""
     rows = {row.seq: row for row in process.events if row.seq is not None}
     if not rows:
         return Nothing(f"{facts.store} holds no event of it, or was not read")
@@ -66,7 +67,7 @@ def no_duplicate(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def order(_: Facts, process: ProcessFacts) -> Judged:
-    """The application is given events in ascending order; what is left out is the subject of `no_loss`."""
+    """The application is given events in ascending order; missing ones are for `no_loss` to judge."""
     looked_at = 0
     for watch in process.own:
         numbered = [record for record in watch.delivered if record.seq is not None]
@@ -105,7 +106,7 @@ def delivered_equals_database(facts: Facts, process: ProcessFacts) -> Judged:
 
 
 def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Judged:
-    """A subscription to one process is sent and given that process alone."""
+    """A subscription to one process is sent, and given, events of that process alone."""
     if len(facts.processes) < 2:
         return Nothing("there was no second process that could have leaked")
     looked_at = 0
@@ -120,9 +121,9 @@ def isolation_between_processes(facts: Facts, process: ProcessFacts) -> Judged:
 
 
 def isolation_between_users(facts: Facts, process: ProcessFacts) -> Judged:
-    """Whoever may not read a process sees nothing of it, however broadly they subscribe.
+    """A user who may not read a process receives nothing of it, however broad the subscription.
 
-    Strangers must have been proven live and the process must have had events while they were.
+    It proves something only where a stranger was live while the process had events.
     """
     allowed = {process.user, *process.readers}
     strangers = [watch for watch in facts.watches if watch.user not in allowed]
@@ -130,7 +131,7 @@ def isolation_between_users(facts: Facts, process: ProcessFacts) -> Judged:
         for record in _seen(watch):
             if record.process == process.id:
                 return Broken(f"{watch.user} was sent an event of {process.user}'s process", (watch.opened, record))
-    # One who watches a process of their own asked for nothing else: it is no proof that they would not get it.
+    # A user who subscribed to one process of their own asked for nothing else, so their silence proves nothing.
     listening = [w for w in strangers if w.process in (None, process.id) and any(m.op == "live" for m in w.moods)]
     if not listening:
         return Nothing("no other user had a live subscription")

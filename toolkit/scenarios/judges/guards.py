@@ -1,4 +1,5 @@
-"""What must have happened at least once, or the run proved nothing: `article.missed_live > 0`."""
+"""Guards: conditions that a run must have reached at least once to prove anything, such as `article.missed_live >
+0`."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _OPERATORS: dict[str, Callable[[int, int], bool]] = {">": operator.gt, ">=": ope
 
 
 def _missed_live(process: ProcessFacts) -> int:
-    """Events committed after the application was first live, that none of its live frames carried."""
+    """How many events were committed after the application was first live and came in none of its live frames."""
     lives = [wall(mood) for watch in process.own for mood in watch.moods if mood.op == "live"]
     if not lives:
         return 0
@@ -57,7 +58,7 @@ def parse(expression: str) -> tuple[str, str, str, int]:
 
 
 def sometimes(facts: Facts, expression: str, *, group: str = "") -> Check:
-    """Pass when every process in scope reached the figure, else unknown: never a failure by itself."""
+    """Pass when every process in scope reached the figure, else unknown; never a failure."""
     name, figure, op, bound = parse(expression)
     scope = facts.named(name)
     title = f"It did happen: {expression}"

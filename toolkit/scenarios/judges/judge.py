@@ -12,7 +12,7 @@ from toolkit.scenarios.recorded.history import Record
 
 @dataclass(frozen=True)
 class Held:
-    """The rule held for everything that was looked at."""
+    """The rule held for everything that was looked at; `detail` says what that was."""
 
     looked_at: int
     of: str = "events"
@@ -28,22 +28,22 @@ class Broken:
 
 @dataclass(frozen=True)
 class Nothing:
-    """There was nothing to look at, which proves nothing; `remedy`: what would give it something."""
+    """There was nothing to judge, which proves nothing; `remedy`: how to make a run that has something."""
 
     reason: str
     remedy: str = ""
 
 
-# What is said of one process. Over all of them it becomes a Check, in `judge`: counts are added up, and the pieces of
-# history put into words.
+# The result for one process. `judge` makes one Check of all processes' results: it adds up the counts, and puts the
+# records into words.
 Judged = Held | Broken | Nothing
 
 
 @dataclass(frozen=True)
 class Judge:
-    """`find` looks at one process. `transports`: where the rule means something.
+    """One rule. `find` judges one process; `transports`: those to which the rule applies.
 
-    `needs_log`: it reads the event log, so before the migration, where there is none, it means nothing.
+    `needs_log`: it reads the event log, so it does not apply before the migration, when there is none.
     """
 
     id: str
@@ -60,10 +60,9 @@ BOTH = frozenset({"realtime", "websocket"})
 def judge(facts: Facts, rule: Judge, scope: Sequence[ProcessFacts], *, group: str = "") -> Check:
     """The verdict of one judge over the processes in `scope`.
 
-    The first process that breaks the rule decides; a process with nothing to look at makes the verdict
-    unknown, however well the others did.
+    One process that breaks the rule makes it a failure; otherwise one process with nothing to judge makes it unknown.
     """
-    # A title says where the events were read, and without SQL that is not the database.
+    # Titles name the database, but without SQL the events were read elsewhere.
     title = rule.title.replace(DATABASE, facts.store)
 
     def undecided(reason: str, remedy: str) -> Check:

@@ -1,4 +1,4 @@
-"""A process' own life, read from its recorded events against the contract's tables."""
+"""Judges of a process' life: its recorded events are compared with the tables of `toolkit.contract`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toolkit.scenarios.recorded.facts import Facts, ProcessFacts, change, data, 
 from toolkit.scenarios.recorded.history import Record
 
 _TERMINAL = frozenset(str(kind) for kind in TERMINAL)
-# What the trigger may add for the row's own change when a process is cancelled.
+# The events that the trigger may add for the row's own change when a process is cancelled.
 _CANCELLATION = frozenset(
     {
         EventType.STATUS_CHANGED,
@@ -24,7 +24,7 @@ _CANCELLATION = frozenset(
 )
 
 
-# Event type, the key that counts, the key of their number, and where counting begins.
+# (event type, key of the position, key of the total, first position).
 _PARTS = (
     (EventType.RESEARCH_PROGRESS, "completed_queries", "total_queries", 1),
     (EventType.SECTION_COMPLETED, "section_index", "total_sections", 0),
@@ -32,7 +32,7 @@ _PARTS = (
 
 
 def legal_transitions(_: Facts, process: ProcessFacts) -> Judged:
-    """Every recorded change of status and step is in the contract, and starts where the last one ended."""
+    """Every recorded change of status and step is one of the contract's, and starts where the last one ended."""
     statuses = {(str(a), str(b)) for a, b in legal_status_changes()}
     allowed = legal_step_changes(Flow(process.flow), final_editing=process.final_editing, auto_mode=process.auto_mode)
     steps = {(str(a), str(b)) for a, b in allowed}
@@ -63,7 +63,7 @@ def whole_flow(_: Facts, process: ProcessFacts) -> Judged:
     while STEPS[expected[-1]].kind is not Kind.END:
         expected.append(next_resting(expected[-1], flow, final_editing=process.final_editing))
     if process.auto_mode:
-        # Nobody is asked in auto mode, so a gate may be passed inside one transaction.
+        # In auto mode no user is asked, so a gate may be passed inside one transaction.
         expected = [step for step in expected if STEPS[step].kind is not Kind.GATE]
     entered: list[Record] = []
     seen: list[str] = []
@@ -88,7 +88,7 @@ def whole_flow(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def _entered(record: Record) -> str | None:
-    """The step that an event of the log, or a status frame of the old transport, says was entered."""
+    """The step that was entered according to an event of the log or a status frame of the legacy transport."""
     if event_type(record) == "status":
         return str(data(record)["step"]) if "step" in data(record) else None
     if found := change(record, "current_step"):
@@ -100,7 +100,7 @@ def _entered(record: Record) -> str | None:
 def work_done_once(_: Facts, process: ProcessFacts) -> Judged:
     """Queries and sections were done one after the other, each once, also across a killed worker, a pause and an error.
 
-    When the process completed, none is missing.
+    Of a completed process none is missing.
     """
     looked_at = 0
     for kind, key, of, first in _PARTS:
@@ -124,7 +124,7 @@ def work_done_once(_: Facts, process: ProcessFacts) -> Judged:
 def one_terminal(_: Facts, process: ProcessFacts) -> Judged:
     """A process ends once; only an error may be followed by `generation_resumed` and another end."""
     if process.transport == "websocket":
-        # The old transport also says "error" to a frame it does not understand.
+        # The legacy transport also answers "error" to a frame that it does not understand.
         kinds = {"final", "error"} if process.status == Status.ERROR else {"final"}
         ends = [r for r in process.delivered if event_type(r) in kinds]
         resumable = {"error"}
@@ -153,9 +153,9 @@ def one_terminal(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def progress_never_falls(_: Facts, process: ProcessFacts) -> Judged:
-    """`progress_percentage` only grows, in the row's events and in those of the work between them.
+    """`progress_percentage` never falls, in the events of the row and in those of the work.
 
-    Where there is no event log, in the frames of each session.
+    Without an event log, the frames of each session are judged.
     """
     if process.event_log:
         return _rising(process.events)
@@ -183,7 +183,7 @@ def _rising(records: Sequence[Record]) -> Judged:
 
 
 def event_data(_: Facts, process: ProcessFacts) -> Judged:
-    """Every event carries the keys its type promises, under its category, and speaks of its own process."""
+    """Every event has the keys and the category that the contract gives its type, and names its own process."""
     looked_at = 0
     for record in process.events:
         kind = event_type(record)
@@ -203,7 +203,7 @@ def event_data(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def silent_after_cancel(_: Facts, process: ProcessFacts) -> Judged:
-    """After a cancel only its own records: one each of the status change, the resolved prompt and the word of it."""
+    """After a cancel come only its own records: at most one status change, one resolved prompt and one cancellation."""
     begun: Record | None = None
     said: set[str] = set()
     after = 0
@@ -228,6 +228,6 @@ def silent_after_cancel(_: Facts, process: ProcessFacts) -> Judged:
 
 
 def _by_hand(record: Record) -> bool:
-    """What a person appends (`test_event`) may come at any time."""
+    """Whether a person appended it (`test_event`), which may happen at any time."""
     kind = event_type(record)
     return kind in {str(known) for known in EventType} and EVENTS[EventType(kind)].category is Category.MANUAL

@@ -1,4 +1,4 @@
-"""After a fault has healed, a watched process is live and caught up within the bound."""
+"""Judges recovery: after a fault has healed, a watched process is live and caught up within the bound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _RESTING = {Status.USER_INPUT_REQUIRED, Status.PAUSED, *ENDED}
 
 
 def recovers_in_time(facts: Facts, process: ProcessFacts) -> Judged:
-    """For each healed fault: live again, every event committed before the heal delivered, and work going on."""
+    """After each healed fault the process is live again, every event committed before the heal is delivered, and work
+    goes on."""
     bound = facts.limits["recovery"]
     if not facts.faults:
         return Nothing("no fault was injected")
@@ -37,7 +38,7 @@ def recovers_in_time(facts: Facts, process: ProcessFacts) -> Judged:
 
 
 def recovery_seconds(process: ProcessFacts, fault: Fault) -> float | None:
-    """Seconds from the heal until the last event committed before it was delivered; 0 when it was already."""
+    """Seconds from the heal until the last event committed before it was delivered; 0 when it was delivered earlier."""
     if fault.healed is None:
         return None
     worst: float | None = None
@@ -60,9 +61,9 @@ def _open_during(watch: Watch, fault: Fault) -> bool:
 
 
 def _live_again(facts: Facts, watch: Watch, fault: Fault, bound: float) -> Broken | None:
-    """A watch that this fault took down must have come up again, or have ended, by heal + bound.
+    """A session that this fault interrupted must be live again, or have ended, by heal + bound.
 
-    What goes down after the next fault has begun is that fault's doing, and judged with it.
+    An interruption after the next fault has begun is caused by that fault, and judged with it.
     """
     assert fault.healed is not None
     limit = fault.healed.t_ns + int(bound * 1e9)
@@ -70,7 +71,7 @@ def _live_again(facts: Facts, watch: Watch, fault: Fault, bound: float) -> Broke
     until = min([limit, *following])
     before = [m for m in watch.moods if m.t_ns < fault.begun.t_ns]
     during = (m for m in watch.moods if m.op == "down" and fault.begun.t_ns <= m.t_ns <= until)
-    # What the fault before this one took down may still be down, and then this one answers for it too.
+    # A session that the previous fault interrupted may still be down, and is then judged with this fault.
     down = before[-1] if before and before[-1].op == "down" else next(during, None)
     if down is None:
         return None

@@ -1,1 +1,1 @@
-"""A scenario as its file says it: YAML read into typed steps, conditions and faults."""
+"""A scenario file: YAML read into typed steps, conditions and faults."""

@@ -1,4 +1,4 @@
-"""The small words of scenario files: durations, and the sentences that say what is waited for."""
+"""Two kinds of text in scenario files: durations, and the conditions that a step or a fault waits for."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Duration = Annotated[
 
 
 class Strict(BaseModel):
-    """Frozen, and refuses keys it does not know."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Condition(Strict):
-    """What an `until` or an `after` waits for, taken apart."""
+    """The parsed condition of an `until` or an `after`."""
 
     kind: Literal["is", "waits", "enters", "event"]
     who: str
@@ -64,7 +64,7 @@ class Condition(Strict):
         return self.text
 
     def resolved(self, rng: random.Random) -> Condition:
-        """Itself, or with one event chosen from a range `N..M`."""
+        """Itself, with one event chosen where it names a range `N..M`."""
         if ".." not in self.what:
             return self
         low, high = sorted(int(bound) for bound in self.what.split(".."))
@@ -73,7 +73,7 @@ class Condition(Strict):
 
 
 def condition(value: object) -> object:
-    """A `Condition` from its sentence. Raises ValueError."""
+    """The Condition of a sentence. Raises ValueError saying what was expected."""
     if isinstance(value, str):
         for kind, pattern in _CONDITIONS:
             if match := pattern.fullmatch(value.strip()):

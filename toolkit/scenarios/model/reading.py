@@ -1,4 +1,4 @@
-"""YAML to a `Scenario`. Whatever is wrong is said as `file:line:column: expected X, got Y`."""
+"""Reads YAML to a `Scenario`; errors are reported as `file:line:column: expected X, got Y`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a file; line and column count from 1."""
+    """One error in a file; line and column count from 1."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ class Problem:
 
 
 class ScenarioError(UsageError):
-    """A scenario file that cannot be read; `problems` in the file's order."""
+    """A scenario file that cannot be read; `problems` are in the file's order."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: (problem.line, problem.column))
@@ -82,7 +82,7 @@ def parse(text: str, file: str = "<scenario>") -> Scenario:
 
 
 def shipped() -> dict[str, Path]:
-    """The scenario files that come with the toolkit, by name."""
+    """Name → path of the scenario files that come with the toolkit."""
     return {path.stem: path for path in sorted(scenarios_dir().glob("*.yaml"))}
 
 
@@ -130,21 +130,21 @@ def _at(file: str, node: yaml.Node, expected: str, got: str) -> Problem:
 
 
 def _position(marks: dict[Place, yaml.Mark], loc: tuple[str | int, ...], *, key: bool = False) -> tuple[int, int]:
-    """The nearest place in the file to a pydantic location, which also names tags of unions."""
+    """The nearest position in the file to a pydantic location, which also contains tags of unions."""
     place = _nearest(marks, (), loc)
     mark = marks.get((*place, "<key>"), marks[place]) if key else marks[place]
     return mark.line + 1, mark.column + 1
 
 
 def _nearest(marks: dict[Place, yaml.Mark], place: Place, loc: tuple[str | int, ...]) -> Place:
-    """The deepest place that `loc` leads to when any of its parts may be a tag instead of a key."""
+    """The deepest position that `loc` leads to, when any of its parts may be a tag instead of a key."""
     if not loc:
         return place
     skipped = _nearest(marks, place, loc[1:])
     if (*place, loc[0]) not in marks:
         return skipped
     taken = _nearest(marks, (*place, loc[0]), loc[1:])
-    # A step's verb is both its tag and one of its keys: the reading that reaches the last part wins.
+    # A step's verb is both its tag and one of its keys: the interpretation that uses every part wins.
     reaches = skipped[-1:] == loc[-1:] and taken[-1:] != loc[-1:]
     return skipped if reaches or len(skipped) > len(taken) else taken
 
@@ -180,7 +180,7 @@ def _known_keys() -> list[str]:
 
 
 def _names(scenario: Scenario) -> list[tuple[Place, str, str]]:
-    """Every name that refers to something must refer to something that is there."""
+    """A problem for each name in the scenario that refers to nothing."""
     problems: list[tuple[Place, str, str]] = []
     users, processes = set(scenario.users), scenario.processes
 

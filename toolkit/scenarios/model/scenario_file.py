@@ -1,6 +1,6 @@
-"""A scenario as typed, frozen values. The words and what each means are in docs/reference/scenarios.md.
+"""A scenario as typed, frozen values; docs/reference/scenarios.md explains every key.
 
-`reading.load` makes these from YAML and says file, line and column of what is wrong.
+`reading.load` makes these from YAML and reports file, line and column of errors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EditAnswer(Strict):
 
 
 class RawAnswer(Strict):
-    """Sends exactly this, right or wrong."""
+    """Sends exactly this answer, valid or not."""
 
     response_type: str
     payload: dict[str, Any] = Field(default_factory=dict)
@@ -80,10 +80,10 @@ DEFAULT_ANSWERS: dict[InputType, list[Answer]] = {
 
 
 class Process(Strict):
-    """One kind of generation to start: by whom, how often, and how its prompts are answered.
+    """One kind of generation to start: the user, the count, and how its prompts are answered.
 
-    `answers` left out: the first proposal is taken and everything approved. `manual`: the steps answer.
-    A list gives successive answers to the same prompt; its last repeats.
+    Without `answers` the first proposal is taken and everything approved; with `manual` the steps answer. A list gives
+    successive answers to the same prompt; its last repeats.
     """
 
     user: str
@@ -94,7 +94,7 @@ class Process(Strict):
 
 
 class AnyStep(Strict):
-    """What every step may have."""
+    """What every step may contain."""
 
     point: str | None = None
     """Which numbered point of the migration guide the step proves."""
@@ -111,7 +111,7 @@ class Start(AnyStep):
 
 
 class Until(AnyStep):
-    """Wait for a condition; it fails after `within`, or as soon as it can no longer come true."""
+    """Wait for a condition; fails after `within`, or as soon as it can no longer come true."""
 
     until: Sentence
     within: Duration = 30.0
@@ -171,23 +171,23 @@ class Disconnect(AnyStep):
 
 
 class Reconnect(AnyStep):
-    """Begin another session of the application, which has what the last one was given."""
+    """Begin another session of the application, which continues from what the last one was given."""
 
     reconnect: str
 
 
 class Quiet(AnyStep):
-    """No event is appended to the process for this long."""
+    """Expect that no event is appended to the process for this long."""
 
     quiet: str
     lasting: Duration
 
 
 class Database(AnyStep):
-    """Look at the rows of every process of the name until they are as expected, at most for `within`.
+    """Read the rows of every process of the name until they are as expected, for at most `within`.
 
-    `{name}` in a text stands for each one's own name.
-    Paths: `state.<column>`, `events`, `articles`, `article.<column>`, `tasks`, `open_tasks`.
+    `{name}` in a text stands for each process' own name. Paths: `state.<column>`, `events`, `articles`,
+    `article.<column>`, `tasks`, `open_tasks`.
     """
 
     database: str
@@ -274,12 +274,12 @@ class Fault(Strict):
 
     @property
     def op(self) -> str:
-        """Which of them it is."""
+        """Which of them it has."""
         return next(verb for verb in _FAULTS if getattr(self, verb) is not None)
 
     @property
     def target(self) -> str:
-        """What it is done to."""
+        """What the fault breaks."""
         return str(getattr(self, self.op))
 
 
@@ -318,7 +318,7 @@ class Scenario(Strict):
     users: list[str] = Field(min_length=1)
     processes: dict[str, Process] = Field(default_factory=dict)
     watch: dict[str, str] = Field(default_factory=dict)
-    """user → process name, or `everything`: bare subscriptions that must be shown nothing foreign."""
+    """user → process name, or `everything`: subscriptions without recovery, which must receive nothing foreign."""
     steps: list[Step] = Field(min_length=1)
     faults: list[Fault] = Field(default_factory=list)
     check: dict[str, Rulings] = Field(default_factory=dict)

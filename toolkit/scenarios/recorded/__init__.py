@@ -1,1 +1,1 @@
-"""What a run wrote down, and the facts that judges read from it."""
+"""The history of a run, and the facts that judges read from it."""

@@ -1,4 +1,4 @@
-"""A history, indexed: which processes there were, who watched them, and what was seen of each."""
+"""Indexes a history: which processes there were, who watched them, and what was recorded of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.contract.statuses import ENDED
 from toolkit.scenarios.recorded.history import Record
 
-# Where the stored events were read.
+# Where the stored events were read from.
 DATABASE = "the database"
 DEFAULT_LIMITS: dict[str, float] = {"recovery": 15.0}
 
@@ -19,9 +19,8 @@ DEFAULT_LIMITS: dict[str, float] = {"recovery": 15.0}
 class Watch:
     """One session of one subscriber: from `opened` until `closed` (None: until the end).
 
-    `process` None is a watcher of everything its user may see. `since` is the sequence that the
-    application already had when the session began. `application` is False for a bare subscription
-    whose frames are recorded but which recovers nothing.
+    `process` None: it watches everything its user may see. `since`: the sequence that the application already had when
+    the session began. `application` False: a bare subscription, whose frames are recorded but which recovers nothing.
     """
 
     actor: str
@@ -38,7 +37,7 @@ class Watch:
 
 @dataclass
 class ProcessFacts:
-    """Everything seen of one process. `events` are the database's rows, ascending by sequence."""
+    """Everything recorded of one process. `events` are the database's rows, ascending by sequence."""
 
     id: str
     name: str
@@ -72,18 +71,18 @@ class ProcessFacts:
 
     @property
     def status(self) -> str | None:
-        """The status in which the history leaves the process."""
+        """The last status of the process in the history."""
         if self.state is not None:
             return str(self.state.get("status"))
         for record in reversed(self.events):
             if "status" in data(record):
                 return str(data(record)["status"])
-        # Without rows the old transport's last word is all there is.
+        # Without rows the last frame of the legacy transport is all that is known.
         return "completed" if any(event_type(record) == "final" for record in self.delivered) else None
 
     @property
     def ended(self) -> bool:
-        """Whether it came to an end by itself or by a cancel."""
+        """Whether it has ended, by itself or by a cancel."""
         return self.status in {status.value for status in ENDED}
 
 
@@ -112,9 +111,9 @@ class Facts:
     answers: list[Record] = field(default_factory=list)  # outcomes of HTTP requests, with value.status
     unanswered: list[Record] = field(default_factory=list)  # outcomes of requests that nothing came back for
     invoked: dict[int, Record] = field(default_factory=dict)  # requests as they were sent, by their call
-    strays: list[Record] = field(default_factory=list)  # stored processes of these users that no answer named
+    strays: list[Record] = field(default_factory=list)  # stored processes of its users that no answer named
     event_log: bool = True
-    store: str = DATABASE  # or what gave out the events instead
+    store: str = DATABASE  # or where the events were read instead
     scenario: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     stopped: str | None = None  # why the run ended before its last step
@@ -122,7 +121,7 @@ class Facts:
 
     @property
     def origin_ns(self) -> int:
-        """The moment that pictures and witnesses count from."""
+        """The monotonic time from which pictures and witnesses count."""
         return min((record.t_ns for record in self.records), default=0)
 
     def seconds(self, record: Record) -> float:
@@ -173,7 +172,7 @@ def wall(record: Record) -> float:
 
 
 def gather(records: Iterable[Record]) -> Facts:
-    """Index a history. Total: a record that fits nowhere is only kept in `records`."""
+    """Index a history. Never raises: a record that fits nowhere is only kept in `records`."""
     facts = Facts(tuple(records))
     by_id: dict[str, ProcessFacts] = {}
     open_watches: dict[str, Watch] = {}
@@ -204,7 +203,7 @@ def gather(records: Iterable[Record]) -> Facts:
                 _fault(facts, faults, record, value)
             case _:
                 pass
-    # A start is answered before its process can be named.
+    # The answer to a start names the process, so it is recorded before the process is known.
     for record in outcomes:
         if record.process in by_id:
             by_id[record.process].commands.append(record)

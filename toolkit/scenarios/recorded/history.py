@@ -58,9 +58,9 @@ class Record:
 
 
 class History:
-    """Append-only; each record is flushed to the file as it is made.
+    """The records of a run; each is appended to the file and flushed at once.
 
-    Without a `path` the history lives in memory alone.
+    Without a `path` it is kept in memory only.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -86,7 +86,7 @@ class History:
     ) -> Record:
         """Append one record; secrets are taken out of `value` and `error` first.
 
-        `t_ns` (`time.monotonic_ns()`) is given when the moment was stamped earlier than now.
+        `t_ns` (`time.monotonic_ns()`): when it happened, if that was earlier than now.
         """
         now_ns = time.monotonic_ns()
         at = now_ns if t_ns is None else t_ns
@@ -119,7 +119,7 @@ class History:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Everything so far, in order."""
+        """All records so far, in order."""
         return tuple(self._records)
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ def dump(records: Iterable[Record]) -> bytes:
 def load(path: Path) -> tuple[Record, ...]:
     """Read a history file. Raises UsageError naming the line that is not a record.
 
-    A last line without its end is dropped: the run was killed while it wrote.
+    An incomplete last line is dropped: the run was killed while writing it.
     """
     try:
         content = path.read_bytes()
