@@ -1,4 +1,4 @@
-"""Named checks: pure functions over gathered facts. `ALL` is every one, in the order they are shown.
+"""The doctor's checks: pure functions over gathered facts. `ALL` holds every check, in the order they are shown.
 
 `facts` — what can be known about a target. `named_check` — what a check is.
 `system`, `catalog`, `work`, `service` — the checks.

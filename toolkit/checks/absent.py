@@ -1,4 +1,4 @@
-"""Facts that could not be had: why, and what a check does about it."""
+"""Facts that could not be determined: the reason, and how a check deals with it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Absent:
-    """A fact that could not be had: why, and how to get it."""
+    """A fact that could not be determined: the reason, and how to make it available."""
 
     reason: str
     remedy: str = ""
 
 
 class Undetermined(Exception):
-    """A check cannot decide, because this fact is absent."""
+    """Raised when a check needs a fact that is absent."""
 
     def __init__(self, absent: Absent) -> None:
         super().__init__(absent.reason)

@@ -1,4 +1,4 @@
-"""Migrations, publication, row security, grants, triggers, functions."""
+"""Checks of migrations, publication, row security, grants, triggers and functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRIGGERS = (
     (TASKS, "trigger_update_task_status"),
     (TASKS, "trigger_notify_background_task"),
 )
-# What the server calls as service_role, and clients never may.
+# Functions that the server calls as service_role, and that clients must not call.
 SERVER_FUNCTIONS = (
     "create_process_event",
     "acknowledge_process_event",
@@ -37,7 +37,7 @@ SERVER_FUNCTIONS = (
     "mark_process_waiting_for_input",
     "resolve_user_input",
 )
-# Called by the functions above alone: nobody needs to execute them directly.
+# Functions that only those above call: no role needs to execute them directly.
 INNER_FUNCTIONS = ("append_process_event", "append_process_events")
 CLIENTS = ("anon", "authenticated")
 _SERVERS_OWN = (EVENTS, TASKS, COUNTERS, DEPENDENCIES)
@@ -45,7 +45,7 @@ _WRITES = frozenset({"INSERT", "UPDATE", "DELETE"})
 
 
 def _of_all(schema: Schema, tables: tuple[str, ...], problems: list[str], wrong: str, fine: str) -> Check:
-    """Like none_of, but of a table that is missing nobody can say that it is fine."""
+    """Like none_of, but unknown when a table is missing."""
     missing = [f"public.{name}" for name in tables if name not in schema.tables]
     if missing and not problems:
         raise unknown(f"missing: {', '.join(missing)}", "See SCH-1.")

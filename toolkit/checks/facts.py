@@ -1,4 +1,4 @@
-"""The facts a doctor gathers about a target: frozen, and each either there or absent with its reason."""
+"""The facts that the doctor gathers about a target: frozen values, each present or Absent with a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_GATHERED = Absent("it was not looked at")
 
 @dataclass(frozen=True)
 class Found:
-    """Rows that break a rule: how many, and some of them in words."""
+    """Rows that break a rule: their number, and some of them in words."""
 
     count: int = 0
     examples: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Settings:
-    """Which settings are there, and where to get those that are not."""
+    """Which settings are present, and where to get the others."""
 
     missing: Mapping[str, str]
 
@@ -40,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Clock:
-    """How far another clock is ahead of ours, and how exactly that is known; seconds."""
+    """How many seconds another clock is ahead of ours, and the uncertainty of that in seconds."""
 
     ahead_s: float
     give_or_take_s: float
@@ -62,7 +62,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Session:
-    """What a connection to DATABASE_URL is: whose, and whether it stays with one server process."""
+    """A connection to DATABASE_URL: its role, and whether it stays with one server process."""
 
     role: str
     sees_all_rows: Fact[bool]
@@ -92,8 +92,8 @@ class Migrations:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table as Realtime and clients meet it. `grants`: role → privileges; `readers`: roles with a SELECT policy;
-    `identity_trouble`: why its updates and deletes fail once it is published, "" when they do not."""
+    """What Realtime and clients depend on in a table. `grants`: role → privileges; `readers`: roles with a SELECT
+    policy; `identity_trouble`: why its updates and deletes fail once it is published, "" when they do not."""
 
     row_security: bool
     identity_trouble: str
@@ -130,7 +130,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class EventLog:
-    """The stored log, but for what probes and clean-up made."""
+    """The event log, without what probes and clean-up wrote."""
 
     events: int
     broken: Found
@@ -156,7 +156,8 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Processes:
-    """State rows that contradict themselves or the queue; each for itself, since a legacy schema answers some."""
+    """State rows that contradict themselves or the queue; each fact is absent on its own, since a legacy schema answers
+    only some."""
 
     orphans: Fact[Found]
     promptless: Fact[Found]
@@ -178,7 +179,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """What the API answered; `with_*` are the statuses of one harmless read under different tokens."""
+    """The API's answers; `with_*` are the statuses of one harmless read with different tokens."""
 
     live: Fact[Answer] = NOT_GATHERED
     ready: Fact[Answer] = NOT_GATHERED
@@ -193,7 +194,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Subscription:
-    """How far a subscription came, and why not further."""
+    """How far a subscription came, and what stopped it."""
 
     joined: bool
     live: bool
@@ -213,7 +214,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Overheard:
-    """What somebody who may not see the process received; `refused` when the server said no at once."""
+    """What a user who may not read the process received; `refused`: the server rejected the subscription."""
 
     received: int
     refused: str = ""
@@ -221,7 +222,7 @@ class Overheard:
 
 @dataclass(frozen=True)
 class Realtime:
-    """What the Realtime endpoint did."""
+    """What the Realtime endpoint answered."""
 
     health: Fact[Answer] = NOT_GATHERED
     handshake: Fact[str] = NOT_GATHERED
@@ -234,7 +235,7 @@ class Realtime:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything. `now` in seconds since 1970."""
+    """All facts about a target. `now` in seconds since 1970."""
 
     now: float
     settings: Fact[Settings] = NOT_GATHERED

@@ -1,4 +1,4 @@
-"""What a named check is: a pure function over gathered facts, with an id, a title and a remedy."""
+"""A named check: a pure function over gathered facts, with an id, a title and a remedy."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ F = TypeVar("F")
 
 
 def passed(detail: str = "", *, warning: str = "") -> Check:
-    """Nothing is wrong; `detail` says what was seen. `warning` is a fact to be told all the same."""
+    """A pass; `detail` says what was seen, and `warning` is shown all the same."""
     return Check("", "", Verdict.PASS, detail, evidence=(Evidence(warning),) if warning else ())
 
 
 def failed(detail: str, witness: Sequence[str] = ()) -> Check:
-    """Something is wrong, and these lines show it."""
+    """A failure, with the lines that show it."""
     return Check("", "", Verdict.FAIL, detail, witness=shortened(witness))
 
 
 def unknown(reason: str, remedy: str = "") -> Undetermined:
-    """Raise this where the facts are there and still do not decide."""
+    """The error to raise when the facts are present and still do not decide."""
     return Undetermined(Absent(reason, remedy))
 
 
 def none_of(problems: Sequence[str], wrong: str, fine: str) -> Check:
-    """Fails with the problems as witness when there are any."""
+    """A failure with the problems as witness, or a pass when there are none."""
     return failed(wrong, problems) if problems else passed(fine)
 
 
 @dataclass(frozen=True)
 class NamedCheck(Generic[F]):
-    """One check. `judge` decides over the facts, of which it may know nothing but that; `remedy`: of a failure."""
+    """One check. `judge` decides from the facts alone; `remedy`: what to do about a failure."""
 
     id: str
     title: str
@@ -44,7 +44,7 @@ class NamedCheck(Generic[F]):
     judge: Callable[[F], Check]
 
     def run(self, facts: F) -> Check:
-        """The verdict under this check's name. An absent fact makes it unknown."""
+        """The check's verdict on these facts; an absent fact makes it unknown."""
         try:
             found = self.judge(facts)
         except Undetermined as open_question:
@@ -53,7 +53,7 @@ class NamedCheck(Generic[F]):
 
 
 def check(id: str, title: str, *, remedy: str, group: str) -> Callable[[Callable[[Facts], Check]], NamedCheck[Facts]]:
-    """Makes a named check of a function. Membership is not its business: see `toolkit.checks.ALL`."""
+    """A decorator that makes a NamedCheck of a function; it must also be listed in `toolkit.checks.ALL`."""
 
     def named(judge: Callable[[Facts], Check]) -> NamedCheck[Facts]:
         return NamedCheck(id, title, remedy, group, judge)

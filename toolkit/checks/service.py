@@ -1,4 +1,4 @@
-"""The API and the Realtime endpoint."""
+"""Checks of the API and of the Realtime endpoint."""
 
 from __future__ import annotations
 

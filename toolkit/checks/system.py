@@ -1,4 +1,4 @@
-"""Settings, keys, the Postgres server, the connection to it, the clocks."""
+"""Checks of settings, keys, the Postgres server, the connection to it, and clocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolkit.checks.named_check import check, failed, none_of, passed, unknown
 from toolkit.report.record import Check
 
 SETTINGS, DATABASE = "Settings", "Database"
-OLDEST_VERSION = 150000  # the oldest Postgres that the migrations and the tests of this project know
+OLDEST_VERSION = 150000  # the oldest Postgres for which this project is tested
 TRANSACTION_POOLER_PORT = 6543
 MOST_SKEW_S = 5.0
 # An abandoned slot keeps WAL until the disk is full.

@@ -1,4 +1,4 @@
-"""The event log, the task queue, the processes."""
+"""Checks of the event log, the task queue and the processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.report.record import Check
 
 EVENTS, TASKS, PROCESSES = "Events", "Background tasks", "Processes"
 MOST_DUE_S = 60.0
-# Steps on which a row can rest: where it is worked on, waits, or has ended.
+# Steps on which a row can rest: a worker runs it, it waits for an answer, or it has ended.
 _RESTING = frozenset(step.value for step, info in STEPS.items() if info.kind is not Kind.TRANSIENT)
 
 

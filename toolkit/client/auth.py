@@ -14,13 +14,13 @@ from toolkit.tokens import lifetime
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 
 PROVIDER_DEADLINE_S = 15.0
-# Supabase's own clients renew ninety seconds ahead; a short-lived token at four fifths of its life.
+# Seconds before `exp`, as in Supabase's own clients; a short-lived token is renewed after four fifths of its life.
 MARGIN_S = 90.0
 _SKEW_S = 5.0
 
 
 class TokenSource:
-    """One token for HTTP and Realtime alike: fixed, or from a provider that is asked again before `exp`."""
+    """One token for both HTTP and Realtime: fixed, or from a provider that is asked again before `exp`."""
 
     def __init__(self, token: str | TokenProvider) -> None:
         self._provider: TokenProvider | None = None if isinstance(token, str) else token
@@ -30,18 +30,19 @@ class TokenSource:
 
     @property
     def renewable(self) -> bool:
-        """Whether asking again can bring another token."""
+        """Whether there is a provider to ask for another token."""
         return self._provider is not None
 
     @property
     def current(self) -> str | None:
-        """The token that was obtained last; None before the first."""
+        """The last token obtained; None before the first."""
         return self._token
 
     async def get(self, *, refused: str | None = None) -> str:
-        """A token that is valid for a while. `refused`: the server did not accept this one, so bring another.
+        """A token that is still valid for a while. `refused`: a token that the server rejected, so that another is
+        needed.
 
-        Raises NotReached when the provider fails or does not answer: asking later may help.
+        Raises NotReached when the provider fails or does not answer; a later call may succeed.
         """
         if self._provider is None:
             assert self._token is not None
@@ -72,8 +73,8 @@ class TokenSource:
     def renew_at(self) -> float | None:
         """When (seconds since 1970, our clock) the token should be renewed; None when it cannot be or never expires.
 
-        A token that our clock says is not valid in the moment it was obtained comes from a clock that is not ours: it
-        is taken to live from then on, as long as its issuer meant it to.
+        A token that is invalid by our clock at the moment it was obtained shows that our clock differs from the
+        issuer's: its lifetime is then counted from that moment.
         """
         span = lifetime(self._token) if self._token and self.renewable else None
         if span is None:
@@ -81,6 +82,6 @@ class TokenSource:
         issued, expires = span
         if not (issued or 0.0) - _SKEW_S <= self._obtained < expires:
             if issued is None:
-                return None  # nobody knows; the server's refusal will tell
+                return None  # unknown: the server will reject it when it has expired
             expires = self._obtained + (expires - issued)
         return expires - min(MARGIN_S, (expires - self._obtained) / 5)

@@ -1,8 +1,8 @@
 """One connection of the official Realtime client to one process' events, from connecting to its end.
 
-The official client gives up silently after a quarter of a minute of outage, reconnects without jitter
-and rejoins for ever after a refusal. So its own reconnecting is off: a connection that ends is reported,
-dropped, and made anew by the recovery machine. Only the client's public interface is used.
+The official client gives up silently after 15 seconds of outage, reconnects without jitter and rejoins for ever after a
+refusal. So its own reconnecting is turned off: a connection that ends is reported and dropped, and the recovery machine
+opens another. Only the client's public interface is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from realtime.types import (
 from toolkit.client.auth import TokenSource
 from toolkit.client.errors import NotReached
 
-# Its log lines are the caller's to see or not; they shall not land on a command's stderr by default.
+# Whether its log lines are shown is for the caller to configure; by default they stay off a command's stderr.
 logging.getLogger("realtime").addHandler(logging.NullHandler())
 
 SUBSCRIBED_TEXT = "Subscribed to PostgreSQL"
@@ -35,7 +35,7 @@ RENEWAL_PAUSE_S = 5.0
 
 @dataclass(frozen=True)
 class Frame:
-    """Something the subscriber saw, for histories. `at` is in seconds of the monotonic clock."""
+    """One message that the subscriber received, for histories. `at` is in seconds of the monotonic clock."""
 
     at: float
     connection: int
@@ -44,7 +44,7 @@ class Frame:
 
 
 class Listener(Protocol):
-    """Whom a connection tells. None of these may raise or block."""
+    """Receives the events of a connection. None of these methods may raise or block."""
 
     def joined(self) -> None:
         """The join was answered ok."""
@@ -56,18 +56,18 @@ class Listener(Protocol):
         """A row was inserted."""
 
     def lost(self, reason: str) -> None:
-        """It is over, or never came to be."""
+        """The connection ended, or could not be made; `reason` says why."""
 
     def frame(self, frame: Frame) -> None:
-        """Everything that was seen."""
+        """Any message was received; called for each, beside the other methods."""
 
 
 class RealtimeEndpoint(Protocol):
-    """Whose client a connection uses, and what is left of it afterwards."""
+    """Provides the Realtime client that a connection uses, and cleans up afterwards."""
 
     @property
     def join_timeout_s(self) -> int:
-        """How long, in seconds, a join may take."""
+        """How many seconds a join may take."""
         ...
 
     def client(self) -> AsyncRealtimeClient:
@@ -85,7 +85,7 @@ class RealtimeEndpoint(Protocol):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A socket for each connection: `url` is the project's base URL, `key` its anon key."""
+    """Opens a socket of its own for each connection: `url` is the project's base URL, `key` its anon key."""
 
     url: str
     key: str
@@ -104,14 +104,15 @@ class Endpoint:
         )
 
     def topic(self, name: str) -> str:
-        """The name itself: the socket has no other channel."""
+        """The name itself, since the socket has no other channel."""
         return name
 
     async def release(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
-        """Close the socket without a goodbye to the channel: a leave would leave a timer of the client's behind."""
+        """Close the socket without leaving the channel first: a leave would start a timer in the client that nobody
+        stops."""
         if channel is not None:
             drop_timers(channel)
-        # The second call finds no socket and only ends the client's tasks, should the first have failed.
+        # Should the first call fail, the second finds no socket and only ends the client's tasks.
         for _ in range(2):
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSE_DEADLINE_S):
@@ -121,7 +122,7 @@ class Endpoint:
 
 
 class Connection:
-    """Joins, listens, and renews the token until it is lost or cancelled (`run`)."""
+    """One connection: `run` joins, listens, and renews the token until the connection is lost or cancelled."""
 
     def __init__(
         self, number: int, endpoint: RealtimeEndpoint, process_id: str, tokens: TokenSource, listener: Listener
@@ -134,7 +135,7 @@ class Connection:
         self._over = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the end, which is reported as `lost`; on cancellation just clean up."""
+        """Run the connection until it ends, which is reported as `lost`; a cancellation only cleans up."""
         client = self._endpoint.client()
         channel: AsyncRealtimeChannel | None = None
         try:
@@ -147,7 +148,7 @@ class Connection:
             await self._keep(client, token)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever ends a connection is a reason to make another
+        except Exception as error:  # noqa: BLE001 - any error ends this connection, and another is made
             self._end(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         finally:
             await _uncancelled(self._endpoint.release(client, channel))
@@ -171,7 +172,7 @@ class Connection:
             due = self._tokens.renew_at()
             wait = None if due is None else max(0.0, due - time.time())
             if self._tokens.current != token:
-                wait = 0.0  # a request renewed it while we joined
+                wait = 0.0  # a request renewed the token while the join was under way
             try:
                 async with asyncio.timeout(wait):
                     await self._over.wait()
@@ -181,7 +182,8 @@ class Connection:
                     await _hand_over(client, token)
 
     async def _newer(self, token: str) -> str:
-        """Another token than the one the server has. Who has none yet is asked again, but not in a tight loop."""
+        """Wait for a token other than the one the server has. A provider without a new one is asked again after a
+        pause."""
         while not self._over.is_set():
             with contextlib.suppress(NotReached):
                 if (fresh := await self._tokens.get()) != token:
@@ -198,7 +200,7 @@ class Connection:
 
     def _status(self, status: RealtimeSubscribeStates, error: Exception | None) -> None:
         if self._over.is_set():
-            return  # what a channel says when it is left
+            return  # a channel that is left reports this
         self._seen("status", {"status": status.value, "error": str(error) if error else None})
         if status is RealtimeSubscribeStates.SUBSCRIBED:
             self._listener.joined()
@@ -230,7 +232,7 @@ class Connection:
 
 
 async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` to its end, and only then give in to a cancellation: half a clean-up is none."""
+    """Await `work` to its end and only then let a cancellation through, so that the clean-up is complete."""
     task, cancelled = asyncio.ensure_future(work), False
     while not task.done():
         try:
@@ -242,13 +244,13 @@ async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _hand_over(client: AsyncRealtimeClient, token: str) -> None:
-    """Make it the token of the client and its channels, unless somebody (a Supabase client) has done so."""
+    """Set the token on the client and its channels, unless a Supabase client has already done so."""
     if client.access_token != token:
         await client.set_auth(token)
 
 
 def drop_timers(channel: AsyncRealtimeChannel) -> None:
-    """End whatever of the channel would still go off after it is no longer used."""
+    """Stop the channel's timers, which would otherwise fire after it is no longer used."""
     channel.rejoin_timer.reset()
     channel.join_push.destroy()
     for push in list(channel.messages_waiting_for_ack.values()):

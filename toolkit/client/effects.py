@@ -1,4 +1,4 @@
-"""What the recovery machine asks its shell to do."""
+"""The effects that the recovery machine asks the stream to carry out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Deliver:
 
 @dataclass(frozen=True)
 class HistoryExpired:
-    """Tell the application: these events (inclusive) existed and are no longer stored."""
+    """Tell the application that the events `first` to `last` (inclusive) existed and are no longer stored."""
 
     first: int
     last: int
@@ -48,9 +48,9 @@ class HistoryExpired:
 
 @dataclass(frozen=True)
 class HistoryRestarted:
-    """Tell the application: sequences begin anew. It knew events up to `known`, the log ends at `last` below that.
+    """Tell the application that sequences begin anew: it knew events up to `known`, but the log now ends at `last`.
 
-    What was delivered before belongs to a log that is gone; what follows begins at its first event.
+    Events delivered before belong to a log that is gone; delivery continues at the first event of the new one.
     """
 
     known: int
@@ -59,7 +59,7 @@ class HistoryRestarted:
 
 @dataclass(frozen=True)
 class Stalled:
-    """Tell the application: nothing could be heard or read for `seconds`."""
+    """Tell the application that neither a change nor a page has arrived for `seconds`."""
 
     seconds: float
 

@@ -1,10 +1,10 @@
 """What can go wrong between an application and the generation system.
 
 ClientError
-├── ApiError        the server answered, and the answer is no
+├── ApiError        the server answered with an error
 ├── NotReached      no answer; `definite` says whether the request certainly had no effect
 ├── HistoryGap      events existed and are no longer stored
-├── HistoryRestart  the log ends below what was read from it: it is another log, begun anew
+├── HistoryRestart  the log ends below what was read from it: it was replaced by a new one
 └── StreamFailed    the stream cannot go on: the server refuses to let us read
 """
 
@@ -20,7 +20,8 @@ class ClientError(ToolkitError):
 
 
 class ApiError(ClientError):
-    """The server's refusal: HTTP `status`, stable `code`, `message`, `remedy`, and the `request_id` of its logs."""
+    """The server answered with an error: HTTP `status`, stable `code`, `message`, `remedy`, and the `request_id` in its
+    logs."""
 
     def __init__(
         self, status: int, code: str, message: str, remedy: str, *, request_id: str | None = None, details: Any = None
@@ -34,7 +35,7 @@ class ApiError(ClientError):
 
 
 class NotReached(ClientError):
-    """The server gave no answer. `definite`: the request certainly had no effect; otherwise nobody knows."""
+    """The server gave no answer. `definite`: the request certainly had no effect; otherwise it may have had one."""
 
     def __init__(self, what: str, *, definite: bool) -> None:
         super().__init__(
@@ -47,7 +48,7 @@ class NotReached(ClientError):
 
 
 class HistoryGap(ClientError):
-    """Events `first` to `last` (inclusive) were cleaned up before this client read them."""
+    """Events `first` to `last` (inclusive) were deleted by the clean-up before this client read them."""
 
     def __init__(self, process_id: str, first: int, last: int) -> None:
         super().__init__(

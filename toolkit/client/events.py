@@ -1,4 +1,4 @@
-"""What the event log is made of, as a client sees it."""
+"""Events and pages of the event log, as a client reads them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Via = Literal["live", "backfill"]
 
 @dataclass(frozen=True)
 class ProcessEvent:
-    """One row of `process_events`. `via` says how it reached us; `received_at` is in seconds of the monotonic clock."""
+    """One row of `process_events`. `via`: how it was received; `received_at`: when, in seconds of the monotonic
+    clock."""
 
     sequence: int
     id: str
@@ -29,8 +30,8 @@ class ProcessEvent:
 class EventPage:
     """Consecutive events after the sequence that was asked for, ascending.
 
-    `last_sequence` is the highest ever given out for the process, `oldest_sequence` the lowest still
-    stored (0: none); None where the server does not say.
+    `last_sequence`: the highest ever given to an event of the process; `oldest_sequence`: the lowest still stored (0:
+    none). None where the server does not tell.
     """
 
     events: tuple[ProcessEvent, ...]

@@ -1,4 +1,4 @@
-"""The article generation API with the guide's verbs."""
+"""A client of the article generation API, with the verbs of the migration guide."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ MAX_PAGE = 500
 class GenerationClient:
     """One user's access to the API; `async with GenerationClient(url, token) as client`.
 
-    Reads are repeated when the server does not answer; starts and answers too, under an idempotency key, so
-    that they never happen twice. Every method raises ApiError (the answer is no) or NotReached.
+    Reads are repeated when the server does not answer; starts and answers too, under an idempotency key, so that they
+    never take effect twice. Every method raises ApiError (the server refused) or NotReached (no answer came).
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class GenerationClient:
         return await self.submit_user_input(process_id, ResponseType.EDIT_AND_PROCEED, payload)
 
     async def pause(self, process_id: str) -> ActionResult:
-        """Pause; pausing a paused process is harmless."""
+        """Pause the process; does nothing when it is paused."""
         return await self._act("POST", f"{process_id}/pause", repeatable=True)
 
     async def resume(self, process_id: str) -> ActionResult:
@@ -151,10 +151,10 @@ class GenerationClient:
         return await self._act("POST", f"{process_id}/resume", repeatable=False)
 
     async def cancel(self, process_id: str) -> ActionResult:
-        """Cancel; cancelling a cancelled process is harmless."""
+        """Cancel the process; does nothing when it is cancelled."""
         return await self._act("DELETE", process_id, repeatable=True)
 
-    # -- look ---------------------------------------------------------------------------------
+    # -- read ---------------------------------------------------------------------------------
 
     async def get_state(self, process_id: str) -> ProcessState:
         """The process as its row stands now."""
@@ -175,7 +175,7 @@ class GenerationClient:
         return await self._get(f"/api/articles/{article_id}", Article.read)
 
     async def background_tasks_status(self) -> Json:
-        """Queue, workers and leases as the server sees them."""
+        """The state of queue, workers and leases, as the server reports it."""
         return await self._get("/api/internal/background-tasks/status", dict)
 
     # -- events -------------------------------------------------------------------------------

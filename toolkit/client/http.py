@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 REQUEST_DEADLINE_S = 30.0
 CONNECT_DEADLINE_S = 5.0
-# The server is there, but not now: overloaded, starting, or a proxy before it lost it.
+# Statuses that may pass: the server is overloaded or starting, or a proxy cannot reach it.
 _PASSING = frozenset({429, 502, 503, 504})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -32,14 +32,14 @@ class RetryPolicy:
     cap_s: float = 3.0
 
     def wait(self, attempt: int, told: float | None) -> float:
-        """Seconds before the next attempt; what the server told wins, within the cap."""
+        """Seconds before the next attempt; the server's Retry-After (`told`) takes precedence, within the cap."""
         if told is not None:
             return min(told, 10 * self.cap_s)
         return random.uniform(0, min(self.cap_s, self.base_s * 2**attempt))  # noqa: S311 - spreading, not secrecy
 
 
 class Http:
-    """One base URL and one user. `http` may be shared between many; then its owner closes it."""
+    """Requests to one base URL as one user. `http` may be shared; then whoever made it closes it."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Http:
         self._deadline_s = deadline_s
 
     async def aclose(self) -> None:
-        """Close the connections, unless they belong to somebody else."""
+        """Close the connections, unless `http` was passed in."""
         if self._owned:
             await self._http.aclose()
 
@@ -76,7 +76,7 @@ class Http:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        """Send a request and `read` its answer.
+        """Send a request and return what `read` makes of its answer.
 
         `repeatable`: sending it twice does no harm, so an unanswered one is sent again; others are repeated
         only when they certainly were not sent. Raises ApiError and NotReached.
@@ -152,7 +152,7 @@ def _refusal(response: httpx.Response) -> ApiError:
             details=told.get("details"),
         )
     except (ValueError, KeyError, TypeError):
-        # A proxy, or a server of another make.
+        # A proxy, or another server.
         return ApiError(
             response.status_code,
             "http_error",

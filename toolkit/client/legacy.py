@@ -6,8 +6,8 @@
             if frame.kind == "prompt":
                 await client.answer(frame.input_type, {...})
 
-There is no replay and no sequence: what is sent while nobody listens is gone, except the open question,
-which is put again after `resume`.
+There is no replay and no sequence: a frame that is sent while no client listens is lost, except the open prompt, which
+is sent again after `resume`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPEN_DEADLINE_S = 15.0
 SEND_DEADLINE_S = 10.0
 CLOSE_DEADLINE_S = 5.0
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-# The server sends a heartbeat every thirty seconds; without any for so long the connection is dead.
+# Seconds. The server sends a heartbeat every thirty; after so long without one the connection is dead.
 SILENCE_DEADLINE_S = 75.0
 
 FrameKind = Literal["status", "prompt", "research", "section", "final", "error", "heartbeat", "unknown"]
@@ -56,13 +56,13 @@ class LegacyFrame:
 
     @property
     def process_id(self) -> str | None:
-        """The process a status frame is of."""
+        """The process id in a status frame."""
         found = self.payload.get("process_id")
         return str(found) if found else None
 
 
 class SocketClosed(NotReached):
-    """The server ended the connection: close `code` and `reason` (1008 refused, 1011 its own failure)."""
+    """The server closed the connection: close `code` and `reason` (1008: refused, 1011: an internal error)."""
 
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ class SocketClosed(NotReached):
 
 
 def frame_kind(payload: Mapping[str, Any]) -> FrameKind:
-    """What a `server_event` payload is."""
+    """The kind of a `server_event` payload."""
     if "request_type" in payload:
         return "prompt"
     if "final_html_content" in payload:
@@ -130,7 +130,7 @@ class LegacyWebSocketClient:
         await self._send(body)
 
     async def resume(self, process_id: str) -> None:
-        """Connect to a process that runs; the server puts its open question again."""
+        """Connect to a running process; the server sends its open prompt again."""
         self.process_id = process_id
         await self._open({"process_id": process_id})
 
@@ -141,7 +141,7 @@ class LegacyWebSocketClient:
         )
 
     async def aclose(self) -> None:
-        """Close the socket; the process goes on or is cancelled as the server's rules have it."""
+        """Close the socket; whether the process goes on or is cancelled is for the server to decide."""
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
@@ -160,7 +160,7 @@ class LegacyWebSocketClient:
     async def receive(self) -> LegacyFrame | None:
         """The next frame, or None after a normal close.
 
-        Raises SocketClosed, NotReached after a long silence, ApiError when a frame is not what was agreed.
+        Raises SocketClosed, NotReached after a long silence, ApiError for a malformed frame.
         """
         socket = self._require()
         try:

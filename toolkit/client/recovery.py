@@ -1,14 +1,13 @@
-"""The lossless stream as a pure state machine: what happened and what time it is go in, what to do comes out.
+"""The lossless stream as a pure state machine: inputs are events and the time, outputs are effects to carry out.
 
 Realtime has no replay: what commits while nobody listens, or before a subscription is live, is never
 sent. So the log is read over HTTP from the last delivered sequence on, whenever something may have
 been missed:
 
-    join → the subscription is live → fetch, page by page → deliver in order, each sequence once
-    a sequence jumps → keep what came, fetch what is missing
-    the log ends below what was asked for → it is another one: say so, begin at its beginning
-    the socket is lost → wait (full jitter) → connect again → the same
-    nothing heard for a while, connected or not → look
+    join → the subscription is live → fetch, page by page → deliver in order, each sequence once a sequence jumps → keep
+    what came, fetch what is missing the log ends below what was asked for → it is another one: say so, begin at its
+    beginning the socket is lost → wait (full jitter) → connect again → the same nothing received for a while, connected
+    or not → read the log
 
 A fetch that begins after the subscription is live sees everything that committed before, and the
 subscription brings everything after; sequence order is commit order, so nothing can appear later below
@@ -42,20 +41,20 @@ ENDS = frozenset({EventType.GENERATION_COMPLETED, EventType.GENERATION_CANCELLED
 class RecoveryLimits:
     """Times in seconds. Waits before a new attempt are drawn from [0, min(cap, base · 2^attempts)]."""
 
-    silence_s: float = 10.0  # nothing heard for so long → look
-    live_grace_s: float = 0.25  # joined, but the server does not say that the subscription is live
+    silence_s: float = 10.0  # nothing received for so long → read the log
+    live_grace_s: float = 0.25  # joined, but not told for so long that the subscription is live
     connect_deadline_s: float = 20.0
-    stable_s: float = 5.0  # a connection that lasted so long starts the waits anew
+    stable_s: float = 5.0  # a connection that lasted so long resets the waits
     connect_base_s: float = 0.5
     connect_cap_s: float = 10.0
     fetch_base_s: float = 0.25
     fetch_cap_s: float = 5.0
-    stalled_s: float = 60.0  # neither a change nor a page for so long → say so
+    stalled_s: float = 60.0  # neither a change nor a page for so long → Stalled
     max_buffer: int = 1000  # events kept while something before them is missing
 
 
 class Phase(StrEnum):
-    """Where the subscription stands."""
+    """The state of the subscription."""
 
     WAITING = "waiting"
     CONNECTING = "connecting"
@@ -117,12 +116,12 @@ class Recovery:
 
     @property
     def missed_live(self) -> int:
-        """Events written after the first catch-up that reached us by reading and not (yet) by the subscription."""
+        """How many events were written after the first catch-up and came by reading, not (yet) by the subscription."""
         return len(self._unseen)
 
     @property
     def ended(self) -> bool:
-        """Whether the stream is over; no input has an effect any more."""
+        """Whether the stream has ended; inputs then have no effect."""
         return self.phase is Phase.ENDED
 
     # -- inputs -------------------------------------------------------------------------------
@@ -154,13 +153,13 @@ class Recovery:
         self._unseen.discard(event.sequence)
         self._highest_seen = max(self._highest_seen, event.sequence)
         if event.sequence <= self.last_sequence or event.sequence in self._buffer:
-            # No news, and no reason to believe that all is well: a log that began anew brings nothing else.
+            # Not new, but no sign that all is well either: a log that began anew brings such changes only.
             self.duplicates_dropped += 1
             return []
         self._hear(now)
         full = len(self._buffer) >= self.limits.max_buffer and event.sequence != self.last_sequence + 1
         if self._held or full:
-            self.overflowed += 1  # the fetch that is due brings it
+            self.overflowed += 1  # the next fetch brings it
         else:
             self._buffer[event.sequence] = replace(event, via="live")
         effects = self._drain()
@@ -175,7 +174,7 @@ class Recovery:
             return []
         self._asked = None
         self._hear(now)
-        # Against what was asked for: meanwhile the subscription may have brought more than this page knows.
+        # Compared with what was asked for, since the subscription may meanwhile have brought more than this page holds.
         if page.last_sequence is not None and page.last_sequence < asked.since:
             return self._begin_anew(page.last_sequence, now)
         before = self.last_sequence
@@ -189,7 +188,7 @@ class Recovery:
         self._fetch_attempts = 0 if self.last_sequence > before else self._fetch_attempts + 1
         if not self._complete(page):
             self._want_fetch = True
-            # Progress goes on at once; without any, what we wait for needs a moment.
+            # After progress, fetch again at once; without progress, wait a moment first.
             self._fetch_at = now if self.last_sequence > before else now + self._fetch_wait()
         else:
             self._fetch_attempts, self._fetch_at = 0, now
@@ -224,11 +223,11 @@ class Recovery:
         return [Disconnect(epoch, reason)]
 
     def look(self, now: float) -> list[Effect]:
-        """Somebody has a reason to believe that there is more."""
+        """The caller has a reason to believe that there are more events: read the log."""
         return [] if self.ended else self._catch_up(now)
 
     def hold(self) -> None:
-        """The application does not keep up: read nothing and take nothing until `release`."""
+        """The application does not keep up: fetch and accept nothing until `release`."""
         self._held = True
 
     def release(self, now: float) -> list[Effect]:
@@ -238,7 +237,7 @@ class Recovery:
         return self.look(now)
 
     def tick(self, now: float) -> list[Effect]:
-        """Time passed; call it at `next_wake` or at any other time."""
+        """Time has passed; call this at `next_wake`, or at any other time."""
         if self.ended:
             return []
         effects: list[Effect] = []
@@ -247,7 +246,7 @@ class Recovery:
         elif self.phase is Phase.CONNECTING and now >= self._phase_since + self.limits.connect_deadline_s:
             effects += self.lost(self._epoch, "the join was not answered in time", now)
         elif self.phase is Phase.JOINED and now >= self._phase_since + self.limits.live_grace_s:
-            # Servers of another make may never say it; if ours says it later, we fetch again.
+            # Other servers may never send it; if it comes later, another fetch follows.
             self._enter(Phase.LIVE, now)
             effects += self._catch_up(now)
         if self._held:
@@ -262,7 +261,7 @@ class Recovery:
         return effects + self._ask_if_due(now)
 
     def next_wake(self) -> float | None:
-        """When `tick` has something to do, if nothing else happens before; None: never."""
+        """The time at which `tick` has something to do if no input comes before; None: never."""
         if self.ended:
             return None
         times = []
@@ -294,7 +293,8 @@ class Recovery:
         self._phase_since = now
 
     def _doubt_subscription(self, now: float) -> list[Effect]:
-        """A look found what a live subscription should have brought: once may be slowness, twice is a dead one."""
+        """A read found what a live subscription should have brought: once may be slowness; twice means that it is
+        dead."""
         self._silent_looks += 1
         if self._silent_looks < 2:
             return []
@@ -331,10 +331,11 @@ class Recovery:
         return [HistoryRestarted(known, last), *self._catch_up(now)]
 
     def _skip_expired(self, page: EventPage) -> list[Effect]:
-        """What lies between stored events, or below the oldest, was cleaned up: say so, once it is certain.
+        """Events that are missing between stored ones, or below the oldest, were cleaned up: report that once it is
+        certain.
 
-        A page is one snapshot, and nothing can commit below what it shows; a second page must agree all
-        the same before anything is given up.
+        A page is one snapshot, and nothing can commit below its events; even so, a second page must agree before an
+        event is given up.
         """
         effects: list[Effect] = []
         covered = max((event.sequence for event in page.events), default=page.last_sequence or 0)

@@ -1,4 +1,4 @@
-"""What the generation API answers, typed. Every reader raises KeyError, TypeError or ValueError on a wrong shape."""
+"""Typed answers of the generation API. Every `read` raises KeyError, TypeError or ValueError for a wrong shape."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Article:
 class TestEvent:
     """An event that was written on request."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # keeps pytest from collecting it as a test class
 
     event_id: str
     event_sequence: int

@@ -47,9 +47,9 @@ class Addresses(Protocol):
 class ArticleGeneration:
     """HTTP client, lossless stream and observable state of one process.
 
-    The events are read in the background from the start (or `attach`) until the process is over or `aclose`.
-    `on_event` is called for each, after the state has taken it in. Where the log begins anew (`restarts`), so do
-    `events` and `state`.
+    Events are read in the background from the start (or `attach`) until the process ends or `aclose`. `on_event` is
+    called for each, after the state was updated. When the log begins anew (counted in `restarts`), so do `events` and
+    `state`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ArticleGeneration:
 
     @classmethod
     def on(cls, target: Addresses, token: str | TokenProvider | TokenSource, **options: Any) -> ArticleGeneration:
-        """On a target. Raises UsageError naming what the target lacks."""
+        """For a process on `target`. Raises UsageError naming the settings that the target lacks."""
         target.require("API_URL", "SUPABASE_URL", "SUPABASE_ANON_KEY")
         return cls(target.get("API_URL"), target.get("SUPABASE_URL"), target.get("SUPABASE_ANON_KEY"), token, **options)
 
@@ -121,13 +121,13 @@ class ArticleGeneration:
 
     @property
     def process_id(self) -> str:
-        """The process; started or attached to before."""
+        """The process id, once started or attached."""
         assert self.stream is not None, "start or attach first"
         return self.stream.process_id
 
     @property
     def is_connected(self) -> bool:
-        """Whether events come as they happen."""
+        """Whether events are received live."""
         return self.stream is not None and self.stream.connected
 
     @property
@@ -148,13 +148,13 @@ class ArticleGeneration:
     # -- verbs --------------------------------------------------------------------------------
 
     async def start_article_generation(self, **body: Any) -> StartResult:
-        """Start a process and listen to it."""
+        """Start a process and follow its events."""
         started = await self.client.start_article_generation(**body)
         self.attach(started.process_id)
         return started
 
     def attach(self, process_id: str, *, since: int = 0) -> None:
-        """Listen to a process that exists: its whole history first, unless `since` says how far it is known."""
+        """Follow an existing process, from its first event or from the one after sequence `since`."""
         assert self.stream is None, "one process an object: make another"
         self.stream = ProcessEventStream(
             self._supabase_url,
@@ -217,7 +217,7 @@ class ArticleGeneration:
     async def wait_until(
         self, predicate: Callable[[GenerationState], bool], timeout_s: float | None = 30.0
     ) -> GenerationState:
-        """The first state (from now on) for which `predicate` holds.
+        """Wait for the first state, beginning with the current one, for which `predicate` holds.
 
         Raises TimeoutError saying where the process stood, StreamFailed when no event can come any more.
         """
@@ -246,7 +246,7 @@ class ArticleGeneration:
             raise TimeoutError(f"not over within {timeout_s:g} s; {self.describe()}") from None
 
     async def _next_question(self, after: tuple[int, int]) -> GenerationState:
-        """`after` is (how often the log began anew, the question's sequence) of the last question answered."""
+        """`after`: (number of restarts of the log, sequence of the prompt) of the last prompt answered."""
 
         def asks(state: GenerationState) -> bool:
             asked = (len(self.restarts), state.prompt_sequence)
@@ -268,7 +268,7 @@ class ArticleGeneration:
         try:
             await answer(self, state)
         except ApiError as error:
-            # Another tab, or our own unanswered request, may have been quicker.
+            # Another tab, or an earlier request of ours without an answer, may have answered it.
             if error.code not in {"not_waiting_for_input", "unexpected_response_type"}:
                 raise
 
@@ -283,7 +283,7 @@ class ArticleGeneration:
                     self._on_event(event, self.state)
                 self._changed.set()
         finally:
-            # Whoever waits must learn that nothing will come any more, once this task is really done.
+            # Waiters must learn that no more events come, but only once this task is done.
             asyncio.get_running_loop().call_soon(self._changed.set)
 
     def _begin_anew(self, restarted: HistoryRestarted) -> None:
@@ -302,7 +302,7 @@ class ArticleGeneration:
 
 
 async def answer_with_first(article: ArticleGeneration, state: GenerationState) -> None:
-    """Take the first proposal, approve whatever is to be approved."""
+    """Take the first proposal; approve what asks for approval."""
     match state.input_type:
         case InputType.SELECT_PERSONA:
             await article.select_persona(0)

@@ -14,7 +14,7 @@ from toolkit.contract.steps import REGENERATES, STEPS, Kind, Step
 Json = Mapping[str, Any]
 
 _PROPOSALS = {"personas": "personas", "themes": "themes", "plan": "research_plan", "outline": "outline"}
-# The row's trigger records these; each carries the row's own columns.
+# Events that the row's trigger records; each carries columns of the row.
 _ROW_EVENTS = frozenset(
     {
         EventType.PROCESS_CREATED,
@@ -40,12 +40,12 @@ class Section:
 
 @dataclass(frozen=True)
 class GenerationState:
-    """What a user interface shows. `apply` gives the next state; nothing here is ever changed in place.
+    """What a user interface shows. Immutable: `apply` returns the next state.
 
-    `current_step` moves forward only, unless proposals are made anew or the process is resumed.
-    `research_progress` and `sections_progress` are (done, total). `unknown_events` counts types that this
-    version does not know; they change nothing. `prompt_sequence` is that of the last question's event: it tells a
-    question that is put again from one that is still open.
+    `current_step` moves forward only, unless proposals are made anew or the process is resumed. `research_progress` and
+    `sections_progress` are (done, total). `unknown_events` counts events of types that this version does not know; they
+    change nothing else. `prompt_sequence` is the sequence of the last prompt's event: it distinguishes a prompt that is
+    put again from one that is still open.
     """
 
     process_id: str | None = None
@@ -76,20 +76,20 @@ class GenerationState:
 
     @property
     def is_finished(self) -> bool:
-        """Completed, cancelled, or stopped by an error, and everything told of it.
+        """Whether the process is completed, cancelled or stopped by an error, and its last event was applied.
 
-        The row's own event of the end comes first, the one with the article or the error after it. A process of the old
-        transport has events of its row only; there the status is all there is to wait for.
+        The trigger's event of the end comes first, and the application's, with the article or the error, after it. A
+        process of the legacy transport has only the trigger's events, so there its status decides.
         """
         return self.status in ENDED and (self.ending_told or not self.narrated)
 
     @property
     def is_paused(self) -> bool:
-        """Waiting for a resume."""
+        """Whether the process waits for a resume."""
         return self.status == Status.PAUSED
 
     def apply(self, event: ProcessEvent) -> GenerationState:
-        """The state after `event`, which must follow `last_sequence`; an older one changes nothing."""
+        """The state after `event`, the one after `last_sequence`; an older event changes nothing."""
         if event.sequence <= self.last_sequence:
             return self
         after = replace(self, last_sequence=event.sequence, process_id=self.process_id or event.process_id or None)
@@ -137,7 +137,7 @@ def _regenerates(state: GenerationState, name: str) -> bool:
 
 
 def _other_flow(state: GenerationState, name: str) -> bool:
-    """Outline-first visits the outline before the research: a step not seen before is forward there."""
+    """Whether a step is forward in the outline-first flow, which visits the outline before the research."""
     return (
         name not in state.steps_seen
         and state.current_step
@@ -237,7 +237,7 @@ def _section_completed(state: GenerationState, data: Json) -> GenerationState:
         str(data.get("section_heading") or ""),
         str(data.get("section_content") or ""),
     )
-    # A section that is written again replaces what it was.
+    # A section that is written again replaces the earlier one.
     others = (other for other in state.completed_sections if other.index != section.index)
     sections = tuple(sorted((*others, section), key=lambda one: one.index))
     return replace(

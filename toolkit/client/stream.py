@@ -1,11 +1,11 @@
-"""The events of one process: every one, once, in order, whatever happens to the connection.
+"""The lossless stream: every event of one process, once and in order, whatever happens to the connection.
 
     async with ProcessEventStream(url, anon_key, process_id, token=token, fetch=client.events) as stream:
         async for event in stream:
             ...
 
-A thin shell around the recovery machine (`recovery.py`): it keeps the clock, one connection of the
-official Realtime client, and one HTTP read at a time.
+A thin shell around the recovery machine (`recovery.py`): it provides the clock, one connection of the official Realtime
+client, and one HTTP read at a time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REFUSALS_UNTIL_FATAL = 3
 
 
 class FetchPage(Protocol):
-    """Reads one page of a process' events; `GenerationClient.events` is one."""
+    """A function that reads one page of a process' events, such as `GenerationClient.events`."""
 
     def __call__(self, process_id: str, since_sequence: int, /) -> Awaitable[EventPage]: ...
 
@@ -64,7 +64,7 @@ class ProcessEventStream:
     put back, a migration rolled back and applied again); what follows starts at its first event. Without it the
     iterator raises HistoryRestart (and can be iterated on). `endpoint`: another connection than sockets of its own.
 
-    Iterating raises StreamFailed when the server refuses to let us read. Outages are no error: they heal.
+    Iterating raises StreamFailed when the server refuses the reading. An outage is no error: the stream recovers.
     """
 
     def __init__(
@@ -141,22 +141,22 @@ class ProcessEventStream:
 
     @property
     def state(self) -> Phase:
-        """Where the subscription stands."""
+        """The state of the subscription."""
         return self._recovery.phase
 
     @property
     def connected(self) -> bool:
-        """Whether changes flow as they happen."""
+        """Whether the subscription is live."""
         return self._recovery.phase is Phase.LIVE
 
     @property
     def stalled(self) -> bool:
-        """Whether nothing could be heard or read for a while."""
+        """Whether neither a change nor a page has arrived for a while."""
         return self._recovery.stalled
 
     @property
     def last_sequence(self) -> int:
-        """The sequence of the last event that was put in the application's hands or is ready for them."""
+        """The sequence of the last event that was given to the application, or is queued for it."""
         return self._recovery.last_sequence
 
     @property
@@ -166,17 +166,17 @@ class ProcessEventStream:
 
     @property
     def missed_live(self) -> int:
-        """How many events were written after the first catch-up and came by reading only."""
+        """How many events were written after the first catch-up and came over HTTP only."""
         return self._recovery.missed_live
 
     @property
     def duplicates_dropped(self) -> int:
-        """How many changes came although they had been delivered."""
+        """How many changes were dropped because they had been delivered before."""
         return self._recovery.duplicates_dropped
 
     @property
     def delivered(self) -> Mapping[str, int]:
-        """How many events came `live` and by `backfill`."""
+        """Number of events delivered, by `live` and `backfill`."""
         return {"live": self._recovery.delivered_live, "backfill": self._recovery.delivered_backfill}
 
     # -- life cycle ---------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class ProcessEventStream:
         await self.aclose()
 
     def start(self) -> None:
-        """Begin to connect and to read; harmless when it has begun."""
+        """Begin to connect and to read; does nothing when it has begun."""
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name=f"events of {self.process_id}")
 
@@ -206,7 +206,7 @@ class ProcessEventStream:
         self._notify()
 
     async def wait_live(self, timeout_s: float = 30.0) -> None:
-        """Return when changes flow. Raises TimeoutError with the last error, or StreamFailed."""
+        """Return when the subscription is live. Raises TimeoutError with the last error, or StreamFailed."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.connected and not self._recovery.ended:
@@ -250,7 +250,7 @@ class ProcessEventStream:
                     raise HistoryRestart(self.process_id, known, last)
                 self._on_history_restarted(item)
 
-    # -- the machine's hands ------------------------------------------------------------------
+    # -- carrying out effects ------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -267,7 +267,7 @@ class ProcessEventStream:
             self._ended = True
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - handed to whoever iterates
+        except BaseException as error:  # noqa: BLE001 - raised to whoever iterates
             self._failure = error
         finally:
             self._notify()
@@ -295,7 +295,7 @@ class ProcessEventStream:
                     if self._on_stalled is not None:
                         self._on_stalled(effect)
                 case End():
-                    pass  # the loop sees it
+                    pass  # the loop checks it
         if len(self._pending) >= self._max_pending and not self._held_back:
             self._held_back = True
             self._recovery.hold()
@@ -320,7 +320,7 @@ class ProcessEventStream:
             self.last_error = str(error) or "reading the events took too long"
         except ApiError as error:
             self.last_error = str(error)
-            # A token may just have expired, and a server in trouble recovers; any other no stays a no.
+            # An expired token and a server's own error may pass; any other refusal is final.
             self._refusals += 1
             if error.status not in {401, 408, 429} and error.status < 500:
                 self._refusals = _REFUSALS_UNTIL_FATAL
@@ -356,7 +356,7 @@ class ProcessEventStream:
 
 
 class _Ear:
-    """What one connection tells, put in the stream's inbox with the connection's number."""
+    """Listens to one connection and puts its events into the stream's inbox, with the connection's number."""
 
     def __init__(self, stream: ProcessEventStream, epoch: int) -> None:
         self._stream = stream
@@ -381,7 +381,7 @@ class _Ear:
             self._tell(stream._recovery.look)
             return
         if event.process_id and event.process_id != stream.process_id:
-            stream.foreign_dropped += 1  # a server that ignores filters shall not mix processes
+            stream.foreign_dropped += 1  # a server that ignores the filter must not mix processes
         else:
             self._tell(lambda now: stream._recovery.change(replace(event, via="live"), now))
 

@@ -1,6 +1,7 @@
-"""A Supabase client that the application has: its auth session for HTTP and Realtime, and its own Realtime connection.
+"""Uses the application's Supabase client: its auth session for HTTP and Realtime, and its Realtime connection.
 
-Only methods of the official asynchronous client (`supabase.AsyncClient`) are called, so this package need not have it.
+Only methods of the official asynchronous client (`supabase.AsyncClient`) are called; supabase is not imported, so it
+need not be installed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from toolkit.tokens import lifetime
 if TYPE_CHECKING:
     from supabase import AsyncClient
 
-# The client renews its session ten seconds before the end. After that we ask, in case it was told not to.
+# The client renews its session ten seconds before it ends; after that moment we ask, in case renewal is turned off.
 _OURS_TO_ASK_S = 5.0
 _SIGN_IN = "Sign the user in (await client.auth.sign_in_with_password(…)) and go on with a new stream."
 
@@ -32,8 +33,8 @@ _SIGN_IN = "Sign the user in (await client.auth.sign_in_with_password(…)) and 
 class SessionTokens(TokenSource):
     """The access token of a Supabase client's session, as the client renews it.
 
-    Every `get` asks the client, which renews a session that is about to end. The session stays the application's: it is
-    renewed out of turn only when a server refused its token.
+    Every `get` asks the client, which renews a session that is about to end. An early renewal is requested only when a
+    server refused the token, since the session belongs to the application.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -41,7 +42,8 @@ class SessionTokens(TokenSource):
         self._auth = client.auth
 
     async def get(self, *, refused: str | None = None) -> str:
-        """The session's token. Raises NotReached (asking later may help), or ApiError 401: nobody is signed in."""
+        """The session's token. Raises NotReached (a later call may succeed), or ApiError 401 when no user is signed
+        in."""
         async with self._lock:
             token = await self._ask(self._session_token)
             if token == refused:
@@ -50,7 +52,7 @@ class SessionTokens(TokenSource):
             return token
 
     def renewed(self, token: str | None) -> None:
-        """The client tells that the session has this token now (None: it is over), so that `current` is of now."""
+        """Called by the client when the session has a new token (None: it ended), to keep `current` up to date."""
         if token is not None and token != self._token:
             self._token, self._obtained = token, time.time()
 
@@ -66,7 +68,7 @@ class SessionTokens(TokenSource):
         return self._token_of((await self._auth.refresh_session()).session)
 
     async def _ask(self, provider: Any) -> str:
-        """As for any provider, but a session that is over stays over: asking later does not help."""
+        """As for any provider, but an ended session is final: a later call does not help."""
         try:
             return await super()._ask(provider)
         except NotReached as error:
@@ -90,8 +92,8 @@ class SessionTokens(TokenSource):
 class SharedEndpoint:
     """Channels on the Supabase client's own Realtime connection, beside those of the application.
 
-    The client hands each renewed token (TOKEN_REFRESHED) to its channels itself. A channel that ends is left and made
-    anew; the connection stays the client's, which closes it when its last channel was left.
+    The client passes each renewed token (TOKEN_REFRESHED) to its channels itself. A channel that ends is left and made
+    anew; the client closes its connection when the last channel was left.
     """
 
     def __init__(self, client: AsyncClient, join_timeout_s: int = 10) -> None:
@@ -103,11 +105,11 @@ class SharedEndpoint:
         return self._client.realtime
 
     def topic(self, name: str) -> str:
-        """A topic that nobody else has: a client hands out the channel that is there for one it knows."""
+        """A unique topic, since a client returns the existing channel for a topic it knows."""
         return f"{name}:{secrets.token_hex(4)}"
 
     async def release(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel | None) -> None:
-        """Leave the channel, and nothing else."""
+        """Leave the channel; the connection stays open."""
         if channel is None:
             return
         with contextlib.suppress(Exception):

@@ -123,7 +123,7 @@ EVENTS: dict[EventType, EventSpec] = {
     EventType.TEST_EVENT: _spec(Category.MANUAL, "message"),
 }
 
-# After one of these a process is over; an error may be followed by `generation_resumed` only.
+# After one of these a process has ended; only an error may be followed by `generation_resumed`.
 TERMINAL = frozenset(
     {EventType.GENERATION_COMPLETED, EventType.GENERATION_CANCELLED, EventType.GENERATION_ERROR},
 )

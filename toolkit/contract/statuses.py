@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 class Action(StrEnum):
-    """Everything that can change a status."""
+    """The actions that can change a status."""
 
     ADVANCE = "advance"  # a worker finished a step and goes on with the next
     ASK = "ask"  # a worker reached a gate
@@ -35,9 +35,9 @@ class Action(StrEnum):
 
 # Statuses in which a worker may work on the process.
 RUNNING = frozenset({Status.IN_PROGRESS, Status.AUTO_PROGRESSING, Status.RESUMING})
-# Nothing ever follows these.
+# Final statuses: no action leads out of them.
 FINAL = frozenset({Status.COMPLETED, Status.CANCELLED})
-# The process has stopped by itself; an error can be resumed.
+# Statuses in which the process has ended by itself; an error can be resumed.
 ENDED = FINAL | {Status.ERROR}
 
 
@@ -89,7 +89,7 @@ def allowed_from(action: Action) -> frozenset[Status]:
 
 
 def legal_status_changes() -> frozenset[tuple[Status, Status]]:
-    """Every (from, to) pair that a recorded history may show."""
+    """Every (from, to) pair of statuses that a recorded history may contain."""
     pairs = {(status, to) for (status, _), to in TRANSITIONS.items() if status is not to}
     # Auto mode resumes into its own running status.
     pairs.add((Status.RESUMING, Status.AUTO_PROGRESSING))

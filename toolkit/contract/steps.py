@@ -41,7 +41,7 @@ class Flow(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a step needs to go on."""
+    """What a step needs before the next one."""
 
     WORK = "work"  # a worker runs it
     GATE = "gate"  # it waits for the user's answer
@@ -167,7 +167,7 @@ def progress_after(current: int, step: Step, *, done: int = 0, of: int = 0) -> i
 def legal_step_changes(
     flow: Flow, *, final_editing: bool = True, auto_mode: bool = False
 ) -> frozenset[tuple[Step, Step]]:
-    """Every (from, to) pair of steps that a recorded history may show in this flow.
+    """Every (from, to) pair of steps that a recorded history of this flow may contain.
 
     Includes leaving the transient step an older row rests on, regenerating a gate, failing anywhere, and coming
     back from an error. In auto mode a gate may be passed inside one transaction, which records only where it led.

@@ -26,7 +26,7 @@ class TaskStatus(StrEnum):
     PAUSED = "paused"
 
 
-# Work already begun goes before new work, so that a busy system finishes articles.
+# Work that has begun comes before new work, so that a busy system finishes articles.
 PRIORITY: dict[TaskType, int] = {TaskType.START: 5, TaskType.RESUME: 6, TaskType.CONTINUE: 7}
 
 

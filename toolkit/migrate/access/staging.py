@@ -16,13 +16,13 @@ from toolkit.migrate.access.personas import (
     NOBODY,
     ORGANISATIONS,
     OTHERS,
+    OWNER_OF_USER,
     PEOPLES,
     PERSONAL,
     REST,
     SHARED,
     TEAM,
     USERS,
-    OWNER_OF_USER,
     RowOwner,
 )
 from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation

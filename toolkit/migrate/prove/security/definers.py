@@ -14,12 +14,12 @@ from toolkit.migrate.access.ownership import USER_NAMES, snake
 from toolkit.migrate.access.personas import (
     KEY,
     NOBODY,
+    OWNER_OF_USER,
     PEOPLES,
     TEXT_ID,
     THEIRS,
     USERS,
     UUID_ID,
-    OWNER_OF_USER,
     PersonaSession,
     RowOwner,
 )
