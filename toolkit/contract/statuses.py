@@ -37,7 +37,7 @@ class Action(StrEnum):
 RUNNING = frozenset({Status.IN_PROGRESS, Status.AUTO_PROGRESSING, Status.RESUMING})
 # Final statuses: no action leads out of them.
 FINAL = frozenset({Status.COMPLETED, Status.CANCELLED})
-# Statuses in which the process has ended by itself; an error can be resumed.
+# Statuses in which the process no longer moves by itself; an error can be resumed.
 ENDED = FINAL | {Status.ERROR}
 
 

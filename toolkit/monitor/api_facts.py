@@ -24,14 +24,14 @@ _NO_ANSWER = "Check the address, that the server runs, and what stands between h
 
 
 def http(target_url: str) -> httpx.AsyncClient:
-    """A client with deadlines; it follows no redirect, since a token must not travel."""
+    """An HTTP client with deadlines; it follows no redirect, which could send the token to another host."""
     return httpx.AsyncClient(base_url=target_url, timeout=DEADLINE_S, follow_redirects=False)
 
 
 async def ask(
     client: httpx.AsyncClient, target: Target, path: str, token: str | None = None
 ) -> httpx.Response | Absent:
-    """The answer to a GET, or why there is none."""
+    """The answer to a GET, or the reason why there is none."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         return await client.get(path, headers=headers)
@@ -43,14 +43,14 @@ async def ask(
 
 
 def answer(target: Target, response: httpx.Response | Absent) -> Fact[Answer]:
-    """What of a response may be shown."""
+    """The part of a response that may be shown."""
     if isinstance(response, Absent):
         return response
     return Answer(response.status_code, target.redact(response.text[:_MOST_BODY]))
 
 
 async def api_facts(target: Target, users: ProbeUsers | Absent) -> Api:
-    """Ask everything; nothing is changed. The list of processes is read that the owner of the probe has."""
+    """Gather the facts; changes nothing. It reads the list of processes of the probe's owner."""
     if target.api_url is None:
         return Api(*([not_set("API_URL")] * 9))
     async with http(target.api_url) as client:
@@ -105,7 +105,7 @@ def _workers(response: httpx.Response | Absent, body: dict[str, Any]) -> Fact[st
 
 
 def _clock(response: httpx.Response | Absent, before: float, took: float) -> Fact[Clock]:
-    """From the Date header, which counts whole seconds."""
+    """The API's clock, from the Date header, which counts whole seconds."""
     if isinstance(response, Absent):
         return response
     try:
@@ -116,7 +116,7 @@ def _clock(response: httpx.Response | Absent, before: float, took: float) -> Fac
 
 
 def key_fact(target: Target, name: str) -> Fact[Key]:
-    """What can be read from the key called `name` (`"SUPABASE_ANON_KEY"`, …)."""
+    """What the key called `name` (`"SUPABASE_ANON_KEY"`, …) says of itself."""
     key = target.anon_key if name == "SUPABASE_ANON_KEY" else target.service_role_key
     if key is None:
         return not_set(name)

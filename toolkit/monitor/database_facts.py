@@ -61,7 +61,7 @@ class DatabaseFacts:
 
 
 async def database_facts(target: Target) -> DatabaseFacts:
-    """Look at everything; nothing is changed. What cannot be had is absent with its reason."""
+    """Gather the facts; changes nothing. What cannot be determined is Absent with its reason."""
     async with questions(target, "toolkit doctor") as ask:
         if isinstance(ask, Absent):
             return DatabaseFacts(ask, _pooler(target, ask), ask, ask, ask, ask, ask, ask, ask)
@@ -80,7 +80,7 @@ async def database_facts(target: Target) -> DatabaseFacts:
 
 
 def _pooler(target: Target, refused: Absent) -> Fact[Session]:
-    """An address that is refused because it is a transaction pooler's is a finding, not an open question."""
+    """The session of an address that was refused as a transaction pooler's: that is a failure, not an absent fact."""
     port = urlsplit(target.database_url).port if target.database_url else None
     return Session("unknown", refused, port, False, False) if port == TRANSACTION_POOLER_PORT else refused
 
@@ -91,7 +91,7 @@ async def _server(ask: Questions) -> Server:
 
 async def _session(ask: Questions, url: str) -> Session:
     row = await ask.row(_SQL["session"])
-    # A transaction pooler gives each transaction another server process, sooner or later.
+    # A transaction pooler gives another server process to some transaction sooner or later.
     backends = {(await ask.row(_SQL["backend"]))[0] for _ in range(5)}
     return Session(row["role"], row["sees_all_rows"], urlsplit(url).port, len(backends) == 1, await _notified(ask))
 
@@ -116,7 +116,7 @@ async def _notified(ask: Questions) -> bool:
 
 
 async def _clock(ask: Questions) -> Clock:
-    """The nearest of three looks; the answer was written somewhere between asking and hearing."""
+    """The most exact of three questions; the database's time lies between question and answer."""
     looks = []
     for _ in range(3):
         before, begun = time.time(), time.monotonic()
@@ -161,7 +161,7 @@ async def _schema(ask: Questions) -> Schema:
 
 
 def _executors(overloads: Sequence[frozenset[str]]) -> frozenset[str]:
-    """Clients that may call any of the overloads; the server has to be able to call every one."""
+    """The roles that may execute any overload, and service_role when it may execute all of them."""
     everywhere = frozenset[str].intersection(*overloads)
     return frozenset[str].union(*overloads) - {"service_role"} | everywhere & {"service_role"}
 

@@ -1,4 +1,4 @@
-"""All facts gathered, all checks run, one report."""
+"""The doctor: gathers all facts, runs all checks, and makes one report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from toolkit.report.record import Distribution, Measurement, Report, Verdict, to
 from toolkit.targets.target import Target
 
 PROBE_DEADLINE_S = 10.0
-# Far beyond the sum of all deadlines within.
+# Seconds; more than the sum of all deadlines within.
 _WHOLE_DEADLINE_S = 900.0
 _OPTIONAL = frozenset({"SUPABASE_JWKS_URL", "SUPABASE_USERS_FILE"})
 
@@ -32,10 +32,10 @@ async def gather(
     deadline_s: float = PROBE_DEADLINE_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Facts:
-    """Everything that can be known about `target`.
+    """Gather all facts about `target`.
 
-    `may_write`: a process of a probe user is written and removed; without it nothing is changed, and what only an
-    event shows stays absent. `deadline_s` bounds each wait for Realtime.
+    `may_write`: a process of a probe user is written and removed; without it nothing is changed, and facts that need an
+    event stay absent. `deadline_s` bounds each wait for Realtime.
     """
     say("looking at the database")
     database = await database_facts(target)
@@ -64,7 +64,7 @@ async def gather(
 
 
 def diagnose(facts: Facts, target: str, started_at: datetime) -> Report:
-    """The report over gathered facts; pure but for the time of its end."""
+    """The report on gathered facts. Pure, except for the time of its end."""
     checks = tuple(check.run(facts) for check in ALL)
     verdict = worst(check.verdict for check in checks)
     wrong = sum(check.verdict is Verdict.FAIL for check in checks)
@@ -94,7 +94,7 @@ async def doctor(
     deadline_s: float = PROBE_DEADLINE_S,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Gather and diagnose. Raises EnvironmentError_ when that does not end."""
+    """Gather the facts and make the report. Raises EnvironmentError_ when that takes too long."""
     started = datetime.now(UTC)
     try:
         async with asyncio.timeout(_WHOLE_DEADLINE_S):

@@ -1,4 +1,4 @@
-"""One sample of the monitor: typed figures, each group there or absent with its reason."""
+"""One sample of the monitor: typed figures, each group present or Absent with its reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.checks.facts import Answer, Fact, Slot
 
 @dataclass(frozen=True)
 class TableSize:
-    """A table as Postgres' statistics know it; counters run since the statistics were reset."""
+    """A table in Postgres' statistics; its counters run since the statistics were reset."""
 
     name: str
     bytes: int
@@ -44,7 +44,7 @@ class LaggingSlot:
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue's length now; `oldest_due_s` is None when nothing that could run waits."""
+    """The queue's length now; `oldest_due_s` is None when no task is due."""
 
     pending: int
     running: int
@@ -64,7 +64,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Database:
-    """The guide's queries, and database performance."""
+    """Database performance: the migration guide's queries, and more."""
 
     active: Fact[Mapping[str, int]]
     recent_events: Fact[Rows]
@@ -100,7 +100,7 @@ class StepTimes:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """Of the processes that began a step within the window: how many completed it, failed at it, are at it."""
+    """Processes that began a step within the window: how many completed it, failed in it, or are still in it."""
 
     step: str
     began: int
@@ -110,17 +110,17 @@ class StepOutcome:
 
     @property
     def decided(self) -> int:
-        """Those that are no longer at it."""
+        """How many are no longer in it."""
         return max(self.began - self.running, self.completed)
 
     @property
     def completion_rate(self) -> float | None:
-        """Completed of decided; None while none is decided."""
+        """Completed / decided; None while none is decided."""
         return self.completed / self.decided if self.decided else None
 
     @property
     def error_rate(self) -> float | None:
-        """Failed of decided; None while none is decided."""
+        """Failed / decided; None while none is decided."""
         return min(self.failed / self.decided, 1.0) if self.decided else None
 
 
@@ -135,7 +135,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Connections:
-    """Fresh connections that were tried, and how many went live; milliseconds until then."""
+    """New connections: how many were tried and went live, and the milliseconds until then."""
 
     tried: int
     live: int
@@ -145,7 +145,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Delivered:
-    """Events written by the probe, and milliseconds from sending the write to the subscriber's callback."""
+    """Events written by the probe, and the milliseconds from sending each write to the subscriber's callback."""
 
     written: int
     latencies_ms: tuple[float, ...]
@@ -153,7 +153,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Reconnections:
-    """How often a subscription that was kept had to be made anew, over so many seconds."""
+    """How often a kept subscription had to reconnect, and over how many seconds."""
 
     count: int
     watched_s: float
@@ -172,7 +172,7 @@ class Realtime:
 
 @dataclass(frozen=True)
 class Sample:
-    """Everything at one moment; `at_s` is of the monotonic clock. A group that was not asked for is None."""
+    """All figures at one moment; `at_s` is of the monotonic clock. A group that was not requested is None."""
 
     at_s: float
     window_s: float

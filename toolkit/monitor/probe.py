@@ -1,7 +1,7 @@
-"""A process of our own to write events to, and subscriptions to it.
+"""The probe: a process of our own to write events to, and subscriptions to it.
 
-Its rows belong to a user called `toolkit_probe_<random>` and are removed at the end, whatever happened; what a killed
-run left behind, the next one removes after an hour.
+Its rows belong to a user called `toolkit_probe_<random>` and are removed at the end, even after an error; what a killed
+run leaves behind, a run an hour later removes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DEADLINE_S = 15.0
 
 @dataclass(frozen=True)
 class Written:
-    """An event that was written: its id, and between which moments (monotonic seconds) it was committed."""
+    """A written event: its id, and the times (monotonic seconds) between which it was committed."""
 
     id: str
     sent_at: float
@@ -46,7 +46,7 @@ class Written:
 
 
 class ProbeProcess(Protocol):
-    """A process that does nothing but take our events."""
+    """A process that exists only to have events written to it."""
 
     user: str
     process_id: str
@@ -56,15 +56,16 @@ class ProbeProcess(Protocol):
         ...
 
     async def page(self, process_id: str, since_sequence: int, /) -> EventPage:
-        """Its events after a sequence, as a stream reads them."""
+        """Read its events after a sequence, as a stream does."""
         ...
 
 
 @asynccontextmanager
 async def probe_process(target: Target, owner: Account | None = None) -> AsyncIterator[ProbeProcess]:
-    """Made in the database; without DATABASE_URL by the API, where it stays as a cancelled process.
+    """A probe process for the length of the block: made in the database or, without DATABASE_URL, over the API, where
+    it remains as a cancelled process.
 
-    It belongs to `owner`, or to a user of its own. Raises ToolkitError when neither can be used.
+    It belongs to `owner`, or to a user of its own. Raises ToolkitError when it cannot be made either way.
     """
     user = owner.subject if owner else f"{probes.USER_PREFIX}{secrets.token_hex(6)}"
     if target.database_url is None:
@@ -93,7 +94,7 @@ async def probe_process(target: Target, owner: Account | None = None) -> AsyncIt
 
 
 async def _remove(url: str, process_id: str) -> None:
-    # The next probe tries again; the failure itself is what the checks of the database report.
+    # The next probe tries again, and the checks of the database report the failure itself.
     with contextlib.suppress(ToolkitError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         async with connected(url, "toolkit probe: clean-up") as conn:
             await conn.execute(_SQL["remove_probe"], process_id, timeout=_DEADLINE_S)
@@ -125,7 +126,7 @@ class _ByDatabase:
             try:
                 rows = await self._conn.fetch(_SQL["events_after"], process_id, since_sequence, timeout=_DEADLINE_S)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                # As a stream knows it: the reading failed for now.
+                # The error a stream expects when a read fails for now.
                 raise NotReached(
                     f"The probe's events cannot be read: {type(error).__name__}: {error}", definite=True
                 ) from (error)
@@ -150,7 +151,7 @@ class _ByApi:
 
 
 class Subscriber:
-    """One subscription of the official client, as long as the block: `async with Subscriber(…) as subscriber`."""
+    """One subscription of the official client for the length of the block: `async with Subscriber(…) as subscriber`."""
 
     def __init__(self, target: Target, process_id: str, token: str, *, deadline_s: float = 10.0) -> None:
         self.rows: list[tuple[str, float]] = []
@@ -179,7 +180,7 @@ class Subscriber:
             await asyncio.wait({self._task})
 
     async def settled(self) -> bool:
-        """Whether it went live; returns at once when it is clear that it will not, else within the deadline."""
+        """Whether it went live; returns within the deadline, or as soon as it is clear that it will not."""
         return await self._until(lambda: self.is_live or bool(self.trouble)) and self.is_live
 
     async def received(self, ids: frozenset[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Whom the doctor's probe acts as: the owner of its process, and a stranger who must hear nothing."""
+"""The users of the doctor's probe: the owner of its process, and a stranger who must receive nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class ProbeUsers:
 
 @asynccontextmanager
 async def probe_users(target: Target, *, may_write: bool) -> AsyncIterator[ProbeUsers | Absent]:
-    """Both, or why there are none. Made users are removed at the end; without `may_write` none are made."""
+    """Both users for the length of the block, or the reason why there are none. Users that are made for it are removed
+    at the end; without `may_write` none are made."""
     try:
         made = way_of(target) == "created"
         accounts = accounts_on(target, "")

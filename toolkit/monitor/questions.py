@@ -1,4 +1,4 @@
-"""Questions to the database that change nothing, and what it means when one cannot be answered."""
+"""Read-only questions to the database, and the Absent fact when one cannot be answered."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MIGRATE = "toolkit migrate status says what is applied; toolkit migrate up appl
 
 
 def not_set(name: str) -> Absent:
-    """The fact that a setting is missing."""
+    """The absent fact for a missing setting."""
     return Absent(f"{name} is not set", f"Set it in the environment or in toolkit.toml: {HOW_TO_GET[name]}.")
 
 
 def why(error: Exception) -> Absent:
-    """A failure as an absent fact."""
+    """The absent fact for an error."""
     match error:
         case ToolkitError():
             return Absent(error.what, error.remedy)
@@ -42,7 +42,7 @@ def why(error: Exception) -> Absent:
 
 
 class Questions:
-    """Asks on one connection, each question in a read-only transaction of its own."""
+    """Runs queries on one connection, each in a read-only transaction of its own."""
 
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
@@ -61,7 +61,7 @@ class Questions:
         return found[0]
 
     async def fact(self, ask: Callable[[Questions], Awaitable[T]]) -> T | Absent:
-        """What `ask` finds out, or why it could not."""
+        """The result of `ask`, or the reason why there is none."""
         try:
             return await ask(self)
         except (ToolkitError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, LookupError) as error:
@@ -70,7 +70,7 @@ class Questions:
 
 @asynccontextmanager
 async def questions(target: Target, purpose: str) -> AsyncIterator[Questions | Absent]:
-    """A connection to ask on, or why there is none."""
+    """Questions on a connection for the length of the block, or the reason why there is none."""
     if target.database_url is None:
         yield not_set("DATABASE_URL")
         return

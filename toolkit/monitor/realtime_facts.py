@@ -1,4 +1,4 @@
-"""The doctor's facts about the Realtime endpoint: asked, and tried with events of a probe."""
+"""The doctor's facts about the Realtime endpoint: from requests, and from the events of a probe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from toolkit.targets.target import Target
 from toolkit.tokens import mint_api_key
 
 EVENTS = 3
-# How long a subscriber who must hear nothing is listened to after the owner has heard everything.
+# Seconds for which a subscriber who must receive nothing is watched after the owner has received everything.
 SILENCE_S = 0.5
 NOT_WRITTEN = Absent(
     "nothing was written, so nothing could arrive",
@@ -31,7 +31,7 @@ NOT_WRITTEN = Absent(
 
 
 async def realtime_facts(target: Target, users: ProbeUsers | Absent, *, may_write: bool, deadline_s: float) -> Realtime:
-    """Ask and try. Without `may_write` a subscription is tried that nothing is written for."""
+    """Gather the facts. Without `may_write` a subscription is tried, but no event is written for it."""
     if target.supabase_url is None:
         return Realtime(*([not_set("SUPABASE_URL")] * 7))
     health = await _health(target)
@@ -50,7 +50,7 @@ async def realtime_facts(target: Target, users: ProbeUsers | Absent, *, may_writ
         return await _without_events(target, users, facts, deadline_s)
     except (ToolkitError, OSError) as error:
         absent = why(error)
-        # How far the subscription came does not depend on whether we could write.
+        # How far the subscription came is known even when the writes failed.
         facts = await _without_events(target, users, facts, deadline_s)
         return replace(facts, delivery=absent, anon=absent, stranger=absent)
 
@@ -62,7 +62,7 @@ async def _health(target: Target) -> Fact[Answer]:
 
 
 async def _handshake(target: Target, key: str, deadline_s: float) -> str | Absent:
-    """What refused the socket; "" when it opened."""
+    """Why the socket was refused; "" when it opened."""
     base = target.get("SUPABASE_URL").replace("http", "ws", 1)
     try:
         async with (
@@ -125,7 +125,7 @@ async def _with_events(target: Target, users: ProbeUsers, facts: Realtime, deadl
             deadline_s,
         )
         if not arrived:
-            # Silence of others proves nothing while the owner hears nothing either.
+            # That others receive nothing proves nothing unless the owner receives the events.
             absent = Absent("its owner did not receive the event either", "See RT-5.")
             leaks = [_overheard(target, other) if other.rows else absent for other in (anon, stranger)]
             return replace(facts, delivery=delivery, anon=leaks[0], stranger=leaks[1])

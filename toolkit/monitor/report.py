@@ -1,4 +1,5 @@
-"""A sample as a report: thresholds as checks, figures as measurements and tables, and what is unknown by name. Pure."""
+"""Makes a report of a sample: thresholds as checks, figures as measurements and tables, unknown figures by name.
+Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from toolkit.report.record import Check, Distribution, Measurement, Report, Tabl
 T = TypeVar("T")
 _MIB = 1024**2
 DATABASE, REALTIME, APPLICATION = "Database", "Realtime", "Application"
-# Below this a rate says more about how busy the table is than about a missing index.
+# Sequential scans that read fewer rows each do not point to a missing index.
 _FEW_ROWS_A_SCAN = 1000
 _WIDEN = "Widen it: --window 1d."
 
@@ -37,7 +38,7 @@ class _Page:
             self.tables.append(Table(title, columns, rows, group))
 
     def show(self, group: str, name: str, fact: Fact[T], show: Callable[[T], None]) -> None:
-        """What is known of `fact`; else its name among the unknown."""
+        """Show `fact` when it is known; else list its name among the unknown."""
         if isinstance(fact, Absent):
             self.unknown.append((group, name, fact.reason, fact.remedy))
         else:
@@ -48,7 +49,7 @@ class _Page:
 
 
 def of(sample: Sample, before: Sample | None, limits: Thresholds, *, target: str, started_at: datetime) -> Report:
-    """The report of one sample; with the one before it, growth is measured between the two."""
+    """The report of one sample; with the sample `before`, growth is measured between the two."""
     page = _Page()
     if sample.database is not None:
         _database(page, sample, sample.database, before)
@@ -142,7 +143,7 @@ def _database(page: _Page, sample: Sample, seen: Database, before: Sample | None
         assert not isinstance(seen.queue, Absent)
         page.figure(DATABASE, "tasks pending", seen.queue.pending, "")
         page.figure(DATABASE, "tasks running", seen.queue.running, "")
-        # Nothing that could run waits: that is a wait of no time at all.
+        # No task is due, so the wait is 0.
         page.figure(DATABASE, "oldest due task", seen.queue.oldest_due_s or 0.0, "s")
 
     page.show(DATABASE, "queue length", seen.queue, queue)

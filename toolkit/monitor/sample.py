@@ -1,4 +1,4 @@
-"""Takes one sample: the database's figures and the application's."""
+"""Takes one sample of the database's and the application's figures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GROUPS = ("database", "realtime", "application")
 
 
 async def take(target: Target, *, window_s: float, groups: frozenset[str], realtime: Realtime | None) -> Sample:
-    """The figures of the groups that were asked for; Realtime's were measured before."""
+    """The figures of the requested groups; those of Realtime were measured before and are passed in."""
     at = time.monotonic()
     async with questions(target, "toolkit monitor") as ask:
         return Sample(

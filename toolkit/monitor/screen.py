@@ -8,13 +8,13 @@ from dataclasses import replace
 from toolkit.report.record import Report, Table, shortened
 
 LINES = 50
-# How many rows each list may have, the first that fits.
+# Lengths to try for each list, the longest first.
 _ROOM = (20, 12, 9, 7, 5, 4, 3, 2, 1)
 _MORE = "… --json tells the rest"
 
 
 def on_one_screen(report: Report, render: Callable[[Report], str], lines: int = LINES) -> str:
-    """The text that `render` makes of the report with lists as long as there is room for in `lines`."""
+    """What `render` makes of the report, with lists as long as fit into `lines` lines."""
     for most in _ROOM:
         text = render(_condensed(report, most))
         if text.count("\n") <= lines:
@@ -89,7 +89,7 @@ def _now(seen: _Seen, most: int) -> Iterator[tuple[str, str]]:
 
 
 def _unknown(seen: _Seen) -> Iterator[tuple[list[str], str]]:
-    """What is not known, gathered by why it is not and what to do."""
+    """The unknown figures, grouped by reason and remedy."""
     gathered: dict[tuple[str, str], list[str]] = {}
     for _, name, because, remedy in seen.rows("Unknown"):
         gathered.setdefault((because, remedy), []).append(name)

@@ -1,4 +1,4 @@
-"""What is too much: pure rules over a sample, which decide the monitor's exit code."""
+"""The limits of the monitor: pure rules over a sample, which decide its exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GROUP = "Thresholds"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits; what reaches beyond one fails."""
+    """The limits; a figure beyond its limit fails."""
 
     pending_age_s: float = 60.0
     failed_rate: float = 0.05
@@ -36,7 +36,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def judge(sample: Sample, limits: Thresholds) -> tuple[Check, ...]:
-    """A check for each limit of the groups that were asked for; what is not known is unknown."""
+    """One check for each limit of the requested groups; a figure that is not known makes it unknown."""
     found: list[Check] = []
     if (database := sample.database) is not None:
         found += [
@@ -111,7 +111,7 @@ def _slots(database: Database, limits: Thresholds) -> Check:
 
 
 def _dead(database: Database, limits: Thresholds) -> Check:
-    # Small tables have few rows of either kind; autovacuum leaves them alone, and rightly.
+    # Autovacuum rightly leaves small tables alone, so they are not judged.
     bad = [
         f"{table.name}: {table.dead} dead of {table.live + table.dead} rows"
         for table in known(database.tables)

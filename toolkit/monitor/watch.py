@@ -1,4 +1,4 @@
-"""Realtime as a subscriber meets it: fresh connections, one that is kept, and events that are timed."""
+"""Measures Realtime from a subscriber's side: new connections, one that is kept, and the delivery of events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from toolkit.monitor.questions import not_set, why
 from toolkit.monitor.realtime_facts import NOT_WRITTEN
 from toolkit.targets.target import Target
 
-# Probe processes older than an hour are anybody's to remove.
+# Ends before its probe process is an hour old, from when on other runs may remove it.
 OLDEST_S = 45 * 60.0
 _SHOWN = ("realtime_", "worker_", "background_tasks_", "process_events_")
 
@@ -60,14 +60,14 @@ class RealtimeWatch:
         await self.stream.wait_live(self._deadline_s)
 
     async def aclose(self) -> None:
-        """Leave nothing behind."""
+        """Close everything and remove what was made."""
         await self.stream.aclose()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait({self._reader})
 
     async def deliver(self, events: int) -> Delivered:
-        """Write events one after another, and time each from sending the write to the callback."""
+        """Write events one after another; returns the time of each from sending the write to the callback."""
         written = [await self._probe.write() for _ in range(events)]
         with suppress(TimeoutError):
             async with asyncio.timeout(self._deadline_s):
@@ -78,11 +78,11 @@ class RealtimeWatch:
         return Delivered(events, tuple(arrived))
 
     def reconnections(self) -> Reconnections:
-        """Since the beginning."""
+        """The number of reconnections since the beginning."""
         return Reconnections(self.stream.reconnects, self.age_s)
 
     async def _read(self) -> None:
-        # Events are timed as frames; the stream is read so that nothing piles up.
+        # Delivery is timed from frames; the stream is read only so that its queue does not fill.
         with suppress(ClientError):
             async for _ in self.stream:
                 pass
@@ -103,7 +103,7 @@ def token_for(target: Target, user: str) -> str | Absent:
 
 @asynccontextmanager
 async def watching(target: Target, *, may_write: bool, deadline_s: float) -> AsyncIterator[RealtimeWatch | Absent]:
-    """A watch for the length of the block, or why there is none."""
+    """A watch for the length of the block, or the reason why there is none."""
     for name, value in (("SUPABASE_URL", target.supabase_url), ("SUPABASE_ANON_KEY", target.anon_key)):
         if value is None:
             yield not_set(name)
@@ -149,7 +149,7 @@ async def watching(target: Target, *, may_write: bool, deadline_s: float) -> Asy
 async def realtime_sample(
     target: Target, watch: RealtimeWatch | Absent, *, connections: int, events: int, deadline_s: float
 ) -> Realtime:
-    """One look at Realtime; a watch adds delivery and reconnections."""
+    """One sample of Realtime; with a watch, delivery and reconnections are included."""
     delivered: Fact[Delivered]
     reconnections: Fact[Reconnections]
     if isinstance(watch, Absent):
@@ -170,7 +170,7 @@ async def realtime_sample(
 
 
 async def _connect(target: Target, count: int, deadline_s: float) -> Fact[Connections]:
-    """Fresh connections, each up to the moment it is live; to a process that does not exist, so nothing is read."""
+    """Time new connections until they are live; they subscribe to a process that does not exist, so nothing is read."""
     for name, value in (("SUPABASE_URL", target.supabase_url), ("SUPABASE_ANON_KEY", target.anon_key)):
         if value is None:
             return not_set(name)

@@ -1,1 +1,1 @@
-"""Postgres servers of our own, and connections to anybody's."""
+"""Postgres servers of our own, and connections to any server."""

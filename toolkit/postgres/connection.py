@@ -23,7 +23,7 @@ _TRANSACTION_POOLER_PORT = 6543
 
 
 def redact(dsn: str) -> str:
-    """The address without its password, fit for output; never raises."""
+    """The address without its password, fit for output. Never raises."""
     try:
         parts = urlsplit(dsn)
         host = parts.hostname or ""
@@ -41,8 +41,8 @@ def redact(dsn: str) -> str:
 async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
     """Open a connection fit for DDL; `purpose` is what `pg_stat_activity` shows.
 
-    Raises UsageError for an address that cannot be read or leads to a transaction pooler, EnvironmentError_ when
-    nobody answers or entry is denied; neither names a password.
+    Raises UsageError for an address that cannot be parsed or leads to a transaction pooler, EnvironmentError_ when no
+    server answers or it refuses the login; neither message contains a password.
     """
     shown = redact(dsn)
     if shown == "<unreadable address>":
@@ -85,7 +85,7 @@ async def connected(dsn: str, purpose: str = "toolkit migrate") -> AsyncIterator
     try:
         yield conn
     finally:
-        # close() waits for the server; after a cancellation nobody should wait for a hung one.
+        # close() waits for the server; after a cancellation we must not wait for one that hangs.
         try:
             await conn.close(timeout=5)
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

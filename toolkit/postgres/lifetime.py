@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def uninterrupted(work: Callable[[], T]) -> T:
-    """Run blocking `work` in a thread; a cancellation waits for its end, so that clean-up finds it finished."""
+    """Run blocking `work` in a thread; a cancellation waits for its end, so that clean-up never runs beside it."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
@@ -29,9 +29,9 @@ async def uninterrupted(work: Callable[[], T]) -> T:
 
 
 def start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
-    """A small process that stops Postgres when ours is gone: our end of the pipe closes whatever ended us."""
+    """Start a small process that stops Postgres when ours has ended: our end of its pipe closes however we end."""
     postmaster = (postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
-    # By number, not by folder: a successor may have started a Postgres of its own there. INT is "fast".
+    # By pid, not by folder: a later run may have started another Postgres there. SIGINT is a "fast" shutdown.
     script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, postmaster],
@@ -45,7 +45,7 @@ def start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
 
 
 def dismiss_guard(guard: subprocess.Popen[bytes]) -> None:
-    """End the guard without its stopping anything."""
+    """End the guard without letting it stop Postgres."""
     guard.kill()
     guard.wait(timeout=10)
     if guard.stdin is not None:
@@ -54,7 +54,7 @@ def dismiss_guard(guard: subprocess.Popen[bytes]) -> None:
 
 @asynccontextmanager
 async def throwaway_cluster(bin_dir: Path) -> AsyncIterator[PostgresCluster]:
-    """A running cluster in a temporary folder, for the length of the block; it also ends when we are killed.
+    """A running cluster in a temporary folder, for the length of the block; it also ends when this process is killed.
 
     Raises EnvironmentError_ when Postgres does not start.
     """

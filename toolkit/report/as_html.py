@@ -13,11 +13,11 @@ from toolkit.report import pictures
 from toolkit.report.links import is_link
 from toolkit.report.record import Check, Distribution, Report, Table, Timeline, Verdict
 
-# Figures, signs, a unit or two, and what stands for "nothing": a column of such cells is read from its right edge.
+# Cells of figures, signs, units and placeholders for nothing: a column of only such cells is aligned to the right.
 _NUMBER = re.compile(r"[-+<≤]?[\d.,]+\s?(?:ms|s|min|%|x|MB|kB|B)?|[–—-]|")
 _SHORT = 26
 _RAW = ("report.json", "history.jsonl")
-MANY = 40  # checks: beyond that, those that passed are folded away behind their number
+MANY = 40  # with more checks than this, those that passed are folded away
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
 
 
@@ -31,7 +31,7 @@ def _distributions(of_group: Sequence[Distribution]) -> Markup:
 
 @dataclass
 class Section:
-    """Everything a page shows of one group: what was looked at, then its pictures and tables."""
+    """What a page shows of one group: its checks, then its pictures and tables."""
 
     name: str
     bad: list[Check] = field(default_factory=list)
@@ -73,7 +73,7 @@ def column_kinds(table: Table) -> list[str]:
 
 
 def pages_of(files: Iterable[str], fact: str = "") -> list[str]:
-    """Where a reader finds what `files` hold: whoever writes a report or a history writes its page beside it.
+    """The pages that show what `files` hold: the page of a report or history lies beside it.
 
     A fact that begins with the id of a check leads to that check on the page.
     """

@@ -1,4 +1,4 @@
-"""The stored form of a report: JSON that reloads to an equal record."""
+"""The stored form of a report: JSON that loads to an equal record."""
 
 from __future__ import annotations
 

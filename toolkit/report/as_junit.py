@@ -1,4 +1,4 @@
-"""JUnit XML: one test case a check. Unknown is an error, so that no CI waves it through."""
+"""JUnit XML: one test case for each check. Unknown is an error, so that no CI counts it as a pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from toolkit.report.record import Check, Report, Verdict, files_of, groups
 
-# XML 1.0 has no way to write these at all.
+# XML 1.0 cannot contain these characters, not even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 

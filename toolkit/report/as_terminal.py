@@ -64,7 +64,7 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
 
 
 def line(report: Report, *, colour: bool = False) -> str:
-    """All of a report of which there is nothing to tell but that it is well: one line, as `render` would begin."""
+    """The first line of `render`, which is enough for a report without anything to explain."""
     mark, style = _MARKS[report.verdict]
     console = _console(out := io.StringIO(), WIDEST, colour)
     text = f"{mark} {report.title}: {report.verdict.upper()} · {_seconds(report)} · {report.target}"
@@ -114,7 +114,7 @@ def _check(console: Console, check: Check) -> None:
 
 
 def _marked(console: Console, mark: str, text: Text) -> None:
-    """A paragraph that hangs below its own first character, not below the mark."""
+    """A paragraph with a hanging indent after the mark."""
     line = RichTable.grid(padding=(0, 1))
     line.add_row(Text(f"      {mark}", style="dim"), text)
     console.print(line)
@@ -129,7 +129,7 @@ def _criteria(console: Console, criteria: tuple[Check, ...]) -> None:
     table.add_column("evidence", ratio=4)
     for number, check in enumerate(criteria, start=1):
         mark, style = _MARKS[check.verdict]
-        # Where it is written is in the page: paths folded into a narrow column can neither be read nor copied.
+        # The files are named on the page only: paths wrapped in a narrow column can neither be read nor copied.
         facts = [one.fact for one in check.evidence] or [check.detail]
         parts = [Text(fact, overflow="fold") for fact in facts if fact]
         if check.remedy and check.verdict is not Verdict.PASS:

@@ -1,4 +1,4 @@
-"""What the reports of one command have in common."""
+"""The common part of the reports of one command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from toolkit.report.record import Check, Report, Verdict
 
 @dataclass(frozen=True)
 class Frame:
-    """What every report of one command has in common."""
+    """The fields that every report of one command shares."""
 
     name: str
     started_at: datetime

@@ -1,4 +1,4 @@
-"""Where the files that a report names are, seen from the page that links to them."""
+"""Resolves the files that a report names, relative to the page that links to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.report.record import Check, Report
 
-# Neither of another scheme nor of another host: a report is data, and data must not decide what a click does.
+# No other scheme and no other host: a report is data, and data must not decide where a click leads.
 _LOCAL = re.compile(r"(?![\w+.-]+:|[/\\])\S(?:.*\S)?")
 
 
@@ -19,7 +19,7 @@ def is_link(file: str) -> bool:
 
 
 def seen_from(report: Report, folder: Path, base: Path = Path()) -> Report:
-    """`report`, whose files are named from `base`, with its files named from `folder`."""
+    """`report`, whose files are relative to `base`, with its files relative to `folder`."""
 
     def moved(file: str) -> str:
         return os.path.relpath(base / file, folder)

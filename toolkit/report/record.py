@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """fail before unknown before pass; nothing at all was looked at is unknown."""
+    """The worst verdict: fail before unknown before pass; unknown when there is none."""
     seen = set(verdicts)
     if Verdict.FAIL in seen:
         return Verdict.FAIL
@@ -34,14 +34,15 @@ MOST_LINES = 20
 
 
 def shortened(lines: Iterable[str], most: int | None = MOST_LINES) -> tuple[str, ...]:
-    """At most `most` lines (None: all), and after them how many were left out. The one way in which a list is cut."""
+    """At most `most` lines (None: all), and a line that says how many were left out. Every list is cut by this
+    function."""
     found = tuple(lines)
     return found if most is None or len(found) <= most else (*found[:most], f"… and {len(found) - most} more")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One fact that a verdict rests on, and the files in which it is written: paths like those of a `Link`."""
+    """One fact on which a verdict rests, and the files that contain it: paths like those of a `Link`."""
 
     fact: str
     files: tuple[str, ...] = ()
@@ -51,9 +52,9 @@ class Evidence:
 class Check:
     """One thing that was looked at: the record of every verdict, whoever gave it.
 
-    `group` gathers checks under one heading (a scenario, a phase). `witness` holds the lines that
-    prove a failure, shortest first; `evidence` what a pass rests on as much as a failure. A function that judges may
-    leave `id` and `title` empty: `named` adds them.
+    `group` gathers checks under one heading (a scenario, a phase). `witness`: the lines that prove a failure, shortest
+    first; `evidence`: what the verdict rests on, pass or failure. A function that judges may leave `id` and `title`
+    empty: `named` adds them.
     """
 
     id: str
@@ -66,7 +67,7 @@ class Check:
     evidence: tuple[Evidence, ...] = ()
 
     def named(self, id: str, title: str, *, remedy: str = "", group: str = "") -> Check:
-        """The same verdict under the name of whatever asked for it; with `remedy` where it failed and has none."""
+        """The same verdict with this id, title and group, and with `remedy` where it failed and has none."""
         remedy = self.remedy or (remedy if self.verdict is Verdict.FAIL else "")
         return replace(self, id=id, title=title, remedy=remedy, group=group)
 
@@ -87,7 +88,7 @@ class Check:
         group: str = "",
         most: int | None = MOST_LINES,
     ) -> Check:
-        """A pass where there are no violations, else a failure with `most` of them and with the remedy."""
+        """A pass without violations, else a failure with at most `most` of them and with the remedy."""
         witness = shortened(violations, most)
         verdict = Verdict.FAIL if witness else Verdict.PASS
         return cls(id, title, verdict, detail, remedy if witness else "", group, witness)
@@ -115,8 +116,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Link:
-    """A file that belongs to the report; `href` is relative to the report's folder, or to where the command was given
-    when nothing was saved."""
+    """A file that belongs to the report; `href` is relative to the report's folder or, when nothing was saved, to the
+    working directory."""
 
     title: str
     href: str
@@ -181,8 +182,8 @@ class Timeline:
 class Distribution:
     """Samples of one figure, drawn as a histogram with its percentiles.
 
-    Those of one group and unit are drawn over one axis; `series` tells apart samples of the same figure (two
-    transports, say). A title may go on after a colon with what was measured.
+    Those of one group and unit are drawn over one axis; `series` distinguishes samples of the same figure (two
+    transports, say). In a title, what was measured may follow a colon.
     """
 
     title: str
@@ -231,14 +232,14 @@ class Report:
         ]
 
     def count(self, verdict: Verdict) -> int:
-        """How many checks ended so; of the criteria in a report that holds nothing else."""
+        """How many checks have this verdict; how many criteria, in a report without checks."""
         return sum(check.verdict is verdict for check in self.checks or self.criteria)
 
 
 def by_verdict(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """What failed, then what is unknown, then what passed; otherwise in the order given.
+    """The checks that failed, then the unknown, then those that passed; otherwise in the given order.
 
-    The checks of one group stay together: a group comes where the worst of its checks would.
+    The checks of one group stay together, at the place of the group's worst check.
     """
     rank = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.PASS: 2}
     gathered = groups(tuple(checks)).values()

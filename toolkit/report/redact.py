@@ -24,7 +24,7 @@ _SECRET_KEYS = frozenset(
 
 
 def redact_value(value: Any) -> Any:
-    """`value` with every text redacted; what a key that names a secret holds is hidden whole."""
+    """`value` with every text redacted; the value of a key that names a secret is hidden entirely."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """The ten success criteria of the migration guide: pure functions over evidence.
 
-A criterion passes when everything it needs was determined and is good. It fails when anything it needs is bad,
-and is unknown in every other case: missing evidence is never as good as good evidence.
+A criterion passes when everything that it needs passed, fails when anything that it needs failed, and is unknown in
+every other case: missing evidence is never a pass.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from toolkit.report.record import Check, Verdict, worst
 from toolkit.report.record import Evidence as Fact
 from toolkit.signoff.evidence import COMPARISON, Evidence, Item
 
-# Criterion 9: of a thousand operations under migration at most one may fail, and a handful proves nothing.
+# Criterion 9: at most one in a thousand operations during the migration may fail, and too few operations prove nothing.
 ERROR_LIMIT = 0.001
 LEAST_OPERATIONS = 200
-# Criterion 10: what a person notices. The first feedback after a start, against the transport they had.
+# Criterion 10: what a user notices, the first feedback after a start compared with the legacy transport.
 FIRST_FEEDBACK_LIMIT_MS = 1000.0
 STALL_LIMIT_MS = 2000.0
 REHEARSE_AGAIN = "Run `toolkit rehearse` again with this version: what is saved is no evidence any more."
-# Not measured by the rehearsal, so unknown there without making the rehearsal's own verdict unknown.
+# The rehearsal does not measure these; they are unknown there without making the rehearsal's verdict unknown.
 OUT_OF_SCOPE_OF_THE_REHEARSAL = frozenset({"criterion-7"})
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """`title` is the guide's wording; `judge` says the verdict with the facts that decided."""
+    """`title` is the guide's wording; `judge` returns the verdict with the facts that decided."""
 
     id: str
     title: str
@@ -55,7 +55,7 @@ def _of_facts(verdict: Verdict, facts: Iterable[Fact]) -> Check:
 
 
 def _needs(*ids: str, also: tuple[str, ...] = ()) -> Callable[[Evidence], Check]:
-    """All of `ids` must be there and good; `also` must be good where it is there."""
+    """All of `ids` must be present and pass; `also` must pass where it is present."""
 
     def judge(evidence: Evidence) -> Check:
         return _of_items(evidence, (*ids, *(name for name in also if name in evidence.items)))
@@ -75,14 +75,15 @@ def _of_items(evidence: Evidence, ids: Sequence[str]) -> Check:
 
 
 def _fact(text: str, item: Item) -> Fact:
-    """With where it is written: the report, then what it was judged from, which the report names from its folder."""
+    """The fact with its files: the report, then the files it was judged from, which the report names relative to its
+    folder."""
     return Fact(text, (item.source, *(str(PurePath(item.source).parent / file) for file in item.files)))
 
 
 def _with_figures(
     ids: Sequence[str], names: Sequence[str], rule: Callable[[list[float]], tuple[Verdict, str]]
 ) -> Callable[[Evidence], Check]:
-    """Items first; then a rule over figures that must all be there."""
+    """Judges the items first, then a rule over figures that must all be present."""
 
     def judge(evidence: Evidence) -> Check:
         items = _of_items(evidence, ids) if ids else _of_facts(Verdict.PASS, ())

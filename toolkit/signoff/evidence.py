@@ -1,4 +1,4 @@
-"""What saved reports say, weighed: evidence that is old or from another version proves nothing."""
+"""Reads evidence from saved reports and weighs it: a pass that is old or of another version counts for nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NOT_SIGNED = "nobody yet"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that a saved report says. `source` is where it can be read, `files` what it was judged from, as the
-    report names them: from its own folder."""
+    """One verdict from a saved report. `source`: the report's file; `files`: what it was judged from, relative to the
+    report's folder."""
 
     verdict: Verdict
     detail: str
@@ -37,7 +37,7 @@ class Item:
 class Evidence:
     """Items by id and figures by name, from one or more reports; the newest report wins.
 
-    `completed_on` is the moment at which the migration was through, as the report words it.
+    `completed_on`: when the migration was complete, as the report words it.
     """
 
     items: Mapping[str, Item] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Evidence:
     objections: tuple[str, ...] = ()
 
     def with_later(self, later: Evidence) -> Evidence:
-        """This evidence, replaced by `later` where both speak of the same thing."""
+        """This evidence, replaced by `later` where both have an item or figure."""
         return Evidence(
             {**self.items, **later.items},
             {**self.figures, **later.figures},
@@ -58,14 +58,14 @@ class Evidence:
 
 
 def from_report(report: Report, source: str) -> Evidence:
-    """What `report` says, taken at its word; `source` is its file."""
+    """The evidence in `report`, not yet weighed; `source` is its file."""
     if report.name == "rehearse":
         items = {check.id: Item(check.verdict, check.detail, source, files_of(check)) for check in report.checks}
         return Evidence(items, _figures(report.measurements), _completed_on(report.tables), (source,))
     if report.name == "scenarios":
         return Evidence(_scenarios(report.checks, source), {}, None, (source,))
     if report.name == "load":
-        # Only a run over both transports compares them; the rest of a load report answers no criterion.
+        # Only a run over both transports compares them; no criterion needs the rest of a load report.
         compared = {
             check.id: Item(check.verdict, check.detail, source, files_of(check))
             for check in report.checks
@@ -78,9 +78,9 @@ def from_report(report: Report, source: str) -> Evidence:
 def weigh(
     evidence: Evidence, report: Report, *, now: datetime, tool_version: str, max_age_days: float = MAX_AGE_DAYS
 ) -> Evidence:
-    """`evidence` as far as it can be relied on: nothing passes on a report that is too old or of another version.
+    """`evidence` with every pass turned to unknown when the report is too old or of another version.
 
-    A failure stays one, whenever it was seen.
+    A failure stays a failure, however old.
     """
     objections = []
     age = now - report.finished_at
@@ -119,9 +119,9 @@ def read(path: Path, *, now: datetime, tool_version: str, max_age_days: float = 
 
 
 def find_reports(place: Path) -> tuple[Path, ...]:
-    """The reports to read: the one in folder `place`, or the newest rehearsal below it with what was run after it.
+    """The reports to read: the one in folder `place`, or the newest rehearsal below it and the runs after it.
 
-    That is every scenario and load run. Ordered by the time they were finished. Raises UsageError when there is none.
+    These are scenario and load runs. Ordered by the time they ended. Raises UsageError when there is none.
     """
     if (place / REPORT_FILE).is_file():
         return (place / REPORT_FILE,)
@@ -132,7 +132,7 @@ def find_reports(place: Path) -> tuple[Path, ...]:
         try:
             report = as_json.load(path.read_bytes(), source=str(path))
         except (UsageError, OSError):
-            continue  # another program's file, or one of another version: no evidence
+            continue  # a file of another program or version is no evidence
         found.append((report.finished_at, report.name, path))
     found.sort()
     rehearsals = [at for at, name, _ in found if name == "rehearse"]
@@ -146,7 +146,7 @@ def find_reports(place: Path) -> tuple[Path, ...]:
 
 
 def unreadable(place: Path) -> tuple[str, ...]:
-    """What lies in the folder of runs `place` and cannot be judged: a damaged report, a rehearsal that left none."""
+    """What cannot be judged in the folder of runs `place`: damaged reports, and rehearsals without one."""
     if (place / REPORT_FILE).is_file():
         return ()
     found = []
@@ -172,7 +172,7 @@ def _scenarios(checks: Iterable[Check], source: str) -> dict[str, Item]:
             detail = f"{len(members) - len(bad)} of {len(members)} checks passed" + (f"; not: {bad[0]}" if bad else "")
             key = f"scenario.{SCENARIOS.index(base) + 1}"
             verdict = worst(check.verdict for check in members)
-            # Of several runs the worst one speaks: a run that passed says nothing about one that did not.
+            # Of several runs the worst verdict counts: a pass does not excuse a failure.
             if key not in items or worst((verdict, items[key].verdict)) is not items[key].verdict:
                 items[key] = Item(verdict, detail, source)
     return items

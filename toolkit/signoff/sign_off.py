@@ -1,4 +1,4 @@
-"""The sign-off: saved evidence in, one report out."""
+"""Makes the sign-off's report of saved evidence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SignOffRequest:
 
 
 def sign_off(request: SignOffRequest, *, now: datetime | None = None) -> Report:
-    """Judge the ten criteria by what is saved. Raises UsageError when nothing is."""
+    """Judge the ten criteria by the saved reports. Raises UsageError when there are none."""
     started = datetime.now(UTC)
     moment = now or started
     evidence = Evidence()
@@ -60,7 +60,7 @@ def sign_off(request: SignOffRequest, *, now: datetime | None = None) -> Report:
 
 
 def sign_off_table(completed_on: str | None, signed_off_by: str | None, open_criteria: int) -> Table:
-    """The two lines at the end of the guide; what is not filled says so."""
+    """The two lines at the end of the migration guide; a line that is not filled in says so."""
     signed = signed_off_by or f"{NOT_SIGNED} (give --signed-off-by NAME)"
     if signed_off_by and open_criteria:
         signed += f" (with {open_criteria} of 10 criteria not passed)"

@@ -1,4 +1,4 @@
-"""The folder an embedded target lives in: its lock, its secrets, what runs there, what a crash left behind."""
+"""The folder of an embedded target: its lock, its secrets, what runs there, and what a crash left behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OURS = frozenset(
 
 @dataclass(frozen=True)
 class ProjectKeys:
-    """What a Supabase project would have: the JWT secret and the two API keys made with it."""
+    """The secrets of a Supabase project: the JWT secret and the two API keys made with it."""
 
     jwt_secret: str = field(repr=False)
     anon_key: str = field(repr=False)
@@ -47,7 +47,7 @@ class ProjectKeys:
 
 @dataclass(frozen=True)
 class RunningTarget:
-    """What `toolkit up` tells others about a target that is serving."""
+    """What `toolkit up` records for other processes about a running target."""
 
     pid: int
     started_at: str
@@ -61,7 +61,7 @@ class RunningTarget:
 class DataDir:
     """The folder; `with DataDir(path):` holds its lock.
 
-    Raises EnvironmentError_ when another process holds it, UsageError when the folder is something else.
+    Raises EnvironmentError_ when another process holds the lock, UsageError when the folder holds something else.
     """
 
     def __init__(self, path: Path = DEFAULT_DATA_DIR) -> None:
@@ -70,12 +70,12 @@ class DataDir:
 
     @property
     def postgres(self) -> Path:
-        """The cluster's data folder."""
+        """The data folder of the Postgres cluster."""
         return self.path / "postgres"
 
     @property
     def logs(self) -> Path:
-        """One log a server."""
+        """The folder of the logs, one for each server."""
         return self.path / "logs"
 
     # -- lock ---------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class DataDir:
             self._lock_fd = None
 
     def holder(self) -> int | None:
-        """The process that holds the lock, or None when nobody does."""
+        """The pid of the process that holds the lock, or None."""
         try:
             fd = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class DataDir:
         return None
 
     def in_use(self, holder: int | str) -> EnvironmentError_:
-        """The error of a folder that process `holder` has locked."""
+        """The error for a folder that process `holder` has locked."""
         return EnvironmentError_(
             f"{self.path} is in use by process {holder or '(unknown)'}.",
             f"Stop it with `toolkit down --data {self.path}`, or choose another folder with --data.",
@@ -129,9 +129,9 @@ class DataDir:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
-        """Be the only one who starts a target here in a process of its own, until that process serves.
+        """Exclude other starts of a target here for the length of the block: until the new process serves.
 
-        The folder exists. Raises EnvironmentError_ naming the process that is at it already.
+        The folder must exist. Raises EnvironmentError_ naming the process that is already starting one.
         """
         fd = os.open(self.path / "starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -150,7 +150,7 @@ class DataDir:
     # -- secrets ------------------------------------------------------------------------------
 
     def keys(self) -> ProjectKeys:
-        """The project's keys, made at the first call and kept in a file only the owner can read.
+        """The project's keys, made at the first call and kept in a file that only its owner can read.
 
         Raises EnvironmentError_ when that file is damaged.
         """
@@ -171,15 +171,15 @@ class DataDir:
     # -- what runs ----------------------------------------------------------------------------
 
     def announce(self, running: RunningTarget) -> None:
-        """Tell other processes what serves here."""
+        """Record for other processes what runs here."""
         self._write_private(self._running, asdict(running))
 
     def withdraw(self) -> None:
-        """Nothing serves here any more."""
+        """Remove that record."""
         self._running.unlink(missing_ok=True)
 
     def running(self) -> RunningTarget | None:
-        """What serves here now, or None; an announcement whose process is gone does not count."""
+        """What runs here now, or None; a record whose process is gone does not count."""
         try:
             told = RunningTarget(**json.loads(self._running.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -187,18 +187,18 @@ class DataDir:
         return told if self.holder() == told.pid else None
 
     def record_servers(self, pids: dict[str, int]) -> None:
-        """Remember the server processes, so that the next start can end what a crash left behind."""
+        """Record the server processes, so that the next start can end those that a crash left behind."""
         self._write_private(self._servers, {name: [pid, _born(pid)] for name, pid in pids.items()})
 
     def end_leftovers(self) -> list[str]:
-        """Kill servers that an earlier, crashed run left behind; their names. Hold the lock."""
+        """Kill the servers that a crashed run left behind; returns their names. The caller holds the lock."""
         try:
             recorded: dict[str, Any] = json.loads(self._servers.read_text())
         except (FileNotFoundError, ValueError):
             return []
         ended = []
         for name, (pid, born) in recorded.items():
-            # The birth time tells our process from a later one with the same number.
+            # The start time distinguishes our process from a later one with the same pid.
             if born is not None and _born(pid) == born:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
@@ -208,7 +208,8 @@ class DataDir:
         return ended
 
     def delete(self) -> None:
-        """Remove the unused folder and all it holds. Raises RefusalError when that is more than ours."""
+        """Remove the folder, which no process may be using. Raises RefusalError when it holds files that are not
+        ours."""
         self._refuse_strangers()
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in _OURS)
         if foreign:
@@ -252,7 +253,7 @@ class DataDir:
 
 
 def _locked(fd: int) -> bool:
-    # `holder` takes the lock for an instant to see whether it is free: that is no reason to give up.
+    # `holder` takes the lock for an instant to see whether it is free, so a failure is tried again.
     for _ in range(5):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

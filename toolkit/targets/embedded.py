@@ -1,4 +1,4 @@
-"""A whole system of our own: Postgres from the wheel and the reference server as processes."""
+"""The embedded target: Postgres from the wheel and the reference server, as processes on this machine."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class EmbeddedTarget:
 
     @property
     def target(self) -> Target:
-        """The target as others see it; its URLs are those of the first server that serves the API."""
+        """The target for clients; its URLs are those of the first server with the API."""
         return self._target
 
     # -- life cycle ---------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class EmbeddedTarget:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop the servers, then Postgres, then let others use the folder; every part is tried."""
+        """Stop the servers, then Postgres, then release the folder; an error in one part does not stop the others."""
         try:
             self.data.withdraw()
             await asyncio.gather(*(server.stop() for server in self.servers.values()), return_exceptions=True)
@@ -111,7 +111,7 @@ class EmbeddedTarget:
     async def _start(self) -> None:
         self.leftovers = self.data.end_leftovers()
         if await uninterrupted(lambda: self.postgres.running):
-            # We hold the lock, so whoever started it is gone; it may listen differently than we ask.
+            # We hold the lock, so this Postgres is left over from another run and may listen on another port.
             self.leftovers.append("postgres")
             await uninterrupted(self.postgres.stop)
         await self.start_postgres()
@@ -128,7 +128,7 @@ class EmbeddedTarget:
     # -- the database's faults ----------------------------------------------------------------
 
     async def start_postgres(self) -> None:
-        """Start Postgres, and have the new one watched: its number is another than the last one's.
+        """Start Postgres, and a guard for the new process.
 
         Raises EnvironmentError_ when it does not start.
         """
@@ -141,13 +141,13 @@ class EmbeddedTarget:
         await uninterrupted(start)
 
     async def crash_postgres(self) -> bool:
-        """Shut Postgres down at once, as a crash would; True when it is gone."""
+        """Shut Postgres down at once, as a crash would; returns whether it is gone."""
 
         def crash() -> bool:
             self.postgres.stop("immediate")
             gone = not self.postgres.running
             if gone:
-                self._dismiss_guard()  # the number it would signal may be given to somebody else
+                self._dismiss_guard()  # the pid that it would signal may be given to another process
             return gone
 
         return await uninterrupted(crash)
@@ -172,7 +172,7 @@ class EmbeddedTarget:
         pending = (await migrate_status(self.dsn, folder)).versions
         if schema == "legacy":
             if any(version.state == "applied" for version in pending):
-                return  # a database that has moved on is not taken back without being asked to
+                return  # a database that is further on is not rolled back unasked
             result = await migrate_up(self.dsn, folder, to=pending[0].version)
         else:
             result = await migrate_up(self.dsn, folder)
@@ -231,7 +231,7 @@ class EmbeddedTarget:
         await self.servers[name].stop()
 
     def announce(self, transport: str) -> RunningTarget:
-        """Let other processes on this machine find this target (`running_target`)."""
+        """Record this target, so that other processes on this machine find it (`running_target`)."""
         assert self._target.api_url is not None, "start a server with role api or all first"
         running = RunningTarget(
             pid=os.getpid(),

@@ -1,4 +1,4 @@
-"""Where a target is: URLs and keys from options, the environment and `toolkit.toml`, in that order.
+"""A target's settings: URLs and keys from options, the environment and `toolkit.toml`, in that order.
 
 # toolkit.toml
 [target]
@@ -23,7 +23,7 @@ CONFIG_FILE = Path("toolkit.toml")
 
 
 class TargetSettings(BaseSettings):
-    """Every setting is optional here; what a command needs it asks for with `require_values`."""
+    """Every setting is optional here; a command states what it needs with `require_values`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -45,7 +45,7 @@ class TargetSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Options win over the environment, the environment over the file."""
+        """The order of precedence: options, then the environment, then the file."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, _from_file(CONFIG_FILE))
 
     @field_validator("supabase_url", "supabase_jwks_url", "api_url")
@@ -72,11 +72,11 @@ class TargetSettings(BaseSettings):
 
     @property
     def any_given(self) -> bool:
-        """Whether anything at all points at a target of the user's own."""
+        """Whether any URL of a target of the user's own is set."""
         return any(getattr(self, name) is not None for name in ("database_url", "supabase_url", "api_url"))
 
     def value(self, name: str) -> str | None:
-        """The plain value of a setting by its upper-case name."""
+        """The value of a setting by its upper-case name, secrets in clear."""
         found = getattr(self, name.lower())
         return found.get_secret_value() if isinstance(found, SecretStr) else found
 

@@ -1,4 +1,4 @@
-"""A system to work on: its addresses and keys, whoever runs it."""
+"""The target: addresses and keys of a system to work on, whoever runs it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Target:
         )
 
     def require(self, *names: str) -> Target:
-        """This target, when it has every setting of `names` (`"DATABASE_URL"`, …).
+        """The target itself, if it has every setting of `names` (`"DATABASE_URL"`, …).
 
         Raises UsageError naming what is missing and how to get it.
         """
@@ -61,11 +61,11 @@ class Target:
         return value
 
     def user_token(self, sub: str, role: str = "authenticated", ttl_s: int = 3600, **claims: object) -> str:
-        """A token that makes the bearer user `sub` of this target. Raises UsageError without a JWT secret."""
+        """A token for user `sub` of this target, valid for `ttl_s` seconds. Raises UsageError without a JWT secret."""
         return mint(self.get("SUPABASE_JWT_SECRET"), sub=sub, role=role, ttl_s=ttl_s, **claims)
 
     def environment(self) -> dict[str, str]:
-        """What this target has of the settings, by the names of environment variables. Keys and secrets are in it."""
+        """The settings that this target has, by the names of environment variables, keys and secrets included."""
         return {name: value for name, value in self._values().items() if value}
 
     def describe(self) -> str:
@@ -93,7 +93,7 @@ class Target:
 
 
 def refuse_change(target: Target, what: str) -> UsageError:
-    """The error of a change to a target that is not ours and that nobody confirmed."""
+    """The error for a change to a target that is not ours without confirmation."""
     return UsageError(
         f"{what} would change data on {target.describe()}, and nobody confirmed it.",
         "Run it again with --yes, or from a terminal where it can ask.",

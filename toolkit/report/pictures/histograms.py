@@ -1,4 +1,4 @@
-"""Distributions of figures of one unit, a row each, over one logarithmic axis: what is slower stands further right."""
+"""Histograms of figures of one unit, a row each, over one logarithmic axis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROW = 46
 BAR = 30
 BINS = 60
 TOP = 26
-_LEAST = 0.001  # nothing is measured more finely, and a logarithmic axis has no zero
+_LEAST = 0.001  # the smallest value shown, since a logarithmic axis has no zero
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class _Axis:
 
 
 def distributions(pictures: Sequence[Distribution]) -> str:
-    """One picture a unit. A row says how many samples it holds and its p50, p95 and p99; a bar, how many fell there."""
+    """One picture for each unit. A row tells its number of samples, p50, p95 and p99; a bar, how many samples it
+    holds."""
     units = dict.fromkeys(picture.unit for picture in pictures)
     return "".join(_of_one_unit([picture for picture in pictures if picture.unit == unit], unit) for unit in units)
 

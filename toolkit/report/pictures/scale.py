@@ -1,4 +1,4 @@
-"""What the pictures share: measures of the drawing, colours, axes, and figures as people read them."""
+"""What the pictures share: sizes, colours, axes, and the formatting of figures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def safe(text: str) -> str:
 
 
 def beside(left: float, y: float, name: str) -> str:
-    """The name of a row, ending at `left`; one that has no room there is shortened, and told whole when pointed at."""
+    """The name of a row, ending at `left`; a name without room there is shortened, with the whole name as a tooltip."""
     room = int(left / WIDEST)
     shown = name if len(name) <= room else f"{name[: room - 1]}…"
     whole = f"<title>{safe(name)}</title>" if shown != name else ""

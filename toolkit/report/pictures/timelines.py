@@ -27,14 +27,14 @@ LABEL_ROWS = 6
 CHARACTER = 5.6
 LONGEST_LABEL = 30
 MOST_TOLD = 30
-# Beyond this a page grows heavy and a lane turns into a bar anyway.
+# With more ticks than this a page grows too large, and a lane looks like a bar anyway.
 MAX_TICKS = 600
 
 
 def timeline(picture: Timeline) -> str:
     """Lanes with ticks, curves above them, bands behind both, seconds below.
 
-    A band whose label is too long to stand above it is numbered, and told in full below the picture.
+    A band whose label is too long to stand above it is numbered, and explained below the picture.
     """
     end = max(_moments(picture), default=0.0) or 1.0
 
@@ -73,7 +73,7 @@ def timeline(picture: Timeline) -> str:
 
 
 def _legend(bands: Sequence[Band]) -> str:
-    """The numbered bands in full; where there are very many, the longest of them."""
+    """The labels of the numbered bands; of very many, the longest bands only."""
     if not bands:
         return ""
     told = set(sorted(range(len(bands)), key=lambda number: bands[number].start - bands[number].end)[:MOST_TOLD])
@@ -100,7 +100,7 @@ def _label_rows(labels: Sequence[tuple[float, str]]) -> list[int | None]:
 
 
 def _span(left: float, label: str) -> tuple[float, float]:
-    """Where a label lies: from its band's beginning on, or up to the picture's edge."""
+    """(left, right) of a label: from its band's beginning, or ending at the picture's edge."""
     wide = len(label) * CHARACTER + 4
     left = min(left, max(0.0, WIDTH - wide))
     return left, left + wide
@@ -126,7 +126,7 @@ def _lane(lane: Lane, y: float, x: Callable[[float], float]) -> str:
     ]
     shown = lane.ticks
     if len(shown) > MAX_TICKS:
-        # What is wrong is always drawn; of the rest an even selection.
+        # Bad ticks are always drawn; of the others an even selection.
         every = math.ceil(len(shown) / MAX_TICKS)
         shown = tuple(tick for n, tick in enumerate(shown) if tick.tone == "bad" or n % every == 0)
     for tick in shown:
@@ -140,7 +140,7 @@ def _lane(lane: Lane, y: float, x: Callable[[float], float]) -> str:
 
 
 def _strips(curves: Sequence[Curve]) -> list[list[Curve]]:
-    """Curves of one name share a strip and its axis, so that their series can be compared."""
+    """The curves by strip: those of one name share a strip and its axis, so that their series can be compared."""
     strips: dict[tuple[str, str], list[Curve]] = {}
     for curve in curves:
         strips.setdefault((curve.name, curve.unit), []).append(curve)
