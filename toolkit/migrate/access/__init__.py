@@ -1,1 +1,1 @@
-"""Who may do what: roles and claims, what they should reach, and what they do reach when they try."""
+"""Access: personas with their claims, what they should reach, and what they reach when they try."""

@@ -1,5 +1,5 @@
-"""`expectations.yaml`: what each role may do, kept by the user beside the migrations. YAML to frozen records; whatever
-is wrong is said as `file:line: expected X, got Y`. docs/reference/expectations.md explains every word."""
+"""Reads `expectations.yaml`: what each role may do, kept by the user beside the migrations. Errors are reported as
+`file:line: expected X, got Y`. docs/reference/expectations.md explains every key."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Rule:
     line: int
 
     def names(self, name: str) -> bool:
-        """Whether the entry is about this object; functions go by their name with or without arguments."""
+        """Whether the entry is about this object; a function may be named with or without its arguments."""
         return any(_matches(pattern, name) for pattern in self.objects)
 
 
@@ -85,7 +85,7 @@ class Expectations:
     lines: tuple[tuple[str, int], ...]
 
     def allowance(self, role: str, name: str, verb: ExpectedVerb) -> tuple[Allowance, Rule] | None:
-        """What the last entry that speaks of it says, or None where none does."""
+        """What the last entry about it allows; None without an entry."""
         for rule in reversed(self.rules):
             if role in rule.roles and verb in rule.verbs and rule.names(name):
                 return rule.verbs[verb], rule
@@ -97,14 +97,14 @@ class Expectations:
         return said is not None and said[0] == "allow"
 
     def columns(self, role: str, name: str) -> tuple[frozenset[str], Rule] | None:
-        """The columns that the role may update at most, or None where nothing is said."""
+        """The only columns that the role may update; None when no entry limits them."""
         for rule in reversed(self.rules):
             if role in rule.roles and rule.columns is not None and rule.names(name):
                 return rule.columns, rule
         return None
 
     def unknown(self, objects: Iterable[str]) -> Iterator[str]:
-        """A line for each name in the file that stands for nothing that exists."""
+        """A line for each name in the file that no object has."""
         known = sorted(objects)
         for written, line in self.lines:
             if not any(_matches(written, name) for name in known):
@@ -195,7 +195,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _refuse_twice(node: yaml.Node, file: str) -> None:
-    """YAML lets the last of two equal keys win, in silence."""
+    """Refuse equal keys: YAML would silently use the last one."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

@@ -1,4 +1,4 @@
-"""The security matrix: what each session reached of each object, as records, and as a table to read. Pure."""
+"""The security matrix: what each session reached of each object, as records and as tables to read. Pure."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of one verb of one session on one object.
+    """The result of one verb of one session on one object.
 
-    `denied`: no privilege. `refused`: by row level security. `rows`: it ran; `reached` says of each world how many
-    rows of how many (none is what row level security leaves). `error`: `code` is the SQLSTATE. `lines` are digests of
-    what a view showed; `beyond` how many of them its definition does not give to the session itself.
+    `denied`: no privilege. `refused`: by row level security. `rows`: it ran; `reached`: RowOwner → (rows reached, rows
+    there are). `error`: `code` is the SQLSTATE. `lines`: digests of the rows that a view showed; `beyond`: how many of
+    them the session cannot read through the view's definition with its own rights.
     """
 
     kind: Kind
@@ -57,12 +57,12 @@ class Cell:
 
     @property
     def row_owners(self) -> frozenset[RowOwner]:
-        """Those of which any row was reached."""
+        """The owners of whom any row was reached."""
         return frozenset(row_owner for row_owner, (rows, _) in self.reached.items() if rows)
 
     @property
     def any(self) -> bool:
-        """Whether anything was reached at all."""
+        """Whether anything was reached."""
         return bool(self.row_owners or self.lines)
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ Key = tuple[str, PersonaSession, Verb]
 
 @dataclass(frozen=True)
 class Call:
-    """What came of calling a function as somebody. `leaks`: what it showed or changed of other people's."""
+    """The result of calling a function as one session. `leaks`: what it showed or changed of other people's rows."""
 
     session: PersonaSession
     code: str = ""
@@ -95,8 +95,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One state of a schema as everybody meets it. `calls`: function → its calls; `empty`: what could not be staged;
-    `sessions`: who looked."""
+    """One state of a schema as all sessions see it. `calls`: function → its calls; `empty`: what could not be staged;
+    `sessions`: the sessions that tried."""
 
     catalog: AccessCatalog
     ownership: Ownership
@@ -106,13 +106,13 @@ class Matrix:
     sessions: tuple[PersonaSession, ...]
 
     def of(self, name: str, session: PersonaSession, verb: Verb) -> Cell | None:
-        """The cell, or None where it was not looked at."""
+        """The cell, or None when it was not tried."""
         return self.cells.get((name, session, verb))
 
 
 def same(before: Cell, after: Cell) -> bool:
-    """Whether two cells mean the same: the rows of the two states are different rows, so only worlds are compared,
-    and of these only those that have rows in both."""
+    """Whether two cells mean the same. The two states have different rows, so only the owners are compared, and only
+    those who have rows in both."""
     if {before.kind, after.kind} <= {"rows", "refused"} and not before.any and not after.any:
         return True
     if before.kind != after.kind:
@@ -138,7 +138,7 @@ LEGEND = (
 
 
 def compact(matrix: Matrix, names: Iterable[str]) -> list[tuple[str, ...]]:
-    """A row an object: its name, and what each persona reaches at most, whatever the claims."""
+    """A row for each object: its name, and the most that each persona reaches, whatever the claims."""
     rows = []
     for name in names:
         relation = matrix.catalog.relations[name]
@@ -154,7 +154,7 @@ def _brief(matrix: Matrix, name: str, persona: Persona, verb: Verb) -> str:
         if session.persona == persona and (cell := matrix.of(name, session, verb)) is not None
     ]
     cells = [cell for _, cell in met]
-    # Malformed claims are refused by failing: that is no mark against a table.
+    # Malformed claims are refused with an error, which is no fault of the table.
     failing = any(cell.kind == "error" and session.shape not in {MALFORMED, EMPTY_SUB} for session, cell in met)
     if not cells:
         return f"{_LETTERS[verb]}:?"
@@ -172,7 +172,7 @@ def _brief(matrix: Matrix, name: str, persona: Persona, verb: Verb) -> str:
 
 
 def compact_calls(matrix: Matrix, routines: Iterable[Routine]) -> list[tuple[str, ...]]:
-    """A row a function: who may call it, whether with its owner's rights, and what the calls showed."""
+    """A row for each function: who may call it, whether it runs with its owner's rights, and what its calls showed."""
     rows = []
     for routine in routines:
         calls = matrix.calls.get(routine.name, ())

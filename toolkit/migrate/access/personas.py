@@ -1,4 +1,4 @@
-"""Who looks at a database: people, the claims their sessions carry, and the rows that belong to each. Pure."""
+"""The personas of the security proof: the claims of their sessions, and the rows that belong to each. Pure."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ OWNER_OF_USER: dict[str, RowOwner] = {user: row_owner for row_owner, user in USE
 
 @dataclass(frozen=True)
 class PersonaSession:
-    """A persona with one shape of claims. `claims` None: the setting was never set in the session. `own`: the worlds
-    whose rows are this person's; `joined`: those of the person's organisations."""
+    """A persona with one shape of claims. `claims` None: the setting was never set in the session. `own`: the RowOwners
+    who are this person; `joined`: those of the person's organisations."""
 
     persona: Persona
     shape: str
@@ -56,7 +56,7 @@ class PersonaSession:
 
     @property
     def entitled(self) -> frozenset[RowOwner]:
-        """The worlds whose rows this session may be shown."""
+        """The RowOwners whose rows this session may see."""
         return self.own | self.joined
 
 
@@ -74,7 +74,7 @@ def _signed_in(persona: Persona, shape: str, subject: str, own: RowOwner = "", j
 UUID_ID, TEXT_ID, NEVER_SET, EMPTY, MALFORMED = "uuid sub", "text sub", "claims never set", "claims empty", "malformed"
 NO_SUB, EMPTY_SUB, KEY = "no sub", "empty sub", "token"
 _BROKEN = '{"sub": "user_2'
-# Sessions without claims come first: a setting that was set once in a connection reads as '' and no longer as unset.
+# Sessions without claims come first: once a setting was set in a connection, it reads as '' and never again as unset.
 SESSIONS: tuple[PersonaSession, ...] = (
     PersonaSession("anon", NEVER_SET, "anon", None),
     PersonaSession("signed-in", NEVER_SET, "authenticated", None),
@@ -93,7 +93,7 @@ SESSIONS: tuple[PersonaSession, ...] = (
     _signed_in("member", TEXT_ID, MEMBERS[1], joined=TEAM),
     PersonaSession("service_role", KEY, "service_role", '{"role": "service_role"}'),
 )
-# Enough to see each persona once, and the two shapes that most often go wrong.
+# Each persona once, and the two shapes of claims that most often go wrong.
 FEWER: tuple[PersonaSession, ...] = tuple(
     session
     for session in SESSIONS

@@ -1,4 +1,4 @@
-"""The catalog as roles meet it: relations, columns, policies, functions and who may do what with them."""
+"""The catalog from the roles' side: relations, columns, policies, functions, and who may do what with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class Column:
-    """A column. `privileges`: role → SELECT, INSERT, UPDATE as far as the role has them on it."""
+    """A column. `privileges`: role → those of SELECT, INSERT and UPDATE that it has on the column."""
 
     name: str
     type: str
@@ -49,8 +49,8 @@ class Policy:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, view or materialized view. `kind` as pg_class has it; `privileges`: role → those it holds and can
-    reach (USAGE on the schema included); `reads`: relations that a view reads, through others too."""
+    """A table, view or materialized view. `kind` is pg_class.relkind; `privileges`: role → those it holds and can use
+    (with USAGE on the schema); `reads`: relations that a view reads, also through other views."""
 
     oid: int
     name: str
@@ -74,15 +74,15 @@ class Relation:
 
     @property
     def is_table(self) -> bool:
-        """Rows of its own, which policies may guard."""
+        """Whether it has rows of its own, to which policies apply."""
         return self.kind in {"r", "p"}
 
     def column(self, name: str) -> Column | None:
-        """The column of that name."""
+        """The column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
 
     def may(self, role: str, privilege: str) -> bool:
-        """Whether the role holds the privilege on the whole or, where columns carry it, on some column."""
+        """Whether the role holds the privilege on the relation or on any of its columns."""
         return privilege in self.privileges.get(role, ()) or any(
             privilege in column.privileges.get(role, ()) for column in self.columns
         )
@@ -115,14 +115,15 @@ class Routine:
 
     @property
     def callable(self) -> bool:
-        """Trigger functions can only be fired, not called."""
+        """Whether SQL can call it: a trigger function can only be fired."""
         return self.returns not in {"trigger", "event_trigger"}
 
 
 @dataclass(frozen=True)
 class AccessCatalog:
-    """Everything by name. `defaults`: what objects made later are given to clients, a line each; `roles`: those of
-    anon, authenticated and service_role that the server has; `foreign_keys`: (quoted table, name)."""
+    """Relations and routines by name. `defaults`: (place, kind of object, role, privilege) that objects made later give
+    to clients; `roles`: those of anon, authenticated and service_role that the server has; `foreign_keys`: (quoted
+    table, name)."""
 
     relations: Mapping[str, Relation]
     routines: Mapping[str, Routine]
@@ -131,12 +132,12 @@ class AccessCatalog:
     foreign_keys: tuple[tuple[str, str], ...]
 
     def judged(self) -> list[Relation]:
-        """What clients can reach: not the platform's, nothing foreign."""
+        """The relations that are judged: not the platform's, and no foreign tables."""
         return [one for one in self.relations.values() if not one.platform and one.kind != "f"]
 
 
 async def read_access_catalog(conn: Connection) -> AccessCatalog:
-    """Read it all; ten queries whatever the number of tables."""
+    """Read the catalog, with a fixed number of queries whatever the number of tables."""
     async with conn.transaction(readonly=True):
         await conn.execute(sql.PIN, timeout=_DEADLINE_S)
         return await _read(conn)

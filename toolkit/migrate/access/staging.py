@@ -1,4 +1,4 @@
-"""Rows for the security proof: the same few in every table for each person, and the list of which row is whose."""
+"""Stages rows for the security proof: a few in every table for each RowOwner, and the list of whose each row is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NO: Mapping[str, str | None] = {}
 
 @dataclass
 class Staging:
-    """The schema, and its rows by whom they belong to.
+    """A schema with staged rows, and whom each belongs to.
 
     `places`: table → where a row lies → its RowOwner. `rows`: table → RowOwner → a row's values as text; `fresh`: the
     same for a row that could be inserted; `empty`: (table, RowOwner) → why it has no row.
@@ -101,7 +101,7 @@ class _Stager:
         self._group_columns = frozenset(groups)
 
     async def people(self) -> None:
-        """The members and the others need a row wherever users are kept."""
+        """Insert the members and the other users wherever users are kept."""
         kept = {
             reference.parent
             for table, columns in self.ownership.owners.items()
@@ -136,7 +136,7 @@ class _Stager:
                 self.staging.rows[table][row_owner] = row.values
 
     async def joined(self) -> None:
-        """The members join the organisation of TEAM."""
+        """Insert the memberships of the members in the organisation of TEAM."""
         for membership in self.ownership.memberships:
             table = self.catalog.relations[membership.table]
             for user in MEMBERS:
@@ -147,7 +147,7 @@ class _Stager:
                 await self._insert(membership.table, {**base, membership.user: user}, PERSONAL)
 
     async def locate(self) -> None:
-        """Whose each row is: by its owner column, else by what it refers to."""
+        """Find whose each row is: by its owner column, else by what it refers to."""
         known: dict[tuple[str, tuple[str, ...]], dict[tuple[str | None, ...], RowOwner]] = defaultdict(dict)
         referenced: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         relations = self.catalog.relations
@@ -199,7 +199,8 @@ class _Stager:
                     self._serial += 1
                     found = (await insert_row(self.conn, self.shapes, table, self._serial, given)).values
                 except (RowRefused, asyncpg.PostgresError):
-                    # A key that only one row can have: the row that is there will do, a unique index refuses it last.
+                    # A key that only one row can have: the existing row will do, since a unique index refuses it only
+                    # after policies.
                     found = self.staging.rows[table].get(row_owner)
                 finally:
                     await transaction.rollback()
@@ -275,7 +276,7 @@ class _Stager:
         await transaction.start()
         try:
             row = await insert_row(self.conn, self.shapes, table, self._serial, given)
-            # A deferred constraint or trigger speaks at the commit, which would then be everybody's.
+            # A deferred constraint or trigger would fail at the commit, which all rows share, so it is checked here.
             await self.conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
         except (RowRefused, asyncpg.PostgresError) as error:
             await transaction.rollback()
@@ -287,7 +288,8 @@ class _Stager:
     async def _insert_between(
         self, table: Relation, given: Mapping[str, str | None], row_owner: RowOwner
     ) -> Row | None:
-        """A row that joins two rows of one table may refuse to join a row to itself: a second one is made for it."""
+        """Insert a row that joins two rows of one table; where it refuses to join one to itself, a second one is
+        made."""
         seen: set[str] = set()
         for reference in table.references:
             twice = reference.parent in seen
@@ -302,7 +304,7 @@ class _Stager:
         return None
 
     async def _claims(self, user: str | None) -> None:
-        """Defaults and triggers that take the owner from the claims find whom they look for."""
+        """Set the claims, so that defaults and triggers that take the owner from them find this user."""
         claims = json.dumps({"role": "authenticated", "sub": user}) if user else ""
         await self.conn.execute(sql.CLAIMS, claims, False, timeout=_DEADLINE_S)
 

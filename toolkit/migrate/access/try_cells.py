@@ -1,4 +1,5 @@
-"""Looks at a staged database as every session: thousands of cells, each tried and taken back, a block a session."""
+"""Tries every cell of the security matrix on a staged database: each statement is rolled back, and each session takes
+one block."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _MOST_COLUMNS = 3
 
 @dataclass(frozen=True)
 class StatementResult:
-    """What the server said to one statement. `places`: SELECT: the rows seen; otherwise those still in their place."""
+    """The server's answer to one statement. `places`: of a SELECT the rows seen, otherwise the rows still in their
+    place."""
 
     touched: int | None
     places: frozenset[str] | None
@@ -30,13 +32,13 @@ class StatementResult:
 
     @property
     def privilege_lacks(self) -> bool:
-        """Refused before any row was looked at."""
+        """Whether it was refused for a missing privilege, before any row was read."""
         return self.code == "42501" and "row-level security" not in self.said
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One statement of one cell. `row_owner`: of an INSERT or a targeted write."""
+    """One statement of one cell. `row_owner`: whose row an INSERT or a targeted write is about, else ""."""
 
     name: str
     verb: Verb
@@ -57,7 +59,7 @@ class _Question:
 async def try_cells(
     conn: Connection, staging: Staging, sessions: Sequence[PersonaSession], tell: Callable[[str], None]
 ) -> dict[Key, Cell]:
-    """Every cell of every session whose role the server has. `conn` must never have carried claims."""
+    """Try every cell of every session whose role the server has. No claims may ever have been set on `conn`."""
     cells: dict[Key, Cell] = {}
     for session in sessions:
         if session.role not in staging.catalog.roles:
@@ -85,7 +87,7 @@ async def try_cells(
 async def run_as(
     conn: Connection, session: PersonaSession, questions: Sequence[Mapping[str, str]]
 ) -> list[StatementResult]:
-    """Run statements as the session, each taken back; answers in order."""
+    """Run statements as the session and roll each back; returns the results in order."""
     transaction = conn.transaction()
     await transaction.start()
     try:
@@ -108,7 +110,7 @@ async def run_as(
 
 
 class _SessionCells:
-    """The questions of one session, and what their answers mean."""
+    """The statements of one session, and the cells that their results make."""
 
     def __init__(self, staging: Staging, session: PersonaSession) -> None:
         self.staging, self.session = staging, session
@@ -142,7 +144,7 @@ class _SessionCells:
                     seen = sql.SEEN.format(table=table.quoted, most=MOST_ROWS)
                     found.append(_Question(table.name, verb, seen, lend=self._lend(table)))
                 case "insert":
-                    # Rows of a partition arrive through its root; alone it would refuse most of them.
+                    # Rows are inserted through a partition's root; the partition itself would refuse most of them.
                     found += [] if table.partition else self._inserts(table)
                 case "update":
                     found += self._updates(table)
@@ -176,7 +178,8 @@ class _SessionCells:
         return found
 
     def _lend(self, table: Relation) -> str:
-        """Privileges on some columns show no row's place: for the look alone the rest is lent, policies stay."""
+        """SQL that grants SELECT for this try alone: with a privilege on some columns only, a row's ctid cannot be
+        read. Policies stay in force."""
         if "SELECT" in table.privileges.get(self.session.role, ()):
             return ""
         return sql.LEND_SELECT.format(table=table.quoted, role=quote_identifier(self.session.role))
@@ -200,7 +203,7 @@ class _SessionCells:
         return found
 
     def _insert(self, table: Relation, values: Mapping[str, str | None] | None) -> str | None:
-        """As few columns as will do; None when a column that is needed may not be given."""
+        """An INSERT of as few columns as possible; None when the role may not write a column that is needed."""
         if values is None:
             return None
         held = {c.name for c in table.columns if "INSERT" in c.privileges.get(self.session.role, ())}
@@ -257,7 +260,7 @@ class _SessionCells:
         return found
 
     def _plainest(self, table: Relation) -> list[str]:
-        """Columns the role may write, those first whose change harms no key."""
+        """The columns that the role may update, those first that are in no key."""
         special = {c for r in table.references for c in r.columns} | set(self.ownership.owners.get(table.name, ()))
         special |= {membership.organisation for membership in self.ownership.memberships}
         keyed = {name for key in table.keys for name in key}
@@ -273,8 +276,8 @@ class _SessionCells:
         return next((name for name in self.ownership.owners.get(table.name, ()) if name in writable), None)
 
     def targeted(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> list[_Question]:
-        """A write without a condition that failed as a whole says little: each world's rows alone, then, as the API
-        filters. That needs SELECT; who has none cannot choose rows either."""
+        """After a write without a condition failed as a whole: the same write on each owner's rows alone, as the API
+        would filter. That needs SELECT, without which a session cannot choose rows."""
         table = self.catalog.relations[name]
         question, answer = pairs[0]
         if verb in {"select", "insert"} or not table.is_table or not table.may(self.session.role, "SELECT"):
@@ -301,7 +304,7 @@ class _SessionCells:
         return found
 
     def cell(self, name: str, verb: Verb, pairs: Sequence[tuple[_Question, StatementResult]]) -> Cell:
-        """What the answers to one cell's questions mean together."""
+        """The cell that the results of its statements make."""
         relation = self.catalog.relations[name]
         if not relation.is_table:
             return self._view_cell(relation, verb, pairs)
@@ -326,7 +329,7 @@ class _SessionCells:
                     gone = sum(whose == row_owner and place not in left for place, whose in places.items())
                     reached[row_owner] = max(reached[row_owner], gone)
             elif question.row_owner and answer.code.startswith(_CONSTRAINT):
-                # A constraint is looked at after privileges and policies: they let it through.
+                # A constraint is checked after privileges and policies, so they had allowed the write.
                 reached[question.row_owner] = totals[question.row_owner]
                 ran = True
             if answer.code:
@@ -356,7 +359,7 @@ class _SessionCells:
 
 
 def _trouble(troubles: Sequence[StatementResult], reached: Mapping[RowOwner, tuple[int, int]], ran: bool) -> Cell:
-    """Nothing was reached: what that is called. A real error counts for more than a refusal."""
+    """The cell when nothing was reached; an error takes precedence over a refusal."""
     for answer in troubles:
         if answer.code != "42501" and not answer.code.startswith(_CONSTRAINT):
             return Cell("error", reached, answer.code, answer.said)
@@ -368,7 +371,7 @@ def _trouble(troubles: Sequence[StatementResult], reached: Mapping[RowOwner, tup
 
 
 def literal(value: str | None) -> str:
-    """A value as SQL, without a type: the column gives it one."""
+    """A value as an SQL literal without a type, which it takes from the column."""
     if value is None:
         return "null"
     escaped = value.replace("'", "''")

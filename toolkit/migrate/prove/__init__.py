@@ -1,1 +1,1 @@
-"""The proofs: a room or a module each, `subject` beneath all of them, `run` and `report` above."""
+"""The proofs: a package or a module each, `subject` below all of them, `run` and `report` above."""

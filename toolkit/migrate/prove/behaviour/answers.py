@@ -1,4 +1,4 @@
-"""What an error says about whoever raised it: a rule that refuses, or code that cannot work. Pure."""
+"""Tells from an error whether a rule of the schema refused or code cannot work. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import asyncpg
 
 
 class Answer(StrEnum):
-    """`refusal`: a rule of the schema said no, as it should be able to. `broken`: the code itself is wrong, whatever it
-    is given. `value`: it could not handle a value: wrong if it can handle none. `undecided`: it took too long, or
-    somebody was in the way."""
+    """What an error means. `refusal`: a rule of the schema refused, as it may. `broken`: the code is wrong, whatever
+    its arguments. `value`: it failed on this value, which is wrong only if it fails on every value. `undecided`: a
+    timeout, or a lock of another session."""
 
     REFUSAL = "refusal"
     BROKEN = "broken"
@@ -31,7 +31,7 @@ def judge(error: asyncpg.PostgresError) -> Answer:
     where = str(getattr(error, "context", None) or "")
     if where.split("\n", 1)[0].endswith("at RAISE") or code in {"42501", "28000"}:
         return Answer.REFUSAL
-    if code == "55000" and "not assigned" in str(error):  # a trigger that reads NEW of a DELETE, OLD of an INSERT
+    if code == "55000" and "not assigned" in str(error):  # a trigger that reads NEW in a DELETE or OLD in an INSERT
         return Answer.BROKEN
     if code.startswith(_UNDECIDED):
         return Answer.UNDECIDED
@@ -41,7 +41,7 @@ def judge(error: asyncpg.PostgresError) -> Answer:
 
 
 def described(error: asyncpg.PostgresError) -> str:
-    """The database's words, and where in which function they were said."""
+    """The database's message, and the function and line that raised it."""
     text = " ".join(str(getattr(error, "message", None) or error).split())
     where = str(getattr(error, "context", None) or "").split("\n", 1)[0]
     return f"{text} [{error.sqlstate}]" + (f", in {where}" if where else "")

@@ -12,12 +12,12 @@ from toolkit.migrate.rows.values import Kind, literal, natural
 from toolkit.sql.quoting import quote_identifier
 
 _PREFIX = re.compile(r"^(?:p|in|v|arg|param|i)?_+")
-_TEXTS = ("uuid", "42", "2024-01-05", '{"n": 1}', "true")  # what a text may have to be, for code that casts it
+_TEXTS = ("uuid", "42", "2024-01-05", '{"n": 1}', "true")  # texts of several forms, for code that casts its argument
 
 
 @dataclass(frozen=True)
 class Argument:
-    """`name` is '' where the function gives none; `optional` when it has a default."""
+    """One argument. `name` is '' where the function gives none; `optional`: it has a default."""
 
     name: str
     type: str
@@ -28,7 +28,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Function:
-    """A function or procedure that can be called. `arguments` are those that a caller gives."""
+    """A function or procedure. `arguments` are those that a caller passes."""
 
     signature: str
     quoted: str
@@ -57,15 +57,15 @@ class Function:
 
 @dataclass(frozen=True)
 class Known:
-    """Rows there are, and their tables."""
+    """The existing rows, and their tables."""
 
     shapes: Mapping[str, Shape]
     rows: Mapping[str, Sequence[Row]]
 
 
 def argument_sets(function: Function, known: Known) -> tuple[str, ...]:
-    """Argument lists (SQL, without the parentheses), different ones first: with and without what has a default, by
-    position and by name, for several rows, with other texts, and with NULL."""
+    """Argument lists (SQL, without the parentheses), the most different first: with and without optional arguments, by
+    position and by name, from several rows, with other texts, and with NULL."""
     required = [argument for argument in function.arguments if not argument.optional]
     everything = list(function.arguments)
     found = [
@@ -87,7 +87,7 @@ def argument_sets(function: Function, known: Known) -> tuple[str, ...]:
 
 
 def _list(arguments: Sequence[Argument], values: Sequence[str | None], *, by_name: bool = False) -> str:
-    # Without its word VARIADIC a list of values has no name to be given by.
+    # Only with the word VARIADIC can a variadic argument be passed by name.
     by_name = by_name and all(argument.name and not argument.variadic for argument in arguments)
     written = []
     for argument, value in zip(arguments, values, strict=True):
@@ -118,7 +118,7 @@ def _value(function: Function, argument: Argument, known: Known, turn: int) -> s
 
 
 def _same_name(argument: Argument, name: str, known: Known) -> list[str]:
-    """What columns of that name and type hold; of `order_id` also what the `id` of `order` or `orders` holds."""
+    """Values of columns of that name and type; for `order_id` also those of the `id` of `order` or `orders`."""
     found: list[str] = []
     for table, shape in known.shapes.items():
         bare = table.rpartition(".")[2].lower()
@@ -133,7 +133,7 @@ def _same_name(argument: Argument, name: str, known: Known) -> list[str]:
 
 
 def _of_mentioned(function: Function, argument: Argument, name: str, known: Known) -> list[str]:
-    """Keys of the tables that the function's text names, in the order it names them."""
+    """Keys of the tables that the function's text names, in that order."""
     if argument.kind.name not in {"uuid", "int4", "int8"} or not (name.endswith("id") or argument.kind.name == "uuid"):
         return []
     places = {table: function.source.find(table.rpartition(".")[2]) for table in known.shapes}

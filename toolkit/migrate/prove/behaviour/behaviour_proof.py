@@ -1,8 +1,8 @@
-"""What a migration makes works when it is used: functions are called, tables written to so that their triggers fire,
-views read, and the folder's own verify files run.
+"""The behaviour proof: what a migration makes works when it is used. Functions are called, tables written to so that
+their triggers fire, views read, and the folder's verify files run.
 
-A rule that refuses is an answer; an undefined column, an ambiguous name, a recursion without end is not. What failed
-in the same way before the version, and was not touched by it, is said in a note and is no violation.
+A refusal by a rule of the schema is accepted; an undefined column, an ambiguous name or an endless recursion is a
+violation. What failed in the same way before the version, and was not changed by it, is a note and no violation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _VERBS = ("insert", "update", "delete")
 
 @dataclass(frozen=True)
 class _State:
-    """A state, and everything in it that can be exercised."""
+    """What can be exercised in a state of the schema."""
 
     shapes: Mapping[str, Shape]
     functions: Mapping[str, Function]
@@ -41,7 +41,7 @@ class _State:
 
 @dataclass(frozen=True)
 class _Found:
-    """What exercising a state gave."""
+    """The results of exercising a state."""
 
     state: _State
     called: Called
@@ -52,7 +52,7 @@ class _Found:
 
 
 async def run(subject: Subject, version: str) -> Outcome:
-    """Exercise the state after one version; what fails there is tried in the state before, too."""
+    """Exercise the state after one version; when something fails there, exercise the state before too."""
     migration = subject.migration(version)
     template = await subject.states.seeded(version)
 
@@ -65,11 +65,11 @@ async def run(subject: Subject, version: str) -> Outcome:
             tell("calling functions, firing triggers, reading views")
             after = await _exercise(dsn)
     notes: list[str] = []
-    if not result.ok:  # the rows that were there stop it; whether it works is another question
+    if not result.ok:  # existing rows stop it, which says nothing about whether it works
         notes.append("it does not apply to a database with rows: looked at without them")
         async with subject.states.clone(await subject.states.after(version)) as dsn:
             after = await _exercise(dsn)
-    before = after  # nothing to tell apart, unless something failed
+    before = after  # the state before is needed only when something failed
     if _is_troubled(after):
         async with subject.states.clone(template) as dsn:
             tell("comparing with the state before")
@@ -104,13 +104,13 @@ async def _exercise(dsn: str) -> _Found:
 
 
 def _is_troubled(found: _Found) -> bool:
-    """Whether anything failed that may have failed before, too."""
+    """Whether anything failed that may have failed before as well."""
     refused = any(_by_function(why) and where not in found.fired.worked for where, why in found.fired.refused.items())
     return refused or bool(found.called.problems or found.viewed.problems or found.fired.problems)
 
 
 def _by_function(why: str) -> bool:
-    """Whether a function said it. A constraint may be new, and rows that satisfy it unknown to us."""
+    """Whether a function raised it. A refusing constraint may simply have no row of ours that satisfies it."""
     return ", in " in why
 
 
@@ -153,11 +153,11 @@ def _silent(found: _Found) -> list[str]:
 def _new_ones(
     name: str, problems: Sequence[str], before: Sequence[str], notes: list[str], *, touched: bool
 ) -> list[str]:
-    """Those that this version is answerable for: it made or changed what fails, or what fails did not fail before."""
+    """The problems for which this version is answerable: it made or changed what fails, or it did not fail before."""
     found = []
     codes = {code for problem in before for code in _CODE.findall(problem)}
     for problem in problems:
-        # The words carry ids of rows, which differ from run to run.
+        # Messages contain ids of rows, which differ from run to run.
         if touched or not set(_CODE.findall(problem)) <= codes or not codes:
             found.append(f"{name}: {problem}")
         else:
@@ -220,7 +220,7 @@ def _triggers(found: _Found) -> tuple[list[str], dict[str, str]]:
         triggers = [trigger for trigger in found.state.triggers.values() if trigger.function == function.oid]
         tables = {trigger.table for trigger in triggers}
         failed = any((table, verb) in found.fired.problems for table in tables for verb in _VERBS)
-        # What ran and refused took its count with it.
+        # The count of a trigger function that refused was rolled back.
         said = [why for (table, _), why in found.fired.refused.items() if table in tables]
         refused = any(f"function {signature.split('(')[0]}(" in why for why in said)
         if function.oid in found.fired.reached or failed or refused:

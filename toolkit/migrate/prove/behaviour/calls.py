@@ -1,4 +1,4 @@
-"""Functions called and views read, each in a transaction that is taken back."""
+"""Calls functions and reads views, each in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from toolkit.sql.quoting import quote_identifier
 
 _DEADLINE_S = 20
 _MOST_ROWS = 4
-_AS_SERVER = 3  # argument sets that are tried as the server's role too
+_AS_SERVER = 3  # how many argument sets are also tried as the server's role
 SERVER_ROLE = "service_role"
 
 
 @dataclass
 class Called:
-    """What calling gave: `problems` by function or view, and how much was tried."""
+    """The results of the calls: `problems` by function or view, and how much was tried."""
 
     problems: dict[str, list[str]] = field(default_factory=dict)
     callees: int = 0
     calls: int = 0
-    answered: set[str] = field(default_factory=set)  # those that gave a result at least once
+    answered: set[str] = field(default_factory=set)  # functions that returned a result at least once
     undecided: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, problem: str) -> None:
-        """A problem, said once."""
+        """Add a problem, unless it is known already."""
         if problem not in self.problems.setdefault(name, []):
             self.problems[name].append(problem)
 
 
 async def read_functions(conn: Connection) -> dict[str, Function]:
-    """Signature → function, of everything that is not the system's or an extension's."""
+    """Signature → function, without those of the system and of extensions."""
     rows = await conn.fetch(sql.FUNCTIONS, timeout=_DEADLINE_S)
     types = {row["oid"]: row for row in await conn.fetch(prove_rows.TYPES, timeout=_DEADLINE_S)}
     wanted = sorted({oid for row in rows for oid in row["arg_types"]})
@@ -93,7 +93,7 @@ _CONCRETE = {
 
 
 def _concrete(type_name: str) -> str:
-    """A type to call with, for arguments that take several."""
+    """A concrete type for an argument of a polymorphic type."""
     return _CONCRETE.get(type_name, type_name)
 
 
@@ -113,7 +113,7 @@ async def sample_rows(conn: Connection, shapes: Mapping[str, Shape]) -> dict[str
 
 async def call_functions(conn: Connection, functions: Sequence[Function], known: Known) -> Called:
     """Call each with several argument sets: as the owner of the database, as the server's role where there is one, and
-    those with their owner's rights also without a search_path. Nothing stays."""
+    SECURITY DEFINER functions also with an empty search_path. Every call is rolled back."""
     called = Called()
     await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
     server = await conn.fetchval(sql.ROLE_EXISTS, SERVER_ROLE, timeout=_DEADLINE_S)
@@ -186,7 +186,7 @@ async def _not_immutable(conn: Connection, function: Function, arguments: str) -
             if await conn.fetchval(sql.READS, timeout=_DEADLINE_S) > reads:
                 return "it is declared IMMUTABLE, but reads tables: what the planner or an index keeps of it goes stale"
         except asyncpg.PostgresError:
-            return ""  # what it raises was judged when it was called
+            return ""  # its errors were judged when it was called
         finally:
             await transaction.rollback()
     if results[0] != results[1]:
@@ -214,7 +214,7 @@ async def _attempt(
 
 
 async def _outside(conn: Connection, statement: str) -> asyncpg.PostgresError | None:
-    """For procedures that commit: what they leave behind stays in the scratch database."""
+    """Call outside a transaction, for procedures that commit; their changes stay in the scratch database."""
     try:
         await conn.execute(statement, timeout=_DEADLINE_S)
     except asyncpg.PostgresError as error:
@@ -223,7 +223,8 @@ async def _outside(conn: Connection, statement: str) -> asyncpg.PostgresError | 
 
 
 async def read_views(conn: Connection, only: Sequence[str] | None = None) -> tuple[Called, dict[str, str]]:
-    """Read every column of every row of each view (or of `only` those); also name → digest of each definition."""
+    """Read every column of every row of each view (or of `only` those); also returns name → digest of its
+    definition."""
     called = Called()
     await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
     definitions = {}

@@ -1,4 +1,4 @@
-"""Ordinary inserts, updates and deletes on the tables of any schema, so that their triggers fire; nothing stays."""
+"""Inserts, updates and deletes on the tables of any schema, so that their triggers fire; all are rolled back."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class Trigger:
 
 @dataclass
 class Fired:
-    """`problems` by (table, verb); `worked` are the verbs that worked at least once on a table, `refused` what was
-    said to the others; `reached` are the functions that ran while a table was written to."""
+    """The results of the writes. `problems` by (table, verb); `worked`: the (table, verb) that worked at least once;
+    `refused`: the message for the others; `reached`: the functions that ran during a write."""
 
     problems: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     worked: set[tuple[str, str]] = field(default_factory=set)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     reached: set[int] = field(default_factory=set)
-    counted: bool = True  # whether the server tells which functions ran
+    counted: bool = True  # whether the server counts the calls of functions for us
     statements: int = 0
     tables: set[str] = field(default_factory=set)
 
     def add(self, table: str, verb: str, problem: str) -> None:
-        """A problem, said once."""
+        """Add a problem, unless it is known already."""
         found = self.problems.setdefault((table, verb), [])
         if problem not in found:
             found.append(problem)
 
 
 async def read_triggers(conn: Connection) -> dict[tuple[str, str], Trigger]:
-    """(table, name) → trigger, of everything that is not the system's or an extension's."""
+    """(table, name) → trigger, without those of the system and of extensions."""
     return {
         (row["table_name"], row["name"]): Trigger(
             row["table_name"],
@@ -77,8 +77,8 @@ async def write_everywhere(
     thoroughly: Iterable[str],
     pathless: Iterable[str] = (),
 ) -> Fired:
-    """Insert a row into each table, update rows, delete one. Of the tables of `thoroughly` each column of two rows is
-    updated, of others one; those of `pathless` are also written to by a session whose search_path is empty."""
+    """Insert a row into each table, update rows, delete one. In the tables of `thoroughly` each column of two rows is
+    updated, in others one column; those of `pathless` are also written to with an empty search_path."""
     fired = Fired()
     chosen, bare = set(thoroughly), set(pathless)
     await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
@@ -118,7 +118,7 @@ async def _insert(conn: Connection, shapes: Mapping[str, Shape], table: str, fir
     error = await _attempt(conn, table, "insert", statement, fired)
     if error is None or judge(error) in {Answer.BROKEN, Answer.UNDECIDED}:
         return
-    # A row of other values, before it is said that the table takes none.
+    # Another row is tried before the table counts as taking none.
     transaction = conn.transaction()
     await transaction.start()
     try:
@@ -135,7 +135,8 @@ async def _insert(conn: Connection, shapes: Mapping[str, Shape], table: str, fir
 async def _without_a_path(
     conn: Connection, shapes: Mapping[str, Shape], table: str, rows: Sequence[Row], fired: Fired
 ) -> None:
-    """A trigger function with its owner's rights and no search_path of its own works for some writers only."""
+    """Write with an empty search_path: a SECURITY DEFINER trigger function without its own works for some writers
+    only."""
     shape = shapes[table]
     statements: dict[str, str] = {}
     for row in rows[:1]:

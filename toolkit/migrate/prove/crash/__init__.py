@@ -1,1 +1,1 @@
-"""The crash proof: interrupted anywhere, nothing is left half done."""
+"""The crash proof: a run that is interrupted anywhere leaves nothing half done."""

@@ -1,9 +1,10 @@
-"""Crash and idempotence: the backend is ended at every point of a file's run; what is left is the state before or the
+"""Crash and idempotence: the backend is killed at every point of a file's run; what remains is the state before or the
 state after, and running again ends at the state after.
 
-A file in one transaction must leave A up to its commit and B from then on. A file without transaction may leave
-anything between its statements, but running again must end at B. B is known from two runs without a crash, the second
-at a later time and with every sequence one further on: what these two disagree about is not compared.
+A file in one transaction must leave the state before (A) up to its commit and the state after (B) from then on. A file
+without transaction may leave anything between its statements, but running again must end at B. B is known from two runs
+without a crash, the second at a later time and with every sequence advanced by one: what differs between these two is
+not compared.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Way:
 
 @dataclass
 class _Tally:
-    """How the points of one way went so far."""
+    """The results of one direction's points so far."""
 
     tried: int = 0
     refuted: int = 0
@@ -65,7 +66,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Context:
-    """What every step of the proof of one version needs; `killer` is a connection to the scratch server."""
+    """What every step of the proof of one version uses; `killer` is a connection to the scratch server."""
 
     subject: Subject
     version: str
@@ -97,7 +98,7 @@ async def run(subject: Subject, version: str) -> Outcome:
         )
         first, before, failure = await _first(context, stack, start)
         if failure is not None and start == rows.template:
-            # With rows it does not apply, which the replay proof says; without them it may.
+            # It does not apply with rows, which the replay proof reports; it may apply without them.
             context = replace(context, rows="no rows, since it does not apply with them")
             start = await states.before(version)
             first, before, failure = await _first(context, stack, start)
@@ -126,7 +127,7 @@ async def run(subject: Subject, version: str) -> Outcome:
 
 
 async def _first(context: _Context, stack: AsyncExitStack, start: str) -> tuple[str, StateDigest, Failure | None]:
-    """A copy of the start to which the version was applied, what the start looked like, and what went wrong."""
+    """A copy of the start with the version applied, the digest of the start, and the failure if it did not apply."""
     name = await _copy(context, stack, start)
     before = await digest_state(context.dsn(name))
     return name, before, stopped_by(await context.up(context.dsn(name)))
@@ -149,7 +150,7 @@ _TITLES = {
 
 
 async def _copy(context: _Context, stack: AsyncExitStack, template: str) -> str:
-    """A copy that lives as long as the proof and may be a template itself."""
+    """A copy that is kept until the end of the proof and may itself be used as a template."""
     scratch = context.subject.states.scratch
     name = await scratch.create(template)
     stack.push_async_callback(lambda: asyncio.shield(scratch.drop(name)))
@@ -157,8 +158,8 @@ async def _copy(context: _Context, stack: AsyncExitStack, template: str) -> str:
 
 
 async def _agreed(context: _Context, one: str, first: StateDigest, other: str, result: RunResult) -> StateDigest:
-    """What two databases have in common after the same run, of which `first` is known and `result` that of the other;
-    where their rows differ, column by column."""
+    """What two databases have in common after the same run: `first` is the digest of `one`, `result` the run on
+    `other`. Tables whose rows differ are compared column by column."""
     second = await digest_state(context.dsn(other), first, result.catalog_after)
     tables = common(first, second).uncertain_tables
     if tables:
@@ -168,7 +169,7 @@ async def _agreed(context: _Context, one: str, first: StateDigest, other: str, r
 
 
 async def _once_more(context: _Context, name: str) -> tuple[Claim, StateDigest]:
-    """Up again where it was applied already must not leave a trace, not even in the ledger."""
+    """Running up again after success must change nothing, not even the ledger."""
     dsn = context.dsn(name)
     done = await digest_state(dsn)
     result = await context.up(dsn)
@@ -207,7 +208,7 @@ async def _crash(context: _Context, way: _Way) -> Claim:
             if tally.refuted == _MOST_REFUTED:
                 break
             if lines or not way.script.transactional:
-                # What a crash left is no longer the state before: the next one gets a copy of its own.
+                # After a crash the database is no longer in the state before, so the next point gets a new copy.
                 await stack.aclose()
                 dsn = ""
     everything = tally.tried == len(points)
@@ -226,7 +227,7 @@ async def _crash(context: _Context, way: _Way) -> Claim:
 
 
 async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: _Tally) -> list[str]:
-    """End the backend at one point, look, run again where needed; returns what is wrong."""
+    """Kill the backend at one point, compare, run again where needed; returns what is wrong."""
     kill = KillBackend(context.killer, dsn, context.version, point)
     try:
         result = await way.run(dsn, replace(context.options, interrupt=kill))
@@ -244,8 +245,8 @@ async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: 
         expected = way.after if committed else way.before
         lines += differences(expected, await _look_after(way, dsn, result, expected))
     if committed or (way.script.transactional and not lines):
-        # A file in a transaction that left the state before is run again by the blow at the next point, the last of
-        # which comes after its commit.
+        # A file in a transaction that left the state before is run again by the kill at the next point; the last point
+        # comes after its commit.
         return lines
     try:
         again = await way.run(dsn, None)
@@ -260,8 +261,8 @@ async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: 
 
 
 async def _look_after(way: _Way, dsn: str, result: RunResult, expected: StateDigest) -> StateDigest:
-    """As close a look as the one it is compared with; the catalog is read once more only where the runner, looking
-    after the crash, saw something unknown."""
+    """The digest of the state after the run, with the columns that `expected` has. The catalog is read again only when
+    the runner found a catalog that is neither the one before nor the one after."""
     known = way.before if result.catalog_after == way.before.digest else way.after
     return await digest_state(dsn, known, result.catalog_after, expected.uncertain_tables)
 

@@ -1,4 +1,4 @@
-"""The blow: ends the backend that runs a file, once, at a point of its run."""
+"""Kills the backend that runs a file, once, at a point of its run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _HEARD_AFTER_S = 0.02
 
 
 class KillBackend:
-    """An Interrupt of the runner. `killer` is a connection to the same server; `killed` says whether it has struck.
+    """An Interrupt of the runner. `killer` is a connection to the same server; `killed`: whether it has killed the
+    backend.
 
-    For a point inside a statement it keeps a snapshot open that the statement waits for, and strikes while it waits;
-    a statement that does not wait is struck right after it ended.
+    For a point inside a statement it keeps a snapshot open for which the statement waits, and kills it during that
+    wait; a statement that does not wait is killed right after it ended.
     """
 
     def __init__(self, killer: Connection, dsn: str, version: str, point: Point) -> None:
@@ -47,7 +48,7 @@ class KillBackend:
             await self._kill_at(moment.pid)
 
     async def close(self) -> None:
-        """Let go of what the statement waited for. Raises EnvironmentError_ when the server did not end the backend."""
+        """Release what the statement waited for. Raises EnvironmentError_ when the server did not end the backend."""
         if self._watch is not None:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -59,18 +60,18 @@ class KillBackend:
 
     async def _kill_while_it_waits(self, pid: int) -> None:
         async with asyncio.timeout(_LINGERS_WITHIN_S):
-            while not await self._killer.fetchval(sql.WAITS_FOR_SNAPSHOT, pid, timeout=10):  # noqa: ASYNC110 - it tells nobody
+            while not await self._killer.fetchval(sql.WAITS_FOR_SNAPSHOT, pid, timeout=10):  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(_POLL_S)
         await self._kill_at(pid)
 
     async def _kill_at(self, pid: int) -> None:
         self.killed = True
         ended = await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30)
-        # The runner's connection must hear of it before the runner goes on, as it would in a crash between statements:
-        # a query sent between the server's last words and the end of the stream is an internal error of the driver.
+        # The runner's connection must have noticed its end before the runner goes on, as in a crash between statements:
+        # a query sent between the server's last message and the end of the stream is an internal error of the driver.
         await asyncio.sleep(_HEARD_AFTER_S)
         if not ended:
-            # The runner takes an error of ours for one of its file: it is kept for who asked for the blow.
+            # The runner would take an error of ours for one of its file, so `close` raises it.
             self._problem = EnvironmentError_(
                 f"The server did not end backend {pid} within {_GONE_WITHIN_MS // 1000} s, so no crash was seen.",
                 "Look at the server's log; the role of --scratch-url must be allowed to end its own sessions.",

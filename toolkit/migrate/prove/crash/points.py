@@ -1,4 +1,4 @@
-"""The points of a file's run at which its backend is ended, and which of them are tried. Pure."""
+"""The points of a file's run at which its backend is killed, and which of them are tried. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _ALWAYS = 3
 
 @dataclass(frozen=True)
 class Point:
-    """`kind` and `index` are those of the runner's Moment; "inside" is in the midst of a statement that lingers."""
+    """A point of a run. `kind` and `index` are those of the runner's Moment; "inside" is during a statement that
+    waits."""
 
     kind: Kind | Literal["inside"]
     index: int
@@ -33,7 +34,7 @@ class Point:
 
 
 def points_of(script: Script) -> tuple[Point, ...]:
-    """Every point, in the order in which a run comes by them."""
+    """Every point, in the order of a run."""
     found: list[Point] = []
     for statement in script.statements:
         where = script.where(statement)
@@ -59,6 +60,6 @@ def chosen(points: tuple[Point, ...], most: int) -> tuple[Point, ...]:
 
 
 def _builds_index(statement: Statement) -> bool:
-    """Whether it waits for old snapshots to go while an index is there that no query may use yet."""
+    """Whether it waits for older snapshots while an index exists that no query may use yet."""
     construct = statement.refuses_transaction or ""
     return construct.endswith("INDEX CONCURRENTLY") and not construct.startswith("DROP")

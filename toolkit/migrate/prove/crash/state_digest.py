@@ -1,4 +1,4 @@
-"""What a database holds, in a form that is cheap to take and to compare: after a crash it must be one of two looks."""
+"""Digests of a database's state, cheap to take and to compare: after a crash it must equal one of two digests."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from toolkit.sql import prove_crash as sql
 _DEADLINE_S = 120
 _AT_ONCE = 100
 _ROWS = "rows of "
-# What comes and goes with a table or a view: told after it.
+# Facts that come and go with a table or view, and so are listed after it.
 _OF_SOMETHING = ("column", "grant on", "comment on", "not-null constraint")
 _COUNT = "number of rows of "
 
 
 @dataclass(frozen=True)
 class StateDigest:
-    """A database at one moment.
+    """The state of a database at one moment.
 
-    `parts`: count and digest of each table's rows, history rows, journal, successes in the ledger. `positions`: where
-    each sequence goes on, in the direction it counts. `ledger` is how long the ledger is, failures included.
-    `uncertain` are keys of facts and parts that differ between two runs of one file on equal databases (the time of
-    day, a random number, a sequence that stands further on): they say nothing.
+    `parts`: count and digest of each table's rows, history rows, journal, successes in the ledger. `positions`: the
+    next value of each sequence, in the direction it counts. `ledger`: the length of the ledger, failures included.
+    `uncertain`: keys of facts and parts that differ between two runs of one file on equal databases (the time of day, a
+    random number, an advanced sequence), and so are not compared.
     """
 
     facts: Snapshot
@@ -40,22 +40,22 @@ class StateDigest:
 
     @property
     def uncertain_tables(self) -> tuple[str, ...]:
-        """Tables whose rows differ from run to run, so that a look at single columns is worth its price."""
+        """Tables whose rows differ from run to run, which are then compared column by column."""
         return tuple(sorted(key.removeprefix(_ROWS) for key in self.uncertain if key.startswith(_ROWS)))
 
     @property
     def passed_over(self) -> tuple[str, ...]:
-        """What is not compared, in names that mean something to a reader."""
+        """Readable names of what is not compared."""
         return tuple(sorted(key for key in self.uncertain if not key.startswith((_ROWS, _COUNT))))
 
 
 async def digest_state(
     dsn: str, known: StateDigest | None = None, digest: str = "", closer: Iterable[str] = ()
 ) -> StateDigest:
-    """Look at a database. Of the tables `closer` the columns too.
+    """Take the digest of a database, for the tables `closer` column by column.
 
-    `digest` is what somebody else has just seen of the catalog: where it is that of `known`, the catalog is not read
-    once more.
+    `digest`: the digest of the catalog that the runner has just read; when it is that of `known`, the catalog is not
+    read again.
     """
     async with connected(dsn, "toolkit migrate prove: crash") as conn:
         same = known is not None and digest == known.digest
@@ -72,7 +72,7 @@ async def digest_state(
 
 
 async def advance_sequences(dsn: str) -> None:
-    """Move every sequence one on, as an interrupted run may have done; one that is at its end stays there."""
+    """Advance every sequence by one, as an interrupted run may have done; one that is at its end stays there."""
     async with connected(dsn, "toolkit migrate prove: crash") as conn:
         for row in await conn.fetch(sql.SEQUENCES, timeout=30):
             try:
@@ -82,15 +82,15 @@ async def advance_sequences(dsn: str) -> None:
 
 
 def common(one: StateDigest, other: StateDigest) -> StateDigest:
-    """What two runs of one file on equal databases agree about; what they do not is uncertain. Pure."""
+    """What is equal after two runs of one file on equal databases; what differs becomes uncertain. Pure."""
     uncertain = {difference.key for difference in diff(one.facts, other.facts)}
     uncertain |= {key for key in one.parts.keys() | other.parts.keys() if one.parts.get(key) != other.parts.get(key)}
     return replace(one, uncertain=frozenset(uncertain))
 
 
 def differences(expected: StateDigest, now: StateDigest) -> tuple[str, ...]:
-    """In what a look differs from the one expected, a line each. A sequence that stands further on is no difference:
-    a number that was drawn is never given back. Pure."""
+    """A line for each difference from the expected digest. A sequence that is further on is no difference, since a
+    drawn number is never given back. Pure."""
     found: list[str] = []
     if expected.digest != now.digest:
         changes = [each for each in diff(expected.facts, now.facts) if each.key not in expected.uncertain]

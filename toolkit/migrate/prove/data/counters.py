@@ -1,4 +1,5 @@
-"""What a picture of rows does not show: counters that fell behind, defaults that rows from before lack, partitions."""
+"""Finds what a comparison of rows does not show: sequences that fell behind, defaults that older rows lack,
+partitions."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _DEADLINE_S = 60
 
 
 async def counters_behind(conn: Connection) -> dict[str, str]:
-    """`table.column` → what is wrong, for each unique column whose sequence will give out a number that is taken."""
+    """`table.column` → what is wrong, for each unique column whose sequence will give out a number that is in use."""
     found = {}
     for row in await conn.fetch(sql.COUNTERS, timeout=_DEADLINE_S):
         if not row["is_unique"]:
@@ -39,9 +40,9 @@ async def counters_behind(conn: Connection) -> dict[str, str]:
 async def left_without_default(
     conn: Connection, before: Mapping[str, Shape], declared: Container[tuple[str, str]]
 ) -> list[str]:
-    """New columns with a constant default that every row from before lacks: old and new rows differ without a reason.
+    """New columns with a constant default that no older row has: old and new rows differ without a reason.
 
-    A default that is computed (a time, a random id) is no such case: nobody knows what it was for old rows.
+    A computed default (a time, a random id) does not count, since its value for older rows is unknown.
     """
     found = []
     for row in await conn.fetch(sql.NEW_DEFAULTS, timeout=_DEADLINE_S):
@@ -59,7 +60,7 @@ async def left_without_default(
 
 
 async def with_their_roots(conn: Connection, declared: Sequence[Destroyed]) -> tuple[Destroyed, ...]:
-    """A partition that is declared to be dropped takes rows of its table with it: those are declared too."""
+    """The declarations, and for each declared partition one for the rows of its root, which it takes with it."""
     roots = {row["name"]: row["root"] for row in await conn.fetch(sql.PARTITIONS, timeout=_DEADLINE_S)}
     return (
         *declared,

@@ -1,9 +1,9 @@
-"""Rows survive: those that were there before a migration, and those written between it and its rollback.
+"""The data proof: rows survive that existed before a migration, or were written between it and its rollback.
 
-A dump of the schema cannot tell: drop a column, add it again, and it looks the same. So every value is looked at
-before, after, after the rollback and after applying again; then rows are inserted, updated and deleted, and it is
-rolled back once more. What headers declare (`-- changes:` in a migration, `-- destroys:` in a rollback) is no
-violation, but is said.
+A dump of the schema cannot tell: a column that is dropped and added again looks the same. So every value is compared
+before, after, after the rollback and after applying again; then rows are inserted, updated and deleted, and the version
+is rolled back once more. What headers declare (`-- changes:` in a migration, `-- destroys:` in a rollback) is a note
+and no violation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from toolkit.postgres.connection import connected
 from toolkit.report.record import shortened
 
 _PURPOSE = "toolkit migrate prove: data"
-_TRIAL = 9001  # serial of the row that shows whether a table takes one
+_TRIAL = 9001  # serial of the row that tests whether a table takes one
 
 _UP_REMEDY = (
     "Leave what is there alone, or declare it in the migration's header: `-- changes: columns TABLE (A, B)` or "
@@ -49,7 +49,7 @@ _TITLES = {
 
 @dataclass
 class _Seen:
-    """What is collected on the way: violations by part of the claim's id, and notes."""
+    """Violations by part of the claim's id, and notes."""
 
     violations: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _Seen:
         self.violations.setdefault(part, []).extend(lines)
 
     def judge(self, part: str, changes: Sequence[RowChanges], declared: Sequence[Destroyed]) -> None:
-        """What is not declared is a violation; what is, a note."""
+        """Undeclared changes become violations, declared ones notes."""
         found = undeclared(changes, declared)
         self.add(part, (line for table in found for line in table.lines()))
         admitted = {line for table in changes for line in table.lines()} - set(self.violations.get(part, ()))
@@ -68,7 +68,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Start:
-    """The state before: its template, what rows hold, which counters are behind already."""
+    """The state before: its template, its rows, and the sequences that are behind already."""
 
     template: str
     rows: Picture
@@ -76,7 +76,7 @@ class _Start:
 
 
 async def run(subject: Subject, version: str) -> Outcome:
-    """Look at one version, on a copy of the state before it."""
+    """Prove one version, on copies of the state before it."""
     migration = subject.migration(version)
     template = await subject.states.seeded(version)
     seeding = subject.states.seeding(version)
@@ -140,7 +140,7 @@ async def _there_and_back(subject: Subject, migration: Migration, dsn: str, star
 
 
 async def _with_rows_between(subject: Subject, migration: Migration, dsn: str, start: _Start, seen: _Seen) -> Written:
-    """Applied → rows are inserted, updated, deleted in every table → down: they must be as they were written."""
+    """Apply, insert, update and delete rows in every table, roll back: the rows must be as they were written."""
     assert migration.rollback is not None
     tell = _teller(subject, migration)
     tell("writing rows before the rollback")
@@ -183,12 +183,12 @@ async def _behind(dsn: str) -> dict[str, str]:
 
 
 async def _counted(dsn: str, before: Mapping[str, str]) -> list[str]:
-    """Counters that will give out a number again, and would not have before."""
+    """Sequences that will give out a number in use, and would not have before."""
     return [line for column, line in (await _behind(dsn)).items() if column not in before]
 
 
 async def _refusals(dsn: str, tables: Iterable[str]) -> dict[str, str]:
-    """Tables that take no row, and why; nothing stays."""
+    """Table → why it takes no row; every insert is rolled back."""
     found = {}
     async with connected(dsn, _PURPOSE) as conn:
         shapes = await read_shapes(conn)
@@ -229,7 +229,7 @@ def _claims(migration: Migration, before: Picture, seeding: Seeded, written: Wri
 
 
 def _basis(part: str, migration: Migration, seen: _Seen) -> tuple[Level, str] | None:
-    """Why a part was not looked at; None when it was."""
+    """Why a part was not compared; None when it was."""
     if part != "up" and migration.rollback is None:
         return Level.NOT_CHECKED, "there is no rollback file"
     stopped = seen.stopped.get(part) or seen.stopped.get("up")

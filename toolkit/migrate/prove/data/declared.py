@@ -1,4 +1,4 @@
-"""What headers declare (`-- changes:`, `-- destroys:`) excuses what became of rows, and no more."""
+"""Headers (`-- changes:`, `-- destroys:`) excuse the changes to rows that they declare, and no others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolkit.migrate.row_comparison.table_rows import RowChanges
 
 
 def undeclared(changes: Iterable[RowChanges], declared: Iterable[Destroyed]) -> tuple[RowChanges, ...]:
-    """The part of the changes that no header owns up to. Pure."""
+    """The changes that no header declares. Pure."""
     entries = tuple(declared)
     whole = {entry.table for entry in entries if entry.whole_table}
     rows = {entry.table for entry in entries if entry.rows_only}

@@ -1,4 +1,4 @@
-"""Rows as an application would write them between a migration and its rollback, into every table."""
+"""Writes rows into every table, as an application would between a migration and its rollback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_OLD_ROWS = 3
 
 @dataclass
 class Written:
-    """How much was written: tables into which rows went, numbers of rows, and which tables refused."""
+    """How much was written: the tables, the numbers of rows, and the tables that refused."""
 
     tables: set[str] = field(default_factory=set)
     inserted: int = 0
@@ -33,7 +33,7 @@ class Written:
     refused: dict[str, str] = field(default_factory=dict)
 
     def basis(self) -> tuple[Level, str]:
-        """What a claim about these rows rests on."""
+        """The basis of a claim about these rows."""
         if not self.tables:
             why = "; ".join(shortened((f"{table}: {why}" for table, why in self.refused.items()), 3))
             return Level.NOT_CHECKED, f"no row could be written{': ' + why if why else ': there is no table'}"
@@ -48,8 +48,8 @@ class Written:
 
 
 async def write_rows(conn: Connection, shapes: Mapping[str, Shape], before: Mapping[str, Shape]) -> Written:
-    """Into each table two new rows, of the older rows one with each column changed that existed before, and one
-    deleted, where nothing refers to it. Everything is committed. `before` are the shapes before the migration."""
+    """Insert two rows into each table, update one older row in each column that existed before, and delete one to which
+    nothing refers. Everything is committed. `before` are the shapes before the migration."""
     written = Written()
     for table, shape in shapes.items():
         old = await _rows(conn, shape)
@@ -83,7 +83,8 @@ async def _rows(conn: Connection, shape: Shape) -> list[Row]:
 
 
 async def _update(conn: Connection, shape: Shape, before: Shape, row: Row) -> int:
-    """1 if any column changed. All at once, in one message; where a rule refuses one of them, one after the other."""
+    """1 if any column changed. All columns are updated in one message and, if a rule refuses that, one after the
+    other."""
     known = {column.name for column in before.columns}
     statements = [
         statement
@@ -98,7 +99,7 @@ async def _update(conn: Connection, shape: Shape, before: Shape, row: Row) -> in
 
 
 async def _attempt(conn: Connection, statement: str) -> int:
-    """1 if the statement changed something; what a constraint or a trigger refuses counts for nothing here."""
+    """1 if the statement changed a row, 0 if a constraint or trigger refused it."""
     try:
         async with conn.transaction():
             return int((await conn.execute(statement, timeout=_DEADLINE_S)).split()[-1] != "0")
