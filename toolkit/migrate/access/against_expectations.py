@@ -1,4 +1,4 @@
-"""Holds a security matrix to what the user expects of it. Pure."""
+"""Compares a security matrix with the user's expectations. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROW_VERBS: tuple[_RowVerb, ...] = ("select", "insert", "update", "delete")
 
 @dataclass(frozen=True)
 class _Told:
-    """One expected cell and where it is written."""
+    """One expected cell, and its place in the file."""
 
     file: str
     role: str
@@ -34,7 +34,7 @@ class _Told:
 
 
 def broken(matrix: Matrix, expectations: Expectations) -> tuple[list[str], int]:
-    """What is not as expected, a line each with the line of the file, and how many cells were compared."""
+    """A line for each cell that is not as expected, with its place in the file; and how many cells were compared."""
     found: list[str] = []
     compared = 0
     for relation in matrix.catalog.judged():
@@ -72,14 +72,14 @@ def _rows(matrix: Matrix, relation: Relation, verb: _RowVerb, told: _Told) -> It
         if (wrong := unlike(session, cell, told.allowance)) is not None:
             yield told.against(relation.name, wrong, str(session))
     if told.allowance == "allow" and cells and not any(cell.any for _, cell in cells):
-        # Rows that are not there cannot be reached; a privilege that is lacking says so by itself.
+        # A cell without rows shows nothing unless the privilege itself is missing.
         there = any(total for _, cell in cells for _, total in cell.reached.values())
         if there or all(cell.kind == "denied" for _, cell in cells):
             yield told.against(relation.name, str(cells[-1][1]))
 
 
 def unlike(session: PersonaSession, cell: Cell, allowance: Allowance) -> str | None:
-    """What a cell has that it should not have, or lacks."""
+    """What a cell allows that it should not, or does not allow that it should."""
     if allowance == "allow":
         return None
     if allowance == "deny":

@@ -1,4 +1,5 @@
-"""Whose rows are whose, read from a stranger's schema: owner columns, memberships, and what hangs on them. Pure."""
+"""Finds in an unknown schema whom rows belong to: owner columns, memberships, and the tables that refer to them.
+Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from toolkit.migrate.access.compared import TEXTS, compared, looked_up
 from toolkit.migrate.access.privileges import AccessCatalog, Column, Relation
 
-# The surest names first: a table that has one of these is not searched for the others.
+# The most certain names first: a table with a name of one group is not searched for those of later groups.
 USER_NAMES = (
     re.compile(r"^(user|owner|owner_user|account_user)_?(id|uuid)?$|^clerk_(user_)?id$|^auth_(user_)?id$|^sub$"),
     re.compile(r"^(author|creator|profile|member|customer|uploader|sender)_?(id|uuid)$|_user_id$|^owned_by$"),
@@ -22,8 +23,8 @@ _USERS_TABLE = re.compile(r"(^|\.)(users?|profiles?|accounts?|people|persons?)$"
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user's expectations say of ownership. `owners`: table → its owner columns (none: rows are nobody's);
-    `memberships`: (table, user column, organisation column); `text_ids` None: not said."""
+    """What the user's expectations say about ownership. `owners`: table → its owner columns (none: its rows belong to
+    nobody); `memberships`: (table, user column, organisation column); `text_ids` None: not given."""
 
     owners: Mapping[str, tuple[str, ...]]
     memberships: tuple[tuple[str, str, str], ...] = ()
@@ -35,7 +36,7 @@ NO_HINTS = Hints({})
 
 @dataclass(frozen=True)
 class Membership:
-    """A table that says who belongs to which organisation."""
+    """A table that assigns users to organisations."""
 
     table: str
     user: str
@@ -56,7 +57,8 @@ class Ownership:
 
 
 def ownership_of(catalog: AccessCatalog, hints: Hints = NO_HINTS) -> Ownership:
-    """Read from policies (a column compared with the claims), foreign keys to users, and names, in this order."""
+    """The ownership by policies (a column compared with the claims), foreign keys to users, and names, in this
+    order."""
     tables = {name: one for name, one in catalog.relations.items() if one.is_table}
     owners: dict[str, tuple[str, ...]] = {}
     for name, table in tables.items():
@@ -92,7 +94,7 @@ def ownership_of(catalog: AccessCatalog, hints: Hints = NO_HINTS) -> Ownership:
 
 
 def merged(one: Ownership, other: Ownership) -> Ownership:
-    """What either of two states of a schema tells, so that both are looked at alike."""
+    """The ownership of two states of a schema together, so that both are tried with the same rows."""
     owners = {
         name: tuple(dict.fromkeys((*one.owners.get(name, ()), *other.owners.get(name, ()))))
         for name in {*one.owners, *other.owners}
@@ -108,7 +110,7 @@ def merged(one: Ownership, other: Ownership) -> Ownership:
 
 
 def held_in(ownership: Ownership, catalog: AccessCatalog) -> Ownership:
-    """As far as this state of the schema has those tables and columns."""
+    """The ownership restricted to tables and columns that this state of the schema has."""
 
     def has(table: str, column: str) -> bool:
         found = catalog.relations.get(table)
@@ -128,7 +130,7 @@ def held_in(ownership: Ownership, catalog: AccessCatalog) -> Ownership:
 
 
 def can_be_user(column: Column | None) -> bool:
-    """Of a type that holds user ids."""
+    """Whether the column's type can hold user ids."""
     return column is not None and not column.computed and (column.type == "uuid" or column.type in TEXTS)
 
 
@@ -192,7 +194,7 @@ def _text_tables(
 
 
 def _propagate(tables: Mapping[str, Relation], owners: dict[str, tuple[str, ...]]) -> None:
-    """What an owner column refers to holds user ids as well."""
+    """Columns that an owner column refers to hold user ids as well."""
     changed = True
     while changed:
         changed = False
@@ -253,7 +255,7 @@ def _owned(
             if name in owned or name in apart:
                 continue
             if table.partition or any(reference.parent in owned - {name} for reference in table.references):
-                # A partition's own foreign keys stand for its root's.
+                # A partition's foreign keys count as its root's.
                 if table.partition and not any(r.parent in owned for r in table.references):
                     continue
                 owned.add(name)

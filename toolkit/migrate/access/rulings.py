@@ -1,4 +1,4 @@
-"""What is wrong in a security matrix: by rules for any schema, and by comparison with the state before. Pure."""
+"""Finds what is wrong in a security matrix: by rules for any schema, and by comparison with the state before. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolkit.migrate.access.personas import (
 from toolkit.migrate.access.privileges import Relation
 
 _BEYOND_RLS = ("TRUNCATE", "REFERENCES", "TRIGGER")
-_RECURSION = ("42P17", "54001")  # the second where a function recurses until its stack is full
+_RECURSION = ("42P17", "54001")  # 54001: a function recurses until the stack limit
 _TEXT_SUBJECTS = (*OTHERS, *MEMBERS, str(USERS[MINE_TEXT]))
 _DOING: Mapping[Verb, str] = {
     "select": "sees",
@@ -40,7 +40,7 @@ _DOING: Mapping[Verb, str] = {
 
 @dataclass
 class Rulings:
-    """Violations by part (rows, claims, columns, views, functions, grants, expectations), and what is worth a note."""
+    """Violations by part (rows, claims, columns, views, functions, grants, expectations), and notes."""
 
     violations: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
             older |= {name} if trouble else set()
             continue
         if session.shape in {MALFORMED, EMPTY_SUB} and not trouble and not cell.any:
-            continue  # refused by failing, or by finding nothing: it is all the same
+            continue  # an error and an empty result both keep rows away
         previous = before.catalog.relations[name]
         healed = claims_trouble(before, name, session, old) or rows_trouble(before, previous, session, verb, old)
         if (healed and not trouble) or (not old.any and not cell.any and cell.kind == "denied"):
@@ -104,7 +104,7 @@ def _people(who: Iterable[str]) -> str:
 
 
 def rows_trouble(matrix: Matrix, relation: Relation, session: PersonaSession, verb: Verb, cell: Cell) -> str:
-    """What is wrong with what a session reached, whatever was before; "" for nothing."""
+    """What is wrong with what a session reached, whatever the state before; "" for nothing."""
     if session.role == "service_role":
         return ""
     if not relation.is_table:
@@ -145,7 +145,7 @@ def _named(row_owners: Iterable[str]) -> str:
 
 
 def claims_trouble(matrix: Matrix, name: str, session: PersonaSession, cell: Cell) -> str:
-    """An error that no claims should cause; "" for none. That malformed claims fail is as it should be."""
+    """An error that no claims should cause; "" for none. Malformed claims are expected to fail."""
     if cell.kind != "error":
         return ""
     if cell.code in _RECURSION or cell.code.startswith("42"):
@@ -205,7 +205,7 @@ def _restrictions(relation: Relation) -> set[str]:
 
 
 def _silence(before: Matrix, after: Matrix, relation: Relation, clients: list[str], found: Rulings) -> None:
-    """Tables that nobody can read without being told so."""
+    """Tables that look empty without an error: not even a row's owner sees it, or there is no policy."""
     if relation.name not in after.ownership.owned:
         return
     reads = [p for p in relation.policies if p.permissive and p.command in {"r", "*"}]

@@ -13,7 +13,7 @@ from toolkit.migrate.access.ownership import Ownership, ownership_of
 from toolkit.migrate.access.personas import CLIENT_ROLES, SESSIONS, PersonaSession
 from toolkit.migrate.access.privileges import AccessCatalog, Relation, read_access_catalog
 from toolkit.migrate.access.rulings import claims_trouble
-from toolkit.migrate.access.try_cells import ask
+from toolkit.migrate.access.try_cells import run_as
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.history import read_history
@@ -182,7 +182,7 @@ async def _ask_bounded(
         return []
     async with conn.transaction(readonly=True):
         await conn.execute(sql.BOUND, timeout=_DEADLINE_S)
-        return [(answer.code, answer.said) for answer in await ask(conn, session, questions)]
+        return [(answer.code, answer.said) for answer in await run_as(conn, session, questions)]
 
 
 # -- judging; pure ------------------------------------------------------------------------------------------------

@@ -150,11 +150,11 @@ def test_the_column_that_is_compared_says_whether_a_subject_may_be_a_text(
     columns: str, using: str, texts: bool
 ) -> None:
     seats = table("public.seats", "team uuid, who uuid, name text")
-    found = ownership_of(catalogue(seats, table("public.t", columns, using)))
+    found = ownership_of(catalog(seats, table("public.t", columns, using)))
     assert ("public.t" in found.text_tables) is texts
     for hint in (True, False):
-        assert ("public.t" in ownership_of(catalogue(seats), Hints({}, text_ids=hint)).text_tables) is False
-        told = ownership_of(catalogue(seats, table("public.t", columns, using)), Hints({}, text_ids=hint))
+        assert ("public.t" in ownership_of(catalog(seats), Hints({}, text_ids=hint)).text_tables) is False
+        told = ownership_of(catalog(seats, table("public.t", columns, using)), Hints({}, text_ids=hint))
         assert ("public.t" in told.text_tables) is hint
 
 
@@ -164,7 +164,7 @@ def test_a_lookup_is_judged_by_the_policies_of_the_table_that_it_reads() -> None
         parent = table(
             "public.t", "id uuid, user_id uuid, customer_id text", f"((auth.uid())::text = ({column})::text)"
         )
-        assert ("public.c" in ownership_of(catalogue(child, parent)).text_tables) is texts
+        assert ("public.c" in ownership_of(catalog(child, parent)).text_tables) is texts
 
 
 def test_two_states_are_looked_at_alike() -> None:

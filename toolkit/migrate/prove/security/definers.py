@@ -95,7 +95,7 @@ async def call_definers(
 
 
 def _marks(staging: Staging) -> dict[tuple[str, RowOwner], frozenset[str]]:
-    """Texts by which a row is recognised wherever it is shown: its ids, and values that no other world has."""
+    """(table, RowOwner) → texts by which a row is recognised: its ids, and values that no other owner's rows have."""
     found: dict[tuple[str, RowOwner], frozenset[str]] = {}
     for table, rows in staging.rows.items():
         relation = staging.catalog.relations.get(table)
