@@ -62,3 +62,20 @@ PARTITIONS = """
     join pg_catalog.pg_namespace rn on rn.oid = r.relnamespace
     where c.relispartition
 """
+# Functions whose texts tell into which tables rows go: those of a name, of event triggers, and of triggers on INSERT.
+FUNCTIONS_NAMED = spelt_out("""
+    select pg_get_functiondef(p.oid) as definition
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+    where p.prokind in ('f', 'p') and p.proname = any ($1) and :user_schema(n.nspname)
+""")
+EVENT_TRIGGER_FUNCTIONS = """
+    select pg_get_functiondef(evtfoid) as definition from pg_catalog.pg_event_trigger where evtenabled <> 'D'
+"""
+INSERT_TRIGGERS = spelt_out("""
+    select n.nspname::text || '.' || c.relname::text as table, pg_get_functiondef(t.tgfoid) as definition
+    from pg_catalog.pg_trigger t
+    join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    join pg_catalog.pg_proc p on p.oid = t.tgfoid join pg_catalog.pg_language l on l.oid = p.prolang
+    where not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 4 > 0 and l.lanname = 'plpgsql'
+      and :user_schema(n.nspname)
+""")

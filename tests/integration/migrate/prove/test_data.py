@@ -167,8 +167,25 @@ PLANTS = {
         T,
         "insert into t select id + 100, note from t",
         "select 1",
-        "public.t: 5 rows are there that were not",
-        "up",
+        "once applied, public.t: 5 rows are there that were not",
+        "added",
+    ),
+    "rows-that-a-trigger-adds": Case(
+        T + "create table log (id int generated always as identity primary key, t int);"
+        "create function note() returns trigger language plpgsql as "
+        "$$begin insert into log (t) values (new.id); return new; end$$;"
+        "create trigger note after update on t for each row execute function note();",
+        "-- changes: columns t (note)\nupdate t set note = note || '.'",
+        "-- changes: columns t (note)\nselect 1",
+        "once applied, public.log: 5 rows are there that were not",
+        "added",
+    ),
+    "rows-inserted-twice": Case(
+        "create table k (name text not null)",
+        "insert into k values ('v2')",
+        "select 1",
+        "the rollback leaves what it inserts, and applied again it inserts it twice",
+        "added",
     ),
     "values-swapped-between-rows": Case(
         T,
@@ -359,6 +376,30 @@ HEALTHY = {
         "-- changes: rows k\ninsert into k values ('v2') on conflict do nothing",
         "select 1",
     ),
+    "plans-added": Case(
+        "create table k (name text primary key, price int)",
+        "insert into k values ('free', 0), ('team', 9) on conflict (name) do nothing",
+        "-- destroys: rows k\ndelete from k where name in ('free', 'team')",
+    ),
+    "plans-added-and-kept": Case(
+        "create table k (name text primary key)",
+        "insert into k select 'v2' where not exists (select from k where name = 'v2')",
+        "select 1",
+    ),
+    "profiles-of-those-who-are-there": Case(
+        T + "create table profiles (t int primary key references t); create table greetings (t int);"
+        "create function greet() returns trigger language plpgsql set search_path from current as "
+        "$$begin insert into greetings values (new.t); return new; end$$;"
+        "create trigger greet after insert on profiles for each row execute function greet();",
+        "do $$begin insert into profiles select id from t where id < 3 on conflict do nothing; end$$",
+        "select 1",
+    ),
+    "plans-added-by-a-function": Case(
+        "create table k (name text primary key); create function put(what text) returns void language sql as "
+        "'insert into k values (what) on conflict do nothing'",
+        "select put('v3')",
+        "select 1",
+    ),
     "partition-added": Case(
         "create table t (id int not null, r text not null) partition by list (r); "
         "create table t_eu partition of t for values in ('eu')",
@@ -441,8 +482,24 @@ async def test_without_a_rollback_only_the_migration_is_looked_at(subject_of: Su
     outcome = await PROOF.run(await subject_of(files(case), start=case.start), "1")
     assert {claim.id.removeprefix("data-1-"): claim.level for claim in outcome.claims} == {
         "up": Level.PROVED,
+        "added": Level.PROVED,
         **dict.fromkeys(("down", "again", "between"), Level.NOT_CHECKED),
     }
+
+
+async def test_what_an_event_trigger_logs_is_no_change_of_rows(subject_of: SubjectOf) -> None:
+    start = (
+        T + "create table ddl (id int generated always as identity primary key, tag text);"
+        "create function log_ddl() returns event_trigger language plpgsql as "
+        "$$begin insert into public.ddl (tag) values (tg_tag); end$$;"
+        "create event trigger log_ddl on ddl_command_end execute function log_ddl();"
+    )
+    case = Case(
+        start, "alter table t add column extra text", "-- destroys: columns t (extra)\nalter table t drop extra"
+    )
+    outcome = await PROOF.run(await subject_of(files(case), start=case.start), "1")
+    assert said(outcome) == ""
+    assert any("public.ddl" in note for note in outcome.notes), outcome.notes
 
 
 async def test_a_table_without_rows_is_said(subject_of: SubjectOf) -> None:

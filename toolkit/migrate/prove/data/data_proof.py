@@ -9,10 +9,12 @@ and no violation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toolkit.migrate.folder.files import Migration
 from toolkit.migrate.folder.headers import Destroyed
+from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.prove.data.added import Target, is_log, is_meant, meant
 from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
 from toolkit.migrate.prove.data.declared import undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows
@@ -35,6 +37,10 @@ _UP_REMEDY = (
     "Leave what is there alone, or declare it in the migration's header: `-- changes: columns TABLE (A, B)` or "
     "`-- changes: rows TABLE`."
 )
+_ADDED_REMEDY = (
+    "Insert rows by statements of the file, delete them in the rollback or insert `on conflict do nothing`; what comes "
+    "about otherwise is declared in the migration's header: `-- changes: rows TABLE`."
+)
 _DOWN_REMEDY = (
     "Have the rollback bring the values back, or declare the loss in its header: `-- destroys: columns TABLE (A)`, "
     "`-- destroys: rows TABLE`."
@@ -44,6 +50,15 @@ _TITLES = {
     "down": "After the rollback every row has the values it had before",
     "again": "Applied again, it leaves rows as the rollback left them",
     "between": "Rows written between the migration and its rollback survive it",
+    "added": "Rows that it adds to tables that were there are those that its statements insert, once",
+}
+
+
+_WHEN = {
+    "up": "once applied",
+    "down": "after the rollback",
+    "again": "applied again",
+    "between": "after the rollback",
 }
 
 
@@ -54,16 +69,37 @@ class _Seen:
     violations: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)  # tables with rows that nothing inserts
+    left: set[str] = field(default_factory=set)  # tables with inserted rows that the rollback leaves
 
     def add(self, part: str, lines: Iterable[str]) -> None:
         self.violations.setdefault(part, []).extend(lines)
 
-    def judge(self, part: str, changes: Sequence[RowChanges], declared: Sequence[Destroyed]) -> None:
-        """Undeclared changes become violations, declared ones notes."""
+    def judge(
+        self, part: str, changes: Sequence[RowChanges], declared: Sequence[Destroyed], inserted: Iterable[Target] = ()
+    ) -> None:
+        """Undeclared changes become violations, declared ones notes. Added rows are a claim of their own: `inserted`
+        are the tables into which rows were meant to come."""
         found = undeclared(changes, declared)
-        self.add(part, (line for table in found for line in table.lines()))
+        self.add(part, (line for table in found for line in replace(table, added=()).lines()))
+        for table in found:
+            if table.added and table.table not in self.made:
+                self._judge_added(part, RowChanges(table.table, added=table.added), frozenset(inserted))
         admitted = {line for table in changes for line in table.lines()} - set(self.violations.get(part, ()))
+        admitted -= {line for table in found for line in RowChanges(table.table, added=table.added).lines()}
         self.notes += [f"{part}: declared: {line}" for line in sorted(admitted)]
+
+    def _judge_added(self, part: str, rows: RowChanges, inserted: frozenset[Target]) -> None:
+        (line,) = rows.lines()
+        if not is_meant(rows.table, inserted):
+            self.made.add(rows.table)
+            self.add("added", [f"{_WHEN[part]}, {line}, and no statement inserts them as they are"])
+        elif part == "again" and rows.table in self.left and not is_log(rows.table, inserted):
+            self.add("added", [f"{line}: the rollback leaves what it inserts, and applied again it inserts it twice"])
+        else:
+            self.notes.append(f"{part}: inserted by its own statements: {line}")
+        if part == "down":
+            self.left.add(rows.table)
 
 
 @dataclass(frozen=True)
@@ -112,7 +148,8 @@ async def _there_and_back(subject: Subject, migration: Migration, dsn: str, star
         return
     changes = migration.up.changes
     after = await _look(dsn, before)
-    seen.judge("up", compare(before, after, only_common=True), changes)
+    inserted = await _meant(dsn, migration.up.statements)
+    seen.judge("up", compare(before, after, only_common=True), changes, inserted)
     seen.add("up", await _counted(dsn, behind))
     async with connected(dsn, _PURPOSE) as conn:
         declared = {(entry.table, name) for entry in changes for name in entry.columns}
@@ -126,7 +163,8 @@ async def _there_and_back(subject: Subject, migration: Migration, dsn: str, star
         seen.stopped |= dict.fromkeys(("down", "again", "between"), "the rollback fails on a database with rows")
         return
     back = await _look(dsn, before)
-    seen.judge("down", compare(before, back), (*changes, *migration.rollback.destroys))
+    put_back = await _meant(dsn, migration.rollback.statements)
+    seen.judge("down", compare(before, back), (*changes, *migration.rollback.destroys), inserted | put_back)
     seen.add("down", await _counted(dsn, behind))
     tell("applying again")
     result = await _up(subject, migration, dsn)
@@ -135,7 +173,7 @@ async def _there_and_back(subject: Subject, migration: Migration, dsn: str, star
         seen.stopped["again"] = "it does not apply again"
         return
     again = await _look(dsn, back)
-    seen.judge("again", compare(back, again, only_common=True), changes)
+    seen.judge("again", compare(back, again, only_common=True), changes, inserted)
     seen.add("again", await _counted(dsn, behind))
 
 
@@ -153,7 +191,8 @@ async def _with_rows_between(subject: Subject, migration: Migration, dsn: str, s
     if not result.ok:
         seen.add("between", [f"the rollback fails once rows were written: {_failure(result)}"])
         return written
-    seen.judge("between", compare(wrote, await _look(dsn, wrote)), declared)
+    put_back = await _meant(dsn, migration.rollback.statements)
+    seen.judge("between", compare(wrote, await _look(dsn, wrote)), declared, put_back)
     seen.add("between", await _counted(dsn, start.behind))
     if refused := await _refusals(dsn, start.rows.tables):
         async with subject.states.clone(start.template) as untouched:
@@ -163,6 +202,11 @@ async def _with_rows_between(subject: Subject, migration: Migration, dsn: str, s
         )
         seen.add("between", lines)
     return written
+
+
+async def _meant(dsn: str, statements: Sequence[Statement]) -> frozenset[Target]:
+    async with connected(dsn, _PURPOSE) as conn:
+        return await meant(conn, statements)
 
 
 async def _up(subject: Subject, migration: Migration, dsn: str) -> RunResult:
@@ -223,14 +267,14 @@ def _claims(migration: Migration, before: Picture, seeding: Seeded, written: Wri
             written.basis() if part == "between" else _extent(before, seeding)
         )
         lines = seen.violations.get(part, [])
-        remedy = _UP_REMEDY if part in {"up", "again"} else _DOWN_REMEDY
+        remedy = {"up": _UP_REMEDY, "again": _UP_REMEDY, "added": _ADDED_REMEDY}.get(part, _DOWN_REMEDY)
         claims.append(Claim.of(PROOF, migration.version, part, title, level, basis, lines, remedy))
     return tuple(claims)
 
 
 def _basis(part: str, migration: Migration, seen: _Seen) -> tuple[Level, str] | None:
     """Why a part was not compared; None when it was."""
-    if part != "up" and migration.rollback is None:
+    if part not in {"up", "added"} and migration.rollback is None:
         return Level.NOT_CHECKED, "there is no rollback file"
     stopped = seen.stopped.get(part) or seen.stopped.get("up")
     if stopped is not None and part not in seen.violations:
