@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.migrate.prove.conftest import SubjectOf, bare_template, s
 from toolkit.migrate import MigrationRefused, migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.drift import drift_from_folder
 from toolkit.migrate.dry_run.run import dry_run
+from toolkit.migrate.eject import eject
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove.run import prove
 from toolkit.migrate.prove.subject.claims import Level
@@ -19,6 +21,8 @@ from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.history import record_applied
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.verify.run import migrate_verify
+from toolkit.probes import probes_of
+from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -205,3 +209,19 @@ async def test_two_files_of_one_version_are_told_and_only_a_run_is_refused(bare_
     with pytest.raises(MigrationRefused, match=r"2_b\.sql and 2_aa\.sql have the same version 2"):
         await migrate_up(bare_db, both)
     assert not [c for c in (await drift_from_folder(bare_db, both)).checks if c.verdict.value != "pass"]
+
+
+async def test_ejected_migrations_work_beside_a_foreign_history(bare_db: str, write: Write) -> None:
+    folder = write({"20260101000000_users.sql": "create table public.users (id integer primary key);"})
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    eject(read_folder(migrations_dir()), folder, datetime.now(UTC))
+    contents = read_folder(folder)
+    assert (await migrate_up(bare_db, contents)).ok
+    assert set((await states(bare_db, contents)).values()) == {"applied"}
+    probes = probes_of(contents)
+    verified = await migrate_verify(bare_db, contents, probes=probes, generic=False)
+    bad = {check.id for check in verified.checks if check.verdict.value != "pass"}
+    assert bad == {"20260101000000-verify"}, "the project's own file has no verify file"
+    assert {probe.id for (_, found) in probes.items() for probe in found} <= {check.id for check in verified.checks}
+    assert (await look(bare_db, contents)).disagreements == ()
+    assert (await migrate_down(bare_db, contents, last=1)).ok

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from toolkit.commands._click import Group
-from toolkit.commands.migrate import apply, catalog, lint, prove, repair
+from toolkit.commands.migrate import apply, catalog, eject, lint, prove, repair
 
 
 @click.group("migrate", cls=Group)
@@ -29,5 +29,6 @@ for _command in (
     catalog.diff_command,
     catalog.drift_command,
     repair.command,
+    eject.command,
 ):
     command.add_command(_command)
