@@ -1,4 +1,5 @@
-"""Replay: each version applies to the state that those before it leave, with and without rows, alone and in one go."""
+"""The replay proof: each version applies to the state that the versions before it leave, with and without rows, alone
+and in one run."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ async def _claim_rows(subject: Subject, version: str, template: str, rows: Seede
 
 
 async def _claim_whole(subject: Subject, version: str) -> Claim:
-    """All versions in one run and one session must end where one run for each ends."""
+    """The claim that all versions in one run and session end in the same state as one run for each."""
     states = subject.states
     title = "The whole folder applies in one run, to the same result"
     basis = f"{len(states.versions)} versions in one run, compared with as many runs"

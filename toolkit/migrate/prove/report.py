@@ -1,4 +1,4 @@
-"""What the proofs said as one report: a table of claims first, then each claim with what refutes it. Pure."""
+"""Makes one report of the proofs: a table of claims first, then each claim with its violations. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of_proof(frame: Frame, subject: Subject, found: Sequence[Proved], notes: tup
 
 
 def standing(claims: Sequence[Claim]) -> str:
-    """What a proof of one version came to, in a word: the worst of its claims."""
+    """The result of a proof of one version in a word: that of its worst claim."""
     if any(claim.violations for claim in claims):
         return REFUTED
     levels = {claim.level for claim in claims if not claim.by_request}
@@ -48,7 +48,7 @@ def standing(claims: Sequence[Claim]) -> str:
 
 
 def tally(claims: Sequence[Claim]) -> str:
-    """How many claims of a proof of one version stand how."""
+    """How many claims of a proof of one version are proved, sampled, not checked or refuted."""
     counted = [claim for claim in claims if not claim.by_request]
     if not counted:
         return LEFT_OUT
@@ -69,7 +69,8 @@ def _title(claims: Sequence[Claim], refuted: int) -> str:
 
 
 def _overview(found: Sequence[Proved]) -> Table:
-    """Proofs by version; few versions are the columns, since a terminal has no room for all the proofs."""
+    """A table of proofs by version; few versions become the columns, since a terminal has no room for all the
+    proofs."""
     versions = tuple(dict.fromkeys(one.version for one in found))
     claims = {(one.version, one.proof.name): one.outcome.claims for one in found}
     names = tuple(proof.name for proof in PROOFS)
@@ -81,7 +82,7 @@ def _overview(found: Sequence[Proved]) -> Table:
 
 
 def _files(subject: Subject) -> Table:
-    """Which bytes were proved: a report says nothing of a file that was edited after it."""
+    """The digests of the proved files: the report does not hold for a file that was edited later."""
     rows = []
     for version in subject.versions:
         migration = subject.migration(version)

@@ -1,8 +1,8 @@
-"""Round trip: A → up → B → down → A′ → up → B′ with A = A′ and B = B′, so migration and rollback belong together.
+"""The round-trip proof: A → up → B → down → A′ → up → B′ with A = A′ and B = B′.
 
-Two oracles that share nothing look at each state: our catalog facts, and pg_dump. Where they disagree about "equal",
-that is a finding of its own. What happens to rows on the way is the data proof's business; here they only may not
-keep the three runs from their end.
+Two oracles compare the states, independent of each other on purpose: our catalog facts, and pg_dump. Where they
+disagree, that is a violation of its own. Rows are for the data proof to judge; here they must only not stop the three
+runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNDO = "Make the rollback undo exactly what the migration did: the differences 
 
 @dataclass(frozen=True)
 class State:
-    """What both oracles see at one moment; `dump` is None where pg_dump could not look, `why` says why."""
+    """A state as both oracles read it; `dump` is None when pg_dump failed, and `why` says why."""
 
     facts: Snapshot
     dump: str | None = None
@@ -38,14 +38,14 @@ class State:
 
 @dataclass(frozen=True)
 class Trip:
-    """The states A, B, A′, B′ as far as the runs went, and what stopped them."""
+    """The states A, B, A′, B′ as far as they were reached, and the failure that stopped the runs."""
 
     states: tuple[State, ...]
     failure: Failure | None = None
 
     @property
     def leg(self) -> str:
-        """The run that stopped, or that would have come last."""
+        """The run that failed, or else the last one."""
         return _LEGS[min(len(self.states), len(_LEGS)) - 1]
 
 
@@ -69,7 +69,8 @@ async def run(subject: Subject, version: str, *, pg_dump: Path | None = None) ->
 
 
 def judge(version: str, trip: Trip) -> tuple[Claim, ...]:
-    """Whether the runs went through and A = A′, B = B′, by each oracle, and whether the oracles agree. Pure."""
+    """The claims that the runs went through, that A = A′ and B = B′ by each oracle, and that the oracles agree.
+    Pure."""
     runs = Claim.of(PROOF, version, "runs", "Up, down and up again run through", Level.PROVED, "three runs on one copy")
     if trip.failure is not None:
         runs = runs.refuted_by([f"{trip.leg}: {trip.failure}"], trip.failure.remedy)

@@ -1,4 +1,5 @@
-"""Every proof of every version, one after the other: what could not be looked at becomes a claim that says so."""
+"""Runs every proof of every version, one after the other; one that could not run becomes a claim that is not
+checked."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ DEADLINE_S = 900.0
 
 @dataclass(frozen=True)
 class Proved:
-    """What one proof said of one version, and how long it took."""
+    """The outcome of one proof of one version, and how many seconds it took."""
 
     proof: Proof
     version: str

@@ -1,7 +1,7 @@
 """One plausible row for a table of any schema: inserted, as a statement, and the updates that it allows.
 
-A row refers to rows that are there, satisfies the table's own conditions as far as values can be found that do, and
-is different for each serial number. What a table still refuses, it refuses in its own words.
+A row refers to existing rows, satisfies the table's conditions where fitting values are found, and differs for each
+serial number. When the table refuses it all the same, the error has the database's message.
 """
 
 from __future__ import annotations

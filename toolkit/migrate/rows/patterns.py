@@ -1,6 +1,6 @@
 """Texts that satisfy a pattern: a regular expression, or one of LIKE. Pure.
 
-What this does not understand it leaves out; whether a text fits is for the database to say.
+Parts of a pattern that it does not know are left out; the database decides whether a text fits.
 """
 
 from __future__ import annotations

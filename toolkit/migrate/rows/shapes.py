@@ -1,4 +1,4 @@
-"""The tables of any schema as somebody sees them who wants to insert rows: read from the catalog."""
+"""Reads from the catalog what must be known of a table to insert rows into it."""
 
 from __future__ import annotations
 

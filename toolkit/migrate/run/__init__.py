@@ -1,1 +1,1 @@
-"""Applying migrations and taking them back: plan, history, locks, exports, and what came of each file."""
+"""Applies migrations and rolls them back: plan, history, locks, exports, and the result of each file."""

@@ -1,4 +1,4 @@
-"""Whether what a transaction made still stands after its commit: a commit without error is not yet a success."""
+"""Checks that what a transaction made still exists after its commit: a commit without error is not yet a success."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Made:
 
 
 async def made_here(conn: Connection) -> tuple[Made, ...]:
-    """What the open transaction wrote into the catalog and has not dropped again.
+    """The objects and columns that the open transaction made or altered and has not dropped.
 
     Call it as the last thing before the commit. It takes no snapshot of the catalog, since the file's locks are held
     meanwhile: one pass over a few small system tables.
@@ -36,7 +36,7 @@ async def made_here(conn: Connection) -> tuple[Made, ...]:
 
 
 async def gone(conn: Connection, made: Sequence[Made]) -> str:
-    """Names of what is no longer there, or ''; by identity: another object under the same name does not count."""
+    """The names of what no longer exists, or ''; another object of the same name does not count as the same."""
     if not made:
         return ""
     columns = zip(*((one.catalog, one.id, one.sub, one.name) for one in made), strict=True)

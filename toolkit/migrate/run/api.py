@@ -1,4 +1,4 @@
-"""What others call: one function a request, each opening and closing its own connection.
+"""The requests to the runner: one function each, which opens and closes its own connection.
 
 Requests that are understood but not carried out raise MigrationRefused (or another ToolkitError); files that fail
 are in the result.
@@ -23,7 +23,7 @@ from toolkit.sql import history as sql
 
 @dataclass(frozen=True)
 class Status:
-    """Where the database stands against the folder. `invalid_indexes` are wrecks of interrupted index builds."""
+    """The state of the database compared with the folder. `invalid_indexes`: left by interrupted index builds."""
 
     versions: tuple[VersionStatus, ...]
     invalid_indexes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Status:
 
     @property
     def troubled(self) -> tuple[str, ...]:
-        """Versions that `up` would refuse to go past."""
+        """Versions because of which `up` would refuse."""
         return tuple(v.version for v in self.versions if v.state in {"edited", "gap", "missing_locally", "refused"})
 
 

@@ -50,7 +50,7 @@ from toolkit.sql import history as sql
 
 LOST = (
     asyncpg.InterfaceError,
-    # What asyncpg says when the server's farewell has arrived and the end of the connection has not.
+    # asyncpg's message when the server's last message has arrived but the end of the connection has not.
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -148,7 +148,7 @@ class FileRun:
         for statement in self.step.script.statements:
             await self._run_statement(statement)
         self.statement = None
-        # The file may have changed its role or its search_path; what follows is ours.
+        # The file may have changed the role or the search_path, which our own statements must not inherit.
         await self.conn.execute(sql.RESET_ROLE, timeout=10)
         if await self.conn.fetchval(sql.TRANSACTION_ID, timeout=10) != xid:
             raise RefusalError(
@@ -174,7 +174,7 @@ class FileRun:
         except BaseException as error:
             with contextlib.suppress(*LOST):
                 if not self.conn.is_closed():
-                    # Whoever stops us does not wait for a statement that will not be stopped.
+                    # A cancellation must not wait for a statement that does not stop.
                     patience = _ROLLBACK_DEADLINE_S if isinstance(error, asyncio.CancelledError) else None
                     async with asyncio.timeout(patience):
                         await transaction.rollback()
@@ -290,7 +290,7 @@ class FileRun:
     # -- afterwards ---------------------------------------------------------------------------
 
     async def _recheck(self) -> Failure | None:
-        """After the commit history and catalog must say what we believe; else it would be a success that is none."""
+        """After the commit, check that history and catalog show the success that is about to be reported."""
         applied = await is_applied(self.conn, self.step.migration.version)
         if applied == (self.step.direction == "up"):
             return await self._vanished()
@@ -322,7 +322,8 @@ class FileRun:
     async def _after_lost_connection(
         self, before: Snapshot, error: BaseException, known: Failure | None = None
     ) -> tuple[StepResult, Snapshot]:
-        """Did it commit before the connection broke? A new connection knows. `known`: it had failed before that."""
+        """Ask on a new connection whether it committed before the connection broke. `known`: an error from before
+        that."""
         self.conn.terminate()
         worded = known or failure_of(self.step.script, self.statement, error)
         try:
@@ -354,12 +355,12 @@ class FileRun:
         )
 
     def remarks(self, changes: tuple[Difference, ...]) -> tuple[str, ...]:
-        """What a success should still make people look at."""
+        """Remarks on a successful file: the facts among its changes that need a person's attention."""
         remark = "" if changes else changed_nothing(self.step.script.statements)
         return (f"{self.label} {remark}",) if remark else ()
 
     async def reset_session(self) -> None:
-        """Forget what a file set."""
+        """Reset the session settings that a file may have changed."""
         # Not RESET through asyncpg: that would also release the runner's lock.
         await self.conn.execute(sql.RESET_AUTHORIZATION, timeout=10)
         await self.conn.execute(sql.RESET_ROLE, timeout=10)

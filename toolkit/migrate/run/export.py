@@ -1,4 +1,4 @@
-"""Before a rollback destroys rows, write them down: one CSV a table, a manifest, and a script that puts them back."""
+"""Exports the rows that a rollback destroys: a CSV for each table, a manifest, and a script that puts them back."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def export_destroyed(conn: Connection, step: Step, folder: Path) -> tuple[
     declaration that names what does not exist, EnvironmentError_ when the disk refuses.
     """
     present = {row["table_name"]: tuple(row["columns"]) for row in await conn.fetch(sql.USER_COLUMNS, timeout=60)}
-    # A role that row security filters would export a part and call it everything; this makes it an error.
+    # With row_security off, a role to which policies apply gets an error instead of a part of the rows.
     await conn.execute(sql.NO_PARTIAL_ROWS, timeout=10)
     exports: list[Export] = []
     staged: list[Staged] = []

@@ -1,4 +1,4 @@
-"""What went wrong in a file, with the way out: SQLSTATE → remedy."""
+"""The failure of a file, with a remedy by its SQLSTATE."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Failure:
 def failure_of(
     script: Script, statement: Statement | None, error: BaseException, context: tuple[str, ...] = ()
 ) -> Failure:
-    """Word a failure; `context` is what else is known, such as who held the lock."""
+    """The Failure for an error; `context` is what else is known, such as who held the lock."""
     sqlstate = (getattr(error, "sqlstate", None) or "") if isinstance(error, asyncpg.PostgresError) else ""
     message = str(error).strip() or type(error).__name__
     for extra in ("detail", "hint"):

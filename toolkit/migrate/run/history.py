@@ -1,4 +1,4 @@
-"""What the database says was applied: the Supabase CLI's history, and the toolkit's ledger with checksums."""
+"""Reads and writes what was applied: the Supabase CLI's history, and the toolkit's ledger with checksums."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Direction = Literal["up", "down"]
 
 @dataclass(frozen=True)
 class AppliedRow:
-    """A row of `schema_migrations`. `statements` and `name` are None where whoever wrote it left them out."""
+    """A row of `schema_migrations`. `statements` and `name` are None where the writer left them out."""
 
     version: str
     name: str | None
@@ -70,7 +70,7 @@ class History:
 
 @dataclass(frozen=True)
 class Runner:
-    """Who runs: `who` is `user@host:pid`; `run_id` ties the events of one run together."""
+    """The process that runs: `who` is `user@host:pid`; `run_id` is shared by the events of one run."""
 
     who: str
     tool_version: str

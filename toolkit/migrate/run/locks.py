@@ -1,4 +1,4 @@
-"""One runner at a time, and no queue behind a lock we wait for."""
+"""Lets one runner work at a time, and bounds how long others queue behind a lock that it waits for."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ async def runner_lock(
 ) -> AsyncIterator[None]:
     """Hold the runner's advisory lock on `conn`; Postgres frees it when the connection ends, however it ends.
 
-    Polled and never waited for: a session blocked in pg_advisory_lock holds a snapshot, CREATE INDEX CONCURRENTLY
-    of the runner that has the lock waits for every old snapshot to go, and the two wait for each other until the
-    deadlock detector kills the index build and leaves an INVALID index.
+    It polls on purpose: a session that waits in pg_advisory_lock holds a snapshot, for whose end CREATE INDEX
+    CONCURRENTLY of the other runner waits, so that both wait for each other until the deadlock detector kills the index
+    build and leaves an INVALID index.
 
     Raises RefusalError naming who holds it when the deadline passes.
     """

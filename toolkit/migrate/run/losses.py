@@ -1,7 +1,7 @@
-"""What a rollback took away, seen in its own transaction: tables, columns, and rows of tables that stay.
+"""Finds, inside its transaction, what a rollback destroyed: tables, columns, and rows of tables that stay.
 
-Rows are seen by the server's own counters of the session, so that their number does not matter, and what a trigger,
-a cascade or a function did counts like what the file says.
+Rows are counted by the server's statistics of the session, so that large tables cost nothing, and rows destroyed by a
+trigger, a cascade or a function count too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Holdings:
 
 
 async def take_stock(conn: Connection) -> Holdings:
-    """Look. Raises EnvironmentError_ on a server that does not count writes."""
+    """Read the holdings. Raises EnvironmentError_ on a server that does not count writes."""
     if not await conn.fetchval(sql.COUNTS_WRITES, timeout=10):
         raise EnvironmentError_(
             "The server does not count writes (track_counts is off), so nobody could see what a rollback does to rows.",

@@ -1,4 +1,5 @@
-"""Statements that refuse a transaction: did one that was interrupted happen, and did it leave a wreck?"""
+"""For statements that refuse a transaction: whether an interrupted one took effect, and whether it left an INVALID
+index."""
 
 from __future__ import annotations
 

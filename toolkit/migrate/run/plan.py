@@ -1,4 +1,4 @@
-"""Files + history + request → a plan, or refusals that each say what to do. Pure: no I/O."""
+"""Makes a plan of files, history and request, or refusals with remedies. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is given, what it tells while it goes on, and what it returns."""
+"""The options of a run, its progress, and its result."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Progress:
-    """Something worth telling a person who waits."""
+    """A step of a run, to show to a person who waits."""
 
     phase: Phase
     label: str

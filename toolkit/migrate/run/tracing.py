@@ -1,4 +1,4 @@
-"""What each statement of a run does to tables that others use: the locks it takes, the tables it writes anew."""
+"""Traces each statement of a run: the locks that it takes on existing tables, and the tables that it rewrites."""
 
 from __future__ import annotations
 

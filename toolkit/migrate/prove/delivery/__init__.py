@@ -1,1 +1,1 @@
-"""The delivery proof: no change is lost on its way to Realtime."""
+"""The delivery proof: no change is lost between a table and Realtime."""

@@ -28,9 +28,9 @@ from toolkit.sql import prove_delivery as sql
 
 _DEADLINE_S = 60
 _ROUNDS = 2
-# So many tables are written to at most, those the migration changes first: 200 published tables take minutes else.
+# At most this many tables are written to, those that the migration changes first: 200 tables would take minutes.
 MOST_TABLES = 40
-_SERIAL_SHIFT = 1001  # beyond what is seeded
+_SERIAL_SHIFT = 1001  # above the serials of seeded rows
 
 UP: tuple[Phase, ...] = ("before", "during the migration", "after it")
 DOWN: tuple[Phase, ...] = ("during the rollback", "after the rollback")
@@ -38,7 +38,7 @@ DOWN: tuple[Phase, ...] = ("during the rollback", "after the rollback")
 
 @dataclass
 class _Seen:
-    """What a run gathers. `states` is what was published when a phase ended."""
+    """What a run gathers. `states`: phase → what was published at its end."""
 
     states: dict[Phase, Published]
     promised: dict[Phase, frozenset[Promise]]
@@ -47,7 +47,7 @@ class _Seen:
 
 
 async def run(subject: Subject, version: str) -> Outcome:
-    """Look at one version. Raises CannotBuild when it does not apply to the seeded rows under traffic."""
+    """Prove one version. Raises CannotBuild when it does not apply to the seeded rows under traffic."""
     template = await subject.states.seeded(version)
     async with subject.states.clone(template) as dsn:
         return await _Delivery(subject, version, dsn).run()
@@ -57,7 +57,7 @@ PROOF = Proof("delivery", "Changes are delivered before, during and after", run)
 
 
 class _Delivery:
-    """One version on one scratch database."""
+    """The proof of one version on one scratch database."""
 
     def __init__(self, subject: Subject, version: str, dsn: str) -> None:
         self.subject, self.version, self.dsn = subject, version, dsn
@@ -76,7 +76,7 @@ class _Delivery:
             before = self.seen.states["before"] = await read_published(look)
             writer = Writer(conn, self.subject.options.rows_each + _SERIAL_SHIFT)
             await writer.prepare()
-            # The slots before any traffic: making one waits for every transaction that is open.
+            # Slots are made before any traffic, since making one waits for every open transaction.
             await self._follow(stack, look, before)
             if self.subject.options.endpoint:
                 self.endpoint = await stack.enter_async_context(endpoint_on(self.dsn, look))
@@ -97,7 +97,7 @@ class _Delivery:
     # -- doing --------------------------------------------------------------------------------
 
     async def _follow(self, stack: AsyncExitStack, look: Connection, state: Published) -> None:
-        """Open a reader for each publication that has none yet; without logical decoding there are none."""
+        """Open a reader for each publication without one; none when the server has no logical decoding."""
         level = await look.fetchval(sql.WAL_LEVEL, timeout=_DEADLINE_S)
         if level != "logical":
             self.unreadable = f"the scratch server has wal_level={level}; probe rows are read with wal_level=logical"
@@ -110,7 +110,7 @@ class _Delivery:
                     self.unreadable = f"the scratch server gives no replication slot: {error}"
 
     async def _phase(self, writer: Writer, look: Connection, phase: Phase, tables: Iterable[str]) -> None:
-        """A few rounds in peace, through the tables that are there."""
+        """Write a few rounds to the existing tables while no file runs."""
         state = self.seen.states[phase]
         self._promise(phase, state)
         if self.unreadable:
@@ -157,14 +157,15 @@ class _Delivery:
                 "Correct the file; delivery is looked at afterwards.",
             )
         state = self.seen.states[then] = await read_published(look)
-        # A part that is new is known by its table while the files run, too.
+        # While files run, a new partition counts as its root as well.
         self.seen.states[during] = replace(start, roots={**state.roots, **start.roots})
         self._promise(during, start, ending=state)
         await self._read(during)
         return state
 
     async def _roll_back(self, writer: Writer, look: Connection, before: Published) -> Published | None:
-        """What is published afterwards; None when the rollback does not go through, which spoils nothing but itself."""
+        """Roll back; returns what is published afterwards, or None when the rollback failed, which leaves the other
+        claims valid."""
         if self.endpoint is not None:
             taken = self.seen.states["after it"].members.keys() - before.members.keys()
             self.endpoint.taking_back = frozenset(table for _, table in taken)
@@ -201,10 +202,10 @@ class _Delivery:
         return tuple(there[:MOST_TABLES])
 
     def _promise(self, phase: Phase, state: Published, ending: Published | None = None) -> None:
-        """What was published before must arrive in every phase, and what is published now.
+        """Note what must arrive in a phase: what was published before, and what is published now.
 
-        While files run (`ending` is the state they lead to): what was published when they began, unless a rollback
-        takes back what the migration published.
+        While files run (`ending` is the state they lead to): what was published when they began, except what a rollback
+        withdraws that the migration had published.
         """
         before = self.seen.states["before"]
         promised = _published(state) | {p for p in _published(before) if p[1] in state.roots}
@@ -277,7 +278,7 @@ class _Delivery:
         title = _ROLLBACK if part == "rollback" else _UP
         written = {table for phase in phases for table in self._tables(phase)}
         if not written:
-            return []  # nothing is published: the claim above says so, and there is nothing to deliver
+            return []  # nothing is published, as the claim above says, so there is nothing to deliver
         if self.unreadable:
             return [self._claim(part, title, Level.NOT_CHECKED, self.unreadable)]
         found, _ = blamed(writes, phases)
@@ -293,7 +294,7 @@ class _Delivery:
                 continue
             reached, pairs = covered(writes, phase, tables)
             parts.append(f"{reached} of {pairs} {phase}")
-            # While files run, how far the rounds come is a matter of their length.
+            # While files run, the number of rounds depends on how long they take.
             complete &= reached > 0 if phase.startswith("during") else reached == pairs
         basis = (
             f"{_count(done, 'write')} of {_count(len(written), 'table')} decoded from the log; pairs of table and "
@@ -305,7 +306,7 @@ class _Delivery:
         return [self._claim(part, title, Level.PROVED if complete else Level.SAMPLED, basis, violations)]
 
     def _tables(self, phase: Phase) -> tuple[str, ...]:
-        """What is to be written to in a phase: tables that are there and from which something is promised."""
+        """The tables to write to in a phase: those that exist and from which something must arrive."""
         promised = self.seen.promised.get(phase, frozenset())
         return tuple(sorted({table for _, table, _ in promised if table in self.seen.states[phase].roots}))
 
@@ -338,14 +339,15 @@ _ENDPOINT = "Look at the policies of the table and at its publication: what the 
 
 
 async def _first_of(traffic: asyncio.Task[None], wrote: asyncio.Event) -> None:
-    """Return when the traffic is under way, or has ended before it was."""
+    """Return when the traffic has begun, or has ended early."""
     waiting = asyncio.create_task(wrote.wait())
     await asyncio.wait({traffic, waiting}, timeout=_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
 
 
 def _published(state: Published) -> frozenset[Promise]:
-    """What arrives in a state, row filters aside: what they keep back is nobody's loss unless they are new."""
+    """What must arrive in a state, except from publications with row filters: what these hold back is a loss only if
+    they are new."""
     return frozenset(
         (publication, table, operation)
         for publication in state.publications

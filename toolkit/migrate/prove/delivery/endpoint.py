@@ -1,4 +1,4 @@
-"""The Realtime endpoint on a scratch database: started as a process, listened to with the official client."""
+"""The Realtime endpoint on a scratch database: started as a process, subscribed to with the official client."""
 
 from __future__ import annotations
 
@@ -46,13 +46,14 @@ COMMAND = (sys.executable, "-m", "reference_server.realtime", "--port", "0")
 
 
 class Endpoint:
-    """Started when there is something to listen to. `off` says why it is not there although it is `wanted`."""
+    """The endpoint, started when there is something to subscribe to. `off`: why it does not run although it is
+    `wanted`."""
 
     def __init__(self, dsn: str, stack: AsyncExitStack, *, supabase: bool) -> None:
         self.off = ""
         self.subscribers: list[Subscriber] = []
         self.wanted = False
-        # Tables that a rollback takes back may fall silent with an error; those that it leaves may not.
+        # Subscriptions to tables that a rollback drops may end with an error; others may not.
         self.taking_back: frozenset[str] = frozenset()
         self._dsn, self._stack, self._supabase = dsn, stack, supabase
         self._secret = secrets.token_urlsafe(32)
@@ -65,10 +66,10 @@ class Endpoint:
     async def owners(
         self, look: Connection, state: Published, shapes: Mapping[str, Shape]
     ) -> dict[str, Mapping[str, str]]:
-        """Table → values that make its rows somebody's: of tables under row security with a column that names an owner.
+        """Table → values that give its rows an owner, for tables under row security with a column that names one.
 
-        They are those of a row that is there, with what it refers to, so that a policy that asks for that finds the
-        same each time. The commonest few owners subscribe, too.
+        They are those of an existing row and the rows it refers to, so that a policy decides alike each time. The few
+        most frequent owners subscribe, too.
         """
         given: dict[str, Mapping[str, str]] = {}
         if not self._supabase:
@@ -93,7 +94,8 @@ class Endpoint:
         return given
 
     async def listen(self, state: Published, writes: Sequence[Write]) -> None:
-        """Bind what is published and not bound yet, as the service and as each owner; returns when changes flow."""
+        """Subscribe to what is newly published, as the service and as each owner; returns when the subscriptions are
+        live."""
         names = sorted(table for publication, table in state.members if publication == PUBLICATION)
         known = self.subscribers[0].listens if self.subscribers else {}
         fresh = [name for name in names if state.root(name) not in known]
@@ -112,8 +114,8 @@ class Endpoint:
     async def settle(
         self, writes: Sequence[Write], promised: Mapping[Phase, frozenset[Promise]], state: Published
     ) -> None:
-        """Return when everybody heard all that they must, or nothing more came for a while: to owners shorter, since
-        what a policy hides from them never comes."""
+        """Return when every subscriber received all expected writes, or nothing more came for a while; the wait is
+        shorter for owners, since what a policy hides from them never comes."""
         if self.off:
             return
         for subscriber in self.subscribers:
@@ -192,7 +194,7 @@ class Endpoint:
     def _complain(
         self, subscriber: Subscriber, tables: Sequence[str], live: asyncio.Event, told: list[str], what: str
     ) -> None:
-        """Before the channel is live it is the reason why it is not; afterwards an interruption."""
+        """Note an error: before the channel is live, as the reason why it is not; afterwards as an interruption."""
         if not live.is_set():
             told.append(what)
             live.set()
@@ -202,8 +204,8 @@ class Endpoint:
 
 @asynccontextmanager
 async def endpoint_on(dsn: str, look: Connection) -> AsyncIterator[Endpoint]:
-    """An endpoint for the length of the block; what is not Supabase's (its roles, its `auth` functions, its
-    publication) gets none and none is wanted. Every process and connection ends with the block."""
+    """An endpoint for the length of the block. A database without Supabase's roles, `auth` functions and publication
+    gets none, and none is wanted there. Every process and connection ends with the block."""
     supabase = bool(await look.fetchval(sql.LIKE_SUPABASE, PUBLICATION, timeout=_DEADLINE_S))
     async with AsyncExitStack() as stack:
         yield Endpoint(dsn, stack, supabase=supabase)
@@ -217,7 +219,7 @@ def _references(shape: Shape, owner: str) -> list[str]:
 
 
 async def _close(client: AsyncRealtimeClient) -> None:
-    # The second call finds no socket and ends the client's own tasks, should the first have failed.
+    # Should the first call fail, the second finds no socket and only ends the client's tasks.
     for _ in range(2):
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_JOIN_S):

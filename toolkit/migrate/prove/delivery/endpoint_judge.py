@@ -1,4 +1,4 @@
-"""Compares what was written with what subscribers of a Realtime endpoint heard. Pure."""
+"""Compares what was written with what subscribers of a Realtime endpoint received. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Sign = tuple[str, str, tuple[str, ...]]  # written table, operation, key
 
 @dataclass(frozen=True)
 class ReceivedChange:
-    """One change as a subscriber got it; `row` is the record, for a DELETE the old one."""
+    """One change as a subscriber received it; `row` is the record, for a DELETE the old one."""
 
     table: str
     operation: Operation
@@ -27,9 +27,9 @@ class ReceivedChange:
 
 @dataclass
 class Subscriber:
-    """A subscriber and what it heard, in order. `listens` maps each table to the number of writes when it was bound;
-    `owns` maps a table to the column that names the owner, for a subscriber who owns rows; `trouble` holds what the
-    endpoint complained of."""
+    """A subscriber and what it received, in order. `listens`: table → the number of writes when it was subscribed;
+    `owns`: table → the column that names the owner, for a subscriber who owns rows; `trouble`: the endpoint's
+    errors."""
 
     name: str
     listens: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class EndpointJudgement:
-    """`expected`: how many writes somebody had to hear."""
+    """The result. `expected`: how many writes had to be received."""
 
     expected: int
     basis: str
@@ -54,8 +54,9 @@ def judge_endpoint(
     state: Published,
     log: Sequence[Arrival] = (),
 ) -> EndpointJudgement:
-    """The service's subscriber must hear every promised write once and in order; an owner must go on hearing what it
-    heard before the migration. `log` is what was decoded: a row that something else wrote again is heard again."""
+    """The service's subscriber must receive every promised write once and in order; an owner must go on receiving what
+    it received before the migration. `log` is what was decoded: a row that something else wrote again may come
+    again."""
     total = 0
     parts: list[str] = []
     violations: list[str] = []
@@ -76,7 +77,8 @@ def judge_endpoint(
 def expected_writes(
     writes: Sequence[Write], subscriber: Subscriber, promised: Mapping[Phase, frozenset[Promise]]
 ) -> list[Write]:
-    """What a subscriber is to hear: committed after it had bound the table, promised, and known by a primary key."""
+    """The writes that a subscriber must receive: committed after it subscribed to the table, promised, and with a
+    primary key."""
     return [
         write
         for number, write in enumerate(writes)
@@ -95,7 +97,7 @@ def owned(write: Write, subscriber: Subscriber) -> bool:
 def missing(
     writes: Sequence[Write], subscriber: Subscriber, promised: Mapping[Phase, frozenset[Promise]], state: Published
 ) -> int:
-    """How many expected writes were not heard yet."""
+    """How many expected writes were not received yet."""
     expected = expected_writes(writes, subscriber, promised)
     known = Counter(_received(subscriber, state, {write.table: write.key for write in expected}))
     return sum((Counter(map(_sign, expected)) - known).values())
@@ -130,14 +132,14 @@ def _as_owner(expected: Sequence[Write], subscriber: Subscriber, state: Publishe
     known = Counter(_received(subscriber, state, {write.table: write.key for write in expected}))
     cases: dict[tuple[str, Operation], dict[Phase, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for write in expected:
-        # A DELETE tells its key to everybody who listens: no policy can be asked about a row that is gone.
+        # Every subscriber receives the key of a DELETE, since no policy can be evaluated for a row that is gone.
         if write.operation != "DELETE" and owned(write, subscriber):
             cases[write.table, write.operation][write.phase].append(known[_sign(write)] > 0)
     for (table, operation), phases in cases.items():
         if not all(phases.get("before", [False])):
             continue
         for phase, received in phases.items():
-            # While files run, a probe may be gone before the policy is asked about it.
+            # While files run, a probe may be deleted before the policy is evaluated.
             if not phase.startswith("during") and not any(received):
                 owner = f"the owner {subscriber.name}"
                 yield f"{phase}, {owner} hears no {operation} of {table} any more: a policy hides them"

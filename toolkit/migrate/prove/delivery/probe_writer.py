@@ -1,4 +1,4 @@
-"""Writes numbered probe rows as an application would: each INSERT, UPDATE and DELETE a transaction of its own."""
+"""Writes numbered probe rows as an application would: each INSERT, UPDATE and DELETE in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class _Done:
 
 
 class Writer:
-    """One connection's probes. `writes` holds what became of each, in the order of commits.
+    """The probes of one connection. `writes`: each write with its outcome, in the order of commits.
 
-    A role that an application has is taken where one may write the table and no policy comes between; else the
-    session's own. From the second row on, a table is given the values it accepted first, so that whatever rewrites
-    them shows. `given` are values that the rows of a table must have.
+    It writes as an application's role where one may write the table without a policy in the way, else as the session's
+    own. From the second row on it sends the values that the table returned for the first, so that a rewrite of values
+    shows. `given`: table → values that its rows must have.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Writer:
         self._works: dict[str, tuple[str, bool]] = {}
 
     async def prepare(self) -> None:
-        """Make sure that what was committed can be read at once."""
+        """Set the session so that a commit can be decoded at once."""
         await self._conn.execute(sql.WRITE_DURABLY, timeout=_DEADLINE_S)
 
     async def round(
         self, phase: Phase, shapes: Mapping[str, Shape], tables: Iterable[str], pause: Callable[[], Awaitable[None]]
     ) -> None:
-        """One row through each table: inserted and updated; after `pause` deleted, what refers to others first.
+        """Insert and update one row in each table, pause, and delete them, those that refer to others first.
 
-        Whoever asks the database whether a subscriber may see a row must find it there.
+        The pause is there because the endpoint asks the database whether a subscriber may see a row.
         """
         there = {}
         for table in tables:
@@ -79,7 +79,7 @@ class Writer:
     async def keep_on(
         self, phase: Phase, shapes: Mapping[str, Shape], tables: Iterable[str], enough: asyncio.Event
     ) -> None:
-        """Rounds until `enough` is set; the row that is on its way then is finished."""
+        """Write rounds until `enough` is set; the current row is finished."""
         while not enough.is_set():
             for table in tables:
                 if table in shapes and not enough.is_set():
@@ -92,7 +92,7 @@ class Writer:
         """Insert a row and update it; None when the table takes none."""
         self._serial += 1
         given = {n: v for n, v in self.given.get(shape.table, {}).items() if _has(shape, n)}
-        # Rather any row than none: what it should have may not fit any more.
+        # The required values may no longer fit; then any row is better than none.
         tries: list[Mapping[str, str | None]] = [{**self._to_echo(shape), **given}, given, {}]
         while True:
             values = tries.pop(0)
@@ -136,7 +136,7 @@ class Writer:
             return ADMINISTRATOR, _Failed(f"{error} [{error.sqlstate}]", error.sqlstate or "")  # gone, or renamed
         if role is not None:
             result = await self._commit(role, write)
-            # A trigger or a parent that it may not read stands in the way: that is for the security proof to judge.
+            # It may not read a parent or what a trigger needs, which is for the security proof to judge.
             if not isinstance(result, _Failed) or result.sqlstate != "42501":
                 return str(role), result
         return ADMINISTRATOR, await self._commit(None, write)
@@ -178,7 +178,7 @@ class Writer:
         except RowRefused as refused:
             if _CODE.search(refused.why):
                 raise
-            # Refused without an error: does the table swallow rows?
+            # No error and no row: a trigger may discard rows.
             statement = await insert_statement(self._conn, shapes, shape.table, self._serial, given)
             if await self._conn.fetch(statement, timeout=_DEADLINE_S):
                 raise
@@ -205,11 +205,11 @@ class Writer:
         return failed
 
     def _ways(self, shape: Shape) -> list[tuple[str, bool]]:
-        """What worked last comes first, then another value in a column, then the same values again."""
-        kept = self.given.get(shape.table, {})  # whoever owns the row goes on owning it
+        """Updates to try: the one that worked last, then another value in a column, then the same values again."""
+        kept = self.given.get(shape.table, {})  # the owner must stay the same
         names = [column.name for column in shape.columns if column.updatable and column.name not in kept]
         free = [name for name in names if name not in shape.primary_key]
-        # Without a key the row is found by its values: they must stay.
+        # Without a key the row is found by its values, so these must stay.
         ways = [(name, True) for name in free if shape.primary_key] + [(name, False) for name in [*free, *names]]
         known = self._works.get(shape.table)
         return [known, *ways] if known in ways and known is not None else ways
@@ -237,7 +237,7 @@ class Writer:
 
 
 def _altered(shape: Shape, given: Mapping[str, str | None], row: Row) -> tuple[str, ...]:
-    """Columns that hold another value than they were given; when a row was touched is the database's to say."""
+    """Columns that hold another value than was sent; times of the last change are left out, since triggers set them."""
     return tuple(
         column.name
         for column in shape.columns

@@ -1,4 +1,4 @@
-"""What is published, and what a migration did to it: facts of the catalog, and a pure comparison of two states."""
+"""What is published, read from the catalog, and a pure comparison of two states."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Publication:
 class Member:
     """A table as one publication publishes it. `table` is `schema.name`, unquoted.
 
-    `columns` are sent, `present` could be; `identity` is what a change tells of the old row, empty: nothing.
-    `large` may be left out of an UPDATE that does not touch them.
+    `columns` are sent, of all that are `present`; `identity`: the columns of the old row that a change carries, empty:
+    none; `large`: columns that an UPDATE which does not change them may leave out.
     """
 
     publication: str
@@ -55,7 +55,7 @@ class Published:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The tables to write to, so that every member sees something: partitioned tables, not their parts."""
+        """The tables to write to so that every member gets changes: partitioned tables instead of their partitions."""
         return tuple(sorted({self.root(table) for _, table in self.members}))
 
     def root(self, table: str) -> str:
@@ -88,7 +88,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison found: what breaks delivery, and what is worth knowing."""
+    """The result of a comparison: violations, which break delivery, and notes."""
 
     violations: tuple[Violation, ...]
     notes: tuple[str, ...]
@@ -132,11 +132,11 @@ def compare(
     previous: Published | None = None,
     dropped_by_design: frozenset[str] | None = None,
 ) -> Compared:
-    """What of `wanted` is published no longer, or otherwise, in `now`.
+    """What of `wanted` is no longer published, or published differently, in `now`.
 
-    For a migration `wanted` is the state before it. For a rollback too, and `previous` is the state it started from:
-    what it replaces is an interruption even when the names are back. `dropped_by_design` are the tables whose loss a
-    rollback declares; None: a table that is dropped, is dropped on purpose.
+    `wanted` is the state before the migration, also for a rollback; `previous` is the state in which the file began:
+    what it replaces is an interruption, even when the names are back. `dropped_by_design`: the tables whose loss a
+    rollback declares; None: every dropped table is dropped on purpose.
     """
     previous = previous or wanted
     violations = [*_publications(wanted, now, previous), *_silenced(previous, now)]
@@ -293,7 +293,7 @@ def _replaced(after: Member) -> Violation:
 
 
 def _large(now: Published, joined: list[str]) -> Iterator[str]:
-    """Only of what is newly published: of the rest everybody knows by now."""
+    """Only for newly published tables, since the others had these columns before."""
     for (publication, table), member in now.members.items():
         columns = [column for column in member.large if column in member.columns and column not in member.identity]
         if table in joined and columns and "UPDATE" in now.publications[publication].operations:

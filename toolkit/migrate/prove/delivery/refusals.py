@@ -1,4 +1,4 @@
-"""Probe rows that could not be written: which of them a migration is to blame for. Pure."""
+"""Decides for which refused probe rows a migration is to blame. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from toolkit.migrate.prove.delivery.publications import Violation
 from toolkit.migrate.prove.delivery.wal import Operation
 from toolkit.migrate.prove.delivery.wal_judge import NO_IDENTITY, OPERATIONS, Phase, Write
 
-# What the database cannot do, as against what it will not: an error of a function's own, or of Postgres itself.
+# SQLSTATE classes of broken code, as opposed to rules that refuse: errors inside a function, or of Postgres itself.
 _BROKEN = ("42", "0A", "54", "XX", "22")
-# The table, or its schema, was dropped or renamed while rows were written: what is published tells.
+# The table or its schema was dropped or renamed meanwhile, which the comparison of publications judges.
 _GONE = frozenset({"42P01", "3F000"})
 
 
 def blamed(writes: Sequence[Write], phases: Iterable[Phase]) -> tuple[tuple[Violation, ...], tuple[str, ...]]:
-    """Violations of these phases, against what was so before; and notes on what was not written."""
+    """Violations of these phases that did not happen before the migration, and notes on what was not written."""
     cases: dict[tuple[Phase, str, Operation], list[Write]] = defaultdict(list)
     for write in writes:
         cases[write.phase, write.table, write.operation].append(write)

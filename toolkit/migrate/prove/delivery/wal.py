@@ -1,6 +1,7 @@
-"""Reads pgoutput, the stream of logical replication: bytes in, committed transactions out. Pure.
+"""Decodes pgoutput, the stream of logical replication: bytes in, committed transactions out. Pure.
 
-The shapes are those of the Postgres manual, "Logical Replication Message Formats", protocol version 1.
+The formats are those of the Postgres manual, "Logical Replication Message Formats", protocol version 1. It shares no
+code with the reference server's decoder on purpose: the proof must find what that one gets wrong.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 Operation = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE"]
-# Seconds between 1970 and 2000, from which Postgres counts.
+# Seconds from 1970 to 2000, where Postgres' clock begins.
 _EPOCH_S = 946_684_800
 
 
 class WalUnreadable(ValueError):
-    """The bytes are no message of protocol version 1."""
+    """The bytes are not a message of protocol version 1."""
 
 
 @dataclass(frozen=True)
 class Change:
     """One row's change. `table` is `schema.name`, unquoted, as the publication names it.
 
-    `new` are the columns that were sent, `old` what is told of the row before: its identity, or all of it; both in
-    Postgres' text form, None for NULL. `unchanged` are large values that an UPDATE left alone and that are not sent.
+    `new`: the columns that were sent; `old`: the old row's replica identity, or all of it; both in Postgres' text form,
+    None for NULL. `unchanged`: columns with large values that an UPDATE did not change and that are not sent.
     """
 
     operation: Operation
@@ -45,7 +46,7 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A transaction as it was read; `late_s`: how long after its commit, by the server's clock."""
+    """A decoded transaction; `late_s`: seconds from its commit until it was read, by the server's clock."""
 
     transaction: Transaction
     late_s: float
@@ -59,7 +60,7 @@ class _Relation:
 
 
 class _Bytes:
-    """A message, read from its beginning to its end."""
+    """The bytes of one message, read from front to back."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -102,7 +103,7 @@ class _Bytes:
 
 
 class WalDecoder:
-    """Takes the messages of one slot in order, and gives each transaction when its commit arrives."""
+    """Takes the messages of one slot in order, and returns each transaction when its commit arrives."""
 
     def __init__(self) -> None:
         self._relations: dict[int, _Relation] = {}
@@ -110,7 +111,7 @@ class WalDecoder:
         self._changes: list[Change] = []
 
     def feed(self, data: bytes) -> Transaction | None:
-        """One message. Raises WalUnreadable."""
+        """Decode one message; returns the transaction that it commits, if any. Raises WalUnreadable."""
         message = _Bytes(data)
         kind = message.letter()
         match kind:

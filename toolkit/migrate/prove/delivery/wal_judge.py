@@ -1,4 +1,4 @@
-"""Compares what was written with what arrived: lost, duplicated, reordered, changed, under another name. Pure."""
+"""Compares what was written with what was decoded: lost, duplicated, reordered, changed or renamed. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Phase = Literal["before", "during the migration", "after it", "during the rollba
 OPERATIONS: tuple[Operation, ...] = ("INSERT", "UPDATE", "DELETE")
 
 
-# A write of a published row fails so when nothing, or nothing that is published, identifies the row.
+# The SQLSTATE of a write to a published table without a usable replica identity.
 NO_IDENTITY = frozenset({"55000", "42P10"})
 
 
@@ -43,18 +43,18 @@ class Write:
 
     @property
     def committed(self) -> bool:
-        """Whether there is a change that must arrive."""
+        """Whether it made a change that must arrive."""
         return self.xid is not None
 
 
-# (publication, written table, operation): what is to arrive in a phase.
+# (publication, written table, operation) that must arrive in a phase.
 Promise = tuple[str, str, Operation]
 _Steps = set[tuple[str, Operation]]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """One phase and operation through one publication; latencies from commit to decoded, in seconds."""
+    """The counts of one phase, publication and operation; latencies from commit to decoding, in seconds."""
 
     publication: str
     phase: Phase
@@ -79,7 +79,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class WalJudgement:
-    """The tallies, in the order of phases, and what is wrong, by phase."""
+    """The tallies in the order of phases, and the violations by phase."""
 
     tallies: tuple[Tally, ...]
     violations: tuple[tuple[Phase, str], ...]
@@ -96,7 +96,7 @@ def judge_wal(
     promised: Mapping[Phase, frozenset[Promise]],
     roots: Mapping[Phase, Published],
 ) -> WalJudgement:
-    """`arrivals` by publication. A write that nothing was promised for may arrive or not."""
+    """Judge `arrivals` (by publication). A write without a promise may arrive or not."""
     tallies: list[Tally] = []
     violations: list[tuple[Phase, str]] = []
     for publication, arrived in arrivals.items():
@@ -115,7 +115,7 @@ def judge_wal(
 
 
 class _PublicationTally:
-    """One publication's entries."""
+    """Compares the writes with the arrivals of one publication."""
 
     def __init__(
         self, publication: str, by_xid: Mapping[int, list[tuple[int, Arrival]]], roots: Mapping[Phase, Published]
@@ -129,7 +129,7 @@ class _PublicationTally:
         self._derived: dict[tuple[Phase, str, Operation], list[_Steps]] = defaultdict(list)
 
     def enter(self, write: Write, latest: int) -> int:
-        """Book one write; returns the position of the latest arrival so far."""
+        """Add one write; returns the position of the latest arrival so far."""
         case = self._cases[write.phase, write.table, write.operation]
         case["written"] += 1
         root = self._roots[write.phase].root
@@ -176,7 +176,7 @@ class _PublicationTally:
     def violations(self) -> Iterator[tuple[Phase, str]]:
         for (phase, table, operation), case in self._cases.items():
             if phase == "before":
-                continue  # what does not arrive before the migration is not its doing
+                continue  # what is lost before the migration is not caused by it
             was = self._cases.get(("before", table, operation), Counter())
             for trouble in ("lost", "duplicated", "reordered"):
                 if case[trouble] and not (trouble == "lost" and was["lost"] and was["lost"] == was["written"]):
@@ -215,7 +215,7 @@ class _PublicationTally:
                 yield phase, f"parts of {table} arrive as {table} {phase}: whoever listens to the parts hears nothing"
 
     def _unfed(self) -> Iterator[tuple[Phase, str]]:
-        """What a trigger wrote beside each probe, and writes beside none any more."""
+        """Changes that a trigger made with each probe before, and makes with none any more."""
         for (phase, table, operation), seen in self._derived.items():
             ever: _Steps = set().union(*seen)
             before = self._derived.get(("before", table, operation), [])
@@ -238,7 +238,7 @@ def _moved(transaction: Transaction, write: Write, root: Callable[[str], str]) -
 
 
 def _is(write: Write, change: Change) -> bool:
-    """Whether a change is that of the probe, and not of another row that a trigger wrote."""
+    """Whether a change is the probe's, and not that of another row which a trigger wrote."""
     if change.operation != write.operation:
         return False
     sent = change.old if write.operation == "DELETE" else change.new

@@ -20,7 +20,8 @@ _READ_DEADLINE_S = 300
 
 
 class WalReader:
-    """What arrived through a publication, in order. `broken` says why nothing more can arrive, in Postgres' words."""
+    """The transactions of a publication, in order. `broken`: Postgres' message when nothing more can arrive, else
+    ""."""
 
     def __init__(self, conn: Connection, slot: str, publication: str) -> None:
         self.publication = publication
@@ -30,7 +31,7 @@ class WalReader:
         self._turn = asyncio.Lock()
 
     async def read(self) -> None:
-        """Read everything that has committed by now. A stream that ended stays so."""
+        """Read everything that has committed by now; does nothing after the stream has ended."""
         async with self._turn:
             if self.broken:
                 return
@@ -39,7 +40,7 @@ class WalReader:
                     sql.READ_CHANGES, self._slot, _quoted(self.publication), timeout=_READ_DEADLINE_S
                 )
             except (asyncpg.UndefinedObjectError, asyncpg.ObjectNotInPrerequisiteStateError) as error:
-                # The publication was gone when a change committed: what decodes it ends here, now and ever again.
+                # The publication did not exist when a change committed, so decoding fails here each time it is tried.
                 self.broken = str(error)
                 return
             for row in rows:
@@ -56,7 +57,7 @@ class WalReader:
 
 @asynccontextmanager
 async def reading(dsn: str, publication: str) -> AsyncIterator[WalReader]:
-    """Follow a publication from now on, for the length of the block.
+    """A reader that follows a publication from now on, for the length of the block.
 
     The slot is temporary: it goes with its session, whatever happens to us. Raises asyncpg errors when the server
     makes none.

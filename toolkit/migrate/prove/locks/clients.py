@@ -1,4 +1,4 @@
-"""What an application that knows the old schema says to each table, and whether the database still understands it."""
+"""The statements of an application that knows only the old schema, and whether the database still accepts them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ClientStatement:
 
     @property
     def reads(self) -> bool:
-        """Whether a reader says it; writers say the rest."""
+        """Whether a reader sends it; writers send the others."""
         return self.verb == "select"
 
 

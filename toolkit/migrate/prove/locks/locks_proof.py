@@ -1,4 +1,4 @@
-"""Locks and stalls: what each statement locks, and how long readers and writers of the old schema wait for it."""
+"""The locks proof: what each statement locks, and how long readers and writers of the old schema wait for it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _OLD_REMEDY = (
 
 
 async def run(subject: Subject, version: str) -> Outcome:
-    """Look inside, then run under traffic alone, then with a transaction open ahead. Raises CannotBuild."""
+    """Inspect the locks, then run under traffic, then under traffic behind an open transaction. Raises CannotBuild."""
     found = await quietly(subject, version)
     inspection = found.inspection
     if inspection.clients and not any(look.failure for look in inspection.looks):
@@ -64,7 +64,7 @@ PROOF = Proof(NAME, TITLE, run)
 
 
 async def quietly(subject: Subject, version: str) -> LocksSeen:
-    """Look inside only; its outcome says nothing of stalls. Raises CannotBuild."""
+    """Inspect the locks only; the outcome makes no claim about stalls. Raises CannotBuild."""
     migration = subject.migration(version)
     subject.tell(Progress("statement", migration.label, "locks: each statement from inside"))
     return LocksSeen(version, migration, await inspect(subject, migration), subject.options.stall_budget_ms)

@@ -1,4 +1,4 @@
-"""From requests, waits and moments to who was held up, for how long and by which statement. Pure."""
+"""Finds who was stalled, for how long and by which statement, from requests, waits and moments. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The locks each statement of a file takes and the work it does on tables, seen from inside its transaction.
 
-Statements that refuse a transaction are seen from outside: a session of ours holds back every writer's lock, so that
-a statement which would stop writers or readers has to wait, and its waiting is what is seen.
+Statements that refuse a transaction are observed from another session: it holds a lock that makes every statement wait
+which would stop writers or readers, and that wait is observed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Work:
 
 @dataclass(frozen=True)
 class StatementLocks:
-    """What one statement took and did.
+    """The locks that one statement took, and its work on tables.
 
     `index` 0 is the runner's own export before the first. `where` is `file:line`, `text` its first line; `locks` are
     those it was the first to take; `held` is the strongest lock on each older table while it ran, its own and those of

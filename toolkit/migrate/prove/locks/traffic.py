@@ -1,4 +1,4 @@
-"""Readers and writers of the old schema, at a steady pace that waits for nobody."""
+"""Readers and writers of the old schema, at a steady pace that does not slow down during a stall."""
 
 from __future__ import annotations
 

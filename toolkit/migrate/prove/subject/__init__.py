@@ -1,1 +1,1 @@
-"""What is proved and what with: the subject, the databases it is tried on, one attempt, and what a proof may claim."""
+"""What every proof uses: the subject, its scratch databases, one attempt at a version, and the claims."""

@@ -1,4 +1,4 @@
-"""One version applied to, or taken back from, a scratch copy; and what its failure there means."""
+"""Applies a version to a scratch copy, or rolls it back there, and interprets a failure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import Options, RunResult
 from toolkit.report.record import shortened
 
-# Those belong to the whole server. The copy on which the state after the version was built made or holds them, so a
-# second copy fails where a second server would not.
+# Objects of the whole server: the copy on which the state after the version was built has made them, so a second copy
+# fails where a second server would not.
 _OF_THE_SERVER = re.compile(r'^(?:role|tablespace|database) ".*" (?:already exists|cannot be dropped)', re.DOTALL)
 _MOST_REFUSED = 3
 
@@ -57,7 +57,7 @@ async def take_back(subject: Subject, dsn: str, options: Options | None = None) 
 
 
 def stopped_by(result: RunResult) -> Failure | None:
-    """What stopped a run, or None when it went through."""
+    """The failure of a run, or None."""
     return next((step.failure for step in result.steps if step.failure), None)
 
 

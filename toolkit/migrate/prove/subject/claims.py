@@ -1,4 +1,4 @@
-"""What a proof says: claims, each proved, sampled or not checked, and what refutes it. Pure."""
+"""The claims of a proof: each proved, sampled or not checked, with the violations that refute it. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MOST_VIOLATIONS = 40  # of one claim: an object that differs takes several lines
 
 
 class Level(StrEnum):
-    """How far a claim was looked at. `proved`: every case there is; `sampled`: some of them, `Claim.basis` says which;
-    `not_checked`: none, and `Claim.basis` says why."""
+    """How many cases were checked. `proved`: every case; `sampled`: those that `Claim.basis` names; `not_checked`:
+    none, for the reason in `Claim.basis`."""
 
     PROVED = "proved"
     SAMPLED = "sampled"
@@ -27,7 +27,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that is said of one version.
+    """One statement of a proof about one version.
 
     `id` is stable and unique within a report (`crash-20250727000000-up`). `violations` are what refutes it, a line
     each, the plainest first; none: it holds as far as `level` goes. `basis` says what the level rests on ("each of 83
@@ -91,7 +91,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one proof of one version gave: its claims, and what is worth showing beside them."""
+    """The result of one proof of one version: its claims, and what is shown beside them."""
 
     claims: tuple[Claim, ...]
     tables: tuple[Table, ...] = ()
@@ -124,7 +124,7 @@ class ProveOptions:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is proved, and what with. `states` holds the scratch databases; `versions` are those to prove, in order."""
+    """What is proved: a folder's `versions`, in order, on the scratch databases of `states`."""
 
     folder: Folder
     versions: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The databases a proof works on: the state before each version, with and without rows, cloned for every try."""
+"""The databases of the proofs: the state before each version, with and without rows, cloned for every try."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Failed:
 
 
 class States:
-    """start → after the first version → after the second …, each a template that is built once and then cloned.
+    """The states start → after the first version → after the second …, each a template that is built once and then
+    cloned.
 
     `start` names the template that stands for the database as it is before everything. `seed_data` are statements of
     the user's, run on the state before each version; where they do not fit yet (an undefined table), the synthetic
@@ -104,7 +105,7 @@ class States:
             if (seeded := self._seeded.pop(version, None)) is not None:
                 await self.scratch.drop(seeded)
             position = self.versions.index(version)
-            if 0 < position < len(self._reached) - 1:  # the last one is what the next is made of
+            if 0 < position < len(self._reached) - 1:  # the next state is made from the last one
                 await self.scratch.drop(self._reached[position])
 
     @asynccontextmanager
