@@ -355,7 +355,7 @@ class FileRun:
         )
 
     def remarks(self, changes: tuple[Difference, ...]) -> tuple[str, ...]:
-        """Remarks on a successful file: the facts among its changes that need a person's attention."""
+        """Remarks on a successful file: that it left the catalog as it was although it was meant to change it."""
         remark = "" if changes else changed_nothing(self.step.script.statements)
         return (f"{self.label} {remark}",) if remark else ()
 
