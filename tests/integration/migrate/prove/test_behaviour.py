@@ -67,6 +67,18 @@ PLANTS = {
         "it can handle none of",
         "functions",
     ),
+    "builds-a-statement-about-a-missing-column": Case(
+        f"create function f(p_note text) returns int {PLPGSQL}declare v int; begin "
+        "execute 'select count(*) from t where notes = $1' into v using p_note; return v; end$$",
+        'column "notes" does not exist',
+        "functions",
+    ),
+    "builds-a-statement-that-cannot-be-read": Case(
+        f"create function f(p_note text) returns int {PLPGSQL}declare v int; begin "
+        "execute 'select count(*) fro t where note = $1' into v using p_note; return v; end$$",
+        "it can handle none of",
+        "functions",
+    ),
     "calls-a-dropped-function": Case(
         "drop function helper(); ",
         "function helper() does not exist",
@@ -193,6 +205,23 @@ HEALTHY = {
     "function-that-refuses": Case(
         f"create function f(p_id uuid) returns void {PLPGSQL}begin raise exception 'no such thing' using errcode = "
         "'undefined_object'; end$$"
+    ),
+    "function-that-refuses-with-codes-of-its-own": Case(
+        f"create function f(p_note text) returns text {PLPGSQL}begin if p_note is null then raise sqlstate '42703' "
+        "using message = 'a note, please'; elsif p_note = '42' then raise 'no number' using errcode = 'PT422'; "
+        "elsif p_note = 'true' then assert false, 'no flag'; end if; raise invalid_parameter_value; end$$"
+    ),
+    "function-that-takes-the-name-of-a-column": Case(
+        f"create function f(p_field text) returns text {PLPGSQL}declare v text; begin "
+        "execute format('select %I::text from t limit 1', p_field) into v; return v; end$$"
+    ),
+    "function-that-takes-a-table-and-a-condition": Case(
+        f"create function f(p_table text, p_filter text) returns int {PLPGSQL}declare v int; begin "
+        "execute format('select count(*) from %I where ', p_table) || p_filter into v; return v; end$$"
+    ),
+    "function-without-a-case-for-null": Case(
+        f"create function f(p_n int) returns int {PLPGSQL}begin if p_n > 1 then return 1; elsif p_n <= 1 then "
+        "return 2; end if; end$$"
     ),
     "function-that-needs-a-number-in-a-text": Case(
         f"create function f(p text) returns int {PLPGSQL}begin return p::int; end$$"

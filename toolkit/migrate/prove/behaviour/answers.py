@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import asyncpg
@@ -38,6 +39,32 @@ def judge(error: asyncpg.PostgresError) -> Answer:
     if code.startswith(_BROKEN):
         return Answer.BROKEN
     return Answer.VALUE if code.startswith("22") else Answer.REFUSAL
+
+
+def hangs_on(error: asyncpg.PostgresError, arguments: str, source: str) -> bool:
+    """Whether it comes of what a caller gave, and code that is right could answer so: a statement that was built with
+    an argument, about a name that the code itself does not say; or, where every argument is NULL, a case for which
+    nothing was written."""
+    code, where = error.sqlstate or "", str(getattr(error, "context", None) or "")
+    built = "at EXECUTE" in where
+    if arguments and all(part.strip().rpartition("=> ")[2].startswith("null::") for part in arguments.split(",")):
+        return code in _WITHOUT_A_CASE or built
+    if not code.startswith("42") or not built or not arguments:
+        return False
+    own = [name for pair in _NAMES.findall(str(error)) for name in pair if name and name in source]
+    return not any(name not in arguments for name in own)
+
+
+_WITHOUT_A_CASE = {"2F005", "20000", "21000"}
+_NAMES = re.compile(r'(?:column|relation|type|schema) "(.+)" does not exist|function ([\w.]+)\(')
+
+
+def rank(problem: str) -> int:
+    """What fails for whoever calls comes first, then what fails for some, then what only goes stale or hangs on a
+    setting. `problem` as `described` words it."""
+    if "search_path" in problem or "IMMUTABLE" in problem:
+        return 2
+    return 1 if "it can handle none" in problem else 0
 
 
 def described(error: asyncpg.PostgresError) -> str:

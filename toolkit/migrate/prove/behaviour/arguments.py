@@ -12,6 +12,7 @@ from toolkit.migrate.rows.values import Kind, literal, natural
 from toolkit.sql.quoting import quote_identifier
 
 _PREFIX = re.compile(r"^(?:p|in|v|arg|param|i)?_+")
+_MOST_COLUMNS = 3
 _TEXTS = ("uuid", "42", "2024-01-05", '{"n": 1}', "true")  # texts of several forms, for code that casts its argument
 
 
@@ -49,6 +50,11 @@ class Function:
         return self.returns in {"trigger", "event_trigger"}
 
     @property
+    def builds_statements(self) -> bool:
+        """Whether it builds statements at run time, from its arguments perhaps."""
+        return re.search(r"\bexecute\b", self.source, re.IGNORECASE) is not None
+
+    @property
     def callable(self) -> bool:
         """Whether SQL can call it."""
         pseudo = {"internal", "cstring", "trigger", "event_trigger", "language_handler", "index_am_handler"}
@@ -81,9 +87,29 @@ def argument_sets(function: Function, known: Known) -> tuple[str, ...]:
     for text in _TEXTS:
         replaced = [_as_text(a, text, _value(function, a, known, 0)) for a in everything]
         found.append(_list(everything, replaced))
+    if function.builds_statements:
+        found += [_list(everything, values) for values in _names(function, known)]
     if not function.strict and everything:
         found.append(_list(everything, [None] * len(everything)))
     return tuple(dict.fromkeys(found))
+
+
+def _names(function: Function, known: Known) -> list[list[str | None]]:
+    """For code that builds statements: names of a table and of its columns, where an argument is a text."""
+    tables = sorted(known.shapes, key=lambda table: table.rpartition(".")[2] not in function.source)[:2]
+    found: list[list[str | None]] = []
+    for table in tables:
+        schema, _, bare = table.partition(".")
+        for column in [column.name for column in known.shapes[table].columns][:_MOST_COLUMNS]:
+            values = []
+            for argument in function.arguments:
+                name, value = argument.name.lower(), _value(function, argument, known, 0)
+                if argument.kind.category == "S" and argument.kind.shape == "base":
+                    named_table = re.search(r"tab|tbl|rel|entity", name) is not None
+                    value = bare if named_table else schema if "schema" in name else column
+                values.append(value)
+            found.append(values)
+    return found
 
 
 def _list(arguments: Sequence[Argument], values: Sequence[str | None], *, by_name: bool = False) -> str:

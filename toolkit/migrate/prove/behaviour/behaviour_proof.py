@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from toolkit.migrate.prove.behaviour.answers import rank
 from toolkit.migrate.prove.behaviour.arguments import Function, Known
 from toolkit.migrate.prove.behaviour.calls import Called, call_functions, read_functions, read_views, sample_rows
 from toolkit.migrate.prove.behaviour.writes import Fired, Trigger, read_triggers, write_everywhere
@@ -126,6 +127,7 @@ def _functions(version: str, before: _Found, after: _Found, notes: list[str]) ->
         old = before.state.functions.get(signature)
         touched = old is None or old.definition != functions[signature].definition
         violations += _new_ones(signature, problems, before.called.problems.get(signature, []), notes, touched=touched)
+    violations.sort(key=rank)
     called, silent = after.called, _silent(after)
     basis = f"called {called.callees} of {called.callees + len(silent)} functions, {called.calls} calls"
     if silent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from toolkit.migrate.prove.behaviour.answers import Answer, described, judge
+from toolkit.migrate.prove.behaviour.answers import Answer, described, hangs_on, judge
 from toolkit.migrate.prove.behaviour.arguments import Argument, Function, Known, argument_sets
 from toolkit.migrate.rows.inserting import Row
 from toolkit.migrate.rows.shapes import Shape, kind_of
@@ -126,7 +126,11 @@ async def call_functions(conn: Connection, functions: Sequence[Function], known:
             for role in roles:
                 await _call(conn, function, arguments, role=role, called=called, values=values)
         if values and function.signature not in called.answered:
-            called.add(function.signature, f"it can handle none of {len(sets)} argument lists: {values[0]}")
+            if function.builds_statements and len(set(values)) > 1:
+                # Which names and conditions it takes, nobody outside it knows.
+                called.undecided.setdefault(function.signature, f"no argument list of {len(sets)} fits: {values[0]}")
+            else:
+                called.add(function.signature, f"it can handle none of {len(sets)} argument lists: {values[0]}")
         if function.signature in called.answered:
             await _look_closer(conn, function, sets, called)
     return called
@@ -144,6 +148,8 @@ async def _call(
         called.answered.add(function.signature)
         return
     answer, shown = judge(error), described(error)
+    if answer is Answer.BROKEN and hangs_on(error, arguments, function.source):
+        answer = Answer.VALUE
     if role and shown not in called.problems.get(function.signature, ()):
         shown += f" (as {role})"
     if answer is Answer.BROKEN:
@@ -151,7 +157,7 @@ async def _call(
     elif answer is Answer.UNDECIDED:
         called.undecided.setdefault(function.signature, shown)
     elif answer is Answer.VALUE:
-        values.append(shown)
+        values.append(described(error))
     else:
         called.answered.add(function.signature)
 
