@@ -69,7 +69,7 @@ LoadUser.make_stream = CatchesUpOnce
 NOBODY_WORKS = """
 import gevent
 from locust import User, task
-from toolkit.load.locustfile import conductor
+from toolkit.load.locustfile import hooks
 
 class Idler(User):
     @task
