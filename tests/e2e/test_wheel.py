@@ -163,7 +163,7 @@ def test_the_server_without_its_extra_says_which(python_with: Callable[[str | No
 @pytest.mark.parametrize(
     ("extra", "words", "says"),
     [
-        ("migrate", ("-m", "toolkit.cli", "migrate", "lint"), "PASS"),
+        ("migrate", ("-m", "toolkit.cli", "migrate", "lint", "--bundled"), "PASS"),
         ("migrate", ("-m", "toolkit.cli", "migrate", "prove", "--help"), "--skip"),
         ("server", ("-m", "reference_server", "--help"), "--role"),
         ("scenarios", ("-m", "toolkit.cli", "scenarios", "list"), "complete-generation-flow"),

@@ -1,6 +1,8 @@
 """A target's settings: URLs and keys from options, the environment and `toolkit.toml`, in that order.
 
 # toolkit.toml
+migrations = "supabase/migrations"   # which folder `toolkit migrate` works with
+
 [target]
 supabase_url = "https://abc.supabase.co"
 api_url = "https://api.example.org"
@@ -111,14 +113,18 @@ def require_values(values: dict[str, str | None], *names: str) -> None:
     )
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """Everything the file says; nothing where there is none. Raises UsageError when it cannot be read."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "Correct the file; it must be TOML in UTF-8.") from None
-    table = data.get("target", {})
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    table = read_config(path).get("target", {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: `target` is not a table.", "Write the settings under the line [target].")
     known = {name.lower() for name in HOW_TO_GET}

@@ -123,10 +123,10 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
 
 
 def test_of_a_clean_folder_one_line_is_told(toolkit: Toolkit) -> None:
-    ran = toolkit()
+    ran = toolkit("--bundled")
     (line,) = ran.out.splitlines()
     assert (ran.code, line.startswith("✔ 6 files: nothing found, 17 accepted: PASS")) == (0, True)
-    accepted = toolkit("--show-accepted")
+    accepted = toolkit("--bundled", "--show-accepted")
     assert (accepted.code, "Accepted" in accepted.out, "bounded by" in accepted.out) == (0, True, True)
 
 
@@ -279,7 +279,7 @@ def test_one_broken_file_hides_nothing_of_the_others(toolkit: Toolkit, write: Wr
     folder = write(
         OPEN
         | {
-            "3_c.sql": "begin;\nselect 1;\ncreate index concurrently i on x.t (c);\ncommit;",
+            "3_c.sql": "commit;\nselect 1;\ncreate index concurrently i on x.t (c);\ncommit;",
             "4_d.sql": "select 'never ends;",
             "5_e.sql": "\\i other.sql",
             "6_f.down.sql": "select 1;",

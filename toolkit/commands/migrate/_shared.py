@@ -18,6 +18,7 @@ import click
 from toolkit.commands._click import Duration, json_option, option
 from toolkit.commands._options import DATABASE, TargetChoice, confirm_change, target_options
 from toolkit.commands._output import conclude, shown, with_more
+from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.errors import ExitCode
 from toolkit.migrate.dry_run.run import DEADLINE_S
 from toolkit.migrate.run import report as reports
@@ -27,7 +28,6 @@ from toolkit.migrate.run.run_model import OnProgress, Progress
 from toolkit.report import as_terminal
 from toolkit.report.frame import Frame
 from toolkit.report.record import Report, Verdict, tool_version
-from toolkit.resources import migrations_dir
 from toolkit.targets.target import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,25 +35,13 @@ _QUIET_S, _REPEAT_S = 2.0, 10.0
 
 
 def common(*, changes: bool) -> Callable[[F], F]:
-    """Adds --migrations, --json and the options of a target's database; with `changes` also --yes."""
+    """Adds --migrations, --bundled, --json and the options of a target's database; with `changes` also --yes."""
 
     def decorate(function: F) -> F:
-        offered: F = folder_option(json_option(target_options(*DATABASE, changes=changes)(function)))
+        offered: F = json_option(target_options(*DATABASE, changes=changes)(folder_options(function)))
         return offered
 
     return decorate
-
-
-# Adds --migrations; the command receives `folder: Path`.
-folder_option = option(
-    "--migrations",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=migrations_dir,
-    show_default="the toolkit's own",
-    metavar="FOLDER",
-    help="Read the migrations of this folder.",
-)
 
 
 def patience(function: F) -> F:
@@ -116,8 +104,9 @@ def rehearsable(function: F) -> F:
     return offered
 
 
-def frame_of(name: str, started: datetime, target: Target) -> Frame:
-    return Frame(name, started, target.describe(), tool_version())
+def frame_of(name: str, started: datetime, target: Target, folder: Path | None = None) -> Frame:
+    where = target.describe() if folder is None else f"{target.describe()}, migrations: {described(folder)}"
+    return Frame(name, started, where, tool_version())
 
 
 def confirm(choice: TargetChoice, target: Target, what: str, plan: Report) -> None:

@@ -48,7 +48,7 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target:
             found = await migrate_status(target.get("DATABASE_URL"), read_folder(folder))
-            frame = frame_of("migrate status", started, target)
+            frame = frame_of("migrate status", started, target, folder)
         finish(reports.of_status(frame, found), {"versions": [asdict(v) for v in found.versions]}, as_json)
 
     run_async(work())
@@ -78,7 +78,7 @@ def plan_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target:
-            frame = frame_of("migrate plan", started, target)
+            frame = frame_of("migrate plan", started, target, folder)
             with refusals(frame, as_json):
                 found = await migrate_plan(target.get("DATABASE_URL"), read_folder(folder), request)
                 finish(reports.of_plan(frame, found), {"plan": reports.plan_as_dict(found)}, as_json)
@@ -113,7 +113,7 @@ def up_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target)
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)
                 if dry is not None:
@@ -198,7 +198,7 @@ def down_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target)
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)
                 if dry is not None:
@@ -244,7 +244,7 @@ def verify_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            frame, contents = frame_of("migrate verify", started, target), read_folder(folder)
+            frame, contents = frame_of("migrate verify", started, target, folder), read_folder(folder)
             probes = {} if no_probes else probes_of(contents)
             if probes:
                 confirm_change(

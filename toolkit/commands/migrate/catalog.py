@@ -135,7 +135,10 @@ def drift_command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate drift", started, target)
+            dsn, frame = (
+                target.get("DATABASE_URL"),
+                frame_of("migrate drift", started, target, None if file is not None else folder),
+            )
             tell(Progress("file", "drift", "reading the catalog, and what it should be"))
             if file is not None:
                 found = await drift_from_file(dsn, file, positions=positions)

@@ -12,7 +12,8 @@ import click
 from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._output import conclude, shown
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import finish, folder_option
+from toolkit.commands.migrate._folder import described, folder_options
+from toolkit.commands.migrate._shared import finish
 from toolkit.migrate.lint import report as reports
 from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
 from toolkit.migrate.lint.run import Linted, lint
@@ -29,7 +30,7 @@ from toolkit.report.record import Report, Verdict, tool_version
     metavar="[FILE]...",
     help="Tell only what is found in these files; the whole folder is read in any case.",
 )
-@folder_option
+@folder_options
 @option(
     "--severity",
     "limit",
@@ -59,7 +60,7 @@ def lint_command(
     Every file of the folder is read, since one file can open or close what another made. Exit codes: 0 nothing as bad
     as --severity, 1 findings, 2 a request that makes no sense, 4 squawk cannot be used.
     """
-    frame = Frame("migrate lint", datetime.now(UTC), str(folder), tool_version())
+    frame = Frame("migrate lint", datetime.now(UTC), described(folder), tool_version())
     if list_rules:
         finish(reports.of_rules(frame), {"rules": reports.rules_as_dicts()} if as_json else {}, as_json)
 

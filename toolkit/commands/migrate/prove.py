@@ -17,7 +17,8 @@ from toolkit.commands._click import LIMITS, Duration, json_option, option, toolk
 from toolkit.commands._options import reports_dir_option
 from toolkit.commands._output import conclude, shown, with_more
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import folder_option, progress, refusals
+from toolkit.commands.migrate._folder import described, folder_options
+from toolkit.commands.migrate._shared import progress, refusals
 from toolkit.errors import UsageError
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.report.frame import Frame
@@ -57,7 +58,7 @@ class _Request:
         "toolkit migrate prove --migrations migrations --only round-trip",
     ),
 )
-@folder_option
+@folder_options
 @option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; may be given repeatedly.")
 @option("--last", type=click.IntRange(1), default=None, metavar="N", help="Prove only this many of the last versions.")
 @option(
@@ -245,7 +246,8 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with _scratch(request) as scratch, progress() as tell:
         start = await _start(request, scratch)
-        frame = Frame("migrate prove", started, f"scratch databases from {start.described}", tool_version())
+        where = f"scratch databases from {start.described}, migrations: {described(request.folder)}"
+        frame = Frame("migrate prove", started, where, tool_version())
         with refusals(frame, as_json):
             folder, pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
         options = replace(request.options, probes=probes_of(folder))

@@ -61,7 +61,7 @@ def command(
     async def work() -> None:
         started = datetime.now(UTC)
         async with choice.open(schema="bare", server=False) as target, progress() as tell:
-            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target)
+            dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)
                 found = await look(dsn, contents, prefer, accepted)
