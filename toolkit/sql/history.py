@@ -140,7 +140,13 @@ INVALID_INDEXES = spelt_out("""
 # Tables and their columns, to see what a rollback takes away.
 USER_COLUMNS = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as table_name, c.oid,
-           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attname is not null), '{}') as columns
+           coalesce(array_agg(a.attname::text order by a.attnum) filter (where a.attname is not null), '{}') as columns,
+           coalesce(array_agg(format_type(a.atttypid, a.atttypmod) order by a.attnum)
+             filter (where a.attname is not null), '{}') as types,
+           case when c.relispartition then (
+             select rn.nspname::text || '.' || r.relname::text from pg_catalog.pg_class r
+             join pg_catalog.pg_namespace rn on rn.oid = r.relnamespace
+             where r.oid = pg_catalog.pg_partition_root(c.oid)) end as root
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

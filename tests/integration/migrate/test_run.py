@@ -261,6 +261,9 @@ async def test_a_rollback_that_destroys_more_than_it_declares_is_taken_back(
         "delete from public.parent",  # a cascade
         "delete from public.part",
         "drop table public.first; create table public.first (id integer primary key, note text)",
+        "truncate public.first; alter table public.first alter column id type bigint",
+        "do $$ begin truncate public.first; end $$; alter table public.first alter column id type bigint",
+        "alter table public.first alter column id type bigint; delete from public.first",
     ],
 )
 async def test_a_rollback_that_changes_rows_unasked_is_taken_back(
@@ -307,6 +310,56 @@ async def test_a_rollback_that_only_adds_needs_no_declaration(bare_db: str, writ
     assert (await migrate_up(bare_db, read_folder(folder))).ok
     result = await migrate_down(bare_db, read_folder(folder), options=options)
     assert result.ok, result.steps
+
+
+async def test_a_column_that_gets_its_type_back_keeps_its_rows(bare_db: str, write: Write, options: Options) -> None:
+    table = "create table public.kept (id integer primary key, note varchar(9), n numeric(6,2), part integer);"
+    folder = write(
+        {
+            "1_first.sql": table + "insert into public.kept values (1, 'a', 1.25, 1);",
+            "2_second.sql": "alter table public.kept alter id type bigint, alter note type text, alter n type numeric",
+            "rollbacks/2_second.sql": "alter table public.kept alter id type integer, alter note type varchar(9);",
+            "3_third.sql": "select 1",
+            "rollbacks/3_third.sql": "alter table public.kept alter n type numeric(6,1)",
+        }
+    )
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    rounded = (await migrate_down(bare_db, read_folder(folder), options=options)).steps[0]
+    assert rounded.failure is not None
+    assert rounded.failure.message.startswith("rollbacks/3_third.sql destroys what its header does not declare: rows")
+    write({"rollbacks/3_third.sql": "select 1"})
+    result = await migrate_down(bare_db, read_folder(folder), last=2, options=options)
+    assert result.ok, result.steps
+
+
+@pytest.mark.parametrize("declared", ["table public.readings", "rows public.readings"])
+async def test_partitions_made_at_run_time_go_with_their_parent(
+    bare_db: str, write: Write, options: Options, connect: Connect, declared: str
+) -> None:
+    statement = "drop table public.readings" if declared.startswith("table") else "drop table public.readings_2"
+    folder = write(
+        {
+            "1_first.sql": "create table public.readings (at integer, n integer) partition by range (at);"
+            "create table public.readings_1 partition of public.readings for values from (0) to (10);"
+            "create table public.readings_2 partition of public.readings for values from (10) to (20);",
+            "rollbacks/1_first.sql": statement,
+        }
+    )
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    conn = await connect(bare_db)
+    await conn.execute(
+        "create table public.readings_3 partition of public.readings for values from (20) to (90) partition by range "
+        "(at); create table public.readings_3a partition of public.readings_3 for values from (20) to (50); "
+        "insert into public.readings values (5), (15), (25)"
+    )
+    (step,) = (await migrate_down(bare_db, read_folder(folder), options=options)).steps
+    assert step.failure is not None
+    told = declared if declared.startswith("table") else "table public.readings_2"
+    assert step.failure.message.partition("declare: ")[2].startswith(f"{told}. It was rolled back"), step.failure
+    write({"rollbacks/1_first.sql": f"-- destroys: {declared}\n{statement}"})
+    result = await migrate_down(bare_db, read_folder(folder), options=options)
+    assert result.ok, result.steps
+    assert [export.rows for export in result.steps[0].exports] == [3]
 
 
 async def test_a_declaration_of_what_is_not_there_is_refused(bare_db: str, write: Write, options: Options) -> None:

@@ -226,7 +226,8 @@ class FileRun:
     async def _refuse_undeclared(self, before: Holdings | None) -> None:
         if before is None:
             return
-        found = undeclared(losses(before, await take_stock(self.conn)), self.step.destroys)
+        lost = losses(before, await take_stock(self.conn), self.step.script.statements)
+        found = undeclared(lost, self.step.destroys, before)
         if found:
             raise RefusalError(
                 f"{self.label} destroys what its header does not declare: {', '.join(map(str, found))}. "
