@@ -21,6 +21,7 @@ from toolkit.migrate.catalog.compare import (
     why_no_dump,
     without,
 )
+from toolkit.migrate.catalog.partitions import made_at_run_time
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
 from toolkit.migrate.run.history import read_history
@@ -29,7 +30,7 @@ from toolkit.migrate.scratch.platform import BOOTSTRAP
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster
-from toolkit.report.record import Check, Verdict
+from toolkit.report.record import Check, Verdict, shortened
 from toolkit.sql import catalog as sql
 from toolkit.sql.bodies import run_by
 from toolkit.sql.parse import nodes
@@ -122,6 +123,13 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
         async with _replayed(dsn, folder.only({version.version for version in applied}), major) as replayed_dsn:
             expected = without(await document_of(replayed_dsn, left_out=PLATFORM_SCHEMAS), keep)
             expected = replace(expected, source=f"{folder.path}, {len(applied)} versions replayed")
+            made = made_at_run_time(expected.snapshot.facts, kept.snapshot.facts)
+            kept = without(kept, lambda key: not made.has(key))
+            if made.tables:
+                notes += (
+                    f"{len(made.tables)} partitions were made at run time and belong to their parents: "
+                    f"{', '.join(shortened(sorted(made.tables), 3))}.",
+                )
             why_not = why_no_dump(expected, live)
             if dump and not why_not:
                 dumps = await compare_dumps_of(
@@ -129,7 +137,7 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
                     dsn,
                     major,
                     left_out=PLATFORM_SCHEMAS,
-                    keep=lambda title: not _PLATFORM_ENTRIES.match(title),
+                    keep=lambda title: not _PLATFORM_ENTRIES.match(title) and not made.has_entry(title),
                 )
     except _NotReplayed as failed:
         return Drift(None, (*checks, failed.check), notes)

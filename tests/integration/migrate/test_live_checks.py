@@ -246,6 +246,47 @@ async def test_verify_and_drift_agree_on_what_is_the_platforms(live: tuple[str, 
     assert "added: table pgmq_of_ours.things" in [str(one) for one in drifted.comparison.differences]
 
 
+PARTITIONED = """
+create table public.readings (at int not null, n int, primary key (at)) partition by range (at);
+create table public.readings_1 partition of public.readings for values from (0) to (10);
+create index readings_n on public.readings (n);
+alter table public.readings enable row level security;
+alter table public.readings_1 enable row level security;
+"""
+
+
+@pytest.mark.usefixtures("replay_here")
+async def test_partitions_made_at_run_time_are_no_drift(
+    bare_db: str, write: Write, options: Options, connect: Connect
+) -> None:
+    folder = read_folder(write({"1_it.sql": PARTITIONED}))
+    assert (await migrate_up(bare_db, folder, options=options)).ok
+    conn = await connect(bare_db)
+    await conn.execute(
+        "create table public.readings_2 partition of public.readings for values from (10) to (90) partition by range "
+        "(at); create table public.readings_2a partition of public.readings_2 for values from (10) to (50);"
+        "alter table public.readings_2a enable row level security; grant select on public.readings_2a to anon"
+    )
+    drifted = await drift_from_folder(bare_db, folder)
+    assert drifted.comparison is not None
+    assert drifted.comparison.equal, drifted.comparison
+    assert any("2 partitions were made at run time" in note for note in drifted.notes)
+    await conn.execute(
+        "create table public.readings_20 (at int); create table public.apart (at int) partition by range (at);"
+        "create table public.apart_1 partition of public.apart for values from (0) to (9);"
+        "alter table public.readings_1 add check (n > 0)"
+    )
+    drifted = await drift_from_folder(bare_db, folder)
+    assert drifted.comparison is not None
+    told = {str(one) for one in drifted.comparison.differences if one.key.startswith(("table ", "constraint "))}
+    assert told == {
+        "added: table public.readings_20",
+        "added: table public.apart",
+        "added: table public.apart_1",
+        "added: constraint public.readings_1.readings_1_n_check",
+    }
+
+
 async def test_nothing_needs_to_be_written(live: tuple[str, Path], connect: Connect) -> None:
     dsn, folder = live
     conn = await connect(dsn)
