@@ -16,11 +16,9 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import httpx
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
-from supabase_auth.errors import AuthError
 
 from toolkit.client.auth import TokenSource
 from toolkit.client.supabase_session import SessionTokens
@@ -28,6 +26,9 @@ from toolkit.errors import EnvironmentError_, ToolkitError, UsageError
 from toolkit.redact import redact
 from toolkit.targets.settings import require_values
 from toolkit.targets.target import Target
+
+if TYPE_CHECKING:
+    from supabase import AsyncClient
 
 Way = Literal["file", "minted", "created"]
 DEADLINE_S = 20.0
@@ -171,12 +172,17 @@ class _SignedIn(Accounts):
         self._http: httpx.AsyncClient | None = None
 
     async def _client(self, key: str) -> AsyncClient:
+        # The package takes as long to import as everything else together, and minted users need none of it.
+        from supabase import AsyncClientOptions, acreate_client
+
         if self._http is None:
             self._http = await self._stack.enter_async_context(httpx.AsyncClient(timeout=DEADLINE_S))
         options = AsyncClientOptions(httpx_client=self._http, persist_session=False)
         return await acreate_client(self._target.get("SUPABASE_URL"), key, options)
 
     async def _with_password(self, credentials: Credentials) -> Account:
+        from supabase_auth.errors import AuthError
+
         client = await self._client(self._target.get("SUPABASE_ANON_KEY"))
         try:
             answer = await client.auth.sign_in_with_password(
@@ -196,6 +202,8 @@ class _SignedIn(Accounts):
 
     @staticmethod
     async def _sign_out(client: AsyncClient) -> None:
+        from supabase_auth.errors import AuthError
+
         with contextlib.suppress(AuthError, httpx.HTTPError):  # a session that stays ends by itself
             await client.auth.sign_out({"scope": "local"})
 
@@ -224,6 +232,8 @@ class _Created(_SignedIn):
         self._admin: AsyncClient | None = None
 
     async def _sign_in(self, name: str) -> Account:
+        from supabase_auth.errors import AuthError
+
         if self._admin is None:
             self._admin = await self._client(self._target.get("SUPABASE_SERVICE_ROLE_KEY"))
         admin = self._admin.auth.admin
@@ -241,6 +251,8 @@ class _Created(_SignedIn):
         return await self._with_password(credentials)
 
     async def _remove(self, user_id: str, email: str) -> None:
+        from supabase_auth.errors import AuthError
+
         assert self._admin is not None
         try:
             await self._admin.auth.admin.delete_user(user_id)
