@@ -73,6 +73,7 @@ def test_a_strangers_folder_is_proved_and_the_report_is_saved(tmp_path):
         "report.json",
     ]
     assert json.loads((saved / "report.json").read_text())["verdict"] == "pass"
+    assert {path.name for path in tmp_path.iterdir()} == {"migrations", "reports"}, "made-up rows are nobody's to keep"
 
 
 @pytest.mark.timeout(120)
@@ -86,6 +87,7 @@ def test_a_rollback_that_loses_rows_is_refuted_by_name(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "REFUTED" in done.stdout
     assert "body" in done.stdout
+    assert done.stdout.splitlines()[-2:] == done.stdout.splitlines()[:2], "verdict and counts again, at the end"
     assert "Traceback" not in done.stderr
 
 

@@ -67,9 +67,9 @@ def test_every_setting_is_set_and_handed_on(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("toolkit doctor --yes", "PASS"),
+        ("toolkit doctor", "PASS"),
         ("toolkit migrate diff before.json env:DATABASE_URL", "PASS"),
-        ("toolkit scenarios run complete-generation-flow --yes && toolkit scenarios check reports", "PASS"),
+        ("toolkit scenarios run complete-generation-flow && toolkit scenarios check reports", "PASS"),
         ('locust -f "$(toolkit load locustfile)" --headless --users 2 --spawn-rate 2', "report.html"),
     ],
     ids=lambda text: text.split("&&")[0].strip(),
@@ -93,6 +93,33 @@ def test_examples_of_the_help_work_as_written(folder: Path) -> None:
     script = "".join(f"echo '@ {line}'\n{line} > out 2>&1 || {{ echo $?; cat out; exit 1; }}\n" for line in lines)
     done = shell(folder, script)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_running_target_is_ours_whoever_names_it(folder: Path) -> None:
+    for line in ("toolkit doctor --json", "toolkit doctor --json --target external"):
+        report = json.loads(shell(folder, f'eval "$(toolkit up --env)" && {line}').stdout)
+        assert (report["verdict"], report["target"].split()[0]) == ("pass", "embedded")
+
+
+def test_what_says_more_than_the_running_target_is_not_ours(folder: Path) -> None:
+    wrong = 'eval "$(toolkit up --env)" && export SUPABASE_ANON_KEY=other && toolkit scenarios run process-recovery'
+    done = shell(folder, wrong)
+    assert done.returncode == 2
+    assert "nobody confirmed it" in done.stderr
+
+
+def test_a_target_that_is_stopped_is_said_to_be(folder: Path) -> None:
+    done = shell(
+        folder, 'eval "$(toolkit up --env --data other)" && toolkit down --data other && toolkit doctor --data other'
+    )
+    assert done.returncode == 4
+    assert f"DATABASE_URL names the embedded target in {folder / 'other'}, which is stopped." in done.stderr
+    done = shell(
+        folder,
+        'export DATABASE_URL="postgresql://postgres@/app?host=$PWD/other/postgres&port=5432"; toolkit migrate status',
+    )
+    assert done.returncode == 4
+    assert "start it with `toolkit up`" in done.stderr
 
 
 def test_a_target_that_cannot_be_had_sets_nothing_and_says_why(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import click
 from toolkit.commands._click import TARGET, Duration, option
 from toolkit.errors import UsageError
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR
-from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
+from toolkit.targets.embedded import EmbeddedTarget, Schema, named_target, running_target
 from toolkit.targets.settings import TargetSettings, load_settings
 from toolkit.targets.target import Kind, Target, refuse_change
 
@@ -54,10 +54,13 @@ class TargetChoice:
     yes: bool
 
     def external(self) -> Target:
-        """The target behind the URLs that were given. Raises UsageError when the choice is embedded."""
+        """The target behind the URLs that were given, ours if `toolkit up` gave them.
+
+        Raises UsageError when the choice is embedded, EnvironmentError_ when ours is stopped.
+        """
         if self.kind == "embedded":
             raise UsageError("This needs a target given by URLs.", "Give --database-url or --api-url.")
-        return Target.from_settings(self.settings)
+        return named_target(self.settings, self.data_dir)
 
     @asynccontextmanager
     async def open(
@@ -66,7 +69,7 @@ class TargetChoice:
         """The target, ready to use: the one behind the URLs; or the embedded one that `toolkit up` keeps running;
         or an embedded one for the length of the block (with a server unless `server` is false)."""
         if self.kind == "external":
-            yield Target.from_settings(self.settings)
+            yield self.external()
         elif (running := running_target(self.data_dir)) is not None:
             yield running
         else:
@@ -132,12 +135,14 @@ def _with_target_options(function: F, names: tuple[str, ...], changes: bool) -> 
         type=click.Choice(["embedded", "external"]),
         default=None,
         group=TARGET,
-        help="Use our own target, or yours; yours when a URL is given.",
+        help="Work on the embedded target, or on the external one that URLs name; external where a URL is given.",
     )(decorated)
     return offered
 
 
-def data_option(*, group: str = "Options") -> Callable[[F], F]:
+def data_option(
+    *, group: str = "Options", help: str = "Look for the embedded target in this folder."
+) -> Callable[[F], F]:
     """Adds --data, the folder of the embedded target."""
     return option(
         "--data",
@@ -147,7 +152,7 @@ def data_option(*, group: str = "Options") -> Callable[[F], F]:
         show_default=True,
         group=group,
         metavar="FOLDER",
-        help="Keep the embedded target here.",
+        help=help,
     )
 
 

@@ -29,6 +29,11 @@ def shown(report: Report) -> str:
     return as_terminal.render(report, colour=as_terminal.wants_colour(sys.stdout))
 
 
+def headline(report: Report) -> str:
+    """The report's first lines alone: its title, verdict and counts."""
+    return as_terminal.headline(report, colour=as_terminal.wants_colour(sys.stdout))
+
+
 def rendered(report: Report, as_json: bool) -> str:
     """The report as JSON, or as text for whoever reads stdout."""
     return stored_form.render(report) if as_json else shown(report)

@@ -66,11 +66,13 @@ _ERROR = re.compile(r"^Error: (?P<what>.*)\n  → (?P<remedy>.*)\Z", re.DOTALL |
     help="Also let Postgres listen on this loopback TCP port.",
 )
 @json_option
-@data_option()
+@data_option(help="Keep the embedded target in this folder.")
 def command(
     *, data_dir: Path, foreground: bool, as_env: bool, as_json: bool, legacy: bool, transport: str | None, **rest: Any
 ) -> None:
     """Start Postgres and the reference server, and keep them running.
+
+    Each folder has its own: the system lives in --data of the folder you are in, and commands find it from there only.
 
     Returns when they serve, and shows where; one that runs already is shown again. `toolkit down` stops them. Keys are
     printed with --env only, as lines for the shell: API_URL, SUPABASE_URL, SUPABASE_ANON_KEY,

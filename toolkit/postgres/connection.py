@@ -20,6 +20,11 @@ else:  # subscriptable for type checkers only
 _CONNECT_DEADLINE_S = 15
 _SECRET_PARAMETERS = {"password", "sslpassword", "passfile"}
 _TRANSACTION_POOLER_PORT = 6543
+_UNREACHED = "Check that the server runs, the address is right and the network lets you through."
+_STOPPED = (
+    "If it is an embedded target, it is stopped: start it with `toolkit up` in its folder, or "
+    "`unset DATABASE_URL API_URL SUPABASE_URL`."
+)
 
 
 def redact(dsn: str) -> str:
@@ -73,9 +78,15 @@ async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
         reason = str(error) if isinstance(error, asyncpg.PostgresError | OSError) else type(error).__name__
         raise EnvironmentError_(
             f"No database answers at {shown}: {reason or type(error).__name__}.",
-            "Check that the server runs, the address is right and the network lets you through.",
+            _STOPPED
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError) and _by_socket(dsn)
+            else _UNREACHED,
         ) from error
     return opened
+
+
+def _by_socket(dsn: str) -> bool:
+    return dict(parse_qsl(urlsplit(dsn).query)).get("host", "").startswith("/")
 
 
 @asynccontextmanager

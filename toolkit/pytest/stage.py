@@ -17,6 +17,7 @@ from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove.run import PROOFS, prove
 from toolkit.migrate.prove.subject.claims import Claim, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
+from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import embedded_scratch
 from toolkit.migrate.scratch.start import empty_project
 from toolkit.postgres.cluster import wheel_bin_dir
@@ -110,11 +111,17 @@ class Stage:
             expectations = migrations / "expectations.yaml"
             options = ProveOptions(
                 expectations=expectations if expectations.is_file() else None,
-                export_dir=exports,
                 probes=probes_of(folder),
             )
             versions = tuple(migration.version for migration in folder.migrations)
-            states = States(scratch, start.template, folder, versions, rows_each=options.rows_each, seed_data=())
+            states = States(
+                scratch,
+                start.template,
+                folder,
+                versions,
+                rows_each=options.rows_each,
+                options=Options(export_dir=exports),
+            )
             self._subjects[migrations] = Subject(folder, versions, states, options)
         return self._subjects[migrations]
 

@@ -72,6 +72,13 @@ def line(report: Report, *, colour: bool = False) -> str:
     return out.getvalue()
 
 
+def headline(report: Report, *, colour: bool = False) -> str:
+    """What `render` begins with: title, verdict and counts."""
+    console = _console(out := io.StringIO(), WIDEST, colour)
+    _headline(console, report)
+    return out.getvalue()
+
+
 def _console(out: io.StringIO, width: int, colour: bool) -> Console:
     return Console(
         file=out,

@@ -33,6 +33,11 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 MOST_LINES = 20
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 table`, `2 tables`, `1,000 tables`; for nouns whose plural ends in s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def shortened(lines: Iterable[str], most: int | None = MOST_LINES) -> tuple[str, ...]:
     """At most `most` lines (None: all), and a line that says how many were left out. Every list is cut by this
     function."""

@@ -23,6 +23,7 @@ from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.resources import migrations_dir
 from toolkit.server_process import READY_DEADLINE_S, ServerHandle, server_environment
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
+from toolkit.targets.settings import TargetSettings
 from toolkit.targets.target import Target
 
 DATABASE = "app"
@@ -264,6 +265,25 @@ class EmbeddedTarget:
         if self._guard is not None:
             dismiss_guard(self._guard)
             self._guard = None
+
+
+def named_target(settings: TargetSettings, data_dir: Path = DEFAULT_DATA_DIR) -> Target:
+    """The target that `settings` describe: ours where all they say is what `toolkit up` told of `data_dir`.
+
+    Raises EnvironmentError_ when they name the database of `data_dir` and nobody serves there.
+    """
+    target = Target.from_settings(settings)
+    given = target.environment()
+    running = running_target(data_dir)
+    if running is not None:
+        return running if given and given.items() <= running.environment().items() else target
+    data = DataDir(data_dir)
+    if target.database_url == PostgresCluster(data.postgres).dsn(DATABASE) and data.holder() is None:
+        raise EnvironmentError_(
+            f"DATABASE_URL names the embedded target in {data.path}, which is stopped.",
+            "Start it with `toolkit up`; or, to use it as it lies there, `unset DATABASE_URL API_URL SUPABASE_URL`.",
+        )
+    return target
 
 
 def running_target(data_dir: Path = DEFAULT_DATA_DIR) -> Target | None:

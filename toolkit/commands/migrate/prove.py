@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,14 +16,14 @@ import click
 from toolkit.commands._address import address_of
 from toolkit.commands._click import LIMITS, Duration, json_option, option, toolkit_command
 from toolkit.commands._options import reports_dir_option
-from toolkit.commands._output import conclude, shown, with_more
+from toolkit.commands._output import conclude, headline, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import progress, refusals
 from toolkit.errors import UsageError
 from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.report.frame import Frame
-from toolkit.report.record import tool_version
+from toolkit.report.record import Verdict, tool_version
 
 if TYPE_CHECKING:
     from toolkit.migrate.folder.files import Folder
@@ -205,7 +206,6 @@ def prove_command(
         crash_points=crash_points,
         stall_budget_ms=stall_budget * 1000,
         expectations=chosen,
-        export_dir=run_dir / "exports",
         endpoint=not no_endpoint,
     )
     request = _Request(
@@ -229,6 +229,8 @@ def prove_command(
             run_dir.rmdir()
     click.echo(f"Report: {run_dir / files.PAGE}", err=True)
     text = with_more(report, {"claims": claims}) if as_json else shown(report)
+    if not as_json and report.verdict is not Verdict.PASS:  # its first lines have scrolled away by now
+        text += f"\n{headline(report)}"
     conclude(text, report.exit_code)
 
 
@@ -238,13 +240,18 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     from toolkit.migrate.prove.run import prove
     from toolkit.migrate.prove.subject.claims import Subject
     from toolkit.migrate.prove.subject.states import States
+    from toolkit.migrate.run.run_model import Options
     from toolkit.migrate.scratch.start import read_sql
     from toolkit.probes import probes_of
 
     started = datetime.now(UTC)
     folder = await asyncio.to_thread(read_folder, request.folder)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
-    async with _scratch(request) as scratch, progress() as tell:
+    async with contextlib.AsyncExitStack() as stack:
+        scratch = await stack.enter_async_context(_scratch(request))
+        tell = await stack.enter_async_context(progress())
+        # What rollbacks destroy on scratch databases is exported as anywhere else; nobody needs it afterwards.
+        exports = stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-"))
         start = await _start(request, scratch)
         where = f"scratch databases from {start.described}, migrations: {described(request.folder)}"
         frame = Frame("migrate prove", started, where, tool_version())
@@ -258,6 +265,7 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
             pending,
             rows_each=options.rows_each,
             seed_data=seed_data,
+            options=Options(export_dir=Path(exports)),
         )
         subject = Subject(folder, chosen, states, options, tell)
         found = await prove(subject, request.only, request.skip)

@@ -79,7 +79,9 @@ def _refuse_guessing(ctx: click.Context, choice: TargetChoice) -> None:
     said = any(
         ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("target_kind", "database_url")
     )
-    if choice.kind == "external" and choice.data_dir.is_dir() and not said:
+    if said or choice.kind == "embedded" or not choice.data_dir.is_dir():
+        return
+    if choice.external().kind == "external":
         raise UsageError(
             f"Two databases could be meant: the one by URL (from the environment or toolkit.toml) and the embedded one "
             f"in {choice.data_dir}.",

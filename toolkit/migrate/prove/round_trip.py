@@ -17,7 +17,7 @@ from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot, diff, take_snapshot
 from toolkit.migrate.catalog.pg_dump import diff_dumps, dump_schema
 from toolkit.migrate.prove.subject.attempts import SeededRows, apply, stopped_by, take_back, with_rows
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject, not_checked
+from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject, not_checked
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import RunResult
 from toolkit.postgres.connection import connected
@@ -52,7 +52,7 @@ class Trip:
 async def run(subject: Subject, version: str, *, pg_dump: Path | None = None) -> Outcome:
     """`pg_dump` replaces the shipped one. Raises CannotBuild when the version or an earlier one does not apply."""
     if subject.migration(version).rollback is None:
-        return Outcome((not_checked(PROOF, version, "there is no rollback file"),))
+        return Outcome((not_checked(PROOF, version, NO_ROLLBACK),))
     states = subject.states
     await states.after(version)
     async with states.clone(await states.before(version)) as dsn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,13 @@ from toolkit.migrate.catalog import reading
 from toolkit.migrate.catalog.tables import columns_of, own_rows_of, primary_key_of
 from toolkit.migrate.row_comparison.table_digests import as_text
 from toolkit.postgres.connection import Connection
+from toolkit.report.record import counted, shortened
 from toolkit.sql import row_comparison as sql
 
 _DEADLINE_S = 600
 _MOST_EXAMPLES = 3
+_BETWEEN = "\x1f"  # the parts of a key, as `sql.KEY` joins them
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,32 @@ class RowChanges:
             return (f"{self.table} is gone, with all its rows",)
         found = [f"{self.table}.{name} is gone, with its values" for name in self.missing_columns]
         if self.lost:
-            found.append(f"{self.table}: {len(self.lost)} rows are lost{_examples(self.lost)}")
+            found.append(f"{self.table}: {_are(self.lost, 'row')} lost{_examples(self.lost)}")
         if self.added:
-            found.append(f"{self.table}: {len(self.added)} rows are there that were not{_examples(self.added)}")
+            found.append(f"{self.table}: {_are(self.added, 'row')} new{_examples(self.added)}")
         found += [
-            f"{self.table}.{name}: {len(keys)} values are not what they were{_examples(keys)}"
+            f"{self.table}.{name}: {_are(keys, 'value')} not what {'it was' if len(keys) == 1 else 'they were'}"
+            f"{_examples(keys)}"
             for name, keys in self.changed.items()
         ]
         return tuple(found)
 
 
+def _are(keys: Sequence[str], noun: str) -> str:
+    return f"{counted(len(keys), noun)} {'is' if len(keys) == 1 else 'are'}"
+
+
 def _examples(keys: Iterable[str]) -> str:
-    shown = [key for key in keys if key][:_MOST_EXAMPLES]
-    return f" (of row {', '.join(shown)})" if shown else ""
+    named = sorted((key for key in keys if key), key=_in_order)
+    if not named:
+        return ""
+    shown = shortened((key.replace(_BETWEEN, " / ") for key in named), _MOST_EXAMPLES)
+    return f" (of {'row' if len(named) == 1 else 'rows'} {', '.join(shown)})"
+
+
+def _in_order(key: str) -> tuple[tuple[int, float, str], ...]:
+    """Numbers by their value and before everything else, part by part of the key."""
+    return tuple((0, float(part), part) if _NUMBER.fullmatch(part) else (1, 0.0, part) for part in key.split(_BETWEEN))
 
 
 async def read_table_rows(conn: Connection, table: str, columns: Sequence[str] | None = None) -> TableRows:

@@ -230,7 +230,7 @@ class FileRun:
         found = undeclared(lost, self.step.destroys, before)
         if found:
             raise RefusalError(
-                f"{self.label} destroys what its header does not declare: {', '.join(map(str, found))}. "
+                f"It destroys what its header does not declare: {', '.join(map(str, found))}. "
                 "It was rolled back, and everything is as before.",
                 "Add to its header: " + "; ".join(f"-- destroys: {entry}" for entry in found) + ".",
             )

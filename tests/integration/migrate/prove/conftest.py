@@ -64,7 +64,7 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
         if start:
             await _execute(scratch.dsn(template), start)
         contents = read_folder(folder)
-        chosen = replace(ProveOptions(rows_each=5, export_dir=tmp_path / "exports"), **options)  # type: ignore[arg-type]
+        chosen = replace(ProveOptions(rows_each=5), **options)  # type: ignore[arg-type]
         everything = tuple(migration.version for migration in contents.migrations)
         impatient = LockPolicy(lock_timeout_ms=50, first_pause_s=0.02, longest_pause_s=0.1, deadline_s=5)
         states = States(
@@ -73,7 +73,7 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
             contents,
             everything,
             rows_each=chosen.rows_each,
-            options=Options(locks=impatient, export_dir=chosen.export_dir),
+            options=Options(locks=impatient, export_dir=tmp_path / "exports"),
         )
         return Subject(contents, versions or everything, states, chosen)
 

@@ -89,7 +89,7 @@ PLANTS = {
         T,
         "update t set note = 'none' where id = 3",
         "select 1",
-        "public.t.note: 1 values are not what they were (of row 3)",
+        "public.t.note: 1 value is not what it was (of row 3)",
         "up",
     ),
     "timestamps-shifted": Case(

@@ -373,6 +373,7 @@ async def test_without_a_rollback_or_pg_dump_nothing_is_claimed(subject_of: Subj
     subject = await subject_of({"1_x.sql": "create table public.r ()"})
     (only,) = (await round_trip.run(subject, "1")).claims
     assert (only.level, only.basis) == (Level.NOT_CHECKED, "there is no rollback file")
+    assert only.as_check().remedy.startswith(f"Write rollbacks/{only.version}_")
     stub = tmp_path / "pg_dump"
     stub.write_text("#!/bin/sh\necho 'aborting because of server version mismatch' >&2\nexit 1\n")
     stub.chmod(0o755)

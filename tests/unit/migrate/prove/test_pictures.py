@@ -24,12 +24,21 @@ def test_the_same_rows_in_another_order_with_a_new_column_are_no_damage() -> Non
     assert compare(BEFORE, after) == ()
 
 
+def test_some_rows_are_named_in_the_order_of_their_keys_and_the_rest_counted() -> None:
+    named = RowChanges("public.t", lost=("10", "9", "-1", "b", "1.5", "a"), added=("2\x1fb", "10\x1fa", "2\x1fa", ""))
+    assert named.lines() == (
+        "public.t: 6 rows are lost (of rows -1, 1.5, 9, … and 3 more)",
+        "public.t: 4 rows are new (of rows 2 / a, 2 / b, 10 / a)",
+    )
+    assert RowChanges("public.t", lost=("", "")).lines() == ("public.t: 2 rows are lost",)
+
+
 def test_each_kind_of_damage_is_said_with_its_numbers() -> None:
     (damage,) = compare(BEFORE, picture({"2": ("2", "B"), "3": ("3", "c")}))
     assert damage.lines() == (
-        "public.t: 1 rows are lost (of row 1)",
-        "public.t: 1 rows are there that were not (of row 3)",
-        "public.t.note: 1 values are not what they were (of row 2)",
+        "public.t: 1 row is lost (of row 1)",
+        "public.t: 1 row is new (of row 3)",
+        "public.t.note: 1 value is not what it was (of row 2)",
     )
     assert compare(BEFORE, Picture({}, {}))[0].lines() == ("public.t is gone, with all its rows",)
     assert compare(BEFORE, Picture({}, {}), only_common=True) == ()
@@ -41,11 +50,9 @@ def test_each_kind_of_damage_is_said_with_its_numbers() -> None:
 def test_rows_without_a_key_are_compared_by_how_many_there_are_of_each() -> None:
     twins = picture([(None, ("1", "a")), (None, ("1", "a")), (None, ("2", "b"))])
     assert compare(twins, picture([(None, ("2", "b")), (None, ("1", "a")), (None, ("1", "a"))])) == ()
-    assert compare(twins, picture([(None, ("1", "a")), (None, ("2", "b"))]))[0].lines() == (
-        "public.t: 1 rows are lost",
-    )
+    assert compare(twins, picture([(None, ("1", "a")), (None, ("2", "b"))]))[0].lines() == ("public.t: 1 row is lost",)
     assert (
-        "public.t.note: 1 values"
+        "public.t.note: 1 value is"
         in compare(twins, picture([(None, ("1", "a")), (None, ("1", "c")), (None, ("2", "b"))]))[0].lines()[0]
     )
     swapped = picture([(None, ("1", "a")), (None, ("1", "b")), (None, ("2", "a"))])

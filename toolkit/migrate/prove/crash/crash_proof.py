@@ -21,7 +21,7 @@ from toolkit.migrate.prove.crash.kill_backend import KillBackend
 from toolkit.migrate.prove.crash.points import Point, chosen, points_of
 from toolkit.migrate.prove.crash.state_digest import StateDigest, advance_sequences, common, differences, digest_state
 from toolkit.migrate.prove.subject.attempts import apply, stopped_by, take_back, with_rows
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.plan import MigrationRefused
@@ -113,7 +113,7 @@ async def run(subject: Subject, version: str) -> Outcome:
             return Outcome((_elsewhere(version, f"{failure}; with its sequences one less far it applied"), again))
         after = await _agreed(context, first, applied, second, result)
         up = await _crash(context, _Way("up", migration.up, start, before, after, context.up))
-        down = Claim.of(PROOF, version, "down", _TITLES["down"], Level.NOT_CHECKED, "there is no rollback file")
+        down = Claim.of(PROOF, version, "down", _TITLES["down"], Level.NOT_CHECKED, NO_ROLLBACK)
         if migration.rollback is not None:
             third = await _copy(context, stack, first)
             results = [await context.down(context.dsn(name)) for name in (third, second)]

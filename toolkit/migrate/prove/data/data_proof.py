@@ -18,7 +18,7 @@ from toolkit.migrate.prove.data.added import Target, is_log, is_meant, meant
 from toolkit.migrate.prove.data.counters import counters_behind, left_without_default, with_their_roots
 from toolkit.migrate.prove.data.declared import undeclared
 from toolkit.migrate.prove.data.written import Written, write_rows
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.row_comparison.pictures import Picture, compare, take_picture
 from toolkit.migrate.row_comparison.table_rows import RowChanges
 from toolkit.migrate.rows.inserting import RowRefused
@@ -275,7 +275,7 @@ def _claims(migration: Migration, before: Picture, seeding: Seeded, written: Wri
 def _basis(part: str, migration: Migration, seen: _Seen) -> tuple[Level, str] | None:
     """Why a part was not compared; None when it was."""
     if part not in {"up", "added"} and migration.rollback is None:
-        return Level.NOT_CHECKED, "there is no rollback file"
+        return Level.NOT_CHECKED, NO_ROLLBACK
     stopped = seen.stopped.get(part) or seen.stopped.get("up")
     if stopped is not None and part not in seen.violations:
         return Level.NOT_CHECKED, stopped

@@ -18,7 +18,7 @@ from toolkit.migrate.prove.delivery.refusals import blamed, covered
 from toolkit.migrate.prove.delivery.tallies import measurements, table_of
 from toolkit.migrate.prove.delivery.wal_judge import OPERATIONS, Phase, Promise, WalJudgement, Write, judge_wal
 from toolkit.migrate.prove.delivery.wal_reader import WalReader, reading
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
@@ -65,7 +65,7 @@ class _Delivery:
         self.readers: dict[str, WalReader] = {}
         self.ended: set[str] = set()
         self.unreadable = ""
-        self.not_rolled_back = "there is no rollback file"
+        self.not_rolled_back = NO_ROLLBACK
         self.endpoint: Endpoint | None = None
         self.seen = _Seen({}, {}, {})
 

@@ -21,7 +21,7 @@ from toolkit.migrate.prove.locks.report import figures, locks_table, timeline, t
 from toolkit.migrate.prove.locks.stalls import Stall, circle_in_words, harmed, over_budget, session_names, stalls
 from toolkit.migrate.prove.locks.statement_locks import works_under_lock
 from toolkit.migrate.prove.locks.traffic import streams
-from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
+from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Progress
 from toolkit.report.record import shortened
@@ -143,7 +143,7 @@ class LocksSeen:
                     why += ": the other direction does not run"
                 found.append(self._claim(look.direction, "stall", _stall_title(look), Level.NOT_CHECKED, why))
         if len(self.inspection.looks) < 2:
-            why = "there is no rollback file"
+            why = NO_ROLLBACK
             if self.migration.rollback is not None:
                 why = "the file itself does not apply here, so there is nothing to roll back"
             found.append(self._claim("down", "", "Rolling back holds nobody up", Level.NOT_CHECKED, why))

@@ -150,8 +150,8 @@ def works_under_lock(statement: StatementLocks) -> tuple[str, ...]:
         mode = statement.held.get(work.table) or (strongest(statement.held.values()) if statement.outside else "")
         if mode and (whom := stops(mode)) and not statement.accepted:
             found.append(
-                f"{statement.where}: {work.what} {work.table} under {in_words(mode)}, for as long as that takes with "
-                f"its size in production {whom} wait ({statement.text})"
+                f"{statement.where}: {work.what} {work.table} under {in_words(mode)}; {whom} wait as long as that "
+                f"takes with your production size ({statement.text})"
             )
     return tuple(found)
 

@@ -13,6 +13,10 @@ from toolkit.migrate.run.run_model import OnProgress
 from toolkit.migrate.verify.probe import Probes
 from toolkit.report.record import Check, Measurement, Table, Timeline, Verdict, shortened
 
+NO_ROLLBACK = "there is no rollback file"  # the basis of what was not checked for that
+_WRITE_ONE = (
+    "Write rollbacks/{version}_….sql, or ask for what needs none: `--only replay --only security --only behaviour`."
+)
 MOST_VIOLATIONS = 40  # of one claim: an object that differs takes several lines of a dump
 
 
@@ -61,7 +65,8 @@ class Claim:
     ) -> Claim:
         """What `proof` says of one `part` of a version ("": of the version as a whole); `most` violations are kept."""
         id_ = "-".join(filter(None, (proof.name, version, part)))
-        claim = cls(id_, proof.name, title, level, basis, version=version)
+        unasked = _WRITE_ONE.format(version=version) if basis == NO_ROLLBACK else ""
+        claim = cls(id_, proof.name, title, level, basis, remedy=unasked, version=version)
         return claim.refuted_by(violations, remedy, most=most)
 
     def refuted_by(self, violations: Iterable[str], remedy: str, *, most: int = MOST_VIOLATIONS) -> Claim:
@@ -107,9 +112,8 @@ class ProveOptions:
     `rows_each`: rows seeded into each table. `crash_points`: at most this many points a file at which the backend is
     terminated (0: every one). `stall_budget_ms`: the longest that a reader or writer may be held up. `traffic_s`: for
     how long the synthetic traffic runs before and after the migration. `expectations`: what roles may do, kept by the
-    user. `export_dir` receives rows that rollbacks destroy on the scratch databases. `endpoint`: also read the probe
-    rows back through a Realtime endpoint, where one can be started. `probes` belong to the schema that is proved: they
-    run beside the verify files.
+    user. `endpoint`: also read the probe rows back through a Realtime endpoint, where one can be started. `probes`
+    belong to the schema that is proved: they run beside the verify files.
     """
 
     rows_each: int = 20
@@ -117,7 +121,6 @@ class ProveOptions:
     stall_budget_ms: float = 500.0
     traffic_s: float = 0.5
     expectations: Path | None = None
-    export_dir: Path = Path(".toolkit/exports")
     endpoint: bool = True
     probes: Probes = field(default_factory=dict)
 
