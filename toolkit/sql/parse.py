@@ -116,6 +116,11 @@ class Piece:
         return (kind(message) for _, message in self._messages if message.DESCRIPTOR.name == kind.__name__)
 
 
+def as_statement(expression: str) -> bytes:
+    """The shortest statement that holds an expression: the grammar reads statements only."""
+    return f"SELECT {expression}".encode()
+
+
 def statements(data: bytes) -> list[tuple[AstNode, int, int]]:
     """The statements of a text: tree, start and end. Raises Unreadable."""
     text = data.decode()

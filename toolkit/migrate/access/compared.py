@@ -43,7 +43,7 @@ def looked_up(expression: str) -> frozenset[str]:
 def _read(expression: str) -> Piece | None:
     if not expression:
         return None
-    data = f"SELECT {expression}".encode()
+    data = parse.as_statement(expression)
     try:
         ((node, start, end),) = parse.statements(data)
     except (Unreadable, ValueError):
