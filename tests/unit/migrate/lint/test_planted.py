@@ -257,6 +257,8 @@ CASES = [
     Case("grant-write-to-anon", "2_x.sql:2",
          then("create view v as select * from notes;", "grant update on v to anon;"),
          then("create view v with (security_invoker = true) as select * from notes;", "grant update on v to service_role;")),
+    Case("grant-write-to-anon-unjudged", "2_x.sql:1", then("grant all on elsewhere to anon;"),
+         then("grant all on elsewhere to service_role;")),
     Case("grant-to-anon-behind-policies", "2_x.sql:1", then("GRANT ALL ON TABLE public.notes TO anon, authenticated;"),
          then("GRANT ALL ON TABLE public.notes TO service_role, authenticated;")),
     Case("grant-to-anon-behind-policies", "2_x.sql:1", then("grant select on all tables in schema public to anon;"),

@@ -90,12 +90,20 @@ def holds_false(code: Code) -> bool:
 
 
 def is_true(code: Code | None) -> bool:
-    """Whether it is `true`, or a constant that equals itself."""
-    match code[0].node if code else None:
+    """Whether it is `true`, a constant that equals itself, or AND and OR of such."""
+    return _is_true(code[0].node if code else None)
+
+
+def _is_true(node: AstNode | None) -> bool:
+    match node:
         case nodes.A_Const(val=nodes.Boolean(boolval=True)):
             return True
-        case nodes.A_Expr(lexpr=nodes.A_Const(val=left), rexpr=nodes.A_Const(val=right)) as comparison:
-            return operator(comparison) == "=" and left == right
+        case nodes.A_Expr(lexpr=nodes.A_Const(val=left), rexpr=nodes.A_Const(val=right)):
+            return operator(node) == "=" and left == right
+        case nodes.BoolExpr(args=args):
+            parts = [_is_true(one) for one in args]
+            kind = label("BoolExprType", node.boolop)
+            return (kind == "OR_EXPR" and any(parts)) or (kind == "AND_EXPR" and all(parts))
     return False
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from toolkit.migrate.lint.reading.code import is_true
+from toolkit.migrate.lint.reading import for_anon
+from toolkit.migrate.lint.reading.code import Code
 from toolkit.migrate.lint.reading.facts import DefaultPrivileges, Policy, Privileges
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
@@ -18,12 +19,22 @@ WRITE_ANON = Rule(
     "a view writes with its owner's rights.",
     "Grant it to authenticated or service_role instead, or switch row level security on.",
 )
+PERHAPS_WRITE_ANON = Rule(
+    "grant-write-to-anon-unjudged",
+    Severity.WARNING,
+    "anon is granted a right to write, and what stands in between is not known",
+    "A table that the folder does not make may have no row level security, and a policy that holds for anon may be "
+    "true for many rows: everybody with the public API key writes those.",
+    "Grant it to authenticated or service_role instead. Where clients without a login are meant, suppress this with "
+    "that reason.",
+)
 BEHIND_POLICIES = Rule(
     "grant-to-anon-behind-policies",
     Severity.INFO,
     "anon is granted rights that only policies limit",
-    "Row level security stands before every row, and no policy lets anon write any row. The next policy without a "
-    "role opens the table to everybody with the public API key.",
+    "Row level security is on and no policy can be true for anon, so it selects, inserts, updates and deletes no row. "
+    "TRUNCATE, REFERENCES and TRIGGER ask no policy; the platform gives them to anon by default, and the Data API "
+    "has no request for them. The next policy without a role opens the table to everybody with the public API key.",
     "Grant it to authenticated or service_role instead; where clients without a login are meant, leave it.",
 )
 SELECT_ANON = Rule(
@@ -54,9 +65,10 @@ DEFAULTS_ANON = Rule(
     "Every table or function that anybody adds later is open before its own migration has said a word.",
     "Leave anon and public out; grant where an object is made.",
 )
-RULES = (WRITE_ANON, BEHIND_POLICIES, SELECT_ANON, EXECUTE_ANON, TO_PUBLIC, DEFAULTS_ANON)
+RULES = (WRITE_ANON, PERHAPS_WRITE_ANON, BEHIND_POLICIES, SELECT_ANON, EXECUTE_ANON, TO_PUBLIC, DEFAULTS_ANON)
 _READS = {"all", "select"}
 _WRITES = {"all", "insert", "update", "delete", "truncate", "trigger", "references", "maintain"}
+_ROWS = {"insert", "update", "delete"}
 # USAGE of a schema, a type or a language opens no data by itself.
 _HARMLESS = {"schema", "type", "domain", "language"}
 _ROUTINES = {"function", "procedure", "routine"}
@@ -96,31 +108,87 @@ def _on_tables(context: Context, fact: Privileges, verbs: set[str], what: str) -
         tables = (*context.schema.tables, *context.schema.views)
         names = [name for name in tables if name.schema in fact.all_in]
     if verbs & _WRITES:
-        opened = [(name, why) for name in names if (why := _open_write(context, name, verbs))]
-        if opened:
-            yield WRITE_ANON.found(fact.at, f"anon gets {what}; {'; '.join(f'{name}: {why}' for name, why in opened)}")
+        opened = [(name, why) for name in names if (why := _open_write(context, fact, name))]
+        perhaps = [(name, why) for name in names if (why := _perhaps(context, name, verbs))]
+        if fact.all_in and not names:
+            perhaps = [(Name(schema, "*"), "the folder makes no table here") for schema in fact.all_in]
+        if opened or perhaps:
+            rule = WRITE_ANON if opened else PERHAPS_WRITE_ANON
+            whys = "; ".join(f"{name}: {why}" for name, why in opened or perhaps)
+            yield rule.found(fact.at, f"anon gets {what}; {whys}")
             return
         yield BEHIND_POLICIES.found(fact.at, f"anon gets {what}")
     elif "select" in verbs:
-        silent = names and all(context.schema.has_rls(name) and not _for_anon(context, name, _READS) for name in names)
+        silent = names and all(
+            name in context.schema.tables and context.schema.has_rls(name) and not _for_anon(context, name, _READS)
+            for name in names
+        )
         rule = BEHIND_POLICIES if silent else SELECT_ANON
         yield rule.found(fact.at, f"anon gets {what}")
 
 
-def _open_write(context: Context, name: Name, verbs: set[str]) -> str:
-    """Why whoever holds these privileges writes any row of the table or view; "" where something limits it."""
-    schema = context.schema
+def _open_write(context: Context, fact: Privileges, name: Name) -> str:
+    """Why whoever holds these privileges writes any row of the table or view; "" where something may limit it."""
+    schema, verbs = context.schema, set(fact.verbs)
     if (view := schema.views.get(name)) is not None:
-        guarded = any(schema.has_rls(table) for table in view.view.reads)
-        return "a view with its owner's rights" if not view.invoker and not view.view.materialized and guarded else ""
-    if name not in schema.tables and name not in schema.row_security:
-        return ""  # gone at the end, or none of the folder's
+        known = any(one in schema.tables or one in schema.views for one in view.view.reads)
+        return "a view with its owner's rights" if not view.invoker and not view.view.materialized and known else ""
+    if name not in schema.tables:
+        return ""
     if not schema.has_rls(name) and not schema.may("enable row level security", name):
         return "row level security is off"
-    for policy in _for_anon(context, name, verbs | {"all"} if "all" not in verbs else _WRITES):
-        if is_true(policy.using if policy.command == "delete" else policy.check or policy.using):
-            return f"policy {policy.name} is true"
+    if verbs & {"all", "truncate"} and _had_taken_truncate(context, fact, name):
+        return "TRUNCATE, which was taken from anon, asks no policy"
+    for policy in _for_anon(context, name, _writing(verbs)):
+        if all(for_anon.always(condition) for condition in _written(policy)):
+            return f"policy {policy.name} is true for anon"
     return ""
+
+
+def _perhaps(context: Context, name: Name, verbs: set[str], above: frozenset[Name] = frozenset()) -> str:
+    """Why it is not known whether whoever holds these privileges writes a row of the table or view."""
+    schema = context.schema
+    if (view := schema.views.get(name)) is not None:
+        if view.view.materialized or name in above:
+            return ""
+        reads = sorted(view.view.reads)
+        return next((f"{one}: {why}" for one in reads if (why := _perhaps(context, one, verbs, above | {name}))), "")
+    if name not in schema.tables:
+        return "the folder has no such table at its end"
+    if not schema.has_rls(name):
+        return "whether row level security is on is not known"
+    for policy in _for_anon(context, name, _writing(verbs)):
+        if not any(for_anon.never(condition) for condition in _written(policy)):
+            return f"policy {policy.name} holds for anon"
+    return ""
+
+
+def _writing(verbs: set[str]) -> set[str]:
+    """The commands of the policies that these privileges ask."""
+    rows = _ROWS if "all" in verbs else verbs & _ROWS
+    return rows | {"all"} if rows else set()
+
+
+def _written(policy: Policy) -> tuple[Code | None, ...]:
+    """The conditions that all must be true for a row to be written."""
+    if policy.command == "delete":
+        return (policy.using,)
+    if policy.command == "update" and policy.check:
+        return (policy.using, policy.check)
+    return (policy.check or policy.using,)
+
+
+def _had_taken_truncate(context: Context, fact: Privileges, name: Name) -> bool:
+    """Whether a statement before this grant took TRUNCATE from anon, which holds it by default."""
+    taken = False
+    for earlier in context.facts:
+        if earlier is fact:
+            break
+        if isinstance(earlier, Privileges) and earlier.kind == "table" and "anon" in earlier.roles:
+            concerned = name in {one for one, _ in earlier.objects} or name.schema in earlier.all_in
+            if concerned and set(earlier.verbs) & {"all", "truncate"}:
+                taken = not earlier.given
+    return taken
 
 
 def _for_anon(context: Context, name: Name, commands: Collection[str]) -> list[Policy]:
