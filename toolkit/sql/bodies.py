@@ -118,6 +118,8 @@ def _plpgsql(statement: Piece, text: str, line: int) -> Body:
         functions = _read(statement, text)
         for function in functions:
             reading.look(function, 1)
+    except RecursionError:
+        return Body(trouble=(line, parse.TOO_DEEP))
     except Unreadable as error:
         # PL/pgSQL says near which line its trouble is, and at which word.
         word = re.search(r'at or near "(.*)"$', error.what, re.DOTALL)
@@ -288,7 +290,11 @@ class _Reading:
             line += query.encode()[:start].count(b"\n")
             sql = "SELECT " + query.encode()[start:].decode()
         source = Source(sql.encode(), self._line + line - 1)
-        for node, begin, end in parse.statements(source.data):
+        try:
+            read = parse.statements(source.data)
+        except Unreadable as error:
+            raise Unreadable(error.what, None, source.line(error.offset or 0) - self._line + 1) from error
+        for node, begin, end in read:
             self.pieces.append(Piece(node, source, begin, end))
             self.events.append(self._reached)
             if target:

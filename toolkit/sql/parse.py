@@ -37,7 +37,20 @@ __all__ = [
 ]
 
 GRAMMAR = postgast.parse("").version // 10_000  # the major version of Postgres whose grammar this is
+TOO_DEEP = "it is nested, or chains operators, too deeply to be read"
 N = TypeVar("N", bound=AstNode)
+
+# Levels of a tree: a quarter of those with which the usual C stack of 8 MiB still sufficed.
+_MOST_DEEP = 5_000
+_OPENING = frozenset({"ASCII_40", "ASCII_91", "CASE"})
+_CLOSING = frozenset({"ASCII_41", "ASCII_93", "END_P"})
+# What leans to the left without end: operators, and what joins queries and relations; lists and AND and OR do not.
+_OPERATORS = frozenset(
+    {*(f"ASCII_{ord(one)}" for one in "+-*/%^<>="), "Op", "TYPECAST", "COLLATE", "IS", "ISNULL", "NOTNULL", "AT"}
+    | {"NOT", "LIKE", "ILIKE", "SIMILAR", "LESS_EQUALS", "GREATER_EQUALS", "NOT_EQUALS", "BETWEEN", "IN_P", "OPERATOR"}
+)
+_QUERIES = frozenset({"JOIN", "UNION", "INTERSECT", "EXCEPT"})
+_BETWEEN_CHAINS = frozenset({"ASCII_44", "AND", "OR", "WHEN", "THEN", "ELSE", "SELECT", "WHERE"})
 
 # A tree is as deep as its expressions are nested, and a chain of fifty `||` is above protobuf's own limit.
 with contextlib.suppress(ImportError):
@@ -124,16 +137,43 @@ def as_statement(expression: str) -> bytes:
 def statements(data: bytes) -> list[tuple[AstNode, int, int]]:
     """The statements of a text: tree, start and end. Raises Unreadable."""
     text = data.decode()
+    _bound_depth(data)
     try:
         parsed = postgast.parse(text)
     except postgast.PgQueryError as error:
         raise _unreadable(error, text) from error
     except DecodeError as error:
-        raise Unreadable("it is nested too deeply", None) from error
+        raise Unreadable(TOO_DEEP, None) from error
     return [
         (postgast.wrap(raw.stmt), raw.stmt_location, raw.stmt_location + raw.stmt_len if raw.stmt_len else len(data))
         for raw in parsed.stmts
     ]
+
+
+def _bound_depth(data: bytes) -> None:
+    """Raises Unreadable where a tree would be so deep that libpg_query, which walks it, runs out of the C stack and
+    ends the process. `a + b + c` is as deep as it has operators; parentheses and chains around each other add up."""
+    if len(data) <= _MOST_DEEP:
+        return
+    around: list[tuple[int, int]] = []  # for each open parenthesis the counts before it
+    operators = queries = 0  # of the chain that is being read, with those of the chains around it
+    for token in tokens(data):
+        outer = around[-1] if around else (0, 0)
+        if token.kind == "ASCII_59" and not around:
+            operators = queries = 0
+        elif token.kind in _OPENING:
+            operators += 1
+            around.append((operators, queries))
+        elif token.kind in _CLOSING and around:
+            operators, queries = around.pop()
+        elif token.kind in _BETWEEN_CHAINS:
+            operators = outer[0]
+        elif token.kind in _QUERIES:
+            operators, queries = outer[0], queries + 1
+        elif token.kind in _OPERATORS:
+            operators += 1
+        if operators + queries > _MOST_DEEP:
+            raise Unreadable(TOO_DEEP, token.start)
 
 
 def tokens(data: bytes) -> list[Token]:
@@ -160,8 +200,11 @@ def plpgsql(statement: str) -> list[dict[str, Any]]:
         raise _unreadable(error, statement) from error
     finally:
         native.lib.pg_query_free_plpgsql_parse_result(result)
-    # The variables that Postgres makes for a trigger function are written with one brace too many.
-    found: list[dict[str, Any]] = json.loads(re.sub(r"(?<=[\[,])\{\}\}(?=[,\]])", "{}", text))
+    try:
+        # The variables that Postgres makes for a trigger function are written with one brace too many.
+        found: list[dict[str, Any]] = json.loads(re.sub(r"(?<=[\[,])\{\}\}(?=[,\]])", "{}", text))
+    except RecursionError as error:
+        raise Unreadable(TOO_DEEP, None) from error
     return found
 
 
