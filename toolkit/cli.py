@@ -6,6 +6,7 @@ imported only when it is asked for, so that `toolkit --help` stays quick.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import signal
@@ -41,6 +42,7 @@ COMMANDS: tuple[str, ...] = (
     "monitor",
 )
 # What a command needs beyond the base; those not named here run or examine a whole system.
+_WRITABLE = "Send it to a file or a pipe that can be written, and see that the disk has room."
 _EXTRAS = {"migrate": "migrate", "load": "load"}
 
 
@@ -102,6 +104,8 @@ def toolkit() -> None:
 def main() -> None:
     """Run the command line; every failure ends in words and a documented exit code."""
     started = datetime.now(UTC)
+    if sys.stdout is None:  # closed by the caller: the next file or socket to be opened would take its place
+        _told("There is no standard output.", _WRITABLE, ExitCode.ENVIRONMENT, started)
     try:
         result = toolkit.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -116,6 +120,9 @@ def main() -> None:
     except ToolkitError as error:
         _told(error.what, error.remedy, error.exit_code, started)
     except OSError as error:
+        if error.filename is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG}:
+            forget_stdout()
+            _told(f"The output cannot be written: {error.strerror}.", _WRITABLE, ExitCode.ENVIRONMENT, started)
         if error.filename is None:
             _crashed(error, started)
         what = f"{os.fsdecode(error.filename)}: {error.strerror}."
@@ -149,7 +156,7 @@ def _json_error(what: str, remedy: str, code: ExitCode, started: datetime) -> No
     told = asdict(report) | {"error": {"what": what, "remedy": remedy}, "exit_code": int(code)}
     try:
         click.echo(orjson.dumps(told))
-    except BrokenPipeError:
+    except OSError:
         forget_stdout()
 
 

@@ -9,10 +9,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # postgresql://user:password@host and any other URL with a password; up to the last @, since people
     # forget to escape one in a password
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s'\"]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
+    # what stands before the host of an address for HTTP is a secret also without a colon
+    (re.compile(r"(\b(?:https?|wss?)://)[^\s/?#'\"]+(@)", re.IGNORECASE), rf"\1{MASK}\2"),
     # key=value connection strings and query strings
     (
         re.compile(
-            r"\b(password|passwd|apikey|api_key|access_token|token|jwt_secret|secret)=[^\s&;'\"]+", re.IGNORECASE
+            r"\b((?:ssl)?password|passwd|apikey|api_key|access_token|token|jwt_secret|secret)=[^\s&;'\"]+",
+            re.IGNORECASE,
         ),
         rf"\1={MASK}",
     ),

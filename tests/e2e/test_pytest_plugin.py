@@ -99,6 +99,16 @@ def test_scenarios_and_fixtures_in_a_suite_of_ones_own(pytester: pytest.Pytester
     assert len(list((pytester.path / "runs").iterdir())) == 2
 
 
+def test_a_folder_without_scenarios_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.mkdir("flows")
+    outcome = inner(pytester, "--toolkit-scenarios=flows")
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    outcome.stderr.fnmatch_lines(["*--toolkit-scenarios: *flows holds no scenario.*"])
+    (pytester.path / "flows" / "good.yml").write_text(GOOD)
+    outcome = inner(pytester, "--toolkit-scenarios=flows", "--collect-only", "-q")
+    outcome.stdout.fnmatch_lines(["*good.yml*"])
+
+
 def test_proofs_are_tests_and_a_planted_rollback_fails(pytester: pytest.Pytester) -> None:
     migrations(pytester.path / "migrations", "-- destroys: table public.things\ndrop table public.things;\n")
     migrations(

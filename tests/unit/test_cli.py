@@ -53,6 +53,17 @@ def test_a_crash_leaves_a_report_without_secrets(
     assert "s3cret" not in report.read_text()
 
 
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["migrate", "lint", "--dir", "migrations", "--json"]])
+@pytest.mark.parametrize("redirected", [">/dev/full", ">&-"])
+def test_an_output_that_cannot_be_written_is_told_and_is_no_verdict(words: list[str], redirected: str) -> None:
+    command = " ".join([sys.executable, "-m", "toolkit.cli", *words, redirected])
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "output" in done.stderr
+    assert "toolkit-crash" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_reader_that_went_away_gives_neither_pass_nor_fail() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -28,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         nargs="?",
         const=_SHIPPED,
-        help="Also run each scenario (*.yaml) of DIR as a test, on each transport it is written for. Without =DIR: the "
-        "scenarios that come with the toolkit.",
+        help="Also run each scenario (*.yaml, *.yml) of DIR as a test, on each transport it is written for. "
+        "Without =DIR: the scenarios that come with the toolkit.",
     )
     group.addoption(
         "--toolkit-transport",
@@ -87,7 +87,14 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
     if scenarios:
         transport = config.getoption("toolkit_transport")
-        for path in sorted(_folder(config, scenarios, "scenarios", "--toolkit-scenarios").glob("*.yaml")):
+        folder = _folder(config, scenarios, "scenarios", "--toolkit-scenarios")
+        files = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
+        if not files:
+            raise pytest.UsageError(
+                f"--toolkit-scenarios: {folder} holds no scenario.\n"
+                "  → Give the folder that holds *.yaml or *.yml files."
+            )
+        for path in files:
             file = ScenarioFile.from_parent(
                 session,
                 path=path,
@@ -98,10 +105,10 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
             items += session.genitems(file)
     if proofs:
         migrations = _folder(config, proofs, "migrations", "--toolkit-proofs")
-        folder = MigrationsFolder.from_parent(
+        proved = MigrationsFolder.from_parent(
             session, name=migrations.name, nodeid="proofs", stage=stage, migrations=migrations
         )
-        items += session.genitems(folder)
+        items += session.genitems(proved)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

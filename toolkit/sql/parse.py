@@ -253,7 +253,8 @@ def _unreadable(error: postgast.PgQueryError, text: str) -> Unreadable:
     near = re.search(r"near line (\d+)", error.context or "")
     # The only position that Postgres counts in characters, from 1; 0 stands for none.
     offset = len(text[: error.cursorpos - 1].encode()) if error.cursorpos else None
-    return Unreadable(error.message, offset, int(near.group(1)) if near else None)
+    what = error.message.replace("\ufeff", "<byte order mark>")
+    return Unreadable(what, offset, int(near.group(1)) if near else None)
 
 
 _TOKENS = {value: name for name, value in pg_query_pb2.Token.items()}

@@ -23,6 +23,8 @@ from toolkit.errors import UsageError
 
 CONFIG_FILE = Path("toolkit.toml")
 
+_OUTSIDE = frozenset({"target", "migrations"})
+
 
 class TargetSettings(BaseSettings):
     """Every setting is optional here; a command states what it needs with `require_values`."""
@@ -116,11 +118,20 @@ def require_values(values: dict[str, str | None], *names: str) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """Everything the file says; nothing where there is none. Raises UsageError when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.", "Correct the file; it must be TOML in UTF-8.") from None
+    known = {name.lower() for name in HOW_TO_GET}
+    for key in found:
+        if key not in _OUTSIDE:
+            belongs = f"Write {key} under the line [target]." if key.lower() in known else "Correct or remove it."
+            raise UsageError(
+                f"{path}: unknown setting {key!r} outside of [target].",
+                f"{belongs} Outside of [target] stand: {', '.join(sorted(_OUTSIDE - {'target'}))}.",
+            )
+    return found
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -72,8 +72,8 @@ class Target:
         """One line for reports and prompts; never a secret."""
         if self.kind == "embedded":
             return f"embedded ({self.api_url})" if self.api_url else "embedded"
-        places = [self.api_url, self.supabase_url, self.database_url and redact(self.database_url)]
-        return "external (" + ", ".join(place for place in places if place) + ")"
+        places = [redact(place) for place in (self.api_url, self.supabase_url, self.database_url) if place]
+        return "external (" + ", ".join(dict.fromkeys(places)) + ")"
 
     def redact(self, text: str) -> str:
         """`text` without this target's secrets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.migrate.folder.statements import split
+from toolkit.migrate.folder.statements import SplitError, split
 from toolkit.sql import parse
 from toolkit.sql.bodies import body_of
 from toolkit.sql.parse import Piece, Source, Unreadable
@@ -74,3 +74,22 @@ def test_blocks_too_deep_are_told_not_crashed(opens: str, closes: str, depth: in
     text = f"do $$ begin\n{opens * depth} null; {closes * depth} end $$"
     ((node, start, end),) = parse.statements(text.encode())
     assert body_of(Piece(node, Source(text.encode()), start, end)).trouble is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("\ufeff\ufeffselect 1;", 1, "two byte order marks"),
+        ("select 1;\nselect '\ud800';", 2, "half a surrogate pair"),
+    ],
+)
+def test_what_no_editor_shows_is_named(text: str, line: int, words: str) -> None:
+    with pytest.raises(SplitError, match=words) as refused:
+        split(text)
+    assert refused.value.line == line
+
+
+def test_a_byte_order_mark_inside_is_named() -> None:
+    _, marked = split("select 1;\n\ufeffselect 2;")
+    assert marked.trouble is not None
+    assert (marked.trouble.line, "<byte order mark>" in marked.trouble.what) == (2, True)

@@ -46,12 +46,41 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     assert not load_settings().any_given
 
 
+def test_a_setting_outside_of_its_table_is_told_where_it_belongs() -> None:
+    config('migrations = "m"\nDATABASE_URL = "postgresql://me:pw@db/x"')
+    with pytest.raises(UsageError) as refused:
+        load_settings()
+    assert "under the line [target]" in refused.value.remedy
+    config('migrations = "m"')
+    assert not load_settings().any_given
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://hunter22@x.example.org",
+        "https://me:hunter22@x.example.org",
+        "wss://hunter22@x.example.org/realtime",
+        "https://x.example.org/rest?apikey=hunter22",
+        "postgresql://me@db/x?sslpassword=hunter22",
+        "postgresql://me:hunter22@db/x",
+    ],
+)
+def test_an_address_is_shown_without_secrets(address: str) -> None:
+    assert "hunter22" not in redact(f"asked {address}, no answer")
+    target = Target(kind="external", api_url=address, supabase_url=address, database_url=address)
+    assert "hunter22" not in target.describe()
+    assert target.describe().count("://") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('[target]\nsupabase_uri = "https://x"', "unknown setting 'supabase_uri'"),
         ("[target]\napi_url = 5", "api_url is not a text"),
         ("target = 3", "not a table"),
+        ('database_url = "postgresql://me:pw@db/x"', "unknown setting 'database_url' outside of"),
+        ('[targets]\napi_url = "https://x"', "unknown setting 'targets' outside of"),
         ("[target", "cannot be read"),
         ('[target]\napi_url = "ftp://x"', "API_URL: must be an http"),
     ],

@@ -192,7 +192,13 @@ def _source(text: str) -> tuple[Source, dict[int, str]]:
     if (nul := text.find("\0")) >= 0:
         line = text.count("\n", 0, nul) + 1
         raise SplitError(line, "the file holds a NUL byte", "Remove it; no SQL text has one.")
-    data = text.encode()
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise SplitError(line, "the text holds half a surrogate pair", "Save the file as UTF-8 anew.") from error
+    if data.startswith(_BYTE_ORDER_MARK * 2):
+        raise SplitError(1, "the file begins with two byte order marks", "Save it as UTF-8 without any.")
     if data.startswith(_BYTE_ORDER_MARK):
         data = data.replace(_BYTE_ORDER_MARK, b" " * len(_BYTE_ORDER_MARK), 1)
     data, rows = without_psql(data)
