@@ -201,7 +201,11 @@ def _claims(version: str, before: Matrix, seen: _Seen, rulings: Rulings) -> list
             [*limits, *([f"{left_out} calls beyond {MOST_CALLS} were left out"] if left_out else [])],
             bool(after.catalog.routines),
         ),
-        "grants": (f"default privileges, and the privileges and guards of {len(tables)} tables", limits, True),
+        "grants": (
+            "default privileges" + (f", and the privileges and guards of {len(tables)} tables" if tables else ""),
+            limits,
+            True,
+        ),
     }
     claims = []
     for part, (title, remedy) in _PARTS.items():
