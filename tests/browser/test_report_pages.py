@@ -104,6 +104,15 @@ async def test_nothing_hangs_over_the_edge_of_the_page(page: Page, name: str, tm
 
 
 @pytest.mark.parametrize("name", PAGES)
+async def test_a_picture_does_not_scroll_where_there_is_room(page: Page, name: str, tmp_path: Path) -> None:
+    await shown(page, name, tmp_path)
+    if page.viewport_size == {"width": 400, "height": 800}:
+        pytest.skip("on a telephone a picture is wider than the screen, or nothing on it could be read")
+    over = "[...document.querySelectorAll('.wide:has(> svg)')].map(one => one.scrollWidth - one.clientWidth)"
+    assert [pixels for pixels in await page.evaluate(over) if pixels > 0] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
 async def test_no_cell_is_broken_letter_by_letter(page: Page, name: str, tmp_path: Path) -> None:
     await shown(page, name, tmp_path)
     assert await page.evaluate(BROKEN_CELLS) == []

@@ -116,7 +116,8 @@ def test_a_target_that_is_stopped_is_said_to_be(folder: Path) -> None:
     assert f"DATABASE_URL names the embedded target in {folder / 'other'}, which is stopped." in done.stderr
     done = shell(
         folder,
-        'export DATABASE_URL="postgresql://postgres@/app?host=$PWD/other/postgres&port=5432"; toolkit migrate status',
+        'export DATABASE_URL="postgresql://postgres@/app?host=$PWD/other/postgres&port=5432"; '
+        "toolkit migrate status --bundled",
     )
     assert done.returncode == 4
     assert "start it with `toolkit up`" in done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from toolkit.report import pictures
 from toolkit.report.links import is_link
@@ -19,6 +19,15 @@ _SHORT = 26
 _RAW = ("report.json", "history.jsonl")
 MANY = 40  # with more checks than this, those that passed are folded away
 MARKS = {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.UNKNOWN: "?"}
+
+
+def as_code(text: str) -> Markup:
+    """`text` for the page; what stands between backticks is shown as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one is open: none means anything
+        return escape(text)
+    empty = Markup("")
+    return empty.join(Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
 
 
 def _timeline(picture: Timeline) -> Markup:
@@ -93,6 +102,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters["code"] = as_code
 
 
 def render(report: Report) -> str:

@@ -47,6 +47,8 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
         console.print()
         _criteria(console, report.criteria)
     for table in report.tables:
+        if not table.rows:
+            continue
         console.print()
         _table(console, f"{table.group}: {table.title}" if table.group else table.title, table.columns, table.rows)
     if report.measurements:

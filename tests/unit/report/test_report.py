@@ -238,3 +238,17 @@ def test_nobody_else_cuts_a_list_in_words_of_their_own() -> None:
     written = re.compile(r"and \{[^}]*\} more")
     found = [path.name for path in Path(toolkit.__file__).parent.rglob("*.py") if written.search(path.read_text())]
     assert found == ["record.py"]
+
+
+def test_a_table_without_rows_is_left_out() -> None:
+    empty = replace(sample(), tables=(Table("Nothing of this", ("process", "rows"), (), "flow"),))
+    assert "Nothing of this" not in as_html.render(empty)
+    assert "Nothing of this" not in as_terminal.render(empty)
+
+
+def test_what_stands_between_backticks_is_code_on_the_page() -> None:
+    assert as_html.as_code("Run `toolkit <up>` & `x`") == ("Run <code>toolkit &lt;up&gt;</code> &amp; <code>x</code>")
+    assert as_html.as_code("one ` alone") == "one ` alone"
+    check = Check("id", "It `works`", Verdict.FAIL, remedy="Type `make`.")
+    page = as_html.render(replace(sample(), checks=(check,), criteria=(check,)))
+    assert page.count("It <code>works</code>") == page.count("Type <code>make</code>.") == 2

@@ -509,7 +509,7 @@ async def test_a_table_without_rows_is_said(subject_of: SubjectOf) -> None:
     subject = await subject_of({"1_a.sql": "alter table t add column x int"}, start=start)
     up = (await PROOF.run(subject, "1")).claims[0]
     assert up.level is Level.SAMPLED
-    assert "no row in 1 tables: public.full_of_rules" in up.basis
+    assert "no row in 1 table: public.full_of_rules" in up.basis
     assert "violates check constraint" in up.basis
 
 

@@ -28,7 +28,7 @@ from toolkit.migrate.rows.shapes import read_shapes
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.run_model import Progress, RunResult
 from toolkit.postgres.connection import connected
-from toolkit.report.record import shortened
+from toolkit.report.record import counted, shortened
 
 _PURPOSE = "toolkit migrate prove: data"
 _TRIAL = 9001  # serial of the row that tests whether a table takes one
@@ -288,13 +288,13 @@ def _extent(before: Picture, seeding: Seeded) -> tuple[Level, str]:
         return Level.NOT_CHECKED, "no table existed before it"
     if not tables:
         return Level.NOT_CHECKED, f"no table holds a row: {_reasons(seeding)}"
-    basis = f"every value of {before.rows} rows in {len(tables)} tables"
+    basis = f"every value of {counted(before.rows, 'row')} in {counted(len(tables), 'table')}"
     empty = sorted(before.tables.keys() - tables.keys())
     partly = [f"{table.table} (one row in {table.one_in})" for table in tables.values() if table.one_in > 1]
     if partly:
         basis += f"; of large tables a part: {', '.join(partly)}"
     if empty:
-        basis += f"; no row in {len(empty)} tables: {', '.join(shortened(empty, 5))}"
+        basis += f"; no row in {counted(len(empty), 'table')}: {', '.join(shortened(empty, 5))}"
         basis += f" ({_reasons(seeding)})" if seeding.refused else ""
     return (Level.SAMPLED if empty or partly else Level.PROVED), basis
 

@@ -12,7 +12,7 @@ from toolkit.migrate.rows.inserting import Row, RowRefused, where_key
 from toolkit.migrate.rows.one_row import insert_row, update_statements
 from toolkit.migrate.rows.shapes import Shape
 from toolkit.postgres.connection import Connection
-from toolkit.report.record import shortened
+from toolkit.report.record import counted, shortened
 from toolkit.sql import prove_data as sql
 from toolkit.sql import prove_rows
 from toolkit.sql.quoting import quote_identifier
@@ -38,13 +38,13 @@ class Written:
             why = "; ".join(shortened((f"{table}: {why}" for table, why in self.refused.items()), 3))
             return Level.NOT_CHECKED, f"no row could be written{': ' + why if why else ': there is no table'}"
         basis = (
-            f"{self.inserted} rows inserted, {self.updated} updated and {self.deleted} deleted in "
-            f"{len(self.tables)} tables"
+            f"{counted(self.inserted, 'row')} inserted, {self.updated} updated and {self.deleted} deleted in "
+            f"{counted(len(self.tables), 'table')}"
         )
         if not self.refused:
             return Level.PROVED, basis
         some = "; ".join(shortened((f"{table}: {why}" for table, why in self.refused.items()), 3))
-        return Level.SAMPLED, f"{basis}; {len(self.refused)} tables took none: {some}"
+        return Level.SAMPLED, f"{basis}; {counted(len(self.refused), 'table')} took none: {some}"
 
 
 async def write_rows(conn: Connection, shapes: Mapping[str, Shape], before: Mapping[str, Shape]) -> Written:

@@ -24,7 +24,7 @@ from toolkit.migrate.prove.locks.traffic import streams
 from toolkit.migrate.prove.subject.claims import NO_ROLLBACK, Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.run.history import Direction
 from toolkit.migrate.run.run_model import Progress
-from toolkit.report.record import shortened
+from toolkit.report.record import counted, shortened
 
 NAME, TITLE = "locks", "Locks and stalls"
 # Long enough ahead of the file that waiting it out breaks the budget three times over.
@@ -168,7 +168,7 @@ class LocksSeen:
         title = f"{_word(look)} does nothing that grows with a table while its readers or writers must wait"
         violations = [line for statement in look.statements for line in works_under_lock(statement)]
         outside = sum(statement.outside for statement in look.statements)
-        basis = f"the locks of each of {len(look.statements)} statements on tables that are older than the file"
+        basis = f"the locks of {counted(len(look.statements), 'statement')} on tables that are older than the file"
         if outside:
             basis += f"; {outside} refuse a transaction and were seen from outside"
         level = Level.SAMPLED if outside else Level.PROVED

@@ -10,7 +10,7 @@ from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.api import migrate_down, migrate_up
 from toolkit.migrate.run.failure import Failure
 from toolkit.migrate.run.run_model import Options, RunResult
-from toolkit.report.record import shortened
+from toolkit.report.record import counted, shortened
 
 # Objects of the whole server: the copy on which the state after the version was built has made them, so a second copy
 # fails where a second server would not.
@@ -40,7 +40,7 @@ async def with_rows(subject: Subject, version: str) -> SeededRows:
     count = sum(filled.values())
     refused = [f"{table} ({why})" for table, why in sorted(seeding.refused.items())]
     none = f"; no row would go into {', '.join(shortened(refused, _MOST_REFUSED))}" if refused else ""
-    return SeededRows(template, count, f"{count} rows in {len(filled)} tables{none}")
+    return SeededRows(template, count, f"{counted(count, 'row')} in {counted(len(filled), 'table')}{none}")
 
 
 async def apply(subject: Subject, dsn: str, version: str, options: Options | None = None) -> RunResult:
