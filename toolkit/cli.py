@@ -27,6 +27,7 @@ from toolkit.commands._stdout import forget_stdout
 from toolkit.errors import ExitCode, ToolkitError
 from toolkit.redact import redact
 from toolkit.report.record import Check, Report, Verdict, tool_version
+from toolkit.report.visible import visible
 
 # The order of work, which is that of `toolkit --help`: try it, have a system to look at, migrate, see that it holds.
 COMMANDS: tuple[str, ...] = (
@@ -140,8 +141,8 @@ def _crashed(error: Exception, started: datetime) -> NoReturn:
 
 
 def _told(what: str, remedy: str, code: ExitCode, started: datetime) -> NoReturn:
-    click.echo(f"Error: {what}", err=True)
-    click.echo(f"  → {remedy}", err=True)
+    click.echo(f"Error: {visible(what)}", err=True)
+    click.echo(f"  → {visible(remedy)}", err=True)
     _json_error(what, remedy, code, started)
     sys.exit(code)
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from toolkit.report import pictures
 from toolkit.report.links import is_link
 from toolkit.report.record import Check, Distribution, Report, Table, Timeline, Verdict
+from toolkit.report.visible import all_visible
 
 # Cells of figures, signs, units and placeholders for nothing: a column of only such cells is aligned to the right.
 _NUMBER = re.compile(r"[-+<≤]?[\d.,]+\s?(?:ms|s|min|%|x|MB|kB|B)?|[–—-]|")
@@ -107,6 +108,7 @@ _ENVIRONMENT.filters["code"] = as_code
 
 def render(report: Report) -> str:
     """The whole page as text."""
+    report = all_visible(report)
     return _ENVIRONMENT.get_template("report.html").render(
         report=report,
         sections=sections(report),

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 
 from toolkit.report.record import Check, Report, Verdict, files_of, groups
+from toolkit.report.visible import all_visible
 
 # XML 1.0 cannot contain these characters, not even escaped.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -13,6 +14,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 def render(report: Report) -> str:
     """One suite a group of checks, plus one for the criteria."""
+    report = all_visible(report)
     suites = {name or report.name: checks for name, checks in groups(report.checks).items()}
     if report.criteria:
         suites["criteria"] = list(report.criteria)

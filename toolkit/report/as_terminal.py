@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from toolkit.report.record import Check, Measurement, Report, Verdict, groups
+from toolkit.report.visible import all_visible
 
 _MARKS = {Verdict.PASS: ("✔", "green"), Verdict.FAIL: ("✘", "bold red"), Verdict.UNKNOWN: ("?", "yellow")}
 
@@ -33,6 +34,7 @@ def wants_colour(stream: IO[str]) -> bool:
 
 def render(report: Report, *, width: int | None = None, colour: bool = False) -> str:
     """Plain text, or with ANSI colours when `colour`; `width` in columns, by default what the terminal has."""
+    report = all_visible(report)
     if width is None:
         width = min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
     console = _console(out := io.StringIO(), width, colour)
@@ -67,6 +69,7 @@ def render(report: Report, *, width: int | None = None, colour: bool = False) ->
 
 def line(report: Report, *, colour: bool = False) -> str:
     """The first line of `render`, which is enough for a report without anything to explain."""
+    report = all_visible(report)
     mark, style = _MARKS[report.verdict]
     console = _console(out := io.StringIO(), WIDEST, colour)
     text = f"{mark} {report.title}: {report.verdict.upper()} · {_seconds(report)} · {report.target}"
