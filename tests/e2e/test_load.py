@@ -21,6 +21,7 @@ from tests.support.lying_realtime import lying_realtime
 from toolkit.errors import ExitCode
 from toolkit.load.figures import Thresholds
 from toolkit.load.run import LOCUSTFILE, Plan, environment, run_load
+from toolkit.postgres.cluster import free_port
 from toolkit.report import as_json
 from toolkit.report.record import Report, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
@@ -105,8 +106,10 @@ def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, *
     """Plain `locust -f`, as a person would call it."""
     given = environment(Plan(), "realtime", target, folder) | PATIENT_ENV | settings
     del given["LOAD_PARENT_PID"]
+    port = str(free_port())  # Locust's own is one for the whole machine
+    master = ("--master-bind-port", port, "--master-port", port) if "--processes" in words else ()
     done = subprocess.run(
-        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words],
+        [sys.executable, "-m", "locust", "-f", str(file), "--headless", "--only-summary", *words, *master],
         env=given,
         capture_output=True,
         text=True,

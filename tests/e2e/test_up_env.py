@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.unit.test_help import LEAVES
 from toolkit.commands.up import _quoted
+from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import running_target
 
 pytestmark = pytest.mark.xdist_group("up_env")
@@ -41,6 +43,7 @@ def shell(folder: Path, script: str, **more: str) -> subprocess.CompletedProcess
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where a target runs, started by the very line; its embedded folder is the default one."""
     here = tmp_path_factory.mktemp("env")
+    shutil.copytree(migrations_dir(), here / "migrations")
     done = shell(here, 'eval "$(toolkit up --env)" && toolkit migrate snapshot -o before.json')
     try:
         assert done.returncode == 0, done.stderr

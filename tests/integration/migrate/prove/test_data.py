@@ -167,7 +167,7 @@ PLANTS = {
         T,
         "insert into t select id + 100, note from t",
         "select 1",
-        "once applied, public.t: 5 rows are there that were not",
+        "once applied, public.t: 5 rows are new",
         "added",
     ),
     "rows-that-a-trigger-adds": Case(
@@ -177,7 +177,7 @@ PLANTS = {
         "create trigger note after update on t for each row execute function note();",
         "-- changes: columns t (note)\nupdate t set note = note || '.'",
         "-- changes: columns t (note)\nselect 1",
-        "once applied, public.log: 5 rows are there that were not",
+        "once applied, public.log: 5 rows are new",
         "added",
     ),
     "rows-inserted-twice": Case(
