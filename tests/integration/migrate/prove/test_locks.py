@@ -45,7 +45,7 @@ def missing(claim: Claim, words: tuple[str, ...]) -> list[str]:
 GROWING: dict[str, tuple[str, str | None]] = {
     "indexed": (
         "create index indexed_note on public.indexed (note);",
-        "builds index public.indexed_note on public.indexed under SHARE,",
+        "builds index public.indexed_note on public.indexed under SHARE;",
     ),
     "unique_added": (
         "alter table public.unique_added add unique (code);",
