@@ -52,7 +52,7 @@ async def databases(cluster: PostgresCluster) -> Databases:
 
 @pytest.fixture
 async def bare_db(databases: Databases) -> AsyncIterator[str]:
-    """DSN of a database as a Supabase project looks on arrival: bootstrap.sql and nothing else."""
+    """DSN of a database as a Supabase project looks on arrival: the platform and nothing else."""
     async with databases.clone("bare") as dsn:
         yield dsn
 

@@ -20,7 +20,7 @@ from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
 
@@ -71,7 +71,7 @@ async def _subject(scratch: Scratch, tmp_path: Path) -> Subject:
     start = await scratch.create()
     conn = await asyncpg.connect(scratch.dsn(start), timeout=10)
     try:
-        await conn.execute(BOOTSTRAP.read_text(), timeout=30)
+        await prepare_platform(conn)
     finally:
         await conn.close(timeout=5)
     versions = tuple(migration.version for migration in folder.migrations)

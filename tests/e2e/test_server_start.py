@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.server_process import SECRET, RunningServer, launch, running_server, token
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.resources import migrations_dir
 
@@ -193,7 +193,7 @@ def own_cluster() -> Iterator[PostgresCluster]:
 async def _migrate(dsn: str) -> None:
     conn = await asyncpg.connect(dsn, timeout=10)
     try:
-        await conn.execute(BOOTSTRAP.read_text())
+        await prepare_platform(conn)
         for file in sorted(migrations_dir().glob("*.sql")):
             text = file.read_text()
             parts = text.split(";\n") if "-- toolkit: transaction=false" in text else [text]

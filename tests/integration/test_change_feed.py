@@ -27,7 +27,7 @@ from reference_server.replication.stream import StreamLost
 from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
 from tests.support.visibility_plan import visibility_plan
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
 TABLES = """
@@ -381,7 +381,7 @@ async def test_over_tcp(tmp_path: Path) -> None:
     cluster.start()
     try:
         conn = await connect(cluster.tcp_dsn())
-        await conn.execute(BOOTSTRAP.read_text())
+        await prepare_platform(conn)
         await conn.execute(TABLES)
         async with running_feed(cluster.tcp_dsn()) as feed:
             reader = await subscribe(feed, user("me"), {"table": "notes"})

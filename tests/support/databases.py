@@ -12,11 +12,11 @@ import asyncpg
 
 from toolkit.migrate import migrate_status, migrate_up
 from toolkit.migrate.folder.files import read_folder
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import PostgresCluster
 from toolkit.resources import migrations_dir
 
-Kind = Literal["bare", "legacy", "migrated"]
+Kind = Literal["empty", "bare", "legacy", "migrated"]
 
 _TABLES = "select format('%I.%I', schemaname, tablename) as name from pg_tables where schemaname = 'public'"
 # Whoever changes the schema of a shared database makes this another number.
@@ -98,12 +98,10 @@ class Databases:
         if kind in self._built:
             return
         await self._admin(f'create database "t_{kind}"')
-        conn = await asyncpg.connect(self.cluster.dsn(f"t_{kind}"), timeout=10)
-        try:
-            await conn.execute(BOOTSTRAP.read_text())
-        finally:
-            await conn.close(timeout=5)
-        if kind != "bare":
+        if kind != "empty":
+            async with self._connection(f"t_{kind}") as conn:
+                await prepare_platform(conn)
+        if kind not in {"empty", "bare"}:
             folder = read_folder(migrations_dir())
             first = (await migrate_status(self.cluster.dsn(f"t_{kind}"), folder)).versions[0].version
             result = await migrate_up(self.cluster.dsn(f"t_{kind}"), folder, to=first if kind == "legacy" else None)

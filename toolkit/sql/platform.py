@@ -8,6 +8,7 @@ Queries, in Python and in files, name the conditions below and are spelt out whe
     :postgres_schema(n.nspname)    holds what Postgres itself is made of
     :user_role(r.rolname)          no predefined role of Postgres
     :in_extension(pg_class, c.oid) belongs to an extension
+    :project_table(n.nspname, c.oid) in a project schema, or a table of the platform's on which the project builds
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ PLATFORM_SCHEMAS = (
     "topology",
     "vault",
 )
+MADE_BY_EXTENSION = {
+    "cron": "pg_cron",
+    "net": "pg_net",
+    "pgmq": "pgmq",
+    "tiger": "postgis_tiger_geocoder",
+    "topology": "postgis",
+}
+"""Schemas of the platform that are there once the extension is."""
+
 _POSTGRES = ("pg_catalog", "information_schema")
 # Every name that begins so is kept for Postgres: its catalog, TOAST, temporary schemas, predefined roles.
 _RESERVED = "pg_"
@@ -70,6 +80,33 @@ def in_extension(catalog: str, oid: str) -> str:
     )
 
 
+# Tables of the platform to which a project has a foreign key, a trigger with a function of its own, or a policy; and
+# those that they in turn refer to. In a new project there are none.
+_BUILT_ON = """
+    with recursive built_on (oid) as (
+      (
+        select k.confrelid from pg_catalog.pg_constraint k
+          join pg_catalog.pg_class of on of.oid = k.conrelid join pg_catalog.pg_namespace s on s.oid = of.relnamespace
+          where k.contype = 'f' and :project_schema(s.nspname)
+        union select t.tgrelid from pg_catalog.pg_trigger t
+          join pg_catalog.pg_proc f on f.oid = t.tgfoid join pg_catalog.pg_namespace s on s.oid = f.pronamespace
+          where not t.tgisinternal and :project_schema(s.nspname)
+        union select polrelid from pg_catalog.pg_policy
+      )
+      union
+      select k.confrelid from pg_catalog.pg_constraint k join built_on on built_on.oid = k.conrelid
+        where k.contype = 'f'
+    )
+    select oid from built_on
+"""
+
+
+def project_table(schema: str, oid: str) -> str:
+    """Whether the table is the project's, or one of the platform's on which the project builds."""
+    mine = user_schema(schema, without=PLATFORM_SCHEMAS)
+    return f"({mine} or {user_schema(schema)} and {oid} in ({spelt_out(_BUILT_ON)}))"
+
+
 _CONDITIONS: dict[str, Callable[[str], str]] = {
     "user_schema": user_schema,
     "project_schema": lambda column: user_schema(column, without=PLATFORM_SCHEMAS),
@@ -80,10 +117,13 @@ _CONDITIONS: dict[str, Callable[[str], str]] = {
 _NAMED = re.compile(rf"(?<!:):({'|'.join(_CONDITIONS)})\(([\w.]+)\)")
 _IN_EXTENSION = re.compile(r"(?<!:):in_extension\(([\w.:]+), ([\w.]+)\)")
 
+_PROJECT_TABLE = re.compile(r"(?<!:):project_table\(([\w.]+), ([\w.]+)\)")
+
 
 def spelt_out(query: str) -> str:
     """A query with its named conditions as SQL."""
     named = _NAMED.sub(lambda match: _CONDITIONS[match[1]](match[2]), query)
+    named = _PROJECT_TABLE.sub(lambda match: project_table(match[1], match[2]), named)
     return _IN_EXTENSION.sub(_in_extension, named)
 
 

@@ -6,7 +6,7 @@ from toolkit.sql.catalog_terms import TRIGGER_SILENCE
 from toolkit.sql.platform import HISTORY, spelt_out
 
 _OURS = """
-    :user_schema(n.nspname) and not :in_extension(:catalog, :alias.oid)
+    :project_schema(n.nspname) and not :in_extension(:catalog, :alias.oid)
 """
 
 
@@ -38,7 +38,9 @@ TRIGGERS = _scoped(
       pg_get_triggerdef(t.oid) as definition
     from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace join pg_catalog.pg_proc p on p.oid = t.tgfoid
-    where not t.tgisinternal and not c.relispartition and :ours order by 1, 2
+    join pg_catalog.pg_namespace pn on pn.oid = p.pronamespace
+    where not t.tgisinternal and not c.relispartition and not :in_extension(pg_class, c.oid)
+      and (:project_schema(n.nspname) or :project_schema(pn.nspname)) order by 1, 2
     """,  # noqa: S608 - a constant
     "pg_class",
     "c",

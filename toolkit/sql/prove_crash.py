@@ -22,7 +22,7 @@ SEQUENCES = spelt_out("""
     from pg_catalog.pg_sequence s
     join pg_catalog.pg_class c on c.oid = s.seqrelid
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where :user_schema(n.nspname)
+    where :project_schema(n.nspname)
     order by 1
 """)
 ADVANCE = "select nextval($1::regclass)"

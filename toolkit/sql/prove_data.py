@@ -18,7 +18,7 @@ COUNTERS = spelt_out("""
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = d.refobjsubid
     where d.classid = 'pg_catalog.pg_class'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
       and d.deptype in ('a', 'i') and d.refobjsubid > 0
-      and :user_schema(n.nspname)
+      and :project_table(n.nspname, c.oid)
       and not c.relispartition
     union
     select n.nspname::text || '.' || c.relname::text, a.attname::text, format('%I.%I', sn.nspname, s.relname),
@@ -32,7 +32,7 @@ COUNTERS = spelt_out("""
     join pg_catalog.pg_class c on c.oid = f.adrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = f.adnum
     where d.classid = 'pg_catalog.pg_attrdef'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
-      and :user_schema(n.nspname)
+      and :project_table(n.nspname, c.oid)
       and not c.relispartition
     order by 1, 2
 """)
@@ -48,7 +48,7 @@ NEW_DEFAULTS = spelt_out("""
     join pg_catalog.pg_class c on c.oid = d.adrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
     where a.attgenerated = '' and c.relkind in ('r', 'p') and not c.relispartition
-      and :user_schema(n.nspname)
+      and :project_table(n.nspname, c.oid)
       and pg_get_expr(d.adbin, d.adrelid) ~ '^(-?[0-9.]+|''([^'']|'''')*''|true|false)(::[a-z0-9_ ."\\[\\]()]+)?$'
     order by 1, 2
 """)

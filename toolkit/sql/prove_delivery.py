@@ -36,12 +36,12 @@ TABLES = spelt_out("""
     select c.oid::bigint as oid, n.nspname as schema, c.relname as name,
       (case when c.relispartition then pg_partition_root(c.oid)::oid else c.oid end)::bigint as root
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and c.relpersistence <> 't' and :user_schema(n.nspname)
+    where c.relkind in ('r', 'p') and c.relpersistence <> 't' and :project_table(n.nspname, c.oid)
 """)
 SILENT_TRIGGERS = spelt_out(f"""
     select n.nspname as schema, c.relname as name, t.tgname as trigger, {TRIGGER_SILENCE} as silence
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
-    where not t.tgisinternal and t.tgparentid = 0 and :user_schema(n.nspname)
+    where not t.tgisinternal and t.tgparentid = 0 and :project_table(n.nspname, c.oid)
 """)  # noqa: S608 - a constant
 
 # Nobody's view of the table is narrowed: the role reads it, writes it, and no policy comes between. The plainest
@@ -86,7 +86,7 @@ OWNED_TABLES = spelt_out("""
         and a.attname ~* '^(user|owner|author|account|profile|created_?by|owner_?user)_?(id)?$'
         order by a.attname !~* '^user', a.attname !~* '^owner', a.attnum limit 1) as owner_column
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and c.relrowsecurity and :user_schema(n.nspname)
+    where c.relkind in ('r', 'p') and c.relrowsecurity and :project_table(n.nspname, c.oid)
       and has_table_privilege('authenticated', c.oid, 'select')
 """)
 OWNED_ROW = """

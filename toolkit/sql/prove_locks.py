@@ -41,7 +41,7 @@ CURRENT_DATABASE = "select current_database()"
 USER_TABLES = spelt_out("""
     select quote_ident(n.nspname) || '.' || quote_ident(c.relname) as quoted
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and :user_schema(n.nspname) order by c.oid
+    where c.relkind in ('r', 'p') and :project_table(n.nspname, c.oid) order by c.oid
 """)
 HOLD = "lock table {tables} in {mode} mode"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from toolkit.sql.platform import spelt_out
 
-# User tables: not the system's, not the history of migrations, not an extension's, and partitions only as their root.
+# The project's tables and those it builds on: not an extension's, and partitions only as their root.
 _SCOPE = """
-    c.relkind in ('r', 'p') and not c.relispartition and :user_schema(n.nspname)
+    c.relkind in ('r', 'p') and not c.relispartition and :project_table(n.nspname, c.oid)
     and not :in_extension(pg_class, c.oid)
 """
 

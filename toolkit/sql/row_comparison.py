@@ -7,7 +7,7 @@ from toolkit.sql.platform import spelt_out
 TABLES = spelt_out("""
     select n.nspname::text || '.' || c.relname::text as name
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and not c.relispartition and :user_schema(n.nspname)
+    where c.relkind in ('r', 'p') and not c.relispartition and :project_table(n.nspname, c.oid)
     order by 1
 """)
 COLUMNS = """

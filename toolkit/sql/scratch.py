@@ -8,6 +8,10 @@ from toolkit.sql.platform import spelt_out
 CREATE = 'create database "{name}" template "{template}"'
 DROP = 'drop database if exists "{name}" with (force)'
 
+# Which version of the platform a database was prepared with.
+PLATFORM_MARK = "select obj_description(to_regnamespace('auth'), 'pg_namespace')"
+MARK_PLATFORM = "comment on schema auth is {mark}"
+
 # Roles belong to the cluster: those that a dump grants to or names as owner must exist before it is restored.
 ROLES = spelt_out("""
     select rolname as name, rolbypassrls as bypasses, rolinherit as inherits
@@ -22,12 +26,13 @@ ROLE_EXISTS = "select exists (select from pg_roles where rolname = $1)"
 CREATE_ROLE = "create role {name} nologin {inherits} {bypasses}"
 GRANT_ROLE = "grant {role} to {member}"
 EXTENSIONS = "select extname as name from pg_extension where extname <> 'plpgsql' order by 1"
-AVAILABLE_EXTENSIONS = "select name from pg_available_extensions"
+AVAILABLE_EXTENSIONS = "select name, default_version as version from pg_available_extensions"
 SERVER_MAJOR = "select current_setting('server_version_num')::int / 10000"
 COPY_HISTORY = "insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, $3)"
 # A dump names the grants of each object and, at its end, the default privileges; restored where defaults hold
 # already, every object would get them on top of its own.
 CLEAR_DEFAULTS = tuple(
-    f"alter default privileges in schema public revoke all on {kind} from anon, authenticated, service_role"
+    f"alter default privileges in schema public revoke all on {kind}"
+    " from current_user, anon, authenticated, service_role"
     for kind in ("tables", "functions", "sequences")
 )

@@ -17,7 +17,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate import migrate_status, migrate_up, read_folder
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.resources import migrations_dir
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class EmbeddedTarget:
     """`async with EmbeddedTarget(folder, schema="realtime") as target:` — everything stops when the block ends.
 
-    `schema`: "bare" (bootstrap.sql only), "legacy" (the state before the migration) or "realtime" (every
+    `schema`: "bare" (a new Supabase project), "legacy" (the state before the migration) or "realtime" (every
     migration). `postgres_port`: also listen on that loopback TCP port. `throwaway`: faster, and the data
     may be lost when the machine (not a process) crashes.
 
@@ -162,7 +162,7 @@ class EmbeddedTarget:
             await admin.close(timeout=5)
         conn = await asyncpg.connect(self.dsn, timeout=10)
         try:
-            await conn.execute(BOOTSTRAP.read_text(), timeout=60)
+            await prepare_platform(conn)
         finally:
             await conn.close(timeout=5)
         if self.schema != "bare":

@@ -179,3 +179,6 @@ HEALTHY_OUTSIDE = (
     "reindex index concurrently app.child_note",
     "checkpoint",
 )
+
+# Servers differ in which of a new project's extensions are real and which have a stand-in.
+WITHOUT_EXTENSIONS = 'drop extension if exists supabase_vault, pgcrypto, pg_stat_statements, "uuid-ossp" cascade;'

@@ -26,7 +26,7 @@ from toolkit.migrate import (
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.plan import Up
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 from toolkit.resources import migrations_dir
 
@@ -87,7 +87,7 @@ def make(tcp_cluster: PostgresCluster, request: pytest.FixtureRequest) -> Make:
         await admin.execute(f'create database "{name}"')
         await admin.close(timeout=5)
         conn = await asyncpg.connect(tcp_cluster.dsn(name), timeout=10)
-        await conn.execute(BOOTSTRAP.read_text())
+        await prepare_platform(conn)
         await conn.close(timeout=5)
         return tcp_cluster.tcp_dsn(name)
 

@@ -17,7 +17,7 @@ from toolkit.migrate.folder.statements import SplitError, Statement, split, to_r
 from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.scratch.databases import Scratch
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.report.record import shortened
 from toolkit.sql import scratch as sql
@@ -30,7 +30,7 @@ _TOLERATED = frozenset({*PLATFORM_SCHEMAS, HISTORY})
 # pg_dump writes this above every object.
 _TITLE = re.compile(r"^-- Name: (?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>[^;]*);", re.MULTILINE)
 _OF_EXTENSIONS = frozenset({"EXTENSION", "COMMENT"})
-# A schema, type, function, table, … that exists already: bootstrap.sql made the platform's.
+# A schema, type, function, table, … that exists already: the platform's is made before.
 _EXISTS = ("42P06", "42710", "42723", "42P07", "42P16")
 _DEADLINE_S = 300
 _MOST_TOLD = 10
@@ -49,7 +49,7 @@ async def empty_project(scratch: Scratch) -> Start:
     """A database as a Supabase project looks on arrival."""
     name = await scratch.create()
     async with connected(scratch.dsn(name)) as conn:
-        await conn.execute(BOOTSTRAP.read_text(), timeout=_DEADLINE_S)
+        await prepare_platform(conn)
     return Start(name, "an empty Supabase project")
 
 

@@ -16,8 +16,9 @@ from toolkit.migrate.prove.subject.claims import Claim, Outcome, ProveOptions, S
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
-from toolkit.migrate.scratch.platform import BOOTSTRAP
+from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.connection import connected
 
 SubjectOf = Callable[..., Awaitable[Subject]]
 
@@ -50,7 +51,8 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
     before = set(scratch._made)
     if not bare_template.template:
         bare_template.template = await scratch.create()
-        await _execute(scratch.dsn(bare_template.template), BOOTSTRAP.read_text())
+        async with connected(scratch.dsn(bare_template.template)) as conn:
+            await prepare_platform(conn)
         before.add(bare_template.template)
 
     async def make(

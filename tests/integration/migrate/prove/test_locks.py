@@ -422,7 +422,8 @@ async def test_a_careful_file_raises_nothing(changes: dict[str, str], subject_of
 
 
 async def test_what_cannot_be_looked_at_is_not_claimed(subject_of: SubjectOf) -> None:
-    subject = await subject_of({"1_change.sql": "create table public.first (id int primary key);"})
+    files = {"1_change.sql": "create table public.first (id int primary key);"}
+    subject = await subject_of(files, start="create table public.older (id int primary key)")
     found = await locks.quietly(subject, "1")
     assert refuted(found.outcome()) == []
     assert claim_of(found.outcome(), "down").basis == "there is no rollback file"

@@ -42,7 +42,7 @@ async def test_a_dump_file_is_rebuilt_on_a_bare_project(migrated_db: str, tidy: 
     file.write_text(await dump_text(migrated_db))
     start = await from_schema(tidy, read_sql(file), file.name)
     assert diff(await snapshot(migrated_db), await snapshot(tidy.dsn(start.template))) == ()
-    assert "platform's own" in start.notes[0], "what bootstrap.sql had made already is told"
+    assert "platform's own" in start.notes[0], "what the platform had made already is told"
 
 
 async def test_options_that_the_server_keeps_for_itself_are_not_replayed(
@@ -96,15 +96,15 @@ async def test_what_the_platform_owns_may_fail_and_is_told(tidy: Scratch) -> Non
     dumped = (
         "--\n-- Name: pg_graphql; Type: EXTENSION; Schema: -; Owner: -\n--\n\n"
         "CREATE EXTENSION IF NOT EXISTS no_such_extension;\n\n"
-        "--\n-- Name: secrets(); Type: FUNCTION; Schema: vault; Owner: -\n--\n\n"
-        "CREATE FUNCTION vault.secrets() RETURNS int LANGUAGE sql AS $$ select 1 $$;\n\n"
+        "--\n-- Name: secrets(); Type: FUNCTION; Schema: pgmq; Owner: -\n--\n\n"
+        "CREATE FUNCTION pgmq.secrets() RETURNS int LANGUAGE sql AS $$ select 1 $$;\n\n"
         "--\n-- Name: mine; Type: TABLE; Schema: public; Owner: -\n--\n\nCREATE TABLE public.mine (id int);\n"
     )
     start = await from_schema(tidy, read_statements(dumped, "dump.sql"), "dump.sql")
     assert "2 statements" in start.notes[0]
     assert "table public.mine" in (await snapshot(tidy.dsn(start.template))).facts
-    needed = dumped.replace("public.mine (id int)", "public.mine (id int default vault.secrets())")
-    with pytest.raises(EnvironmentError_, match="vault"):
+    needed = dumped.replace("public.mine (id int)", "public.mine (id int default pgmq.secrets())")
+    with pytest.raises(EnvironmentError_, match="pgmq"):
         await from_schema(tidy, read_statements(needed, "dump.sql"), "dump.sql")
 
 

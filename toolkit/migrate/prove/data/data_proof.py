@@ -285,7 +285,7 @@ def _basis(part: str, migration: Migration, seen: _Seen) -> tuple[Level, str] | 
 def _extent(before: Picture, seeding: Seeded) -> tuple[Level, str]:
     tables = {name: table for name, table in before.tables.items() if table.rows}
     if not before.tables:
-        return Level.NOT_CHECKED, "no table existed before it"
+        return Level.PROVED, "no table existed before it, so no row did"
     if not tables:
         return Level.NOT_CHECKED, f"no table holds a row: {_reasons(seeding)}"
     basis = f"every value of {counted(before.rows, 'row')} in {counted(len(tables), 'table')}"

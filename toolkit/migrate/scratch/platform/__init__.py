@@ -1,0 +1,58 @@
+"""What a Supabase project owns itself, beside what its users make: in SQL, and put into a bare database.
+
+One file a schema, applied in the order of `_FILES`; each can be run again over what it made. Where a hosted project
+differs, the head of the file says in what.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from toolkit.postgres.connection import Connection
+from toolkit.sql import scratch as sql
+from toolkit.sql.quoting import quote_literal
+
+ProjectMode = Literal["old", "new"]
+"""Whether new objects in `public` are open to the API roles ("old": projects made before 30 May 2026) or not."""
+
+PLATFORM_VERSION = 1
+"""Goes up whenever a file of this folder makes another database than before."""
+
+_HERE = Path(__file__).parent
+_FILES = (
+    "roles",
+    "own_server",
+    "schemas",
+    "extensions",
+    "auth",
+    "storage",
+    "realtime",
+    "graphql",
+    "publication",
+    "default_privileges",
+)
+_DEADLINE_S = 120
+
+
+async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bool:
+    """Make of a bare database what a new hosted project contains; whether anything was to do.
+
+    A database that this version has prepared, in whichever mode, is left alone. Raises asyncpg.PostgresError when
+    the role may not do it: making roles takes a superuser, unless all of them exist.
+    """
+    # Prepared once; afterwards it is the migrations' to change, and preparing anew would undo that.
+    mark = f"Stands for a Supabase project: platform {PLATFORM_VERSION}"
+    if await conn.fetchval(sql.PLATFORM_MARK, timeout=_DEADLINE_S) == mark:
+        return False
+    async with conn.transaction():
+        for text in (*platform_sql(mode), sql.MARK_PLATFORM.format(mark=quote_literal(mark))):
+            await conn.execute(text, timeout=_DEADLINE_S)
+    return True
+
+
+@cache
+def platform_sql(mode: ProjectMode = "old") -> tuple[str, ...]:
+    """The files in their order; to run in one session."""
+    return tuple((_HERE / f"{name}.sql").read_text() for name in (*_FILES, f"exposed_{mode}"))
