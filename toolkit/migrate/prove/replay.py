@@ -10,6 +10,7 @@ from toolkit.migrate.prove.subject.attempts import SeededRows, apply, stopped_by
 from toolkit.migrate.prove.subject.claims import Claim, Level, Outcome, Proof, Subject
 from toolkit.migrate.prove.subject.states import CannotBuild
 from toolkit.migrate.run.failure import Failure
+from toolkit.migrate.scratch.lacks import Lack
 from toolkit.postgres.connection import connected
 
 
@@ -24,6 +25,8 @@ async def run(subject: Subject, version: str) -> Outcome:
         assert failed is not None, "a state could not be built, but no version failed"
         failure = stopped_by(failed.result)
         assert failure is not None, "a run is not ok, but no step failed"
+        if failed.lack is not None:
+            return Outcome((_not_checked(version, failure, failed.lack),))
         return Outcome((await _refuted(subject, version, failure, rows),))
     statements = len(subject.migration(version).up.statements)
     basis = f"each of its {statements} statements ran on the state before it"
@@ -35,6 +38,13 @@ async def run(subject: Subject, version: str) -> Outcome:
     if version == states.versions[-1]:
         claims.append(await _claim_whole(subject, version))
     return Outcome(tuple(claims))
+
+
+def _not_checked(version: str, failure: Failure, lack: Lack) -> Claim:
+    """The claim of a version that stops at something which the scratch server cannot hold."""
+    basis = f"{failure}; {lack.basis}"
+    claim = Claim.of(PROOF, version, "", "It applies to the state before it", Level.NOT_CHECKED, basis)
+    return replace(claim, remedy=lack.remedy)
 
 
 async def _refuted(subject: Subject, version: str, failure: Failure, rows: SeededRows) -> Claim:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -64,12 +64,15 @@ async def prove(
             outcome = await _attempt(proof, subject, version, deadline_s)
             found.append(Proved(proof, version, outcome, time.monotonic() - started))
         await subject.states.forget(version)
+    await subject.states.note_stand_ins()
     return tuple(found)
 
 
 async def _attempt(proof: Proof, subject: Subject, version: str, deadline_s: float) -> Outcome:
     try:
         async with asyncio.timeout(deadline_s):
+            if proof is not replay.PROOF and (lack := await subject.states.lack_at(version)):
+                return Outcome((replace(not_checked(proof, version, lack.basis), remedy=lack.remedy),))
             outcome = await proof.run(subject, version)
     except ToolkitError as error:
         why = f"{error.what} {error.remedy}".strip()

@@ -40,12 +40,13 @@ def claim(level: Level = Level.PROVED, *violations: str, by_request: bool = Fals
 def subject(tmp_path: Path) -> Subject:
     (tmp_path / "1_a.sql").write_text("select 1")
     folder: Folder = read_folder(tmp_path)
-    return Subject(
-        folder, ("1",), cast(Any, SimpleNamespace(forget=_forget, notes=["1: t took 3 of 5 rows"])), ProveOptions()
+    states = SimpleNamespace(
+        forget=_nothing, lack_at=_nothing, note_stand_ins=_nothing, notes=["1: t took 3 of 5 rows"]
     )
+    return Subject(folder, ("1",), cast(Any, states), ProveOptions())
 
 
-async def _forget(version: str) -> None:
+async def _nothing(*_: object) -> None:
     """There are no scratch databases here."""
 
 

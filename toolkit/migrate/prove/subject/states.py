@@ -18,6 +18,7 @@ from toolkit.migrate.run.api import migrate_up
 from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.run.run_model import Options, RunResult
 from toolkit.migrate.scratch.databases import Scratch
+from toolkit.migrate.scratch.lacks import Lack, lack_of, stand_ins_used
 from toolkit.postgres.connection import connected
 from toolkit.sql.history import RESET_ROLE
 
@@ -34,6 +35,7 @@ class Failed:
 
     version: str
     result: RunResult
+    lack: Lack | None = None  # of the server, which then says nothing against the file
 
     def __str__(self) -> str:
         failure = next((step.failure for step in self.result.steps if step.failure), None)
@@ -123,18 +125,39 @@ class States:
             await self._state(len(self.versions))
         return self._failed
 
+    async def lack_at(self, version: str) -> Lack | None:
+        """What the server lacks of what this version needs; None where it applies or fails by itself."""
+        with suppress(CannotBuild):
+            await self.after(version)
+        failed = self._failed
+        return failed.lack if failed is not None and failed.version == version else None
+
+    async def note_stand_ins(self) -> None:
+        """Note every stand-in for an extension that the folder's files lean on: what is said of them rests on it."""
+        async with connected(self.scratch.dsn(self._reached[0])) as conn:
+            self.notes += await stand_ins_used(conn, self.folder)
+
+    async def _lack(self, name: str, result: RunResult) -> Lack | None:
+        failure = next((step.failure for step in result.steps if step.failure), None)
+        if failure is None:
+            return None
+        async with connected(self.scratch.dsn(name)) as conn:
+            return await lack_of(conn, failure)
+
     async def _state(self, position: int) -> str:
         async with self._lock:
             while len(self._reached) <= position:
                 if self._failed is not None:
-                    raise CannotBuild(str(self._failed), "Correct that file; what comes after it was not looked at.")
+                    lack = self._failed.lack
+                    way_out = lack.remedy if lack else "Correct that file; what comes after it was not looked at."
+                    raise CannotBuild(str(self._failed), way_out)
                 version = self.versions[len(self._reached) - 1]
                 name = await self.scratch.create(self._reached[-1])
                 result = await migrate_up(
                     self.scratch.dsn(name), self.folder, to=version, include_all=True, options=self.options
                 )
                 if not result.ok:
-                    self._failed = Failed(version, result)
+                    self._failed = Failed(version, result, await self._lack(name, result))
                     await self.scratch.drop(name)
                     continue
                 self._reached.append(name)
