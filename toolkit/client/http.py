@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 REQUEST_DEADLINE_S = 30.0
 CONNECT_DEADLINE_S = 5.0
+# Shorter than the five seconds after which many servers close an idle connection: a request that meets that close
+# is lost without an answer.
+KEEPALIVE_S = 2.0
 # Statuses that may pass: the server is overloaded or starting, or a proxy cannot reach it.
 _PASSING = frozenset({429, 502, 503, 504})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -54,7 +57,7 @@ class Http:
         self.tokens = token if isinstance(token, TokenSource) else TokenSource(token)
         self._http = http or httpx.AsyncClient(
             timeout=httpx.Timeout(deadline_s, connect=CONNECT_DEADLINE_S),
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=KEEPALIVE_S),
         )
         self._owned = http is None
         self._retry = retry or RetryPolicy()

@@ -20,6 +20,7 @@ from toolkit.client.connection import Frame
 from toolkit.client.errors import ApiError, ClientError, NotReached, StreamFailed
 from toolkit.client.events import ProcessEvent
 from toolkit.client.generation import GenerationClient
+from toolkit.client.http import KEEPALIVE_S
 from toolkit.client.legacy import LegacyFrame, LegacyWebSocketClient
 from toolkit.client.stream import ProcessEventStream
 from toolkit.contract.events import TERMINAL, EventType
@@ -32,8 +33,6 @@ from toolkit.scenarios.tracker import socket_kind
 from toolkit.targets.target import Target
 
 HTTP_DEADLINE_S = 30.0
-# Shorter than the five seconds after which uvicorn closes an idle connection, so that no request meets that close.
-KEEPALIVE_S = 2.0
 LAST_WORD_S = 15.0
 NO_LAST_WORD = "no-last-word"
 MakeStream = Callable[..., ProcessEventStream]

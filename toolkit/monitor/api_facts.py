@@ -12,6 +12,7 @@ import jwt
 
 from toolkit.checks.absent import Absent
 from toolkit.checks.facts import Answer, Api, Clock, Fact, Key
+from toolkit.client.http import KEEPALIVE_S
 from toolkit.monitor.probe_users import ProbeUsers
 from toolkit.monitor.questions import not_set
 from toolkit.targets.target import Target
@@ -25,7 +26,8 @@ _NO_ANSWER = "Check the address, that the server runs, and what stands between h
 
 def http(target_url: str) -> httpx.AsyncClient:
     """An HTTP client with deadlines; it follows no redirect, which could send the token to another host."""
-    return httpx.AsyncClient(base_url=target_url, timeout=DEADLINE_S, follow_redirects=False)
+    limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
+    return httpx.AsyncClient(base_url=target_url, timeout=DEADLINE_S, limits=limits, follow_redirects=False)
 
 
 async def ask(

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from toolkit.client.http import KEEPALIVE_S
 from toolkit.scenarios.expect import Answer
 from toolkit.scenarios.recorded.history import History, Kind
 
@@ -35,7 +36,12 @@ class Caller:
     """The API of one target. `token` gives a user's bearer token."""
 
     def __init__(self, api_url: str, token: Callable[[str], str], history: History) -> None:
-        self._http = httpx.AsyncClient(base_url=api_url, timeout=DEADLINE_S, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=api_url,
+            timeout=DEADLINE_S,
+            limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
+            trust_env=False,
+        )
         self._token = token
         self._history = history
 

@@ -18,6 +18,9 @@ from reference_server.realtime.sockets.socket import SocketEndpoint, plain_get
 # The platform's gateway serves /realtime/v1, the server behind it the bare paths; clients know both.
 PREFIXES = ("/realtime/v1", "")
 SOCKET_PATHS = ("/realtime/v1/websocket", "/socket/websocket")
+# Longer than HTTP clients (5 s) and load balancers (60 s) keep an idle connection: whoever closes first must be the
+# one who sends, else a request meets the close and is lost without an answer.
+KEEP_ALIVE_S = 75
 
 
 class DenyingProtocol(WebSocketsSansIOProtocol):
@@ -33,7 +36,12 @@ class DenyingProtocol(WebSocketsSansIOProtocol):
 def uvicorn_options(limits: Limits) -> dict[str, Any]:
     """What uvicorn must be told for these routes: the fastest of its protocols, the largest frame, and
     no compression, which would cost every receiver of a change its own deflate."""
-    return {"ws": DenyingProtocol, "ws_max_size": limits.frame_bytes, "ws_per_message_deflate": False}
+    return {
+        "ws": DenyingProtocol,
+        "ws_max_size": limits.frame_bytes,
+        "ws_per_message_deflate": False,
+        "timeout_keep_alive": KEEP_ALIVE_S,
+    }
 
 
 def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
