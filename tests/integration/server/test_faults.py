@@ -393,10 +393,14 @@ async def test_prompts_remind_at_half_time_and_then_expire(migrated_db: str) -> 
         b.worker()
         process_id = await b.start()
         await b.until_waiting(process_id, InputType.SELECT_PERSONA)
+        await _ask_an_hour_earlier(b, process_id)
         shift = (
             "update generated_articles_state set user_input_timeout = clock_timestamp() + $2::interval where id = $1"
         )
-        await b.pool.execute(shift, process_id, timedelta(milliseconds=600))
+        await b.pool.execute(shift, process_id, timedelta(minutes=30))
+        sent = "select input_reminder_sent from generated_articles_state where id = $1"
+        await eventually(lambda: b.pool.fetchval(sent, process_id), "the reminder")
+        await b.pool.execute(shift, process_id, timedelta(0))
         view = await b.until(process_id, lambda view: view.status is Status.PAUSED)
         events = await b.events(process_id)
         types = check_log(events)
@@ -406,6 +410,15 @@ async def test_prompts_remind_at_half_time_and_then_expire(migrated_db: str) -> 
         assert view.user_input_timeout is None
         assert (await b.service.resume(process_id)).status is Status.USER_INPUT_REQUIRED
         assert (await b.to_the_end(process_id)).status is Status.COMPLETED
+
+
+async def _ask_an_hour_earlier(b: Bench, process_id: UUID) -> None:
+    """As if the prompt had opened an hour ago: half of its time passes without anybody waiting for it."""
+    async with b.pool.acquire() as connection, connection.transaction():
+        await connection.execute("set local session_replication_role = replica")
+        await connection.execute(
+            "update process_events set created_at = created_at - interval '1 hour' where process_id = $1", process_id
+        )
 
 
 async def _terminate(dsn: str, pid: int | None = None) -> None:
