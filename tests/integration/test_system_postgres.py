@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from toolkit.migrate.prove.subject.claims import Level, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import scratch_on
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.probes import probes_of
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
@@ -52,9 +52,8 @@ async def system(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedTarget
     bin_dir = INSTALLATIONS[request.param]
     if bin_dir is None:
         pytest.skip(f"{request.param}: no such Postgres here (TOOLKIT_TEST_PG_BIN names the bin folder of one)")
-    with tempfile.TemporaryDirectory(prefix="rmt-system-") as folder:
-        Path(folder).chmod(0o755)
-        async with EmbeddedTarget(Path(folder) / "data", throwaway=True, bin_dir=bin_dir) as target:
+    with throwaway_folder("rmt-system-") as folder:
+        async with EmbeddedTarget(folder / "data", throwaway=True, bin_dir=bin_dir) as target:
             yield target
 
 

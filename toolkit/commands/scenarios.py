@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -159,6 +158,7 @@ def check(folder: Path, **options: Any) -> None:
 
 
 async def _run_all(chosen: list[Any], target: Target | None, transport: str, options: dict[str, Any]) -> Report:
+    from toolkit.postgres.throwaway import throwaway_folder
     from toolkit.scenarios.faults.control import embedded_system
     from toolkit.scenarios.run import run_scenario
     from toolkit.scenarios.stored import merged
@@ -171,7 +171,7 @@ async def _run_all(chosen: list[Any], target: Target | None, transport: str, opt
     async with AsyncExitStack() as stack:
         system = None
         if target is None:
-            data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-scenarios-")))
+            data_dir = stack.enter_context(throwaway_folder("toolkit-scenarios-"))
             say("starting an embedded system")
             system = await stack.enter_async_context(embedded_system(data_dir))
         for scenario in chosen:

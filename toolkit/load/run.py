@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from toolkit.load.processor import cpu_seconds
 from toolkit.load.settings import Transport
 from toolkit.load.worker_loop import reach
 from toolkit.postgres.cluster import free_port
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.redact import redact
 from toolkit.report import as_json
 from toolkit.report.files import REPORT_FILE, new_folder, write
@@ -153,9 +153,9 @@ async def _system(plan: Plan, target: Target | None, say: Say) -> AsyncIterator[
     if target is not None:
         yield _System(target)
         return
-    with tempfile.TemporaryDirectory(prefix="toolkit-load-") as folder:
+    with throwaway_folder("toolkit-load-") as folder:
         say("starting an embedded system: API with Realtime, and a worker of its own")
-        async with EmbeddedTarget(Path(folder), throwaway=True) as embedded:
+        async with EmbeddedTarget(folder, throwaway=True) as embedded:
             transport = "both" if "websocket" in plan.transports else "realtime"
             settings = server_settings(plan)
             for name, roles in (("api", ("api", "realtime")), ("worker", ("worker",))):

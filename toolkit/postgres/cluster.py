@@ -50,8 +50,14 @@ REPLICATION_SETTINGS = {
 # By this setting SQL sees that the server is ours: what concerns all of its databases may be changed.
 OWN_SERVER = "toolkit.own_server"
 # For throw-away clusters only: a crash of the machine may lose them, a crash of a process may not.
-# synchronous_commit stays on: off, the WAL reaches logical decoding up to 200 ms late.
-THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+# synchronous_commit stays on: off, the WAL reaches logical decoding up to 200 ms late. Little of the WAL is kept, since
+# the folder may lie in memory.
+THROWAWAY_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
+}
 
 
 def wheel_bin_dir(version: int = EMBEDDED_VERSION) -> Path:

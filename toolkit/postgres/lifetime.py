@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, postgres_user
+from toolkit.postgres.throwaway import throwaway_folder
 
 T = TypeVar("T")
 
@@ -28,19 +27,24 @@ async def uninterrupted(work: Callable[[], T]) -> T:
         raise
 
 
-def start_guard(postgres: PostgresCluster) -> subprocess.Popen[bytes]:
-    """Start a small process that stops Postgres when ours has ended: our end of its pipe closes however we end."""
+def start_guard(postgres: PostgresCluster, *, remove: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a small process that stops Postgres when ours has ended: our end of its pipe closes however we end.
+
+    It then removes the folder `remove`, which may lie in memory.
+    """
     postmaster = (postgres.data_dir / "postmaster.pid").read_text().split(maxsplit=1)[0]
     # By pid, not by folder: a later run may have started another Postgres there. SIGINT is a "fast" shutdown.
     script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
+    if remove is not None:
+        script += '; while kill -0 "$0" 2>/dev/null; do sleep 0.1; done; rm -rf "$1"'
     return subprocess.Popen(
-        ["/bin/sh", "-c", script, postmaster],
+        ["/bin/sh", "-c", script, postmaster, str(remove or "")],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
-        user=postgres_user(),
+        user=None if remove else postgres_user(),  # the folder is ours, and not to be removed by Postgres' user
     )
 
 
@@ -58,15 +62,14 @@ async def throwaway_cluster(bin_dir: Path) -> AsyncIterator[PostgresCluster]:
 
     Raises EnvironmentError_ when Postgres does not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="toolkit-scratch-"))
-    cluster = PostgresCluster(folder / "postgres", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
-    guard: subprocess.Popen[bytes] | None = None
-    try:
-        await uninterrupted(cluster.start)
-        guard = start_guard(cluster)
-        yield cluster
-    finally:
-        await uninterrupted(cluster.destroy)
-        if guard is not None:
-            dismiss_guard(guard)
-        shutil.rmtree(folder, ignore_errors=True)
+    with throwaway_folder("toolkit-scratch-") as folder:
+        cluster = PostgresCluster(folder / "postgres", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
+        guard: subprocess.Popen[bytes] | None = None
+        try:
+            await uninterrupted(cluster.start)
+            guard = start_guard(cluster, remove=folder)
+            yield cluster
+        finally:
+            await uninterrupted(cluster.destroy)
+            if guard is not None:
+                dismiss_guard(guard)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +19,7 @@ from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import embedded_scratch
 from toolkit.migrate.scratch.start import empty_project
 from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.probes import probes_of
 from toolkit.report.record import Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
@@ -87,7 +86,7 @@ class Stage:
     async def system(self) -> EmbeddedSystem:
         """The embedded system, whose servers are not yet configured."""
         if self._system is None:
-            folder = self._stack.enter_context(_folder("toolkit-pytest-"))
+            folder = self._stack.enter_context(throwaway_folder("toolkit-pytest-"))
             self._system = await self._stack.enter_async_context(embedded_system(folder))
         return self._system
 
@@ -107,7 +106,7 @@ class Stage:
             folder = await asyncio.to_thread(read_folder, migrations)
             scratch = await self._stack.enter_async_context(embedded_scratch(wheel_bin_dir()))
             start = await empty_project(scratch)
-            exports = self._stack.enter_context(_folder("toolkit-pytest-exports-"))
+            exports = self._stack.enter_context(throwaway_folder("toolkit-pytest-exports-"))
             expectations = migrations / "expectations.yaml"
             options = ProveOptions(
                 expectations=expectations if expectations.is_file() else None,
@@ -168,16 +167,3 @@ def _external(addresses: dict[str, str | None]) -> Target:
 
 async def _whole(work: Coroutine[Any, Any, T]) -> T:
     return await work
-
-
-class _folder:
-    """A folder that is removed at the end. Not pytest's own: Postgres may run as another user and must reach it."""
-
-    def __init__(self, prefix: str) -> None:
-        self._path = Path(tempfile.mkdtemp(prefix=prefix))
-
-    def __enter__(self) -> Path:
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)

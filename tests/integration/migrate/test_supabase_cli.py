@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
+from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.resources import migrations_dir
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,14 +63,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def tcp_cluster() -> Iterator[PostgresCluster]:
     """The CLI speaks TCP only."""
-    folder = Path(tempfile.mkdtemp(prefix="rmt-cli-"))
-    pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS, tcp_port=free_port())
-    pg.start()
-    try:
-        yield pg
-    finally:
-        pg.destroy()
-        shutil.rmtree(folder, ignore_errors=True)
+    with throwaway_folder("rmt-cli-") as folder:
+        pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS, tcp_port=free_port())
+        pg.start()
+        try:
+            yield pg
+        finally:
+            pg.destroy()
 
 
 Make = Callable[[], Awaitable[str]]
