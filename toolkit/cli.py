@@ -115,6 +115,7 @@ def main() -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
+        error.message = visible(error.message)
         error.show()
         _json_error(error.format_message(), "See --help.", ExitCode.USAGE, started)
         sys.exit(ExitCode.USAGE)

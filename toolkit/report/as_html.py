@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -82,6 +83,25 @@ def column_kinds(table: Table) -> list[str]:
     return kinds
 
 
+def slug(name: str) -> str:
+    """`name` as an anchor: letters, digits and `._:-`."""
+    return re.sub(r"[^\w.:-]+", "-", name)
+
+
+class Anchors:
+    """Gives every check of a page an anchor that no other has: its slug, from the second of a name on with a number."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        first = slug(name)
+        wanted = chain([first], (f"{first}-{number}" for number in count(2)))
+        free = next(anchor for anchor in wanted if anchor not in self._given)
+        self._given.add(free)
+        return free
+
+
 def pages_of(files: Iterable[str], fact: str = "") -> list[str]:
     """The pages that show what `files` hold: the page of a report or history lies beside it.
 
@@ -117,6 +137,7 @@ def render(report: Report) -> str:
         counts={verdict: report.count(verdict) for verdict in Verdict},
         seconds=(report.finished_at - report.started_at).total_seconds(),
         is_link=is_link,
+        anchor=Anchors(),
         timeline=_timeline,
         distributions=_distributions,
         column_kinds=column_kinds,

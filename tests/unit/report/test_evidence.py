@@ -47,6 +47,16 @@ def test_only_relative_paths_are_links(file, link):
     assert ("<a href" in as_html.render(replace(sample(), links=(), checks=(check,)))) is link
 
 
+def test_every_check_has_an_anchor_of_its_own_and_a_link_leads_into_the_report_only():
+    checks = tuple(replace(CRITERION, id=id) for id in ("a b", "a b", "a-b", "c"))
+    links = (Link("Log", "logs/api.log"), Link("Elsewhere", "javascript:alert(1)"))
+    page = as_html.render(replace(sample(), checks=checks, links=links, criteria=()))
+    assert re.findall(r'<li id="([^"]*)"', page) == ["a-b", "a-b-2", "a-b-3", "c"]
+    assert '<a href="logs/api.log">Log</a>' in page
+    assert 'href="javascript' not in page
+    assert "Elsewhere: javascript:alert(1)" in page
+
+
 def test_files_are_named_as_seen_from_the_page(tmp_path):
     run = tmp_path / "runs" / "one"
     report = replace(sample(), checks=(CRITERION,), criteria=(CRITERION,), links=(Link("Log", "logs/api.log"),))

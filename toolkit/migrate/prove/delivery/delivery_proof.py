@@ -231,14 +231,16 @@ class _Delivery:
             self.seen.states,
         )
         up = compare(before, after)
-        claims = [self._published("published", before, after, up), *self._probed("up", UP, writes, judged)]
+        claims = [*self._published("published", before, after, up), *self._probed("up", UP, writes, judged)]
         notes = list(up.notes)
+        if not (before.members or after.members):
+            notes.append("no table is published before or after, so there is nothing to deliver")
         if finally_ is None or self.migration.rollback is None:
             claims.append(self._claim("rollback", _ROLLBACK, Level.NOT_CHECKED, self.not_rolled_back))
         else:
             declared = frozenset(entry.table for entry in self.migration.rollback.destroys if entry.whole_table)
             down = compare(before, finally_, previous=after, dropped_by_design=declared)
-            claims.append(self._published("rollback-published", before, finally_, down))
+            claims += self._published("rollback-published", before, finally_, down)
             claims += self._probed("rollback", DOWN, writes, judged)
             notes += down.notes
         notes += blamed(writes, (*UP, *DOWN))[1]
@@ -263,14 +265,16 @@ class _Delivery:
         if filtered:
             yield f"published with a row filter, so that a row may rightly stay out: {', '.join(filtered)}"
 
-    def _published(self, part: str, before: Published, after: Published, compared: Compared) -> Claim:
+    def _published(self, part: str, before: Published, after: Published, compared: Compared) -> list[Claim]:
+        if not (before.members or after.members or compared.violations):
+            return []  # nothing can be said of no table; a note says that there is none
         what = "what was published stays published, under the same identity"
         title = f"After the rollback, {what}" if part.startswith("rollback") else what[0].upper() + what[1:]
         basis = (
             f"the catalog's {_count(len(before.publications), 'publication')} with "
             f"{_count(len(before.members), 'published table')} before, {len(after.members)} after"
         )
-        return self._claim(part, title, Level.PROVED, basis, compared.violations)
+        return [self._claim(part, title, Level.PROVED, basis, compared.violations)]
 
     def _probed(
         self, part: str, phases: tuple[Phase, ...], writes: Sequence[Write], judged: WalJudgement
@@ -278,7 +282,7 @@ class _Delivery:
         title = _ROLLBACK if part == "rollback" else _UP
         written = {table for phase in phases for table in self._tables(phase)}
         if not written:
-            return []  # nothing is published, as the claim above says, so there is nothing to deliver
+            return []  # nothing is published, so there is nothing to deliver
         if self.unreadable:
             return [self._claim(part, title, Level.NOT_CHECKED, self.unreadable)]
         found, _ = blamed(writes, phases)
