@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import asyncpg
 import pytest
 
+from toolkit.migrate.scratch.databases import Scratch, scratch_on
 from toolkit.postgres.cluster import PostgresCluster
 
 
 @pytest.fixture
 def replay_here(cluster: PostgresCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`toolkit.migrate.drift` makes its scratch database on the cluster of the tests, where it is dropped again."""
+    """Scratch databases that a command would make on an embedded server are made, and dropped, on that of the tests."""
 
-    @asynccontextmanager
-    async def here(bin_dir: Path) -> AsyncIterator[PostgresCluster]:
+    def here(bin_dir: Path) -> AbstractAsyncContextManager[Scratch]:
         assert (bin_dir / "postgres").exists()
-        try:
-            yield cluster
-        finally:
-            conn = await asyncpg.connect(cluster.dsn(), timeout=10)
-            await conn.execute("drop database if exists replayed with (force)")
-            await conn.close(timeout=5)
+        return scratch_on(cluster.dsn())
 
-    monkeypatch.setattr("toolkit.migrate.drift.throwaway_cluster", here)
+    monkeypatch.setattr("toolkit.migrate.scratch.origin.embedded_scratch", here)

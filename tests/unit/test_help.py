@@ -137,3 +137,12 @@ def test_an_example_can_be_typed(name: str, example: str) -> None:
     assert found
     for words in found:
         parse(words)
+
+
+def test_drift_starts_wherever_prove_can() -> None:
+    of_prove, of_drift = (
+        {parameter.name: parameter for parameter in LEAVES[f"migrate {name}"].params} for name in ("prove", "drift")
+    )
+    for name in ("schema", "database", "postgres", "scratch_url"):
+        assert of_prove[name].opts == of_drift[name].opts
+        assert getattr(of_prove[name], "help", "") == getattr(of_drift[name], "help", "?")

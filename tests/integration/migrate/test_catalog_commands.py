@@ -154,6 +154,7 @@ def test_where_pg_dump_fails_the_second_opinion_is_unknown(
         (("diff", "env:DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x"), 4, "No database answers"),
         (("drift", "--snapshot", "absent.json"), 2, "absent.json cannot be read"),
         (("drift", "--positions", "--bundled"), 2, "--positions goes with --snapshot"),
+        (("drift", "--snapshot", "x.json", "--postgres", "16"), 2, "--snapshot replays nothing"),
         (("snapshot", "-o", "/proc/nowhere/x.json"), 2, "cannot be written"),
     ],
 )

@@ -22,6 +22,7 @@ from toolkit.migrate.catalog.compare import Comparison, Dumps, compare, compare_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.pg_dump import compare_dumps, dump_schema, dump_text
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
+from toolkit.migrate.scratch.origin import Origin
 from toolkit.migrate.folder.files import read_folder
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.lifetime import throwaway_cluster
@@ -259,3 +260,39 @@ async def test_a_folder_that_does_not_replay_is_unknown_and_an_edited_file_is_to
     assert "2 second is edited" in history.witness[0]
     assert "absent" in replay.detail
     assert "--snapshot" in replay.remedy
+
+
+@pytest.mark.usefixtures("replay_here")
+async def test_drift_starts_where_a_dump_or_a_database_says(
+    bare_db: str, connect: Connect, write: Write, tmp_path: Path
+) -> None:
+    dump = tmp_path / "before.sql"
+    dump.write_text("create table public.from_before (id integer);")
+    conn = await connect(bare_db)
+    await conn.execute(dump.read_text())
+    folder = write({"1_first.sql": "alter table public.from_before add note text;"})
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    empty = await drift_from_folder(bare_db, read_folder(folder), dump=False)
+    assert verdicts(empty)["replay"] is Verdict.UNKNOWN
+    assert "--from FILE" in empty.checks[-1].remedy
+    from_dump = await drift_from_folder(bare_db, read_folder(folder), origin=Origin(schema=dump), dump=False)
+    assert from_dump.comparison is not None
+    assert from_dump.comparison.equal, from_dump.comparison
+    assert "They were replayed on the schema of before.sql." in from_dump.notes
+    # Its history came along: nothing is left to replay.
+    from_itself = await drift_from_folder(bare_db, read_folder(folder), origin=Origin(database=bare_db), dump=False)
+    assert from_itself.comparison is not None
+    assert from_itself.comparison.equal, from_itself.comparison
+
+
+@pytest.mark.usefixtures("replay_here")
+async def test_what_the_scratch_server_lacks_is_named_with_the_way_to_supply_it(
+    bare_db: str, connect: Connect, write: Write
+) -> None:
+    conn = await connect(bare_db)
+    await conn.execute("create domain public.hstore as text")
+    folder = write({"1_first.sql": "create table public.texts (tags public.hstore);"})
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    (replay,) = (await drift_from_folder(bare_db, read_folder(folder), dump=False)).checks[1:]
+    assert "lacks type public.hstore of the extension hstore" in replay.detail
+    assert "--postgres DIR" in replay.remedy

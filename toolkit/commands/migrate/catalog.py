@@ -17,6 +17,7 @@ from toolkit.commands._options import DATABASE, TargetChoice, target_options
 from toolkit.commands._output import make_writable, write_file
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import common, finish, frame_of, progress
+from toolkit.commands.migrate._start import start_options
 from toolkit.errors import UsageError
 from toolkit.migrate.catalog import document
 from toolkit.migrate.catalog.compare import compare, compare_dumps_of, document_of, why_no_dump
@@ -25,6 +26,7 @@ from toolkit.migrate.catalog.report import as_dict, of_comparison, of_snapshot
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.run_model import Progress
+from toolkit.migrate.scratch.origin import Origin
 from toolkit.postgres.connection import redact
 from toolkit.report.frame import Frame
 from toolkit.report.record import Link, Report, tool_version, worst
@@ -118,15 +120,29 @@ def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_
 )
 @_positions
 @_no_dump
+@start_options("the target's, or the next newer one")
 @common(changes=False)
 def drift_command(
-    *, choice: TargetChoice, folder: Path, as_json: bool, file: Path | None, positions: bool, no_dump: bool
+    *,
+    choice: TargetChoice,
+    folder: Path,
+    as_json: bool,
+    file: Path | None,
+    origin: Origin,
+    positions: bool,
+    no_dump: bool,
 ) -> None:
     """Compare the live database with a snapshot file, or with what its migrations make.
 
-    Without --snapshot the files of the versions that the target says are applied are replayed on a scratch database of
-    the embedded Postgres, and what the platform owns (schemas such as auth and storage) is left out on both sides.
+    Without --snapshot the files of the versions that the target says are applied are replayed on a scratch database,
+    an empty Supabase project unless it starts elsewhere, and what the platform owns (schemas such as auth and storage)
+    is left out on both sides.
     """
+    if file is not None and origin != Origin():
+        raise UsageError(
+            "--snapshot replays nothing, so --from, --from-database, --postgres and --scratch-url have nothing to do.",
+            "Leave them out, or --snapshot.",
+        )
     if positions and file is None:
         raise UsageError(
             "--positions goes with --snapshot: on a database without rows no sequence has moved.", "Leave one out."
@@ -143,7 +159,7 @@ def drift_command(
             if file is not None:
                 found = await drift_from_file(dsn, file, positions=positions)
             else:
-                found = await drift_from_folder(dsn, read_folder(folder), dump=not no_dump)
+                found = await drift_from_folder(dsn, read_folder(folder), origin=origin, dump=not no_dump)
         more = {"diff": as_dict(found.comparison) if found.comparison is not None else None}
         finish(_of_drift(frame, found, str(file or folder)), more, as_json)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,25 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands._address import address_of
 from toolkit.commands._click import LIMITS, Duration, json_option, option, toolkit_command
 from toolkit.commands._options import reports_dir_option
 from toolkit.commands._output import conclude, headline, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import progress, refusals
+from toolkit.commands.migrate._start import START, start_options
 from toolkit.errors import UsageError
-from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.postgres.cluster import EMBEDDED_VERSION
 from toolkit.report.frame import Frame
 from toolkit.report.record import Verdict, tool_version
 
 if TYPE_CHECKING:
     from toolkit.migrate.folder.files import Folder
     from toolkit.migrate.prove.subject.claims import ProveOptions
-    from toolkit.migrate.scratch.databases import Scratch
-    from toolkit.migrate.scratch.start import Start
+    from toolkit.migrate.scratch.origin import Origin
 
-_START = "Where to start"
 NAMES = ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
 
 
@@ -40,15 +37,12 @@ class _Request:
     """What was asked for, the paths checked by click."""
 
     folder: Path
-    schema: Path | None
-    database: str | None
+    origin: Origin
     seed_data: Path | None
     versions: tuple[str, ...]
     last: int | None
     only: tuple[str, ...]
     skip: tuple[str, ...]
-    postgres: str
-    scratch_url: str | None
     options: ProveOptions
 
 
@@ -86,28 +80,12 @@ class _Request:
 )
 @reports_dir_option
 @json_option
-@option(
-    "--from",
-    "schema",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    default=None,
-    group=_START,
-    metavar="FILE",
-    help="Start from this schema, a dump, on top of a bare Supabase project.",
-)
-@option(
-    "--from-database",
-    "database",
-    metavar="URL",
-    default=None,
-    group=_START,
-    help="Start as this database is, which is only read; env:NAME names a variable.",
-)
+@start_options(str(EMBEDDED_VERSION))
 @option(
     "--seed-data",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
-    group=_START,
+    group=START,
     metavar="FILE",
     help="Run this SQL, which inserts rows of your own, before each version.",
 )
@@ -116,24 +94,9 @@ class _Request:
     type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
-    group=_START,
+    group=START,
     metavar="N",
     help="Make up this many rows in each table.",
-)
-@option(
-    "--postgres",
-    metavar="VERSION|DIR",
-    default=str(EMBEDDED_VERSION),
-    show_default=True,
-    group=_START,
-    help="Prove on this embedded Postgres, or on that of a folder with initdb.",
-)
-@option(
-    "--scratch-url",
-    metavar="URL",
-    default=None,
-    group=_START,
-    help="Make the scratch databases on this server; env:NAME names a variable.",
 )
 @option(
     "--crash-points",
@@ -155,8 +118,7 @@ class _Request:
 def prove_command(
     *,
     folder: Path,
-    schema: Path | None,
-    database: str | None,
+    origin: Origin,
     seed_data: Path | None,
     rows: int,
     versions: tuple[str, ...],
@@ -167,8 +129,6 @@ def prove_command(
     stall_budget: float,
     expectations: Path | None,
     no_endpoint: bool,
-    postgres: str,
-    scratch_url: str | None,
     reports_dir: Path,
     as_json: bool,
 ) -> None:
@@ -187,8 +147,6 @@ def prove_command(
     Each claim is proved, sampled or not checked; what refutes it is shown. Exit codes: 0 nothing refuted and nothing
     unchecked, 1 something is refuted, 3 something could not be checked, 4 the start state cannot be rebuilt here.
     """
-    if schema is not None and database is not None:
-        raise UsageError("--from and --from-database exclude each other.", "Give one of them.")
     if versions and last is not None:
         raise UsageError("--version and --last exclude each other.", "Give one of them.")
     if not set(only or NAMES) - set(skip):
@@ -198,8 +156,6 @@ def prove_command(
 
     default = folder / "expectations.yaml"
     chosen = expectations or (default if default.is_file() else None)
-    start_url = database and address_of(database, "--from-database")
-    server_url = scratch_url and address_of(scratch_url, "--scratch-url")
     run_dir = files.new_folder(reports_dir, "prove")
     options = ProveOptions(
         rows_each=rows,
@@ -208,19 +164,7 @@ def prove_command(
         expectations=chosen,
         endpoint=not no_endpoint,
     )
-    request = _Request(
-        folder,
-        schema,
-        start_url,
-        seed_data,
-        versions,
-        last,
-        only,
-        skip,
-        postgres,
-        server_url,
-        options,
-    )
+    request = _Request(folder, origin, seed_data, versions, last, only, skip, options)
     try:
         report, claims = run_async(_work(request, as_json))
         files.write(report, run_dir)
@@ -248,11 +192,11 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     folder = await asyncio.to_thread(read_folder, request.folder)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with contextlib.AsyncExitStack() as stack:
-        scratch = await stack.enter_async_context(_scratch(request))
+        scratch = await stack.enter_async_context(request.origin.server())
         tell = await stack.enter_async_context(progress())
         # What rollbacks destroy on scratch databases is exported as anywhere else; nobody needs it afterwards.
         exports = stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-"))
-        start = await _start(request, scratch)
+        start = await request.origin.start(scratch)
         where = f"scratch databases from {start.described}, migrations: {described(request.folder)}"
         frame = Frame("migrate prove", started, where, tool_version())
         with refusals(frame, as_json):
@@ -300,29 +244,3 @@ async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[Folder
         )
     chosen = tuple(version for version in pending if not request.versions or version in request.versions)
     return folder, pending, chosen[-request.last :] if request.last else chosen
-
-
-def _scratch(request: _Request) -> AbstractAsyncContextManager[Scratch]:
-    from toolkit.migrate.scratch.databases import embedded_scratch, scratch_on
-
-    if request.scratch_url is not None:
-        return scratch_on(request.scratch_url)
-    if request.postgres.isdecimal():
-        return embedded_scratch(wheel_bin_dir(int(request.postgres)))
-    bin_dir = Path(request.postgres)
-    if not (bin_dir / "initdb").exists():
-        raise UsageError(
-            f"{bin_dir} holds no initdb.",
-            "Give the bin folder of a Postgres installation, or the number of an embedded version.",
-        )
-    return embedded_scratch(bin_dir)
-
-
-async def _start(request: _Request, scratch: Scratch) -> Start:
-    from toolkit.migrate.scratch.start import empty_project, from_database, from_schema, read_sql
-
-    if request.schema is not None:
-        return await from_schema(scratch, await asyncio.to_thread(read_sql, request.schema), request.schema.name)
-    if request.database is not None:
-        return await from_database(scratch, request.database)
-    return await empty_project(scratch)
