@@ -7,6 +7,7 @@ imported only when it is asked for, so that `toolkit --help` stays quick.
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import signal
@@ -115,8 +116,9 @@ def main() -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.message = visible(error.message)
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(visible(told.getvalue()), err=True, nl=False)
         _json_error(error.format_message(), "See --help.", ExitCode.USAGE, started)
         sys.exit(ExitCode.USAGE)
     except ToolkitError as error:

@@ -45,8 +45,8 @@ def test_a_file_that_cannot_be_used_is_named(
 def test_a_wrong_word_does_not_steer_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, click.UsageError("No such command 'pl\x1b[31man'.")) == 2
-    assert "No such command 'pl\\x1b[31man'." in capsys.readouterr().err
+    assert run(monkeypatch, click.UsageError("No such command 'pl\x07an'.")) == 2
+    assert "No such command 'pl\\x07an'." in capsys.readouterr().err
 
 
 def test_a_crash_leaves_a_report_without_secrets(
