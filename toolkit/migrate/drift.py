@@ -79,8 +79,8 @@ _DEADLINE_S = 60
 EMPTY = Origin()
 _OTHER_STARTS = (
     "Start where the folder starts (--from FILE, a dump of what was there before it; or --from-database), or on a "
-    "server that has what the files need (--postgres, --scratch-url). Or compare with a saved state: `toolkit migrate "
-    "snapshot -o FILE`, later `toolkit migrate drift --snapshot FILE`."
+    "server that has what the files need (--postgres, --scratch-url). Or compare with a saved state: "
+    "`toolkit migrate snapshot -o FILE`, later `toolkit migrate drift --snapshot FILE`."
 )
 
 

@@ -22,8 +22,8 @@ from toolkit.migrate.catalog.compare import Comparison, Dumps, compare, compare_
 from toolkit.migrate.catalog.document import Document
 from toolkit.migrate.catalog.pg_dump import compare_dumps, dump_schema, dump_text
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
-from toolkit.migrate.scratch.origin import Origin
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.scratch.origin import Origin
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.lifetime import throwaway_cluster
 from toolkit.report.record import Verdict
