@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import asyncpg
 import pytest
 
 from toolkit.errors import EnvironmentError_
-from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
+from toolkit.postgres.cluster import PASSED_ON, THROWAWAY_SETTINGS, PostgresCluster, postgres_user
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -69,3 +71,19 @@ async def test_a_half_made_cluster_is_made_anew_and_a_taken_port_is_named(tmp_pa
         assert not half.exists()
     finally:
         cluster.destroy()
+
+
+async def test_programs_that_a_database_runs_know_nothing_of_ours_and_are_in_no_group_of_ours(
+    cluster: PostgresCluster, connect: Connect
+) -> None:
+    assert "PYTEST_CURRENT_TEST" in os.environ  # and what else the caller's environment holds
+    conn = await connect(cluster.dsn())
+    await conn.execute("create temp table said (line text)")
+    await conn.execute("copy said from program 'env; echo; id -G; id -u'")
+    said = [row["line"] for row in await conn.fetch("select line from said")]
+    names = {line.partition("=")[0] for line in said[: said.index("")]}
+    assert {name for name in names - PASSED_ON if not name.startswith(("PG", "LC_"))} <= {"PWD", "OLDPWD", "SHLVL", "_"}
+    groups, user = said[-2:]
+    if os.geteuid() == 0:
+        entry = pwd.getpwuid(int(user))
+        assert (entry.pw_name, groups) == (postgres_user(), str(entry.pw_gid))

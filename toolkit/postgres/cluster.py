@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 from urllib.parse import quote
 
 from toolkit.errors import EnvironmentError_
@@ -49,6 +49,8 @@ REPLICATION_SETTINGS = {
 }
 # By this setting SQL sees that the server is ours: what concerns all of its databases may be changed.
 OWN_SERVER = "toolkit.own_server"
+# What Postgres needs to find its libraries, its locale and a place for temporary files; no secret is among it.
+PASSED_ON = {"PATH", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"}
 # For throw-away clusters only: a crash of the machine may lose them, a crash of a process may not.
 # synchronous_commit stays on: off, the WAL reaches logical decoding up to 200 ms late. Little of the WAL is kept, since
 # the folder may lie in memory.
@@ -159,7 +161,7 @@ class PostgresCluster:
                 options,
                 "start",
                 cwd=self.data_dir,
-                env=os.environ | {"PGDATA": str(self.data_dir)},
+                env={"PGDATA": str(self.data_dir)},
             )
         except EnvironmentError_ as error:
             if self.tcp_port and _taken(self.tcp_port):
@@ -199,7 +201,7 @@ class PostgresCluster:
             check=False,
             timeout=30,
             cwd="/",
-            user=postgres_user(),
+            **as_postgres(),
         )
         return done.returncode == 0
 
@@ -288,9 +290,8 @@ class PostgresCluster:
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
     def _run(self, program: str, *args: str, cwd: Path = Path("/"), env: Mapping[str, str] | None = None) -> None:
-        user = postgres_user()
         bin_dir = with_stand_ins(self.bin_dir)
-        if user is not None:
+        if postgres_user() is not None:
             _make_reachable(self.bin_dir)
             _make_reachable(bin_dir)
             _make_reachable(self.data_dir)
@@ -303,9 +304,8 @@ class PostgresCluster:
                 stderr=subprocess.STDOUT,
                 check=False,
                 cwd=cwd,
-                user=user,
-                env=env,
                 timeout=START_DEADLINE_S + 30,
+                **as_postgres(env),
             )
             if done.returncode:
                 output.seek(0)
@@ -331,6 +331,24 @@ def _make_reachable(path: Path) -> None:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
+
+
+class Identity(TypedDict):
+    """As whom a process runs, and what it knows of ours: arguments of `subprocess`."""
+
+    user: str | None
+    group: int | None
+    extra_groups: list[int] | None
+    env: dict[str, str]
+
+
+def as_postgres(env: Mapping[str, str] | None = None) -> Identity:
+    """For processes of Postgres: nothing of our environment but `PASSED_ON` and what is given here, and as root the
+    unprivileged user without any group of ours. Migrations may run programs there."""
+    user = postgres_user()
+    passed = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
+    group = pwd.getpwnam(user).pw_gid if user else None
+    return Identity(user=user, group=group, extra_groups=[] if user else None, env=passed | dict(env or {}))
 
 
 def postgres_user() -> str | None:

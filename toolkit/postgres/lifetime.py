@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, postgres_user
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, as_postgres
 from toolkit.postgres.throwaway import throwaway_folder
 
 T = TypeVar("T")
@@ -37,6 +37,9 @@ def start_guard(postgres: PostgresCluster, *, remove: Path | None = None) -> sub
     script = 'trap "" INT TERM HUP; cat >/dev/null; kill -INT "$0"'
     if remove is not None:
         script += '; while kill -0 "$0" 2>/dev/null; do sleep 0.1; done; rm -rf "$1"'
+    runs_as = as_postgres()
+    if remove is not None:  # the folder is ours, and not to be removed by Postgres' user
+        runs_as |= {"user": None, "group": None, "extra_groups": None}
     return subprocess.Popen(
         ["/bin/sh", "-c", script, postmaster, str(remove or "")],
         stdin=subprocess.PIPE,
@@ -44,7 +47,7 @@ def start_guard(postgres: PostgresCluster, *, remove: Path | None = None) -> sub
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
-        user=None if remove else postgres_user(),  # the folder is ours, and not to be removed by Postgres' user
+        **runs_as,
     )
 
 

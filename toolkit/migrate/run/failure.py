@@ -8,12 +8,13 @@ import asyncpg
 
 from toolkit.migrate.folder.files import Script
 from toolkit.migrate.folder.statements import Statement
+from toolkit.sql.barred import barred
 
 _EXISTS = "It exists already, made outside the migrations: see `toolkit migrate status`, remove it or adopt it."
 _REMEDIES: dict[str, str] = {
     "55P03": "Run again when the transactions named above have ended, or allow more with --lock-timeout.",
     "40P01": "Run again; if it persists, have the file take its locks in the order the application takes them.",
-    "42501": "Connect as the owner of the objects (on Supabase: postgres).",
+    "42501": "Connect as the owner of the objects (on Supabase: postgres, except for what the platform owns).",
     "25001": "Move the statement to a file of its own whose first line is `-- toolkit: transaction=false`.",
     "55P04": "A new enum value cannot be used in the transaction that adds it: use it in the next migration.",
     "42P07": _EXISTS,
@@ -71,7 +72,12 @@ def failure_of(
         message = "the statement did not end within its deadline"
     if context:
         message += "; open transactions: " + " | ".join(context)
-    remedy = _REMEDIES.get(sqlstate) or _CLASS_REMEDIES.get(sqlstate[:2]) or "See the message, then run again."
+    remedy = (
+        _barred(statement, sqlstate)
+        or _REMEDIES.get(sqlstate)
+        or _CLASS_REMEDIES.get(sqlstate[:2])
+        or "See the message, then run again."
+    )
     return Failure(
         file=script.path.name,
         statement=statement.index if statement else 0,
@@ -80,6 +86,13 @@ def failure_of(
         message=message,
         remedy=remedy,
     )
+
+
+def _barred(statement: Statement | None, sqlstate: str) -> str:
+    """What to do where the platform owns what the statement would change: nobody who runs migrations may."""
+    if sqlstate != "42501" or statement is None or statement.tree is None:
+        return ""
+    return next((one.remedy for one in barred(statement.tree) if one.kind == "owner"), "")
 
 
 def _line(statement: Statement, error: BaseException) -> int:

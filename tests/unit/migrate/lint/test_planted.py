@@ -65,6 +65,25 @@ INSERT = "insert into public.events (note_id, payload) values (new.id, jsonb_bui
 CHANGES = """revoke update on public.notes from authenticated; create policy w on public.notes for insert to authenticated
   with check (user_id = (select auth.jwt() ->> 'sub'));"""
 
+# What the platform owns, and beside it what postgres may do all the same.
+BARRED = [
+    ("alter table storage.objects enable row level security;", "alter table notes enable row level security;"),
+    ("alter table auth.users add column nick text;", "alter table notes add column nick text;"),
+    ("create index i on auth.users (email);", "create index i on notes (title);"),
+    ("create trigger t after insert on cron.job for each row execute function f();",
+     "create trigger t after insert on auth.users for each row execute function f();"),
+    ("drop table storage.migrations;", "drop trigger t on auth.users;"),
+    ("create policy p on auth.oauth_consents for select to authenticated using (false);",
+     "create policy p on storage.buckets for select to authenticated using (false);"),
+    ("comment on trigger t on auth.users is 'x';", "comment on policy t on storage.objects is 'x';"),
+    ("alter function auth.uid() owner to postgres;", "alter function public.uid() owner to postgres;"),
+    ("alter publication supabase_realtime add table auth.users;", "alter publication supabase_realtime add table notes;"),
+    ("create type auth.mood as enum ('a');", "create type mood as enum ('a');"),
+    ("create view storage.mine as select 1;", "create view extensions.mine with (security_invoker) as select 1;"),
+    ("do $$ begin alter table storage.objects enable row level security; end $$;",
+     "do $$ begin alter table storage.objects enable row level security; exception when others then null; end $$;"),
+]  # fmt: skip
+
 CASES = [
     # Tables -----------------------------------------------------------------------------------
     Case("table-without-rls", "2_x.sql:1", "create table notes (id int primary key);", BASE),
@@ -274,6 +293,23 @@ CASES = [
     Case("default-privileges-to-anon", "2_x.sql:1",
          "alter default privileges for role postgres in schema public grant all on tables to postgres, anon;",
          "alter default privileges for role postgres in schema public revoke all on tables from anon;"),
+    # The platform's, and the server's ---------------------------------------------------------
+    *(Case("platform-object", "2_x.sql:2", then("", planted), then("", healthy)) for planted, healthy in BARRED),
+    Case("platform-object", "2_x.sql:1", "create schema if not exists auth; create table auth.t (id int primary key);",
+         "create schema auth; create table auth.t (id int primary key);"),
+    Case("platform-object", "rollbacks/2_x.sql:1", pair("create policy p on storage.objects for select to authenticated using (false);",
+                                                        "alter table storage.objects disable row level security;"),
+         pair("create policy p on storage.objects for select to authenticated using (false);", "drop policy p on storage.objects;")),
+    Case("server-files", "2_x.sql:2", then("", "copy (select 1) to program 'env > f';"), then("", "copy notes from stdin;\n\\.")),
+    Case("server-files", "2_x.sql:2", then("", "copy public.notes from '/etc/passwd';"), then("", "copy notes to stdout;")),
+    Case("server-files", "2_x.sql:2", then("do $$ begin", "perform pg_read_file('x'); end $$;"),
+         then("do $$ begin", "perform my.pg_read_file('x'); end $$;")),
+    Case("server-files", "2_x.sql:1", then("create extension file_fdw;"), then("create extension postgres_fdw;")),
+    Case("untrusted-language", "2_x.sql:1", then(definer(SAFE).replace("language sql", "language plpython3u"), LOCK),
+         then(definer(SAFE), LOCK)),
+    Case("untrusted-language", "2_x.sql:1", then("create extension plperlu;"), then("create extension plperl;")),
+    Case("alter-system", "2_x.sql:2", "-- toolkit: transaction=false\nalter system set work_mem = '1GB';",
+         "alter database postgres set work_mem = '1GB';"),
     # Publications -----------------------------------------------------------------------------
     Case("publication-recreated", "2_x.sql:1",
          then("drop publication if exists supabase_realtime;", "create publication supabase_realtime for table notes;"),

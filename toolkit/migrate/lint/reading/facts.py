@@ -224,6 +224,7 @@ class Create(Fact):
     kind: str
     name: Name
     replace: bool
+    if_not_exists: bool = False
 
 
 @dataclass(frozen=True)

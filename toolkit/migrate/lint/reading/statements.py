@@ -121,7 +121,10 @@ def _created(piece: Piece, node: AstNode, at: At) -> Fact | None:
         case nodes.AlterEnumStmt(old_val=""):
             return EnumValue(at, of_parts(strings(node.type_name)), node.new_val)
     kind, name = _plain_object(node)
-    return Create(at, kind, name, isinstance(node, nodes.DefineStmt) and node.replace) if name is not None else None
+    if name is None:
+        return None
+    replaces = isinstance(node, nodes.DefineStmt) and node.replace
+    return Create(at, kind, name, replaces, isinstance(node, nodes.CreateSchemaStmt) and node.if_not_exists)
 
 
 def _plain_object(node: AstNode) -> tuple[str, Name | None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule
 from toolkit.migrate.lint.reading.sources import REFUSED
 from toolkit.migrate.lint.rules import (
+    barred,
     enums,
     events,
     functions,
@@ -29,6 +30,7 @@ _ROOMS = (
     functions,
     views,
     privileges,
+    barred,
     publications,
     events,
     enums,
