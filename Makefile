@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: rehearse test unit check bench serve docs lock format
 
 rehearse: $(READY)
-	$(BIN)/toolkit rehearse
+	$(BIN)/toolkit rehearse --target embedded
 
 test: $(READY) $(JS_READY)
 	$(BIN)/pytest tests --ignore=tests/benchmarks --toolkit-scenarios -n $(WORKERS) --dist loadgroup

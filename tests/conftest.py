@@ -24,6 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    # Where it is set, commands ask for a target by name.
+    os.environ.pop("CI", None)
     config.pluginmanager.register(EveryStoredRun())
     # Postgres runs as another user when we are root. A folder of this run's own stays reachable for
     # it; the shared one of pytest is closed again by every other run that starts.

@@ -66,6 +66,22 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], li
         ("migrate diff env:NO_SUCH_NAME file", "the environment has no variable NO_SUCH_NAME"),
         ("migrate prove --bundled --from-database env:NO_SUCH_NAME", "names the variable NO_SUCH_NAME, which"),
         ("migrate prove --bundled --scratch-url env:NO_SUCH_NAME", "names the variable NO_SUCH_NAME, which is not set"),
+        # a target that nobody named
+        *(
+            (line, "none is running in .toolkit/embedded")
+            for line in (
+                "doctor",
+                "monitor --once",
+                "migrate status --bundled",
+                "migrate snapshot",
+                "migrate repair --bundled",
+            )
+        ),
+        (
+            "migrate status --bundled",
+            "Start one here with `toolkit up`; or set DATABASE_URL, API_URL or SUPABASE_URL in",
+        ),
+        ("migrate up --bundled", "or give an option, such as --database-url. --target embedded makes one"),
         # paths
         (f"migrate status --database-url {CLOSED} --migrations absent", "absent"),
         ("migrate lint --migrations absent", "absent"),
@@ -102,3 +118,24 @@ def test_wrong_words_are_answered_with_right_ones(
     assert (code, words in text) == (2, True), text
     assert "s3" not in text
     assert not (tmp_path / ".toolkit").exists(), "nothing was started"
+
+
+@pytest.mark.parametrize("line", ["doctor", "migrate up --bundled", "scenarios run", "load run", "rehearse --quick"])
+def test_in_a_pipeline_a_target_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    code, text = said(monkeypatch, capsys, line)
+    assert (code, "is a secret missing? Or say that you mean the embedded one: --target embedded" in text) == (2, True)
+    assert not (tmp_path / ".toolkit").exists(), "nothing was started"
+    # Named, it is something else that is wrong.
+    code, text = said(monkeypatch, capsys, f"{line} --target external")
+    assert (code, "No target is named" in text) == (2, False)
+
+
+@pytest.mark.parametrize("value", ["", "0", "false"])
+def test_a_pipeline_is_one_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    monkeypatch.setenv("CI", value)
+    assert "none is running" in said(monkeypatch, capsys, "doctor")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,11 +15,17 @@ import click
 
 from toolkit.commands._click import TARGET, Duration, option
 from toolkit.errors import UsageError
-from toolkit.targets.data_dir import DEFAULT_DATA_DIR
+from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir
 from toolkit.targets.embedded import EmbeddedTarget, Schema, named_target, running_target
 from toolkit.targets.settings import TargetSettings, load_settings
 from toolkit.targets.target import Kind, Target, refuse_change
 
+_SETTINGS = "DATABASE_URL, API_URL or SUPABASE_URL in the environment or, under [target], in toolkit.toml"
+_WAYS = (
+    f"Start one here with `toolkit up`; or set {_SETTINGS}; or give an option, such as --database-url. "
+    "--target embedded makes one for this command alone."
+)
+_WAYS_IN_CI = f"Set {_SETTINGS}; is a secret missing? Or say that you mean the embedded one: --target embedded."
 DEFAULT_REPORTS_DIR = Path("reports")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +59,7 @@ class TargetChoice:
     settings: TargetSettings
     data_dir: Path
     yes: bool
+    asked: bool = False  # for the embedded target, by --target embedded
 
     def external(self) -> Target:
         """The target behind the URLs that were given, ours if `toolkit up` gave them.
@@ -67,16 +75,29 @@ class TargetChoice:
         self, *, schema: Schema = "realtime", server: bool = True, transport: str = "realtime"
     ) -> AsyncIterator[Target]:
         """The target, ready to use: the one behind the URLs; or the embedded one that `toolkit up` keeps running;
-        or an embedded one for the length of the block (with a server unless `server` is false)."""
+        or, where it was asked for, an embedded one for the length of the block (with a server unless `server` is
+        false). Raises UsageError where none of them is meant: what passes on a system made a moment ago says nothing
+        about any other."""
         if self.kind == "external":
             yield self.external()
         elif (running := running_target(self.data_dir)) is not None:
             yield running
+        elif not self.asked and DataDir(self.data_dir).holder() is None:
+            raise UsageError(
+                f"There is no target to work on: none is named, and none is running in {self.data_dir}.", _WAYS
+            )
         else:
             async with EmbeddedTarget(self.data_dir, schema=schema) as embedded:
                 if server:
                     await embedded.start_server("api", transport=transport)
                 yield embedded.target
+
+
+def name_it_in_ci(target_kind: str | None) -> None:
+    """Raises UsageError for an embedded target that nobody named in a pipeline: there a secret that is missing must not
+    go unnoticed."""
+    if target_kind is None and os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+        raise UsageError("No target is named, and where CI is set one has to be.", _WAYS_IN_CI)
 
 
 def target_options(*names: str, changes: bool) -> Callable[[F], F]:
@@ -106,7 +127,9 @@ def _with_target_options(function: F, names: tuple[str, ...], changes: bool) -> 
                 f"--target embedded makes its own addresses and keys, so {flags} would be ignored.",
                 "Leave these out, or use --target external.",
             )
-        return function(*args, choice=TargetChoice(kind, settings, data_dir, yes), **rest)
+        if kind == "embedded":
+            name_it_in_ci(target_kind)
+        return function(*args, choice=TargetChoice(kind, settings, data_dir, yes, target_kind == "embedded"), **rest)
 
     decorated: Any = wrapper
     if changes:
@@ -135,7 +158,7 @@ def _with_target_options(function: F, names: tuple[str, ...], changes: bool) -> 
         type=click.Choice(["embedded", "external"]),
         default=None,
         group=TARGET,
-        help="Work on the embedded target, or on the external one that URLs name; external where a URL is given.",
+        help="Work on the embedded target, made for the command unless it runs, or on the external one that URLs name.",
     )(decorated)
     return offered
 

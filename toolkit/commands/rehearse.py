@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from toolkit.commands._click import json_option, option, toolkit_command
-from toolkit.commands._options import html_option, reports_dir_option
+from toolkit.commands._options import html_option, name_it_in_ci, reports_dir_option
 from toolkit.commands._output import conclude, make_writable, rendered, write_file
 from toolkit.commands._run import run_async
 from toolkit.errors import UsageError
@@ -61,15 +61,15 @@ LEAST_PROCESSES = 16
 @option(
     "--target",
     type=click.Choice(["embedded", "external"]),
-    default="embedded",
-    show_default=True,
+    default=None,
+    show_default="embedded; where CI is set, none",
     help="Rehearse on a system of our own making; any other is refused.",
 )
 @reports_dir_option
 @html_option
 @json_option
 def command(  # noqa: PLR0917 - click passes them by name
-    target: str,
+    target: str | None,
     data_dir: Path,
     processes: int,
     signed_off_by: str | None,
@@ -94,7 +94,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     and criterion passed (7, performance, is not measured here and does not count), 1 something failed, 3 something
     could not be determined, 4 this machine could not run it.
     """
-    if target != "embedded":
+    name_it_in_ci(target)
+    if target == "external":
         raise UsageError(
             "A rehearsal migrates, kills, rolls back and migrates again: it runs on a system of its own only.",
             "Rehearse with --target embedded; then use `toolkit migrate` on the real one.",

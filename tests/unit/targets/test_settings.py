@@ -168,7 +168,8 @@ def choose(*arguments: str) -> tuple[TargetChoice, str]:
 
 
 def test_the_kind_of_target_follows_from_what_is_given() -> None:
-    assert choose()[0].kind == "embedded"
+    assert (choose()[0].kind, choose()[0].asked) == ("embedded", False)
+    assert choose("--target", "embedded")[0].asked
     assert choose("--api-url", "https://api")[0].kind == "external"
     with pytest.raises(UsageError, match="needs at least one URL"):
         choose("--target", "external")

@@ -165,6 +165,10 @@ def prove_command(
         endpoint=not no_endpoint,
     )
     request = _Request(folder, origin, seed_data, versions, last, only, skip, options)
+    if origin.scratch_url is None:
+        click.echo(
+            f"Starting a Postgres to prove on: {origin.postgres or f'the embedded {EMBEDDED_VERSION}'}.", err=True
+        )
     try:
         report, claims = run_async(_work(request, as_json))
         files.write(report, run_dir)
