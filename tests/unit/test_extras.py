@@ -53,12 +53,14 @@ def declared(extra: str | None) -> frozenset[str]:
 def imported(*roots: str) -> set[str]:
     """Distributions outside the standard library that `roots` and whatever they import need."""
     found = graph()
-    modules = {
-        module
-        for root in roots
-        for start in {root, *(found.find_descendants(root) if root in found.modules else ())}
-        for module in {start, *found.find_upstream_modules(start)}
-    }
+    coming = [
+        module for root in roots for module in (root, *(found.find_descendants(root) if root in found.modules else ()))
+    ]
+    modules = set(coming)
+    while coming:
+        further = found.find_modules_directly_imported_by(coming.pop()) - modules
+        modules |= further
+        coming += further
     outside = {module for module in modules if module.split(".")[0] not in {"toolkit", "reference_server"}}
     names = {COME_WITH.get(module, module) for module in outside if module not in sys.stdlib_module_names}
     owners = packages_distributions()

@@ -9,7 +9,7 @@ from toolkit.sql import parse
 from toolkit.sql.bodies import body_of
 from toolkit.sql.parse import Piece, Source, Unreadable
 
-MANY = 25_000
+MANY = 6_000  # the limit is 5,000, libpg_query ends the process somewhat above 12,000
 DEEP = {
     "plus": "select 1" + "+1" * MANY,
     "texts": "select 'a'" + "||'a'" * MANY,
@@ -43,10 +43,10 @@ def test_the_statement_is_told_with_its_line() -> None:
     "text",
     [
         "select 1" + "+1" * 2000,
-        "select array[-1" + ",-1" * 6_000 + "]",
-        "select 1 where 1 = 1" + " or 1 = 1" * 6_000,
-        "insert into t values (-1, 'a'::text)" + ", (-1, 'a'::text)" * 6_000,
-        "select case" + " when a = 1 then -1" * 6_000 + " end",
+        "select array[-1" + ",-1" * 5_500 + "]",
+        "select 1 where 1 = 1" + " or 1 = 1" * 5_500,
+        "insert into t values (-1, 'a'::text)" + ", (-1, 'a'::text)" * 5_500,
+        "select case" + " when a = 1 then -1" * 5_500 + " end",
         "select 1 + 1;" * 3_000,
     ],
     ids=lambda text: text[:40],
@@ -66,7 +66,7 @@ def test_a_body_too_deep_is_told_with_its_line(language: str, name: str) -> None
     assert trouble == (3 if language == "sql" else 4, parse.TOO_DEEP)
 
 
-@pytest.mark.parametrize("depth", [3000, 12_000])
+@pytest.mark.parametrize("depth", [3000])
 @pytest.mark.parametrize(
     ("opens", "closes"), [("begin ", "end; "), ("if true then ", "end if; "), ("loop ", "end loop; ")]
 )
