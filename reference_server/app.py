@@ -15,6 +15,7 @@ from reference_server.api.middleware import RequestMiddleware
 from reference_server.api.responses import Json, install_error_handlers
 from reference_server.api.server_context import ServerContext
 from reference_server.api.transport import TransportFlag
+from reference_server.connection_kind import ConnectionKind
 from reference_server.generation.deterministic_writer import DeterministicWriter
 from reference_server.generation.openai_writer import OpenAIWriter
 from reference_server.generation.service import GenerationService, ServiceSettings
@@ -31,6 +32,9 @@ from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema
 from reference_server.tokens.verifier import TokenVerifier
 from reference_server.workers.loop import Worker, WorkerSettings
+
+# Nothing wakes a worker there, and somebody waits for the task.
+POLL_THROUGH_A_POOLER_S = 1.0
 
 
 def build_app(server: ServerContext) -> FastAPI:
@@ -65,8 +69,15 @@ def build_app(server: ServerContext) -> FastAPI:
     return app
 
 
-def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema: Schema) -> ServerContext:
-    """Create every part that a server with these roles needs; none of them is started."""
+def wire(
+    settings: Settings,
+    roles: frozenset[Role],
+    pool: asyncpg.Pool,
+    schema: Schema,
+    connection: ConnectionKind = ConnectionKind.DIRECT,
+) -> ServerContext:
+    """Create every part that a server with these roles needs; none of them is started. `connection` is what
+    DATABASE_URL gives."""
     metrics = Metrics()
     verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
     writer = _writer(settings)
@@ -88,6 +99,7 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
     return ServerContext(
         settings=settings,
         roles=roles,
+        connection=connection,
         pool=pool,
         verifier=verifier,
         transport=TransportFlag(settings.generation_transport),
@@ -97,7 +109,7 @@ def wire(settings: Settings, roles: frozenset[Role], pool: asyncpg.Pool, schema:
             pool,
             schema,
             realtime=realtime,
-            make_worker=(lambda: _worker(settings, service_settings, writer, metrics))
+            make_worker=(lambda: _worker(settings, service_settings, writer, metrics, connection))
             if Role.WORKER in roles
             else None,
             poll_s=settings.schema_poll_seconds,
@@ -113,17 +125,23 @@ async def _nothing_to_close() -> None:
 
 
 def _worker(
-    settings: Settings, service_settings: ServiceSettings, writer: ContentWriter, metrics: Metrics
+    settings: Settings,
+    service_settings: ServiceSettings,
+    writer: ContentWriter,
+    metrics: Metrics,
+    connection: ConnectionKind,
 ) -> HostedWorker:
+    pooled = connection is ConnectionKind.TRANSACTION_POOLER
     worker_settings = WorkerSettings(
         concurrency=settings.worker_concurrency,
-        poll_seconds=settings.task_poll_seconds,
+        poll_seconds=min(settings.task_poll_seconds, POLL_THROUGH_A_POOLER_S) if pooled else settings.task_poll_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
+        connection=connection,
         service=service_settings,
     )
     size = min(settings.worker_concurrency, settings.database_pool_size) + 2
     return HostedWorker(
-        lambda: open_pool(settings.dsn, max_size=size, deadline_s=settings.database_deadline_seconds),
+        lambda: open_pool(settings.dsn, connection, max_size=size, deadline_s=settings.database_deadline_seconds),
         lambda pool: Worker(pool, settings.dsn, writer, worker_settings, observer=metrics.worker),
         drain_s=settings.shutdown_grace_seconds / 2,
     )

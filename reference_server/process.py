@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import asyncpg
 import structlog
@@ -15,6 +16,7 @@ import uvicorn
 
 from reference_server.api.server_context import ServerContext
 from reference_server.app import build_app, wire
+from reference_server.connection_kind import NO_REALTIME_THROUGH_A_POOLER, ConnectionKind, connection_kind
 from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.log import redacted
 from reference_server.realtime.sockets.router import uvicorn_options
@@ -24,6 +26,7 @@ from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema, read_schema
 from toolkit.contract.requests import Transport
 
+T = TypeVar("T")
 FIRST = asyncio.FIRST_COMPLETED
 log = structlog.get_logger(__name__)
 
@@ -48,9 +51,10 @@ class ServerProcess:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop gracefully. Raises StartRefused."""
         with self._signals(), contextlib.closing(self._listen()) as listener:
-            async with self._pool() as pool:
+            kind = await self._reaching(self._look_at_connection)
+            async with self._pool(kind) as pool:
                 schema = await self._schema(pool)
-                server = wire(self.settings, self.roles, pool, schema)
+                server = wire(self.settings, self.roles, pool, schema, kind)
                 try:
                     await self._start(server)
                     if not self._stop.is_set():
@@ -116,7 +120,12 @@ class ServerProcess:
                 host, port = listener.getsockname()[:2]
                 print(f"ready http://{host}:{port}", flush=True)  # noqa: T201
                 log.info(
-                    "ready", host=host, port=port, roles=sorted(self.roles), transport=str(server.transport.current)
+                    "ready",
+                    host=host,
+                    port=port,
+                    roles=sorted(self.roles),
+                    transport=str(server.transport.current),
+                    connection=str(server.connection),
                 )
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait({serving, stopping}, return_when=FIRST)
@@ -140,9 +149,29 @@ class ServerProcess:
                 f"cannot listen on {self.host}:{self.port} ({error}); choose another --port, 0 picks a free one"
             ) from None
 
+    async def _look_at_connection(self) -> ConnectionKind:
+        kind = await connection_kind(self.settings.dsn, deadline_s=self.settings.database_deadline_seconds)
+        if kind is not ConnectionKind.DIRECT and Role.REALTIME in self.roles:
+            raise StartRefused(
+                f"{NO_REALTIME_THROUGH_A_POOLER}, or start this process with `--role api,worker` and the role realtime "
+                "in another one that has it"
+            )
+        if kind is ConnectionKind.TRANSACTION_POOLER:
+            log.warning(
+                "the database is reached through a transaction pooler: workers poll for tasks, and no statement stays "
+                "prepared",
+                remedy="nothing has to be done; a direct connection or a session pooler starts tasks sooner",
+            )
+        return kind
+
     @contextlib.asynccontextmanager
-    async def _pool(self) -> AsyncIterator[asyncpg.Pool]:
-        pool = await self._connect()
+    async def _pool(self, kind: ConnectionKind) -> AsyncIterator[asyncpg.Pool]:
+        settings = self.settings
+        pool = await self._reaching(
+            lambda: open_pool(
+                settings.dsn, kind, max_size=settings.database_pool_size, deadline_s=settings.database_deadline_seconds
+            )
+        )
         try:
             yield pool
         finally:
@@ -152,14 +181,13 @@ class ServerProcess:
             except TimeoutError:
                 pool.terminate()
 
-    async def _connect(self) -> asyncpg.Pool:
-        settings, problem = self.settings, "no attempt was made"
-        deadline = asyncio.get_running_loop().time() + settings.startup_deadline_seconds
+    async def _reaching(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` returns, which is made again until the database answers. Raises StartRefused."""
+        problem = "no attempt was made"
+        deadline = asyncio.get_running_loop().time() + self.settings.startup_deadline_seconds
         while not self._stop.is_set():
             try:
-                return await open_pool(
-                    settings.dsn, max_size=settings.database_pool_size, deadline_s=settings.database_deadline_seconds
-                )
+                return await attempt()
             except (asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError, ValueError) as error:
                 raise StartRefused(f"DATABASE_URL does not work: {redacted(str(error))}") from None
             except DATABASE_TROUBLE as error:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from reference_server.api.responses import Json
 from reference_server.api.scrape import scrape
 from reference_server.api.server_context import ServerContext, server_of
+from reference_server.connection_kind import ConnectionKind
 from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.store import operator_facts
 
@@ -65,4 +66,11 @@ async def _database(server: ServerContext) -> dict[str, Any]:
         return {"status": "failing", "detail": f"the database does not answer ({type(error).__name__})"}
     if not server.schema_follower.schema.legacy:
         return {"status": "failing", "detail": "the schema is missing: run `toolkit migrate up`"}
-    return {"status": "ok", "schema": "migrated" if server.migrated else "legacy"}
+    answer = {
+        "status": "ok",
+        "schema": "migrated" if server.migrated else "legacy",
+        "connection": str(server.connection),
+    }
+    if server.connection is ConnectionKind.TRANSACTION_POOLER:
+        answer["detail"] = "reached through a transaction pooler: workers poll for tasks, and Realtime cannot run here"
+    return answer

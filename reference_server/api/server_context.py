@@ -12,6 +12,7 @@ from reference_server.api.http_errors import Unavailable
 from reference_server.api.legacy_supervisor import LegacySupervisor
 from reference_server.api.metrics import Metrics
 from reference_server.api.transport import TransportFlag
+from reference_server.connection_kind import ConnectionKind
 from reference_server.generation.service import GenerationService
 from reference_server.lifecycle.schema_follower import SchemaFollower
 from reference_server.settings import Role, Settings
@@ -24,6 +25,7 @@ class ServerContext:
 
     settings: Settings
     roles: frozenset[Role]
+    connection: ConnectionKind
     pool: asyncpg.Pool
     verifier: TokenVerifier
     transport: TransportFlag

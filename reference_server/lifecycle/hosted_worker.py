@@ -14,7 +14,7 @@ from reference_server.workers.loop import Worker
 
 log = structlog.get_logger(__name__)
 
-# Behind a transaction pooler LISTEN delivers nothing and the worker polls: it counts as ready after this time.
+# Where LISTEN delivers nothing the worker polls: it counts as ready after this time.
 LISTEN_PATIENCE_S = 5.0
 
 
@@ -41,12 +41,14 @@ class HostedWorker:
         return self._running is not None and self._running.done()
 
     async def start(self) -> None:
-        """Returns when the worker listens for tasks. Raises the error that keeps it from running."""
+        """Returns when the worker listens for tasks, or polls for them. Raises the error that keeps it from running."""
         self._pool = await self._open_pool()
         self._worker = self._make_worker(self._pool)
         self._running = asyncio.create_task(self._worker.run(), name="worker")
         give_up = asyncio.get_running_loop().time() + LISTEN_PATIENCE_S
-        while not self._worker.status.listening and asyncio.get_running_loop().time() < give_up:
+        while (
+            self._worker.listens and not self._worker.status.listening and asyncio.get_running_loop().time() < give_up
+        ):
             done, _ = await asyncio.wait({self._running}, timeout=0.01)
             if done:
                 self._running.result()

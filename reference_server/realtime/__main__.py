@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from reference_server.connection_kind import NO_REALTIME_THROUGH_A_POOLER, ConnectionKind, connection_kind
+from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.log import configure_logging, redacted
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.sockets.router import uvicorn_options
@@ -45,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _serve(listener: socket.socket) -> int:
+    with contextlib.suppress(*DATABASE_TROUBLE):  # told by the service, which tries again
+        if await connection_kind(os.environ["DATABASE_URL"]) is not ConnectionKind.DIRECT:
+            print(f"The endpoint cannot start: {NO_REALTIME_THROUGH_A_POOLER}.", file=sys.stderr)  # noqa: T201
+            return EXIT_ENVIRONMENT
     limits = Limits()
     service = create_service(os.environ["DATABASE_URL"], os.environ["SUPABASE_JWT_SECRET"], limits=limits)
     config = uvicorn.Config(

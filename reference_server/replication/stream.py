@@ -32,11 +32,24 @@ SESSION_SETTINGS = {
     "extra_float_digits": "1",
     "client_encoding": "UTF8",
 }
+# For sessions that only ask: what the database or the role has as its defaults is meant for other programs.
+QUESTION_SETTINGS = {
+    **SESSION_SETTINGS,
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",  # functions and rows are made, in a temporary schema or to be rolled back
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "0",
+    "row_security": "on",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+}
 MESSAGES_A_WAKEUP = 256
 FEEDBACK_EVERY_S = 5.0
 # The server answers each feedback that asks for it; a link that is silent for this long is dead.
 SILENCE_LIMIT_S = 30.0
 BACKOFF_S = (0.1, 5.0)
+_HAS_TRANSACTION_TIMEOUT = 170000  # Postgres 17
 
 MessageHandler = Callable[[Message], None]
 
@@ -248,6 +261,8 @@ def _connect(dsn: str, publication: str, opening: list[Any]) -> tuple[Any, _Curs
     opening.append(conn)
     try:
         cursor: Any = conn.cursor()
+        if conn.server_version >= _HAS_TRANSACTION_TIMEOUT:
+            cursor.execute("set transaction_timeout = 0")
         slot = f"reference_server_{os.getpid()}_{secrets.token_hex(6)}"
         cursor.execute(f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT')
         names = psycopg2.extensions.quote_ident(publication, conn)

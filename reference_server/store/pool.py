@@ -10,6 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import orjson
 
+from reference_server.connection_kind import ConnectionKind
+from reference_server.store.session_settings import PooledConnection, set_up_session
+
 T = TypeVar("T")
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 ACQUIRE_DEADLINE_S = 15.0
@@ -43,17 +46,17 @@ class CommitUnknown(Exception):
 
 async def open_pool(
     dsn: str,
+    kind: ConnectionKind = ConnectionKind.DIRECT,
     *,
     min_size: int = 1,
     max_size: int = 10,
     deadline_s: float = 30,
     application_name: str = "reference_server",
-    statement_cache_size: int = 100,
 ) -> asyncpg.Pool:
     """A pool whose connections read and write jsonb as Python values.
 
-    `deadline_s` bounds connecting and every statement. Behind a transaction pooler the statement cache
-    must be 0. Raises OSError or an asyncpg error when the database cannot be reached.
+    `deadline_s` bounds connecting and every statement. Through a transaction pooler no statement stays prepared and
+    nothing is left in a session. Raises OSError or an asyncpg error when the database cannot be reached.
     """
     return await asyncpg.create_pool(
         dsn,
@@ -61,16 +64,27 @@ async def open_pool(
         max_size=max_size,
         timeout=min(deadline_s, 15),
         command_timeout=deadline_s,
-        statement_cache_size=statement_cache_size,
-        server_settings={"application_name": application_name, "idle_in_transaction_session_timeout": "60000"},
-        init=prepare_connection,
+        server_settings={"application_name": application_name},
+        init=lambda connection: prepare_connection(connection, deadline_s),
         # Nothing here leaves state in a session, so that no round trip is spent on clearing it.
         reset=_nothing,
+        **connection_options(kind),
     )
 
 
-async def prepare_connection(connection: Connection) -> None:
-    """Teaches a connection that jsonb columns hold Python values."""
+def connection_options(kind: ConnectionKind) -> dict[str, Any]:
+    """What asyncpg has to be told about a connection of this kind."""
+    if kind is ConnectionKind.TRANSACTION_POOLER:
+        return {"connection_class": PooledConnection, "statement_cache_size": 0}
+    return {"connection_class": asyncpg.Connection}
+
+
+async def prepare_connection(connection: asyncpg.Connection, deadline_s: float) -> None:
+    """Teaches a new connection that jsonb columns hold Python values, and sets it up for the server's statements."""
+    if type(connection) is PooledConnection:  # asyncpg's isinstance() takes any of its connections for any other
+        await connection.set_up_transactions(deadline_s)
+    else:
+        await set_up_session(connection, deadline_s)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dump, decoder=orjson.loads)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from reference_server.connection_kind import ConnectionKind
 from reference_server.store import tasks
 from reference_server.workers.link import LINK_ERRORS, Backoff, dedicated
 
@@ -32,6 +33,7 @@ class Heartbeat:
         lease_s: float,
         running: Callable[[], Collection[UUID]],
         lost: Callable[[UUID, str], None],
+        kind: ConnectionKind = ConnectionKind.DIRECT,
     ) -> None:
         if not 0 < interval_s <= lease_s / 3 + 1e-9:
             raise ValueError(
@@ -44,6 +46,7 @@ class Heartbeat:
         self._lease_s = lease_s
         self._running = running
         self._lost = lost
+        self._kind = kind
         self.last_beat = time.monotonic()
 
     async def run(self) -> None:
@@ -52,7 +55,7 @@ class Heartbeat:
         while True:
             try:
                 deadline_s = max(1.0, self._lease_s / 3)
-                async with dedicated(self._dsn, self._worker_id, "beat", deadline_s) as connection:
+                async with dedicated(self._dsn, self._worker_id, "beat", deadline_s, self._kind) as connection:
                     while True:
                         await self._beat(connection)
                         backoff.succeeded()

@@ -11,7 +11,8 @@ from typing import Literal
 
 import asyncpg
 
-from reference_server.store.pool import CONNECTION_LOST, prepare_connection
+from reference_server.connection_kind import ConnectionKind
+from reference_server.store.pool import CONNECTION_LOST, connection_options, prepare_connection
 
 CONNECT_DEADLINE_S = 10.0
 MAX_PAUSE_S = 5.0
@@ -30,7 +31,11 @@ def worker_id_of(hostname: str) -> str:
 
 @contextlib.asynccontextmanager
 async def dedicated(
-    dsn: str, worker_id: str, purpose: Literal["listen", "beat"], deadline_s: float
+    dsn: str,
+    worker_id: str,
+    purpose: Literal["listen", "beat"],
+    deadline_s: float,
+    kind: ConnectionKind = ConnectionKind.DIRECT,
 ) -> AsyncIterator[asyncpg.Connection]:
     """One connection outside the pool, so that a busy pool cannot delay it; closed at the end.
 
@@ -40,11 +45,11 @@ async def dedicated(
         dsn,
         timeout=CONNECT_DEADLINE_S,
         command_timeout=deadline_s,
-        statement_cache_size=0,
         server_settings={"application_name": f"reference_server worker {worker_id} {purpose}"},
+        **(connection_options(kind) | {"statement_cache_size": 0}),
     )
     try:
-        await prepare_connection(connection)
+        await prepare_connection(connection, deadline_s)
         yield connection
     finally:
         try:

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from reference_server.connection_kind import ConnectionKind
 from reference_server.generation.errors import StaleClaim
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.steps import Checkpoint, StepRun, run_step
@@ -50,6 +51,7 @@ class WorkerSettings:
     call_deadline_seconds: float = 120.0
     step_deadline_seconds: float = 1800.0
     listen: bool = True
+    connection: ConnectionKind = ConnectionKind.DIRECT
     service: ServiceSettings = field(default_factory=ServiceSettings)
 
 
@@ -109,7 +111,13 @@ class Worker:
             lease_s=self.settings.service.lease_seconds,
             running=lambda: tuple(self._slots),
             lost=self._lose,
+            kind=self.settings.connection,
         )
+
+    @property
+    def listens(self) -> bool:
+        """Whether it asks to be told of new tasks. A transaction pooler accepts LISTEN and delivers nothing."""
+        return self.settings.listen and self.settings.connection is not ConnectionKind.TRANSACTION_POOLER
 
     @property
     def status(self) -> WorkerStatus:
@@ -129,7 +137,7 @@ class Worker:
         log.info("worker started", worker_id=self.worker_id, concurrency=self.settings.concurrency)
         helpers = [asyncio.create_task(self._heartbeat.run(), name="heartbeat")]
         helpers.append(asyncio.create_task(self._sweep(), name="sweep"))
-        if self.settings.listen:
+        if self.listens:
             helpers.append(asyncio.create_task(self._listener.run(), name="listen"))
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
         try:

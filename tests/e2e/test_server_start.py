@@ -32,7 +32,7 @@ async def test_serves_health_and_ends_on_sigterm(emptied_db: str) -> None:
             ready = await http.get("/health/ready")
             assert ready.status_code == 200, ready.text
             checks = ready.json()["checks"]
-            assert checks["database"] == {"status": "ok", "schema": "migrated"}
+            assert checks["database"] == {"status": "ok", "schema": "migrated", "connection": "direct"}
             assert checks["replication"]["status"] == checks["workers"]["status"] == "ok"
             assert checks["workers"]["listening"] is True
             assert (await http.get("/realtime/v1/health")).status_code == 200

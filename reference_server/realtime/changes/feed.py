@@ -37,7 +37,7 @@ from reference_server.replication.pgoutput import (
     committed_at,
     lsn_text,
 )
-from reference_server.replication.stream import SESSION_SETTINGS, StreamLost, WalStream
+from reference_server.replication.stream import QUESTION_SETTINGS, StreamLost, WalStream
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class ChangeFeed:
                 server_settings={
                     "application_name": "reference_server realtime visibility",
                     "statement_timeout": str(int(self.query_deadline_s * 500)),
-                    **SESSION_SETTINGS,
+                    **QUESTION_SETTINGS,
                 },
             )
         self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)

@@ -17,6 +17,7 @@ import asyncpg
 import orjson
 
 from reference_server.database_trouble import DATABASE_TROUBLE
+from reference_server.replication.stream import QUESTION_SETTINGS
 
 _PROBE_ROWS = """
 insert into realtime.messages (topic, extension, event, payload, private)
@@ -125,7 +126,11 @@ class ChannelPolicies:
                     max_size=self._connections,
                     timeout=self._timeout_s,
                     command_timeout=self._timeout_s,
-                    server_settings={"application_name": "realtime policies"},
+                    server_settings={
+                        "application_name": "realtime policies",
+                        "statement_timeout": f"{self._timeout_s * 1000:.0f}ms",
+                        **QUESTION_SETTINGS,
+                    },
                 )
         return self._pool
 
