@@ -281,7 +281,7 @@ def named_target(settings: TargetSettings, data_dir: Path = DEFAULT_DATA_DIR) ->
     if target.database_url == PostgresCluster(data.postgres).dsn(DATABASE) and data.holder() is None:
         raise EnvironmentError_(
             f"DATABASE_URL names the embedded target in {data.path}, which is stopped.",
-            "Start it with `toolkit up`; or, to use it as it lies there, `unset DATABASE_URL API_URL SUPABASE_URL`.",
+            "Start it with `toolkit up`; or give --target embedded, to use it as it lies there.",
         )
     return target
 
