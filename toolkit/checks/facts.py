@@ -179,7 +179,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """The API's answers; `with_*` are the statuses of one harmless read with different tokens."""
+    """The API's answers; `with_*` are the statuses of one harmless read with different tokens, `connection` how it
+    reaches its database: direct, session_pooler or transaction_pooler."""
 
     live: Fact[Answer] = NOT_GATHERED
     ready: Fact[Answer] = NOT_GATHERED
@@ -190,6 +191,7 @@ class Api:
     queue: Fact[Answer] = NOT_GATHERED
     workers: Fact[str] = NOT_GATHERED
     clock: Fact[Clock] = NOT_GATHERED
+    connection: Fact[str] = NOT_GATHERED
 
 
 @dataclass(frozen=True)

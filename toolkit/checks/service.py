@@ -32,7 +32,11 @@ def api_ready(facts: Facts) -> Check:
     answer = known(facts.api.ready)
     if answer.status == 404:
         raise unknown("it has no /health/ready", "Ask its makers how it says that it is ready.")
-    return passed("ready") if answer.status == 200 else failed(_said(answer))
+    if answer.status != 200:
+        return failed(_said(answer))
+    pooled = facts.api.connection == "transaction_pooler"
+    warning = "it reaches its database through a transaction pooler: workers poll for tasks" if pooled else ""
+    return passed("ready", warning=warning)
 
 
 @check(

@@ -9,7 +9,6 @@ from toolkit.report.record import Check
 
 SETTINGS, DATABASE = "Settings", "Database"
 OLDEST_VERSION = 150000  # the oldest Postgres for which this project is tested
-TRANSACTION_POOLER_PORT = 6543
 MOST_SKEW_S = 5.0
 # An abandoned slot keeps WAL until the disk is full.
 MOST_RETAINED_BYTES = 1024**3
@@ -113,13 +112,13 @@ def no_abandoned_slot(facts: Facts) -> Check:
     "DB-5",
     "DATABASE_URL gives a session, not a transaction pooler",
     group=DATABASE,
-    remedy="Use the direct connection or the session pooler (port 5432): LISTEN, advisory locks and prepared "
-    "statements belong to a session.",
+    remedy="Use the direct connection or the session pooler (port 5432): migrations and Realtime need a session. "
+    "API and workers go on through a transaction pooler; workers poll for tasks there.",
 )
 def session_is_stable(facts: Facts) -> Check:
     session = known(facts.session)
-    if session.port == TRANSACTION_POOLER_PORT or not session.one_backend:
-        return failed(f"port {session.port or 'unknown'}: transactions run in different server processes")
+    if not session.one_backend:
+        return failed(f"port {session.port} is a transaction pooler: transactions run in different sessions")
     if not session.notified:
         return failed("LISTEN was accepted and a NOTIFY of our own never arrived")
     return passed("one server process, and notifications arrive")

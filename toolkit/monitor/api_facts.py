@@ -54,7 +54,7 @@ def answer(target: Target, response: httpx.Response | Absent) -> Fact[Answer]:
 async def api_facts(target: Target, users: ProbeUsers | Absent) -> Api:
     """Gather the facts; changes nothing. It reads the list of processes of the probe's owner."""
     if target.api_url is None:
-        return Api(*([not_set("API_URL")] * 9))
+        return Api(*([not_set("API_URL")] * 10))
     async with http(target.api_url) as client:
         live = await ask(client, target, "/health/live")
         ready = await ask(client, target, "/health/ready")
@@ -79,7 +79,8 @@ async def api_facts(target: Target, users: ProbeUsers | Absent) -> Api:
             with_wrong_token=answer(target, wrong),
             with_no_token=answer(target, nobody),
             queue=answer(target, queue),
-            workers=_workers(ready, body),
+            workers=_told(ready, body, "workers", "status"),
+            connection=_told(ready, body, "database", "connection"),
             clock=_clock(dated, before, took),
         )
 
@@ -100,10 +101,10 @@ def _member(response: httpx.Response | Absent, body: dict[str, Any], name: str) 
     return Absent(f"/health/ready does not tell its {name}", "Look it up where the API is configured.")
 
 
-def _workers(response: httpx.Response | Absent, body: dict[str, Any]) -> Fact[str]:
+def _told(response: httpx.Response | Absent, body: dict[str, Any], check: str, name: str) -> Fact[str]:
     checks = body.get("checks")
-    told = checks.get("workers") if isinstance(checks, dict) else None
-    return _member(response, told if isinstance(told, dict) else {}, "status")
+    told = checks.get(check) if isinstance(checks, dict) else None
+    return _member(response, told if isinstance(told, dict) else {}, name)
 
 
 def _clock(response: httpx.Response | Absent, before: float, took: float) -> Fact[Clock]:

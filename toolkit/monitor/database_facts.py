@@ -31,12 +31,13 @@ from toolkit.checks.facts import (
     TableFacts,
     Tasks,
 )
-from toolkit.checks.system import TRANSACTION_POOLER_PORT
 from toolkit.contract.prompts import InputType
 from toolkit.errors import ToolkitError
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_status
 from toolkit.monitor.questions import Questions, questions, why
+from toolkit.postgres.connection import connect
+from toolkit.postgres.pooler import pools_transactions
 from toolkit.resources import migrations_dir
 from toolkit.sql.diagnosis import CHANNEL, queries
 from toolkit.targets.target import Target
@@ -64,7 +65,7 @@ async def database_facts(target: Target) -> DatabaseFacts:
     """Gather the facts; changes nothing. What cannot be determined is Absent with its reason."""
     async with questions(target, "toolkit doctor") as ask:
         if isinstance(ask, Absent):
-            return DatabaseFacts(ask, _pooler(target, ask), ask, ask, ask, ask, ask, ask, ask)
+            return DatabaseFacts(ask, ask, ask, ask, ask, ask, ask, ask, ask)
         url = target.get("DATABASE_URL")
         return DatabaseFacts(
             server=await ask.fact(_server),
@@ -79,21 +80,15 @@ async def database_facts(target: Target) -> DatabaseFacts:
         )
 
 
-def _pooler(target: Target, refused: Absent) -> Fact[Session]:
-    """The session of an address that was refused as a transaction pooler's: that is a failure, not an absent fact."""
-    port = urlsplit(target.database_url).port if target.database_url else None
-    return Session("unknown", refused, port, False, False) if port == TRANSACTION_POOLER_PORT else refused
-
-
 async def _server(ask: Questions) -> Server:
     return Server(**await ask.row(_SQL["server"]))
 
 
 async def _session(ask: Questions, url: str) -> Session:
     row = await ask.row(_SQL["session"])
-    # A transaction pooler gives another server process to some transaction sooner or later.
-    backends = {(await ask.row(_SQL["backend"]))[0] for _ in range(5)}
-    return Session(row["role"], row["sees_all_rows"], urlsplit(url).port, len(backends) == 1, await _notified(ask))
+    pooled = await pools_transactions(ask.conn, lambda: connect(url, "toolkit doctor", through_a_pooler=True))
+    heard = not pooled and await _notified(ask)  # LISTEN would stay behind in somebody's session
+    return Session(row["role"], row["sees_all_rows"], urlsplit(url).port, not pooled, heard)
 
 
 async def _notified(ask: Questions) -> bool:

@@ -75,7 +75,7 @@ async def questions(target: Target, purpose: str) -> AsyncIterator[Questions | A
         yield not_set("DATABASE_URL")
         return
     try:
-        opened = connected(target.database_url, purpose)
+        opened = connected(target.database_url, purpose, through_a_pooler=True)
         conn = await opened.__aenter__()
     except ToolkitError as error:
         yield why(error)

@@ -10,7 +10,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from toolkit.errors import EnvironmentError_, UsageError
+from toolkit.postgres.pooler import pools_transactions
 from toolkit.redact import redact as mask
+from toolkit.sql.session import SET_UP
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -19,7 +21,6 @@ else:  # subscriptable for type checkers only
 
 _CONNECT_DEADLINE_S = 15
 _SECRET_PARAMETERS = {"password", "sslpassword", "passfile"}
-_TRANSACTION_POOLER_PORT = 6543
 _UNREACHED = "Check that the server runs, the address is right and the network lets you through."
 _STOPPED = (
     "If it is an embedded target, it is stopped: start it with `toolkit up` in its folder, or "
@@ -43,29 +44,31 @@ def redact(dsn: str) -> str:
     return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, urlencode(query, safe="/"), ""))
 
 
-async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
+async def connect(dsn: str, purpose: str = "toolkit migrate", *, through_a_pooler: bool = False) -> Connection:
     """Open a connection fit for DDL; `purpose` is what `pg_stat_activity` shows.
 
-    Raises UsageError for an address that cannot be parsed or leads to a transaction pooler, EnvironmentError_ when no
-    server answers or it refuses the login; neither message contains a password.
+    Raises UsageError for an address that cannot be parsed or leads to a transaction pooler (allowed with
+    `through_a_pooler`, for questions that are a transaction each), EnvironmentError_ when no server answers or it
+    refuses the login; neither message contains a password.
     """
     shown = redact(dsn)
     if shown == "<unreadable address>":
         raise UsageError("The database address cannot be read.", "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
-    if urlsplit(dsn).port == _TRANSACTION_POOLER_PORT:
-        raise UsageError(
-            f"{shown} is a transaction pooler: it gives each transaction another session, and the runner's lock "
-            "belongs to a session.",
-            "Use the direct connection or the session pooler (port 5432).",
-        )
-    try:
-        opened = await asyncpg.connect(
+
+    async def open_one() -> Connection:
+        return await asyncpg.connect(
             dsn,
             timeout=_CONNECT_DEADLINE_S,
             # Cached plans go stale under DDL and fail inside a transaction (InvalidCachedStatementError).
             statement_cache_size=0,
             server_settings={"application_name": purpose},
         )
+
+    try:
+        opened = await open_one()
+        pooled = await pools_transactions(opened, open_one)
+        if not pooled:
+            await opened.execute(SET_UP)
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
         raise EnvironmentError_(
             f"{shown} refuses the login ({error.sqlstate}).", "Check the user and the password of the address."
@@ -82,6 +85,13 @@ async def connect(dsn: str, purpose: str = "toolkit migrate") -> Connection:
             if isinstance(error, FileNotFoundError | ConnectionRefusedError) and _by_socket(dsn)
             else _UNREACHED,
         ) from error
+    if pooled and not through_a_pooler:
+        opened.terminate()
+        raise UsageError(
+            f"{shown} is a transaction pooler: it gives each transaction another session, and the runner's lock "
+            "belongs to a session.",
+            "Use the direct connection or a pooler in session mode (on Supabase: port 5432).",
+        )
     return opened
 
 
@@ -90,9 +100,11 @@ def _by_socket(dsn: str) -> bool:
 
 
 @asynccontextmanager
-async def connected(dsn: str, purpose: str = "toolkit migrate") -> AsyncIterator[Connection]:
+async def connected(
+    dsn: str, purpose: str = "toolkit migrate", *, through_a_pooler: bool = False
+) -> AsyncIterator[Connection]:
     """A connection for the length of a block; see `connect`."""
-    conn = await connect(dsn, purpose)
+    conn = await connect(dsn, purpose, through_a_pooler=through_a_pooler)
     try:
         yield conn
     finally:

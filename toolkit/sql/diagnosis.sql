@@ -8,9 +8,6 @@ select set_config('statement_timeout', '20000', true), set_config('search_path',
 -- name: now
 select extract(epoch from clock_timestamp())::float8;
 
--- name: backend
-select pg_backend_pid();
-
 -- name: notify
 select pg_notify($1, $2);
 

@@ -7,6 +7,7 @@ with the rest, and its diffs do not look there.
 from __future__ import annotations
 
 from toolkit.sql.platform import spelt_out
+from toolkit.sql.session import SET_UP
 
 SCHEMA = "supabase_migrations"
 
@@ -104,17 +105,30 @@ JOURNAL_STATEMENT = """
 """
 CLEAR_JOURNAL = "delete from supabase_migrations.toolkit_journal where version = $1 and direction = $2"
 
-TRY_LOCK = "select pg_catalog.pg_try_advisory_lock($1::bigint)"
+# The process id of the session that has taken it, NULL when another one holds it.
+TRY_LOCK = "select case when pg_catalog.pg_try_advisory_lock($1::bigint) then pg_catalog.pg_backend_pid() end"
 UNLOCK = "select pg_catalog.pg_advisory_unlock($1::bigint)"
+_IS_RUNNERS = """
+    l.locktype = 'advisory' and l.granted and l.objsubid = 1
+    and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+    and (l.classid::bigint << 32) | l.objid::bigint = $1::bigint
+"""
+HOLDS_LOCK = """
+    select exists (select from pg_catalog.pg_locks l where l.pid = pg_catalog.pg_backend_pid() and :is_runners_lock)
+""".replace(":is_runners_lock", _IS_RUNNERS)
+# A session that a pooler keeps, idle: nobody would ever free the lock there.
+END_IDLE_HOLDER = """
+    select a.pid, pg_catalog.pg_terminate_backend(a.pid, 5000)
+    from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
+    where a.pid = $2 and a.state = 'idle' and :is_runners_lock
+""".replace(":is_runners_lock", _IS_RUNNERS)
 LOCK_HOLDER = """
     select a.pid, a.usename::text as usename, a.application_name, a.client_addr::text as client_addr, a.backend_start
     from pg_catalog.pg_locks l
     left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-      and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-      and (l.classid::bigint << 32) | l.objid::bigint = $1::bigint
+    where :is_runners_lock
     limit 1
-"""
+""".replace(":is_runners_lock", _IS_RUNNERS)
 BLOCKERS = """
     select a.pid, a.usename::text as usename, a.application_name, a.state, left(a.query, 120) as query,
            extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds
@@ -261,7 +275,7 @@ UNBOUNDED = "set lock_timeout = 0; set statement_timeout = 0"
 TRANSACTION_ID = "select pg_current_xact_id()::text"
 RESET_ROLE = "reset role"
 RESET_AUTHORIZATION = "reset session authorization"
-RESET_SETTINGS = "reset all"
+RESET_SETTINGS = f"reset all; {SET_UP}"
 NO_PARTIAL_ROWS = "set local row_security = off"
 PREPARE_QUIETLY = "set local lock_timeout = '4s'; set local client_min_messages = warning"
 BOUND_A_CHECK = "set local lock_timeout = '2s'; set local statement_timeout = '30s'"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from tests.integration.checks.conftest import results
+from tests.support.pgbouncer import pooled
 from toolkit.checks import ALL
 from toolkit.checks.facts import Facts
 from toolkit.monitor.api_facts import api_facts
@@ -71,7 +72,18 @@ async def test_a_server_in_trouble_and_in_another_time() -> None:
     assert not any(SECRET in f"{check.detail}{check.remedy}" for check in found.values())
 
 
-async def test_a_transaction_pooler_is_a_finding() -> None:
-    found = {check.id: check for check in await results("postgresql://me:s3cret@127.0.0.1:6543/postgres")}
+async def test_a_transaction_pooler_is_a_finding(emptied_db: str) -> None:
+    async with pooled(emptied_db) as address:
+        found = {check.id: check for check in await results(address)}
     assert (found["DB-5"].verdict, "session pooler" in found["DB-5"].remedy) == (Verdict.FAIL, True)
-    assert found["DB-6"].verdict is found["DB-1"].verdict is Verdict.UNKNOWN
+    assert found["DB-1"].verdict is found["DB-6"].verdict is Verdict.PASS, "its other answers hold all the same"
+    assert found["MIG-1"].verdict is Verdict.UNKNOWN
+    assert "transaction pooler" in found["MIG-1"].detail
+
+
+async def test_an_api_behind_a_transaction_pooler_is_ready_and_said_to_be_there() -> None:
+    body = '{"transport": "both", "checks": {"database": {"connection": "transaction_pooler"}}}'
+    async with answering("200 OK", body=body) as target:
+        found = await examine(target)
+    assert found["API-2"].verdict is Verdict.PASS
+    assert "transaction pooler" in str(found["API-2"].evidence)

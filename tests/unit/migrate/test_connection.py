@@ -29,7 +29,6 @@ def test_redact(dsn: str, shown: str) -> None:
     ("dsn", "what"),
     [
         ("mysql://me:s3cret@db/app", "cannot be read"),
-        ("postgresql://me:s3cret@db:6543/app", "transaction pooler"),
         ("postgresql://me:s3cret@db/app?sslmode=bogus", "sslmode.* parameter must be one of"),
     ],
 )

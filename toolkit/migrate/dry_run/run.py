@@ -297,7 +297,8 @@ async def _on_copy(copy: Copy, plan: Plan, options: Options, tell: OnProgress) -
             await prepare_history(conn)
             watched = replace(options, export_dir=Path(exports), observe=tracer.observe, interrupt=tracer.interrupt)
             try:
-                result = await execute(RunnerSession(conn, copy.dsn, Runner.of_this_process(), watched, tell), plan)
+                session = RunnerSession(conn, copy.dsn, Runner.of_this_process(), watched, tell, locked=False)
+                result = await execute(session, plan)
             finally:
                 await tracer.end()
     doomed = tuple((export.table, export.rows) for step in result.steps for export in step.exports)

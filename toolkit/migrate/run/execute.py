@@ -30,7 +30,7 @@ from toolkit.migrate.run.history import (
     record_rolled_back,
     run_recorded,
 )
-from toolkit.migrate.run.locks import is_lock_conflict, who_blocks, with_lock_retries
+from toolkit.migrate.run.locks import is_lock_conflict, refuse_without_lock, who_blocks, with_lock_retries
 from toolkit.migrate.run.losses import Holdings, losses, take_stock, undeclared
 from toolkit.migrate.run.nontransactional import index_wreck, make_way, ran_after_all
 from toolkit.migrate.run.one_statement import run_statement
@@ -169,6 +169,7 @@ class FileRun:
         transaction = self.conn.transaction()
         await transaction.start()
         try:
+            await self._refuse_without_lock()
             yield
             await self._at("before_commit", index)
         except BaseException as error:
@@ -183,6 +184,10 @@ class FileRun:
             raise
         await transaction.commit()
         await self._at("after_commit", index)
+
+    async def _refuse_without_lock(self) -> None:
+        if self.session.locked:
+            await refuse_without_lock(self.conn)
 
     async def _end_backend(self) -> None:
         """End our session from another one: what it did is rolled back, and its locks are free."""
@@ -280,6 +285,7 @@ class FileRun:
             await journal_statement(self.conn, version, direction, statement, "started")
             # No lock_timeout: it would kill CREATE INDEX CONCURRENTLY while it waits for old transactions, and
             # leave an INVALID index; that wait blocks nobody.
+            await self._refuse_without_lock()
             await self.conn.execute(sql.UNBOUNDED, timeout=10)
             await self._run_statement(statement)
             if wreck := await index_wreck(self.conn, statement):

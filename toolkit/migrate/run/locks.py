@@ -52,7 +52,7 @@ async def runner_lock(
     Raises RefusalError naming who holds it when the deadline passes.
     """
     started, pause, told = time.monotonic(), _FIRST_POLL_S, False
-    while not await conn.fetchval(sql.TRY_LOCK, RUNNER_KEY, timeout=10):
+    while (taken_by := await conn.fetchval(sql.TRY_LOCK, RUNNER_KEY, timeout=10)) is None:
         if time.monotonic() - started > deadline_s:
             raise RefusalError(
                 f"Another migration runner is at work: {await _holder(conn)}. Waited {deadline_s:g} s.",
@@ -66,8 +66,21 @@ async def runner_lock(
     try:
         yield
     finally:
-        if not conn.is_closed():
-            await conn.fetchval(sql.UNLOCK, RUNNER_KEY, timeout=10)
+        if not conn.is_closed() and not await conn.fetchval(sql.UNLOCK, RUNNER_KEY, timeout=10):
+            # The connection is in another session now: in the one that took the lock it would stay for ever.
+            await conn.execute(sql.END_IDLE_HOLDER, RUNNER_KEY, taken_by, timeout=10)
+
+
+async def refuse_without_lock(conn: Connection) -> None:
+    """Raises RefusalError when the session that this transaction runs in does not hold the runner's lock."""
+    if not await conn.fetchval(sql.HOLDS_LOCK, RUNNER_KEY, timeout=10):
+        raise RefusalError(
+            "The session of this transaction does not hold the runner's lock, so another runner may be at work. Either "
+            "the address leads to a pooler that gives each transaction another session, or a file released the lock "
+            "(pg_advisory_unlock_all).",
+            "Use the direct connection or a pooler in session mode (on Supabase: port 5432), or take the release out "
+            "of the file.",
+        )
 
 
 async def _holder(conn: Connection) -> str:

@@ -77,13 +77,15 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class RunnerSession:
-    """What a run works with: the connection that holds the runner's lock, and the address for a second look."""
+    """What a run works with: the connection that holds the runner's lock (unless the database is a copy of our own,
+    which nobody else knows), and the address for a second look."""
 
     conn: Connection
     dsn: str
     runner: Runner
     options: Options
     on_progress: OnProgress
+    locked: bool = True
 
 
 @dataclass(frozen=True)
