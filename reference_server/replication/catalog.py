@@ -152,6 +152,7 @@ class Catalog:
                 row["collation"],
                 row["deterministic"],
                 row["generated"],
+                frozenset(row["made_from"] or ()),
             )
         return list(found.values())
 
@@ -177,7 +178,16 @@ select c.oid::bigint as oid, n.nspname::text as schema, c.relname::text as "tabl
        case when a.attcollation <> t.typcollation and a.attcollation <> 0
             then pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) end as collation,
        coalesce(co.collisdeterministic, true) as deterministic,
-       case when a.attgenerated = 's' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end as generated
+       case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end as generated,
+       -- Until Postgres 14 the column itself depends on them, since then its expression does.
+       (select array_agg(k.attname::text)
+          from pg_catalog.pg_depend p
+          join pg_catalog.pg_attribute k on k.attrelid = c.oid and k.attnum = p.refobjsubid
+         where a.attgenerated <> '' and p.refclassid = 'pg_catalog.pg_class'::regclass and p.refobjid = c.oid
+           and p.refobjsubid not in (0, a.attnum)
+           and (p.classid = 'pg_catalog.pg_attrdef'::regclass and p.objid = d.oid
+                or p.classid = 'pg_catalog.pg_class'::regclass and p.objid = c.oid and p.objsubid = a.attnum)
+       ) as made_from
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

@@ -37,7 +37,8 @@ class ColumnFacts:
     type_sql: str  # as SQL names it, schema and all
     collation: str | None
     deterministic: bool
-    generated: str | None  # the expression of a stored generated column
+    generated: str | None  # the expression of a generated column
+    made_from: frozenset[str] = frozenset()  # the columns in that expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,39 @@ async def test_a_generation_with_a_worker_and_a_subscription(system: EmbeddedTar
     await system.stop_server("api")
 
 
+async def test_generated_columns_are_told_although_a_large_value_was_left_alone(databases: Databases) -> None:
+    kind = "" if databases.cluster.bin_dir == INSTALLATIONS["shipped-18"] else "stored"  # virtual where there is that
+    async with databases.clone("bare") as dsn, running_feed(dsn) as feed:
+        conn = await asyncpg.connect(dsn, timeout=10)
+        try:
+            await conn.execute(
+                f"""
+                create table public.made (
+                  id int primary key, n int, large text, doubled int generated always as (n * 2) {kind},
+                  length int generated always as (octet_length(large)) stored,
+                  always int generated always as (7) stored);
+                alter table public.made alter large set storage external;
+                alter publication supabase_realtime add table public.made;
+                """
+            )
+            by_filter = await subscribe(feed, user("anybody"), {"table": "made", "filter": "doubled=eq.6"})
+            everything = await subscribe(feed, user("anybody"), {"table": "made"})
+            await conn.execute("insert into public.made values (1, 1, repeat('x', 20000))")
+            await conn.execute("update public.made set n = 3")
+            await conn.execute("update public.made set large = 'small', n = 4")
+            await conn.execute("delete from public.made")
+            await everything.count(4)
+            await by_filter.count(1)
+        finally:
+            await conn.close(timeout=5)
+    inserted, updated, shortened, deleted = everything.data
+    assert inserted["record"]["length"] == 20000
+    assert updated["record"] == {"id": 1, "n": 3, "doubled": 6, "always": 7}
+    assert shortened["record"] == {"id": 1, "n": 4, "large": "small", "doubled": 8, "length": 5, "always": 7}
+    assert deleted["old_record"] == {"id": 1}
+    assert [data["record"]["n"] for data in by_filter.data] == [3]
+
+
 async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -> None:
     async with databases.clone("bare") as dsn, running_feed(dsn) as feed:
         conn = await asyncpg.connect(dsn, timeout=10)

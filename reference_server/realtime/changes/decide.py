@@ -235,26 +235,34 @@ def _ids(registrations: Sequence[Registration]) -> tuple[int, ...]:
 
 
 async def _fill_generated(changes: Sequence[RowChange], visibility: Visibility) -> None:
-    """Add the stored generated columns that the stream leaves out, computed by Postgres."""
-    by_plan: dict[int, list[Values]] = {}
+    """Add the generated columns that the stream leaves out, computed by Postgres from those that it sends.
+
+    A large value that an update left alone is not sent: what is made from it stays unknown, everything else is not. Of
+    an old row that is its key alone nothing is made.
+    """
+    rows_of: dict[tuple[int, tuple[str, ...]], list[Values]] = {}
     plans = {}
     for change in changes:
-        if not change.plan.generated:
+        plan = change.plan
+        if not plan.generated:
             continue
-        plans[id(change.plan)] = change.plan
-        stored = {column.name for column in change.plan.relation.columns}
-        rows = by_plan.setdefault(id(change.plan), [])
-        # A row of which a part is unknown keeps its generated columns unknown as well.
-        rows += [values for values in (change.new, change.old) if stored and stored <= values.keys()]
-    for key, rows in by_plan.items():
-        plan = plans[key]
-        columns = [column.name for column in plan.relation.columns if column.name in plan.facts.columns]
+        plans[id(plan)] = plan
+        sent = {column.name for column in plan.relation.columns}
+        for values in (change.new, change.old):
+            if not values or (values is change.old and not sent <= values.keys()):
+                continue
+            known = plan.facts.columns
+            names = tuple(name for name in plan.generated if known[name].made_from <= values.keys())
+            if names:
+                rows_of.setdefault((id(plan), names), []).append(values)
+    for (key, names), rows in rows_of.items():
+        facts = plans[key].facts
+        columns = sorted(frozenset[str]().union(*(facts.columns[name].made_from for name in names)))
         texts = [[_decoded(values[name]) for name in columns] for values in rows]
-        made = await visibility.generated(plan.facts, columns, texts) if rows else []
+        made = await visibility.generated(facts, names, columns, texts)
         for values, extra in zip(rows, made, strict=True):
             for name, text in extra.items():
-                if name in plan.generated:
-                    values[name] = None if text is None else text.encode()
+                values[name] = None if text is None else text.encode()
 
 
 def _decoded(value: bytes | None) -> str | None:

@@ -285,16 +285,17 @@ class Visibility:
         return answers
 
     async def generated(
-        self, facts: TableFacts, columns: Sequence[str], rows: Sequence[Sequence[str | None]]
+        self, facts: TableFacts, names: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str | None]]
     ) -> list[dict[str, str | None]]:
-        """Values of the stored generated columns, which pgoutput leaves out, for rows of `columns`."""
-        wanted = [column for column in facts.columns.values() if column.generated]
-        inputs = ", ".join(
-            f"(k.v ->> {at})::{facts.columns[name].type_sql} as {quote_ident(name)}" for at, name in enumerate(columns)
+        """Values of the generated columns `names`, which pgoutput leaves out, for rows of `columns`."""
+        wanted = [facts.columns[name] for name in names]
+        inputs = "".join(
+            f", (k.v ->> {at})::{facts.columns[name].type_sql} as {quote_ident(name)}"
+            for at, name in enumerate(columns)
         )
         outputs = ", ".join(f"({column.generated})::{column.type_sql}::text" for column in wanted)
         found = await self.pool.fetch(
-            f"select x.__row, array[{outputs}] as made from (select k.__row, {inputs} "  # noqa: S608 - catalog names
+            f"select x.__row, array[{outputs}] as made from (select k.__row{inputs} "  # noqa: S608 - catalog names
             f"from jsonb_array_elements($1::jsonb) with ordinality as k (v, __row)) as x order by x.__row",
             orjson.dumps(rows).decode(),
             timeout=self.deadline_s,
