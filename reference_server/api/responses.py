@@ -36,7 +36,9 @@ _DATABASE_AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InterfaceError,
@@ -44,6 +46,7 @@ _DATABASE_AWAY = (
     OSError,
 )
 _DATABASE_BUSY = (
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
@@ -102,6 +105,21 @@ def worded(error: BaseException) -> ServerError:
                 code="schema_not_migrated",
                 remedy="Apply the migrations: `toolkit migrate up`.",
             )
+        case asyncpg.DiskFullError():
+            return Unavailable(
+                "the database's disk is full: nothing can be written until there is room",
+                code="database_disk_full",
+                remedy="Make room on the database's disk (on Supabase: Settings, Compute and Disk), then try again.",
+                headers={"Retry-After": "60"},
+            )
+        case asyncpg.ReadOnlySQLTransactionError():
+            return Unavailable(
+                "the database accepts no writes: its operator made it read only (Supabase does when the disk is nearly "
+                "full), or it is a standby",
+                code="database_read_only",
+                remedy="Have the operator make it writable, or point DATABASE_URL to the primary; then try again.",
+                headers={"Retry-After": "60"},
+            )
         case _ if isinstance(error, _DATABASE_BUSY):
             return Unavailable("the database did not answer in time", code="database_busy")
         case _ if isinstance(error, _DATABASE_AWAY):
@@ -156,7 +174,7 @@ def install_error_handlers(app: FastAPI) -> None:
         RequestValidationError,
         HTTPException,
     ]
-    kinds += [*_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY]
+    kinds += [*_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY, asyncpg.ReadOnlySQLTransactionError]
     for kind in kinds:
         app.add_exception_handler(kind, handle)
 

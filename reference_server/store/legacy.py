@@ -13,25 +13,21 @@ import asyncpg
 import structlog
 
 from reference_server.store import articles
-from reference_server.store.pool import CONNECTION_LOST, CommitUnknown, Connection, transact
+from reference_server.store.pool import CONNECTION_LOST, DATABASE_REFUSES, CommitUnknown, Connection, transact
 from reference_server.store.queries import queries
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _SQL = queries("legacy")
-# A migration's lock is held for moments; a write that met it is done again. Every write sets absolute
-# values and is guarded by the runner's mark, so that repeating it does no harm.
+# A migration's lock is held for moments; a write that met it, or a database in trouble, is done again. Every write sets
+# absolute values and is guarded by the runner's mark, so that repeating it does no harm.
 _IN_THE_WAY = (
     *CONNECTION_LOST,
+    *DATABASE_REFUSES,
     CommitUnknown,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.SerializationError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.OutdatedSchemaCacheError,
-    asyncpg.TooManyConnectionsError,
 )
 PATIENCE_S = 60.0
 _PAUSES_S = (0.05, 2.0)

@@ -36,6 +36,18 @@ CONNECTION_LOST = (
     asyncpg.CannotConnectNowError,
 )
 
+# The database refuses for a reason of its own and not of the statement's: it has no room, no memory or no connection
+# left, its operator or a time limit intervened, it accepts no writes. The transaction was rolled back.
+DATABASE_REFUSES = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
 
 class CommitUnknown(Exception):
     """The connection was lost while COMMIT was under way: the transaction may or may not have happened.

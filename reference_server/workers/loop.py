@@ -19,7 +19,7 @@ from reference_server.generation.errors import StaleClaim
 from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.steps import Checkpoint, StepRun, run_step
 from reference_server.generation.writer import ContentWriter
-from reference_server.store.pool import CONNECTION_LOST, CommitUnknown
+from reference_server.store.pool import CONNECTION_LOST, DATABASE_REFUSES, CommitUnknown
 from reference_server.store.tasks import Claimed
 from reference_server.workers.heartbeat import Heartbeat
 from reference_server.workers.link import worker_id_of
@@ -33,11 +33,12 @@ log = structlog.get_logger(__name__)
 
 _DATABASE_ERRORS = (*CONNECTION_LOST, asyncpg.PostgresError, CommitUnknown)
 MAX_CLAIM_PAUSE_S = 5.0
+TROUBLE_PAUSE_S, MAX_TROUBLE_PAUSE_S = 0.5, 60.0
 T = TypeVar("T")
 
 
 class CannotRecord(Exception):
-    """The database could not be reached to write an outcome."""
+    """The database could not be reached, or refused, to write an outcome: that is no failure of the step."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last_claim = time.monotonic()
+        self._trouble_pause_s = TROUBLE_PAUSE_S
         self._listener = Listener(dsn, self._wake.set, worker_id=self.worker_id)
         self._heartbeat = Heartbeat(
             dsn,
@@ -246,10 +248,26 @@ class Worker:
                 self._observer.task_ended("discarded")
                 log.info("work stopped", step=run.step, reason=slot.lost)
             except (CannotRecord, *_DATABASE_ERRORS) as error:
-                # The lease will expire and another worker take over; the database holds nothing unfinished.
-                self._observer.task_ended("discarded")
-                log.error("the outcome could not be written; the task will be rescued", error=repr(error))
+                log.error(
+                    "the outcome could not be written; the task is given back",
+                    error=repr(error),
+                    after_seconds=self._trouble_pause_s,
+                )
+                self._observer.task_ended("released" if await self._give_back_later(slot.task) else "discarded")
         return None
+
+    async def _give_back_later(self, task: Claimed) -> bool:
+        """Gives the task back after a pause, which grows as long as the database is in trouble: nobody gains when the
+        same work is done again at once. False when that cannot be written either; then the lease expires and another
+        worker takes over."""
+        pause_s = self._trouble_pause_s
+        self._trouble_pause_s = min(MAX_TROUBLE_PAUSE_S, pause_s * 2)
+        await asyncio.sleep(pause_s)
+        try:
+            return await self._recorder.release(task)
+        except _DATABASE_ERRORS as error:
+            log.warning("a task could not be given back; it will be rescued", error=repr(error))
+            return False
 
     async def _run(self, slot: _Slot, run: StepRun) -> tuple[str, Begun | None]:
         """Runs the step and records the outcome; returns it with the task inherited from it, if any."""
@@ -269,6 +287,7 @@ class Worker:
             finished = replace(result, context=replace(result.context, revision=revision))
             inherit = not self._stopping.is_set()
             heir = await self._recording(slot, lambda: self._recorder.finish(task, run, finished, inherit=inherit))
+            self._trouble_pause_s = TROUBLE_PAUSE_S
         except (StaleClaim, CannotRecord):
             raise
         except Exception as error:
@@ -284,7 +303,7 @@ class Worker:
         slot.recording = True
         try:
             return await write()
-        except (*CONNECTION_LOST, CommitUnknown) as error:
+        except (*CONNECTION_LOST, *DATABASE_REFUSES, CommitUnknown) as error:
             raise CannotRecord(repr(error)) from error
         finally:
             slot.recording = False

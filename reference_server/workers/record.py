@@ -22,7 +22,7 @@ from reference_server.generation.moves import ServiceSettings
 from reference_server.generation.steps import MESSAGES, Checkpoint, StepResult, StepRun
 from reference_server.store import events, processes, tasks
 from reference_server.store.events import Event
-from reference_server.store.pool import CONNECTION_LOST, CommitUnknown, Connection, transact, write
+from reference_server.store.pool import CONNECTION_LOST, DATABASE_REFUSES, CommitUnknown, Connection, transact, write
 from reference_server.store.tasks import Claimed, Ending, FinishedStep, NewTask
 from reference_server.workers.outcome import Failure
 from toolkit.contract.events import EventType, Source
@@ -230,7 +230,7 @@ class Recorder:
     async def _write(
         self, attempt: Callable[[], Awaitable[T]], landed: Callable[[Connection], Awaitable[T | None]]
     ) -> T:
-        """Makes the attempt, and repeats it after lost connections.
+        """Makes the attempt, and repeats it after lost connections and while the database refuses.
 
         When its outcome is unknown the database is asked: `landed` returns what the attempt would have returned,
         or None when it was not committed.
@@ -241,7 +241,7 @@ class Recorder:
             except CommitUnknown:
                 if (done := await self._ask(landed)) is not None:
                     return done
-            except CONNECTION_LOST:
+            except (*CONNECTION_LOST, *DATABASE_REFUSES):
                 if delay is None:
                     raise
             if delay is not None:
@@ -252,7 +252,7 @@ class Recorder:
         for delay in REPEAT_DELAYS_S:
             try:
                 return await transact(self._pool, landed)
-            except (*CONNECTION_LOST, CommitUnknown):
+            except (*CONNECTION_LOST, *DATABASE_REFUSES, CommitUnknown):
                 await asyncio.sleep(delay)
         return await transact(self._pool, landed)
 
