@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import warnings
 from collections.abc import Sequence
 
 try:
+    import structlog
     import uvloop
 
     from reference_server.log import configure_logging, redacted
     from reference_server.process import ServerProcess, StartRefused
     from reference_server.settings import SettingsRefused, load_settings, parse_roles
+    from reference_server.tokens.verifier import SHORTEST_SECRET
 except ModuleNotFoundError as error:
     print(  # noqa: T201
         f"The server cannot start: {error.name} is not installed.\n"
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"The server cannot start:\n{redacted(str(error))}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     configure_logging(settings.log_level)
+    _tell_of_a_short_secret(settings.jwt_secret)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(ServerProcess(settings, roles, host=options.host, port=options.port).run())
@@ -50,6 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"The server cannot start: {redacted(str(error))}", file=sys.stderr)  # noqa: T201
         return EXIT_ENVIRONMENT
     return 0
+
+
+def _tell_of_a_short_secret(secret: str | None) -> None:
+    warnings.filterwarnings("ignore", message="The HMAC key is .* bytes long")  # told here, once
+    if secret is not None and (length := len(secret.encode())) < SHORTEST_SECRET:
+        structlog.get_logger(__name__).warning(
+            "SUPABASE_JWT_SECRET is too short: tokens can be forged by trying secrets",
+            bytes=length,
+            at_least=SHORTEST_SECRET,
+            remedy="toolkit keys --new-secret makes a longer one",
+        )
 
 
 def _port(text: str) -> int:

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
@@ -36,6 +37,8 @@ COMMANDS: tuple[str, ...] = (
     "up",
     "token",
     "down",
+    "bootstrap",
+    "keys",
     "migrate",
     "doctor",
     "scenarios",
@@ -45,7 +48,7 @@ COMMANDS: tuple[str, ...] = (
 )
 # What a command needs beyond the base; those not named here run or examine a whole system.
 _WRITABLE = "Send it to a file or a pipe that can be written, and see that the disk has room."
-_EXTRAS = {"migrate": "migrate", "load": "load"}
+_EXTRAS = {"migrate": "migrate", "bootstrap": "migrate", "keys": "migrate", "load": "load"}
 
 
 class _Commands(Group):
@@ -106,6 +109,8 @@ def toolkit() -> None:
 def main() -> None:
     """Run the command line; every failure ends in words and a documented exit code."""
     started = datetime.now(UTC)
+    # A secret that is too short is told in our words, once, where a command reads it.
+    warnings.filterwarnings("ignore", message="The HMAC key is .* bytes long")
     if sys.stdout is None:  # closed by the caller: the next file or socket to be opened would take its place
         _told("There is no standard output.", _WRITABLE, ExitCode.ENVIRONMENT, started)
     try:

@@ -8,8 +8,20 @@ from typing import Any
 import jwt
 
 ALGORITHM = "HS256"
+SHORTEST_SECRET = 32  # bytes: RFC 7518 asks for as many as the hash has
 # Supabase's own anon and service_role keys are valid for ten years.
 API_KEY_TTL_S = 10 * 365 * 24 * 3600
+
+
+def too_short(secret: str) -> str:
+    """What is wrong with a secret of fewer bytes than its signatures have, in a sentence without it; "" if nothing."""
+    length = len(secret.encode())
+    if length >= SHORTEST_SECRET:
+        return ""
+    return (
+        f"SUPABASE_JWT_SECRET has {length} bytes: {ALGORITHM} needs {SHORTEST_SECRET} or more, "
+        "or tokens can be forged by trying secrets."
+    )
 
 
 def mint(secret: str, *, sub: str, role: str = "authenticated", ttl_s: int = 3600, **claims: Any) -> str:

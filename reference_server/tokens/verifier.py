@@ -21,6 +21,7 @@ from reference_server.tokens.token import (
     VerifiedToken,
 )
 
+SHORTEST_SECRET: Final = 32  # bytes, of HS256: RFC 7518 asks for as many as the hash has
 SECRET_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
 # The key type an asymmetric algorithm needs. A key of another type is never tried: that is what
 # makes algorithm confusion (an RSA public key used as an HMAC secret) impossible.

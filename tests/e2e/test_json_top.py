@@ -22,6 +22,8 @@ TABLE = {
     "up": (["--legacy", "--transport", "both"], 2),
     "down": (["--data", "absent"], 0),
     "token": (["--data", "absent"], 2),
+    "bootstrap": (["--database-url", "{closed}"], 4),
+    "keys": (["--new-secret"], 0),
     "migrate status": (["--bundled", "--database-url", "{closed}"], 4),
     "migrate plan": (["--bundled", "--database-url", "{closed}"], 4),
     "migrate up": (["--bundled", "--database-url", "{closed}"], 4),

@@ -16,7 +16,7 @@ LINES, COLUMNS = 50, 100
 UNITS = re.compile(r"\bMiB\b|share \(0 to 1\)")
 MIGRATE = ["lint", "prove", "plan", "up", "verify", "status", "down", "snapshot", "diff", "drift", "repair", "eject"]
 CHANGING = {"migrate up", "migrate down", "migrate verify", "migrate repair", "scenarios run", "load run"}
-CHANGING |= {"doctor", "monitor"}  # their probe writes
+CHANGING |= {"bootstrap", "doctor", "monitor"}  # their probe writes
 LEGACY_NAMES = {"--report-dir", "--runs-dir", "--max-age-days", "--jwks-url"}
 
 

@@ -19,6 +19,7 @@ from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir
 from toolkit.targets.embedded import EmbeddedTarget, Schema, named_target, running_target
 from toolkit.targets.settings import TargetSettings, load_settings
 from toolkit.targets.target import Kind, Target, refuse_change
+from toolkit.tokens import too_short
 
 _SETTINGS = "DATABASE_URL, API_URL or SUPABASE_URL in the environment or, under [target], in toolkit.toml"
 _WAYS = (
@@ -115,6 +116,8 @@ def _with_target_options(function: F, names: tuple[str, ...], changes: bool) -> 
         given = {name: rest.pop(name) for name in names}
         _warn_of_process_titles(given)
         settings = load_settings(**{_SETTING.get(name, name): value for name, value in given.items()})
+        if "jwt_secret" in names:
+            _warn_of_short_secret(settings.value("SUPABASE_JWT_SECRET"))
         kind: Kind = "external" if target_kind == "external" or (not target_kind and settings.any_given) else "embedded"
         if target_kind == "external" and not settings.any_given:
             raise UsageError(
@@ -227,6 +230,11 @@ def confirm_change(target: Target, what: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise refuse_change(target, what)
     click.confirm(f"{what} changes data on {target.describe()}. Continue?", abort=True, err=True)
+
+
+def _warn_of_short_secret(secret: str | None) -> None:
+    if secret is not None and (told := too_short(secret)):
+        click.echo(f"Warning: {told} `toolkit keys --new-secret` makes a longer one.", err=True)
 
 
 def _warn_of_process_titles(given: dict[str, str | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -22,18 +22,21 @@ from toolkit.commands.migrate._shared import (
     refusals,
     rehearsable,
 )
+from toolkit.migrate.bootstrap.needs import missing_for
+from toolkit.migrate.bootstrap.report import checks_of
 from toolkit.migrate.dry_run.report import dry_run_as_dict, of_dry_run
 from toolkit.migrate.dry_run.run import dry_run
 from toolkit.migrate.folder.files import Folder, read_folder
 from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.api import migrate_down, migrate_plan, migrate_status, migrate_up
 from toolkit.migrate.run.locks import LockPolicy
-from toolkit.migrate.run.plan import Down, Up
+from toolkit.migrate.run.plan import Down, Plan, Up
 from toolkit.migrate.run.run_model import OnProgress, Options
 from toolkit.migrate.verify.report import of_verify
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.probes import probes_of
 from toolkit.report.frame import Frame
+from toolkit.report.record import Report, Verdict
 from toolkit.targets.target import Target
 
 _include_all = option("--include-all", is_flag=True, help="Apply also what is older than an applied version.")
@@ -81,7 +84,8 @@ def plan_command(
             frame = frame_of("migrate plan", started, target, folder)
             with refusals(frame, as_json):
                 found = await migrate_plan(target.get("DATABASE_URL"), read_folder(folder), request)
-                finish(reports.of_plan(frame, found), {"plan": reports.plan_as_dict(found)}, as_json)
+                report = await _with_what_is_missing(reports.of_plan(frame, found), target, found)
+                finish(report, {"plan": reports.plan_as_dict(found)}, as_json)
 
     run_async(work())
 
@@ -129,13 +133,25 @@ def up_command(
                     )
                 plan = await migrate_plan(dsn, contents, Up(to, include_all))
                 if plan.steps:
-                    confirm(choice, target, "toolkit migrate up", reports.of_plan(frame, plan))
+                    shown = await _with_what_is_missing(reports.of_plan(frame, plan), target, plan)
+                    confirm(choice, target, "toolkit migrate up", shown)
                 result = await migrate_up(
                     dsn, contents, to=to, include_all=include_all, options=Options(locks=locks), on_progress=tell
                 )
         finish(reports.of_run(frame, result), {"run": reports.run_as_dict(result)}, as_json)
 
     run_async(work())
+
+
+async def _with_what_is_missing(report: Report, target: Target, plan: Plan) -> Report:
+    """The plan, failed where files name what the database does not have."""
+    if plan.direction == "down":
+        return report
+    missing = checks_of(await missing_for(target.get("DATABASE_URL"), [step.script for step in plan.steps]))
+    if not missing:
+        return report
+    title = f"{len(missing)} missing, before {len(plan.steps)} can be applied"
+    return replace(report, title=title, checks=missing, verdict=Verdict.FAIL)
 
 
 async def _rehearse(

@@ -26,6 +26,7 @@ _FILES = (
     "own_server",
     "schemas",
     "extensions",
+    "claims",
     "auth",
     "storage",
     "realtime",
@@ -34,6 +35,7 @@ _FILES = (
     "default_privileges",
 )
 _DEADLINE_S = 120
+_MARK = "Stands for a Supabase project: platform"
 
 
 async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bool:
@@ -43,7 +45,7 @@ async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bo
     the role may not do it: making roles takes a superuser, unless all of them exist.
     """
     # Prepared once; afterwards it is the migrations' to change, and preparing anew would undo that.
-    mark = f"Stands for a Supabase project: platform {PLATFORM_VERSION}"
+    mark = f"{_MARK} {PLATFORM_VERSION}"
     if await conn.fetchval(sql.PLATFORM_MARK, timeout=_DEADLINE_S) == mark:
         return False
     async with conn.transaction():
@@ -52,7 +54,18 @@ async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bo
     return True
 
 
+async def is_prepared(conn: Connection) -> bool:
+    """Whether the database stands for a Supabase project, made by us of whichever version."""
+    return str(await conn.fetchval(sql.PLATFORM_MARK, timeout=_DEADLINE_S) or "").startswith(_MARK)
+
+
+@cache
+def part_sql(name: str) -> str:
+    """One of the files."""
+    return (_HERE / f"{name}.sql").read_text()
+
+
 @cache
 def platform_sql(mode: ProjectMode = "old") -> tuple[str, ...]:
     """The files in their order; to run in one session."""
-    return tuple((_HERE / f"{name}.sql").read_text() for name in (*_FILES, f"exposed_{mode}"))
+    return tuple(part_sql(name) for name in (*_FILES, f"exposed_{mode}"))

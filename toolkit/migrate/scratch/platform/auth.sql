@@ -1,4 +1,4 @@
--- Schema auth: users, sessions and what signing in leaves behind; and the functions that policies ask.
+-- Schema auth: users, sessions and what signing in leaves behind.
 -- Left out: custom_oauth_providers and webauthn_*, which are the service's own.
 
 do $$
@@ -306,33 +306,6 @@ create table if not exists auth.oauth_client_states (
   code_verifier text,
   created_at timestamptz not null
 );
-
--- The settings of a request: one value for each claim (older) or all claims as JSON. Reset in a session, a setting
--- reads as '' instead of null.
-create or replace function auth.uid() returns uuid language sql stable as $$
-  select coalesce(
-    nullif(current_setting('request.jwt.claim.sub', true), ''),
-    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub'
-  )::uuid
-$$;
-create or replace function auth.role() returns text language sql stable as $$
-  select coalesce(
-    nullif(current_setting('request.jwt.claim.role', true), ''),
-    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role'
-  )
-$$;
-create or replace function auth.email() returns text language sql stable as $$
-  select coalesce(
-    nullif(current_setting('request.jwt.claim.email', true), ''),
-    nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'email'
-  )
-$$;
-create or replace function auth.jwt() returns jsonb language sql stable as $$
-  select coalesce(
-    nullif(current_setting('request.jwt.claim', true), ''),
-    nullif(current_setting('request.jwt.claims', true), '')
-  )::jsonb
-$$;
 
 select pg_temp.give_objects('auth', 'supabase_auth_admin');
 
