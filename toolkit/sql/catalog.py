@@ -47,6 +47,43 @@ PIN_RENDERING = (
 )
 # One row each, joined by `union all`; the name is as Postgres quotes it.
 POSITION = "select '{literal}' as name, last_value, is_called from {name}"
+# Where each row of a catalog lies and which transaction wrote it. Left out is what no fact rests on: statistics, large
+# objects, who depends on shared objects. By content are read: what belongs to one of many databases in a catalog that
+# they share, and what not every role may read as it is.
+FINGERPRINTED = """
+    select c.relname::text as name from pg_catalog.pg_class c
+    where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'r' and c.relname not in ('pg_statistic',
+      'pg_statistic_ext_data', 'pg_largeobject', 'pg_shdepend', 'pg_database', 'pg_db_role_setting', 'pg_shdescription',
+      'pg_shseclabel', 'pg_subscription', 'pg_subscription_rel', 'pg_authid', 'pg_user_mapping')
+    order by 1
+"""
+_PLACES = """
+    select '{name} ' || count(*) || ' ' || coalesce(sum(hash_record_extended((ctid, xmin), 0)), 0) as part
+    from pg_catalog.{name}
+"""
+_OF_THE_DATABASE = """
+    select 'database '::text || (to_jsonb(d) - '{oid,datname,datfrozenxid,datminmxid}'::text[])
+      from pg_catalog.pg_database d where d.datname = current_database()
+    union all select 'setting '::text || jsonb_build_array(s.setdatabase = 0, s.setrole, s.setconfig)
+      from pg_catalog.pg_db_role_setting s join pg_catalog.pg_database d on s.setdatabase in (0, d.oid)
+      where d.datname = current_database()
+    union all select 'comment '::text || jsonb_build_array(s.classoid, case when s.objoid <> d.oid then s.objoid end,
+        s.description)
+      from pg_catalog.pg_shdescription s join pg_catalog.pg_database d on d.datname = current_database()
+      where s.classoid <> 'pg_database'::regclass or s.objoid = d.oid
+    union all select 'label '::text || jsonb_build_array(s.classoid, case when s.objoid <> d.oid then s.objoid end,
+        s.provider, s.label)
+      from pg_catalog.pg_shseclabel s join pg_catalog.pg_database d on d.datname = current_database()
+      where s.classoid <> 'pg_database'::regclass or s.objoid = d.oid
+    union all select 'role '::text || to_jsonb(r) from pg_catalog.pg_roles r
+    union all select 'user mapping '::text || to_jsonb(m) from pg_catalog.pg_user_mappings m
+    union all select 'subscription '::text || jsonb_build_array(s.oid, s.subname, s.subowner, s.subenabled,
+        s.subslotname, s.subsynccommit, s.subbinary, s.subpublications)
+      from pg_catalog.pg_subscription s join pg_catalog.pg_database d on d.oid = s.subdbid
+      where d.datname = current_database()
+    union all select 'as ' || current_user
+"""
+_FINGERPRINT = "select md5(string_agg(part, chr(10) order by part)) from ({parts}) p"
 ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name}"
 USER_ROWS_OF_CATALOG = "select count(*) from pg_catalog.{name} where oid >= 16384"
 ROLE_NAMES = spelt_out("select rolname::text as name from pg_roles where :user_role(rolname) order by 1")
@@ -90,6 +127,13 @@ def queries(left_out: tuple[str, ...] = ()) -> tuple[Query, ...]:
 def census(left_out: tuple[str, ...] = ()) -> dict[str, str]:
     """The queries of the census by name, without the schemas `left_out`."""
     return {query.name: query.text for query in _read(_CENSUS, left_out)}
+
+
+def fingerprint(names: Iterable[str]) -> str:
+    """The query for one text that tells this state of these catalogs from every other."""
+    return _FINGERPRINT.format(
+        parts=" union all ".join([*(_PLACES.format(name=name) for name in names), _OF_THE_DATABASE])
+    )
 
 
 def positions(names: Iterable[str]) -> str:

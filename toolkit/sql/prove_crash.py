@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from toolkit.sql.platform import spelt_out
 
-TERMINATE = "select pg_catalog.pg_terminate_backend($1, $2)"
+TERMINATE = "select pg_catalog.pg_terminate_backend($1)"
+# Polled by us: the server's own waiting looks every 100 ms. A session's work is undone before it leaves this list.
+IS_THERE = "select exists (select from pg_catalog.pg_stat_activity where pid = $1)"
 # A snapshot that an index build waits for: it cannot end while this transaction is open.
 HOLD_A_SNAPSHOT = ("begin isolation level repeatable read", "select 1")
 WAITS_FOR_SNAPSHOT = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from toolkit.sql.platform import spelt_out
 
 # Through the WAL, which is the default: a file copy forces two checkpoints and was 1.6 to 8 times slower here.
-CREATE = 'create database "{name}" template "{template}"'
+CREATE = 'create database "{name}" template "{template}" strategy {strategy}'
 DROP = 'drop database if exists "{name}" with (force)'
 
 # Which version of the platform a database was prepared with.

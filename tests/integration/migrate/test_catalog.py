@@ -10,7 +10,10 @@ import pytest
 from tests.integration.migrate.catalog_mutations import MUTATIONS
 from tests.integration.migrate.catalog_subject import HEALTHY, HEALTHY_OUTSIDE, SUBJECT, WITHOUT_EXTENSIONS
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate.catalog import NOT_MODELLED, Snapshot, diff, take_snapshot
+from toolkit.migrate.catalog import NOT_MODELLED, CatalogMemory, Snapshot, diff, take_snapshot
+from toolkit.migrate.scratch.databases import scratch_on
+from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.connection import connected
 from toolkit.sql import catalog as sql
 from toolkit.sql.platform import PLATFORM_SCHEMAS, is_user_schema, user_schema
 
@@ -27,21 +30,48 @@ async def subject(bare_db: str, connect: Connect) -> AsyncIterator[asyncpg.Conne
 
 
 async def test_every_planted_mutation_is_noticed_at_its_own_fact(subject: asyncpg.Connection) -> None:
-    before = await take_snapshot(subject)
-    unnoticed, told = [], []
+    memory = CatalogMemory()
+    before = await take_snapshot(subject, memory=memory)
+    untouched = await memory.fingerprint(subject)
+    unnoticed, told, mistaken = [], [], []
     for name, (mutation, key) in MUTATIONS.items():
         transaction = subject.transaction()
         await transaction.start()
         await subject.execute(mutation)
         found = diff(before, await take_snapshot(subject))
+        if await memory.fingerprint(subject) == untouched:
+            mistaken.append(name)
         if not any(difference.key.startswith(key) for difference in found):
             unnoticed.append((name, key, [str(difference) for difference in found]))
         told += [str(difference) for difference in found]
         await transaction.rollback()
     assert not unnoticed
+    assert not mistaken, "taken for a catalog that was read before"
+    assert await take_snapshot(subject, memory=memory) is before, "rolled back, it is recognised"
     assert len(MUTATIONS) >= 150
     assert "hunter2" not in str((told, before)), "a secret of the schema is in a fact"
     assert diff(before, await take_snapshot(subject)) == ()
+
+
+async def test_a_copy_is_recognised_until_its_own_settings_differ(cluster: PostgresCluster) -> None:
+    """Settings and comments of databases are kept where all databases share them."""
+    memory = CatalogMemory()
+    async with scratch_on(cluster.dsn()) as scratch:
+        template = await scratch.create()
+        one, other = await scratch.create(template), await scratch.create(template)
+        async with connected(scratch.dsn(one)) as conn, connected(scratch.dsn(other)) as second:
+            before = await take_snapshot(conn, memory=memory)
+            assert await take_snapshot(second, memory=memory) is before
+            for statement in (
+                f"alter database {other} set work_mem = '5MB'",
+                f"comment on database {other} is 'another'",
+                f"grant create on database {other} to public",
+                "create table public.t ()",
+            ):
+                last = await take_snapshot(second, memory=memory)
+                await second.execute(statement)
+                assert diff(last, await take_snapshot(second, memory=memory)), statement
+            assert await take_snapshot(conn, memory=memory) == before
 
 
 async def test_what_means_nothing_raises_nothing(subject: asyncpg.Connection) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.facts import Snapshot, Unmodelled, canonical
+from toolkit.migrate.catalog.memory import CatalogMemory
 from toolkit.postgres.connection import Connection
 from toolkit.sql import catalog as sql
 
@@ -41,10 +42,13 @@ _VANISHED = (
 )
 
 
-async def take_snapshot(conn: Connection, *, complete: bool = False, left_out: Sequence[str] = ()) -> Snapshot:
+async def take_snapshot(
+    conn: Connection, *, complete: bool = False, left_out: Sequence[str] = (), memory: CatalogMemory | None = None
+) -> Snapshot:
     """Read the whole catalog at one moment, inside the caller's transaction if there is one.
 
     `complete` also reads positions and unmodelled objects. Schemas `left_out` are treated as if they did not exist.
+    With a `memory` of this server's catalogs, one that was read before is recognised instead of read again.
     Changes nothing: settings it needs are local to a savepoint or transaction that is rolled back. Raises
     EnvironmentError_ for a server older than Postgres 15, whose catalog lacks what we read, for a role that may not
     read it, and when the catalog changes faster than it can be read.
@@ -58,7 +62,7 @@ async def take_snapshot(conn: Connection, *, complete: bool = False, left_out: S
     attempts = 1 if conn.is_in_transaction() else _ATTEMPTS
     for attempt in range(1, attempts + 1):
         try:
-            return await _take(conn, major, complete, tuple(left_out))
+            return await _take(conn, major, complete, tuple(left_out), None if complete else memory)
         except asyncpg.InsufficientPrivilegeError as error:
             raise EnvironmentError_(
                 f"The role may not read what a catalog query needs: {error}.",
@@ -73,10 +77,15 @@ async def take_snapshot(conn: Connection, *, complete: bool = False, left_out: S
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _take(conn: Connection, major: int, complete: bool, left_out: tuple[str, ...]) -> Snapshot:
+async def _take(
+    conn: Connection, major: int, complete: bool, left_out: tuple[str, ...], memory: CatalogMemory | None
+) -> Snapshot:
     facts: dict[str, str] = {}
     covered: set[tuple[str, int]] = set()
     async with reading(conn):
+        fingerprint = await memory.fingerprint(conn) if memory is not None else ""
+        if memory is not None and (known := memory.find(fingerprint, left_out)) is not None:
+            return known
         for query in sql.queries(left_out):
             for key, fact, *oid in await conn.fetch(query.text, timeout=_QUERY_DEADLINE_S):
                 assert key is not None, f"catalog query {query.name} returned an unnamed fact: {fact}"
@@ -85,7 +94,10 @@ async def _take(conn: Connection, major: int, complete: bool, left_out: tuple[st
                 if query.catalog is not None:
                     covered.add((query.catalog, oid[0]))
         if not complete:
-            return Snapshot(facts, major=major)
+            found = Snapshot(facts, major=major)
+            if memory is not None:
+                memory.keep(fingerprint, left_out, found)
+            return found
         census = sql.census(left_out)
         return Snapshot(facts, await _positions(conn, census), await _unmodelled(conn, census, covered), major)
 

@@ -80,7 +80,7 @@ async def _claim_whole(subject: Subject, version: str) -> Claim:
     basis = f"{len(states.versions)} versions in one run, compared with as many runs"
     claim = Claim.of(PROOF, version, "whole", title, Level.PROVED, basis)
     async with states.clone(await states.after(version)) as dsn, connected(dsn) as conn:
-        stepwise = await take_snapshot(conn)
+        stepwise = await take_snapshot(conn, memory=states.catalogs)
     async with states.clone(await states.before(states.versions[0])) as dsn:
         try:
             failure = stopped_by(await apply(subject, dsn, version))
@@ -89,7 +89,7 @@ async def _claim_whole(subject: Subject, version: str) -> Claim:
         if failure:
             return claim.refuted_by([f"{failure}; by itself it applies"], failure.remedy)
         async with connected(dsn) as conn:
-            found = diff(stepwise, await take_snapshot(conn))
+            found = diff(stepwise, await take_snapshot(conn, memory=states.catalogs))
     remedy = "A file leaves something in its session (a temporary table) that a later file meets: clean it up."
     return claim.refuted_by(map(str, found), remedy)
 

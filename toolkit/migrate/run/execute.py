@@ -65,7 +65,7 @@ FAILURES = (asyncpg.PostgresError, *LOST, TimeoutError)
 async def execute(session: RunnerSession, plan: Plan) -> RunResult:
     """Run the steps of a plan in order and stop at the first that fails; failures are in the result."""
     started = datetime.now(UTC)
-    catalog = await take_snapshot(session.conn)
+    catalog = await take_snapshot(session.conn, memory=session.options.catalogs)
     first = catalog.digest()
     results: list[StepResult] = []
     for number, step in enumerate(plan.steps):
@@ -121,7 +121,7 @@ class FileRun:
             )
         try:
             await self.reset_session()
-            after = await take_snapshot(self.conn)
+            after = await take_snapshot(self.conn, memory=self.options.catalogs)
             if failure is not None:
                 await self._record_failure(failure)
         except LOST as error:
@@ -336,7 +336,7 @@ class FileRun:
         try:
             async with connected(self.session.dsn, "toolkit migrate: second look") as other:
                 recorded = await run_recorded(other, self.session.runner, self.step.migration.version, self._done)
-                after = await take_snapshot(other)
+                after = await take_snapshot(other, memory=self.options.catalogs)
                 failure = None if recorded else worded
                 if failure is not None:
                     await self._record_failure(failure, other)

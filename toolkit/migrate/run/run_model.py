@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from toolkit.migrate.catalog import Difference
+from toolkit.migrate.catalog import CatalogMemory, Difference
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.export import Export
 from toolkit.migrate.run.failure import Failure
@@ -52,6 +52,7 @@ class Options:
     connection, so that a caller can read from inside which locks are held; it comes before `interrupt`, must leave
     the transaction usable, and is not awaited for statements that refuse a transaction, since their locks are gone.
     Attempts that a lock conflict ended are seen too: a new attempt begins at the first statement again.
+    `catalogs` are those of the server's databases that were read already, for one who runs many files on copies.
     """
 
     locks: LockPolicy = field(default_factory=LockPolicy)
@@ -59,6 +60,7 @@ class Options:
     export_dir: Path = Path(".toolkit/exports")
     interrupt: Interrupt | None = None
     observe: Observer | None = None
+    catalogs: CatalogMemory | None = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,11 @@ def subject(tmp_path: Path) -> Subject:
     (tmp_path / "1_a.sql").write_text("select 1")
     folder: Folder = read_folder(tmp_path)
     states = SimpleNamespace(
-        forget=_nothing, lack_at=_nothing, note_stand_ins=_nothing, notes=["1: t took 3 of 5 rows"]
+        forget=_nothing,
+        lack_at=_nothing,
+        note_stand_ins=_nothing,
+        note_catalogs=lambda: None,
+        notes=["1: t took 3 of 5 rows"],
     )
     return Subject(folder, ("1",), cast(Any, states), ProveOptions())
 
@@ -136,6 +140,16 @@ async def test_a_proof_without_a_claim_proved_nothing(monkeypatch, subject):
     proofs(monkeypatch, silent)
     first, _ = await prove(subject)
     assert first.outcome.claims[0].verdict is Verdict.UNKNOWN
+
+
+async def test_a_proof_that_says_why_there_is_nothing_to_claim_counts_for_nothing(monkeypatch, subject):
+    async def nothing_there(_: Subject, __: str) -> Outcome:
+        return Outcome((), notes=("no table is published",))
+
+    proofs(monkeypatch, nothing_there)
+    first, _ = await prove(subject)
+    (only,) = first.outcome.claims
+    assert (only.by_request, only.basis) == (True, "no table is published")
 
 
 @pytest.mark.parametrize(("wanted", "unwanted"), [(("data",), ()), ((), ("replay",))])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,6 +83,12 @@ class _Context:
     def dsn(self, name: str) -> str:
         return self.subject.states.scratch.dsn(name)
 
+    async def look(
+        self, dsn: str, known: StateDigest | None = None, digest: str = "", closer: Iterable[str] = ()
+    ) -> StateDigest:
+        """The digest of a database, its catalog recognised where it was read before."""
+        return await digest_state(dsn, known, digest, closer, self.subject.states.catalogs)
+
 
 async def run(subject: Subject, version: str) -> Outcome:
     """Raises CannotBuild when the version or an earlier one does not apply."""
@@ -120,7 +126,7 @@ async def run(subject: Subject, version: str) -> Outcome:
             if failure := next(filter(None, map(stopped_by, results)), None):
                 down = replace(down, basis=f"the rollback does not run: {failure}")
             else:
-                taken_back = await digest_state(context.dsn(third))
+                taken_back = await context.look(context.dsn(third))
                 back = await _agreed(context, third, taken_back, second, results[1])
                 down = await _crash(context, _Way("down", migration.rollback, first, applied, back, context.down))
     return Outcome((up, down, again), notes=_passed_over(version, after))
@@ -129,7 +135,7 @@ async def run(subject: Subject, version: str) -> Outcome:
 async def _first(context: _Context, stack: AsyncExitStack, start: str) -> tuple[str, StateDigest, Failure | None]:
     """A copy of the start with the version applied, the digest of the start, and the failure if it did not apply."""
     name = await _copy(context, stack, start)
-    before = await digest_state(context.dsn(name))
+    before = await context.look(context.dsn(name))
     return name, before, stopped_by(await context.up(context.dsn(name)))
 
 
@@ -160,20 +166,20 @@ async def _copy(context: _Context, stack: AsyncExitStack, template: str) -> str:
 async def _agreed(context: _Context, one: str, first: StateDigest, other: str, result: RunResult) -> StateDigest:
     """What two databases have in common after the same run: `first` is the digest of `one`, `result` the run on
     `other`. Tables whose rows differ are compared column by column."""
-    second = await digest_state(context.dsn(other), first, result.catalog_after)
+    second = await context.look(context.dsn(other), first, result.catalog_after)
     tables = common(first, second).uncertain_tables
     if tables:
-        first = await digest_state(context.dsn(one), first, first.digest, tables)
-        second = await digest_state(context.dsn(other), second, second.digest, tables)
+        first = await context.look(context.dsn(one), first, first.digest, tables)
+        second = await context.look(context.dsn(other), second, second.digest, tables)
     return common(first, second)
 
 
 async def _once_more(context: _Context, name: str) -> tuple[Claim, StateDigest]:
     """Running up again after success must change nothing, not even the ledger."""
     dsn = context.dsn(name)
-    done = await digest_state(dsn)
+    done = await context.look(dsn)
     result = await context.up(dsn)
-    now = await digest_state(dsn, done, result.catalog_after)
+    now = await context.look(dsn, done, result.catalog_after)
     found = [f"it ran {step.name} again" for step in result.steps]
     found += differences(done, now)
     if now.ledger != done.ledger:
@@ -243,7 +249,7 @@ async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: 
         lines.append(f"it was committed, but the runner said otherwise: {stopped_by(result)}")
     if way.script.transactional or committed:
         expected = way.after if committed else way.before
-        lines += differences(expected, await _look_after(way, dsn, result, expected))
+        lines += differences(expected, await _look_after(context, way, dsn, result, expected))
     if committed or (way.script.transactional and not lines):
         # A file in a transaction that left the state before is run again by the kill at the next point; the last point
         # comes after its commit.
@@ -256,15 +262,18 @@ async def _kill_at(context: _Context, way: _Way, dsn: str, point: Point, tally: 
         return [f"running it again fails: {failure}", *lines]
     return [
         *lines,
-        *(f"run again: {line}" for line in differences(way.after, await _look_after(way, dsn, again, way.after))),
+        *(
+            f"run again: {line}"
+            for line in differences(way.after, await _look_after(context, way, dsn, again, way.after))
+        ),
     ]
 
 
-async def _look_after(way: _Way, dsn: str, result: RunResult, expected: StateDigest) -> StateDigest:
+async def _look_after(context: _Context, way: _Way, dsn: str, result: RunResult, expected: StateDigest) -> StateDigest:
     """The digest of the state after the run, with the columns that `expected` has. The catalog is read again only when
     the runner found a catalog that is neither the one before nor the one after."""
     known = way.before if result.catalog_after == way.before.digest else way.after
-    return await digest_state(dsn, known, result.catalog_after, expected.uncertain_tables)
+    return await context.look(dsn, known, result.catalog_after, expected.uncertain_tables)
 
 
 def _elsewhere(version: str, line: str) -> Claim:

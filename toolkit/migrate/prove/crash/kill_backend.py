@@ -11,9 +11,10 @@ from toolkit.migrate.run.run_model import Moment
 from toolkit.postgres.connection import Connection, connect
 from toolkit.sql import prove_crash as sql
 
-_GONE_WITHIN_MS = 10_000
+_GONE_WITHIN_S = 10
 _LINGERS_WITHIN_S = 30
 _POLL_S = 0.01
+_POLL_END_S = 0.002
 _HEARD_AFTER_S = 0.02
 
 
@@ -66,13 +67,24 @@ class KillBackend:
 
     async def _kill_at(self, pid: int) -> None:
         self.killed = True
-        ended = await self._killer.fetchval(sql.TERMINATE, pid, _GONE_WITHIN_MS, timeout=30)
+        ended = await self._end(pid)
         # The runner's connection must have noticed its end before the runner goes on, as in a crash between statements:
         # a query sent between the server's last message and the end of the stream is an internal error of the driver.
         await asyncio.sleep(_HEARD_AFTER_S)
         if not ended:
             # The runner would take an error of ours for one of its file, so `close` raises it.
             self._problem = EnvironmentError_(
-                f"The server did not end backend {pid} within {_GONE_WITHIN_MS // 1000} s, so no crash was seen.",
+                f"The server did not end backend {pid} within {_GONE_WITHIN_S} s, so no crash was seen.",
                 "Look at the server's log; the role of --scratch-url must be allowed to end its own sessions.",
             )
+
+    async def _end(self, pid: int) -> bool:
+        """End a backend; whether it is gone."""
+        await self._killer.fetchval(sql.TERMINATE, pid, timeout=30)
+        try:
+            async with asyncio.timeout(_GONE_WITHIN_S):
+                while await self._killer.fetchval(sql.IS_THERE, pid, timeout=10):  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(_POLL_END_S)
+        except TimeoutError:
+            return False
+        return True

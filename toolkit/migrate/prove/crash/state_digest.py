@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 
-from toolkit.migrate.catalog import Snapshot, diff, reading, take_snapshot
+from toolkit.migrate.catalog import CatalogMemory, Snapshot, diff, reading, take_snapshot
 from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.row_comparison.table_digests import digest_tables, digest_whole_tables
 from toolkit.postgres.connection import Connection, connected
@@ -50,16 +50,20 @@ class StateDigest:
 
 
 async def digest_state(
-    dsn: str, known: StateDigest | None = None, digest: str = "", closer: Iterable[str] = ()
+    dsn: str,
+    known: StateDigest | None = None,
+    digest: str = "",
+    closer: Iterable[str] = (),
+    memory: CatalogMemory | None = None,
 ) -> StateDigest:
     """Take the digest of a database, for the tables `closer` column by column.
 
     `digest`: the digest of the catalog that the runner has just read; when it is that of `known`, the catalog is not
-    read again.
+    read again. `memory`: see `take_snapshot`.
     """
     async with connected(dsn, "toolkit migrate prove: crash") as conn:
         same = known is not None and digest == known.digest
-        facts = known.facts if same and known is not None else await take_snapshot(conn)
+        facts = known.facts if same and known is not None else await take_snapshot(conn, memory=memory)
         tables = await user_tables(conn)
         async with reading(conn):
             parts = {**await _rows(conn, tables), **await _history(conn)}

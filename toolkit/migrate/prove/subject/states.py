@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
 from toolkit.errors import ToolkitError
+from toolkit.migrate.catalog import CatalogMemory
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.rows.seeding import Seeded, seed
@@ -65,7 +66,8 @@ class States:
         self.scratch = scratch
         self.folder = folder
         self.versions = tuple(versions)
-        self.options = options or Options()
+        self.catalogs = CatalogMemory()
+        self.options = replace(options or Options(), catalogs=self.catalogs)
         self._rows_each = rows_each
         self._seed_data = tuple(seed_data)
         self.notes: list[str] = []
@@ -136,6 +138,15 @@ class States:
         """Note every stand-in for an extension that the folder's files lean on: what is said of them rests on it."""
         async with connected(self.scratch.dsn(self._reached[0])) as conn:
             self.notes += await stand_ins_used(conn, self.folder)
+
+    def note_catalogs(self) -> None:
+        """Note how often nothing of a catalog had been touched since it was read."""
+        if self.catalogs.recognised:
+            looks = self.catalogs.recognised + self.catalogs.read
+            self.notes.append(
+                f"A catalog that no statement touched is not read again: {self.catalogs.recognised} of {looks} looks "
+                "found every row of it where it lay before."
+            )
 
     async def _lack(self, name: str, result: RunResult) -> Lack | None:
         failure = next((step.failure for step in result.steps if step.failure), None)
