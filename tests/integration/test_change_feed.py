@@ -26,7 +26,7 @@ from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
 from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
-from tests.support.visibility_plan import visibility_plan
+from tests.support.plans import MOST_ROWS, ran_under_row_security, with_many_rows
 from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
@@ -474,6 +474,8 @@ async def test_a_sink_that_raises_ends_its_own_subscription_only(db: Database) -
     assert "the socket is gone" in failing.errors[0]
 
 
-async def test_each_row_is_looked_up_by_its_primary_key(migrated_db: str) -> None:
-    plan = await visibility_plan(migrated_db)
-    assert "Index Scan using process_events_pkey" in plan, plan
+async def test_no_statement_under_row_security_reads_a_whole_table(migrated_db: str) -> None:
+    await with_many_rows(migrated_db)
+    scan = "select extension from realtime.messages where topic = 'room' and event = 'probe'"
+    ran = await ran_under_row_security(migrated_db, scan=scan)
+    assert {what for what, one in ran.items() if one.rows > MOST_ROWS} == {"scan"}, ran

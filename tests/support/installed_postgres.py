@@ -15,18 +15,24 @@ _USUAL = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/po
 
 
 def system_postgres() -> Path | None:
-    """The `bin` folder of the system's Postgres (15 or later), the oldest of several: TOOLKIT_TEST_PG_BIN, what
-    pg_config says, or a usual folder."""
+    """The `bin` folder of the system's Postgres (15 or later), the oldest of several."""
+    found = system_versions()
+    return found[min(found)] if found else None
+
+
+def system_versions() -> dict[int, Path]:
+    """The `bin` folder of each major version from 15 on that the system has: TOOLKIT_TEST_PG_BIN alone if it is set,
+    else what pg_config says and the usual folders."""
     if chosen := os.environ.get("TOOLKIT_TEST_PG_BIN"):
-        return Path(chosen)
+        return {major(Path(chosen)): Path(chosen)}
     found = [folder for pattern in _USUAL for folder in Path("/").glob(pattern.removeprefix("/"))]
     try:
         said = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True, timeout=10)
         found.append(Path(said.stdout.strip()))
     except (OSError, subprocess.SubprocessError):
         pass
-    usable = {folder: major(folder) for folder in found if all((folder / name).exists() for name in _NEEDED)}
-    return min((folder for folder in usable if usable[folder] >= OLDEST), key=usable.__getitem__, default=None)
+    usable = {major(folder): folder for folder in found if all((folder / name).exists() for name in _NEEDED)}
+    return {version: folder for version, folder in usable.items() if version >= OLDEST}
 
 
 def shipped_postgres(version: int) -> Path | None:

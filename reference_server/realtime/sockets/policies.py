@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -19,19 +20,19 @@ import orjson
 from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.replication.stream import QUESTION_SETTINGS
 
-_PROBE_ROWS = """
-insert into realtime.messages (topic, extension, event, payload, private)
-select $1, extension, 'probe', '{}', true from unnest(array['broadcast', 'presence']) extension
+# With ids of ours, by which they are found again: a topic may have hundreds of thousands of messages.
+PROBE_ROWS = """
+insert into realtime.messages (id, topic, extension, event, payload, private)
+select id, $1, extension, 'probe', '{}', true
+from unnest($2::uuid[], array['broadcast', 'presence']) probe (id, extension)
 """
 _BECOME = """
 select set_config('role', $1, true), set_config('realtime.topic', $2, true),
        set_config('request.jwt.claims', $3, true), set_config('request.jwt.claim.sub', $4, true),
        set_config('request.jwt.claim.role', $1, true)
 """
-_VISIBLE = "select distinct extension from realtime.messages where topic = $1 and event = 'probe'"
-_WRITE = (
-    "insert into realtime.messages (topic, extension, event, payload, private) values ($1, $2, 'probe', '{}', true)"
-)
+VISIBLE = "select extension from realtime.messages where id = any ($1::uuid[])"
+WRITE = "insert into realtime.messages (topic, extension, event, payload, private) values ($1, $2, 'probe', '{}', true)"
 
 
 # The role does not exist, lacks a privilege, or a policy refuses: in each case the token may not.
@@ -68,9 +69,10 @@ class ChannelPolicies:
         """What this token may receive on `topic`; raises PoliciesUnavailable."""
         try:
             async with self._probe() as connection:
-                await connection.execute(_PROBE_ROWS, topic)
+                ids = [uuid4(), uuid4()]
+                await connection.execute(PROBE_ROWS, topic, ids)
                 await _become(connection, topic, claims)
-                found = {row["extension"] for row in await connection.fetch(_VISIBLE, topic)}
+                found = {row["extension"] for row in await connection.fetch(VISIBLE, ids)}
         except _DENIED:
             return ChannelRights(False, False)
         except DATABASE_TROUBLE as error:
@@ -88,7 +90,7 @@ class ChannelPolicies:
         try:
             async with self._probe() as connection:
                 await _become(connection, topic, claims)
-                await connection.execute(_WRITE, topic, extension)
+                await connection.execute(WRITE, topic, extension)
         except _DENIED:
             return False
         except DATABASE_TROUBLE as error:
