@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import gone
 from toolkit.errors import EnvironmentError_, ExitCode
+from toolkit.migrate.eject import eject
+from toolkit.migrate.folder.files import read_folder
 from toolkit.rehearse.order import PHASES
 from toolkit.rehearse.run import rehearse
 from toolkit.rehearse.stage.diary import QUICK, Options
@@ -118,11 +121,19 @@ def test_a_rehearsal_that_is_stopped_leaves_nothing_running_and_says_how_far_it_
 
 @pytest.mark.timeout(240)
 async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_path):
-    folder = shutil.copytree(migrations_dir(), tmp_path / "migrations")
-    plant(folder / MIGRATION, "update public.articles set content = upper(content) where status = 'published';")
+    """In a project's own folder, in which ours stand among others."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    (folder / "20250101000000_theirs.sql").write_text(
+        "create table public.plans (name text); insert into public.plans values ('free'), ('paid');"
+    )
+    ejected = eject(read_folder(migrations_dir()), folder, datetime(2026, 1, 1, tzinfo=UTC))
+    (folder / "20260201000000_later.sql").write_text("select 1 / 0;")
+    migration = f"{ejected[1].becomes}.sql"
+    plant(folder / migration, "update public.articles set content = upper(content) where status = 'published';")
     # The file has locked this table, and holds it until its transaction ends.
-    plant(folder / MIGRATION, f"select pg_sleep({STALL_S});")
-    plant(folder / "rollbacks" / MIGRATION, "create table public.left_behind (id integer primary key);")
+    plant(folder / migration, f"select pg_sleep({STALL_S});")
+    plant(folder / "rollbacks" / migration, "create table public.left_behind (id integer primary key);")
     options = Options(tmp_path / "data", tmp_path / "runs" / "one", replace(QUICK, processes=80), Path(folder))
     phases = tuple(
         replace(phase, needs=tuple(need for need in phase.needs if need != "realtime"))
@@ -131,6 +142,9 @@ async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_pa
     )
     report, code = await rehearse(options, PlainLines(sys.stderr), phases)
     assert code is ExitCode.FAIL
+    schema = next(check for check in report.checks if check.id == "legacy.schema")
+    assert "3 of the 4 files are the toolkit's" in schema.detail
+    assert "not applied, since they come after the migration: 20260201000000_later" in schema.detail
     assert verdict(report, "migrate.rows") is Verdict.FAIL
     assert any("public.articles.content" in line for c in report.checks if c.id == "migrate.rows" for line in c.witness)
     figures = {measured.name: measured.value for measured in report.measurements if measured.group == "migrate"}
@@ -145,7 +159,14 @@ async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_pa
     assert any("left_behind" in line for c in report.checks if c.id == "rollback.catalog" for line in c.witness)
     assert verdict(report, "criterion-8") is Verdict.FAIL
     assert verdict(report, "criterion-3") is Verdict.UNKNOWN
-    for good in ("migrate.apply", "migrate.requests", "rollback.down", "rollback.legacy"):
+    for good in (
+        "migrate.apply",
+        "migrate.requests",
+        "migrate.before",
+        "migrate.verify",
+        "rollback.down",
+        "rollback.legacy",
+    ):
         assert verdict(report, good) is Verdict.PASS, bad_checks(report)
 
 

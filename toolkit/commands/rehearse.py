@@ -37,7 +37,7 @@ LEAST_PROCESSES = 16
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=None,
     metavar="FOLDER",
-    help="Rehearse the migrations of this folder instead of those that come with the toolkit.",
+    help="Rehearse with this folder, in which the toolkit's migrations stand, alone or among a project's own.",
 )
 @option(
     "--seed",

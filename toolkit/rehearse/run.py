@@ -6,15 +6,17 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError, UsageError
-from toolkit.migrate.folder.files import Folder, read_folder
+from toolkit.errors import EnvironmentError_, ExitCode, ToolkitError
+from toolkit.migrate.folder.files import read_folder
 from toolkit.rehearse.order import PHASES, Phase
 from toolkit.rehearse.report import keep_logs, make_report, save
+from toolkit.rehearse.stage.chosen import choose
 from toolkit.rehearse.stage.diary import Clock, Findings, Options, PhaseResult
 from toolkit.rehearse.stage.progress import Progress
 from toolkit.rehearse.stage.scenario_runs import read_all
 from toolkit.rehearse.stage.stage import Stage
 from toolkit.report.record import Report, Verdict
+from toolkit.resources import migrations_dir
 from toolkit.targets.data_dir import DataDir
 from toolkit.targets.embedded import EmbeddedTarget
 
@@ -29,7 +31,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     cancellation through after everything has ended and what was found is saved.
     """
     started_at = datetime.now(UTC)
-    migrations = _worth_rehearsing(options.migrations)
+    chosen = choose(read_folder(options.migrations), read_folder(migrations_dir()))
     read_all()
     data = DataDir(options.data_dir)
     _refuse_busy(data)
@@ -41,7 +43,7 @@ async def rehearse(options: Options, progress: Progress, phases: tuple[Phase, ..
     try:
         progress.say("starting Postgres")
         async with EmbeddedTarget(options.data_dir, schema="bare", throwaway=True) as embedded:
-            stage = Stage(options, migrations, embedded, progress, Clock())
+            stage = Stage(options, chosen, embedded, progress, Clock())
             try:
                 await _run_phases(stage, phases)
             finally:
@@ -131,18 +133,6 @@ async def _run_phase(stage: Stage, phase: Phase) -> PhaseResult:
     except Exception as error:  # noqa: BLE001 - the next phases are still worth running
         return result(f"{type(error).__name__}: {error}")
     return result()
-
-
-def _worth_rehearsing(folder: Path) -> Folder:
-    """Read the folder. Raises UsageError unless it holds the legacy schema and a migration after it."""
-    found = read_folder(folder)
-    if len(found.migrations) < 2:
-        raise UsageError(
-            f"{folder} holds {len(found.migrations)} migrations; a rehearsal needs the legacy schema first and one "
-            "after it.",
-            "Give a folder of <version>_<name>.sql files with --migrations, or leave it out.",
-        )
-    return found
 
 
 def _make(folder: Path, option: str) -> None:

@@ -8,8 +8,11 @@ from toolkit.contract.statuses import Status
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.run.api import migrate_up
+from toolkit.migrate.verify.run import verify_alone
+from toolkit.rehearse.phases.migrate import UNUPDATABLE
 from toolkit.rehearse.stage.populate import USERS, build, populate
 from toolkit.rehearse.stage.rows import changes, read_rows
+from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 
 
@@ -76,3 +79,23 @@ async def test_the_migration_leaves_every_row_as_it_was(legacy_db, connect, tmp_
     assert changes(before, after) == ()
     assert after.like(before, keys=True).digest() == before.digest()
     assert len(after.tables) > len(before.tables)
+
+
+async def test_the_legacy_schemas_own_file_finds_its_rows_without_a_history(legacy_db, connect):
+    """Where a project makes these tables by files of its own."""
+    conn = await connect(legacy_db)
+    await conn.execute("drop schema supabase_migrations cascade")
+    (legacy, *_) = read_folder(migrations_dir()).migrations
+    assert {check.verdict for check in await verify_alone(legacy_db, legacy)} == {Verdict.PASS}
+    await populate(conn, build(40))
+    assert [c.id for c in await verify_alone(legacy_db, legacy) if c.verdict is not Verdict.PASS] == [UNUPDATABLE]
+
+
+async def test_rows_without_a_key_are_compared_by_what_they_hold(bare_db, connect):
+    conn = await connect(bare_db)
+    await conn.execute("create table plans (name text); insert into plans values ('free'), ('free'), ('paid')")
+    before = await read_rows(conn)
+    assert changes(before, await read_rows(conn)) == ()
+    assert before.digest() == (await read_rows(conn)).like(before, keys=True).digest()
+    await conn.execute("update plans set name = 'gratis' where ctid = (select min(ctid) from plans)")
+    assert changes(before, await read_rows(conn))

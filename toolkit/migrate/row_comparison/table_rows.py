@@ -84,23 +84,25 @@ def _in_order(key: str) -> tuple[tuple[int, float, str], ...]:
     return tuple((0, float(part), part) if _NUMBER.fullmatch(part) else (1, 0.0, part) for part in key.split(_BETWEEN))
 
 
-async def read_table_rows(conn: Connection, table: str, columns: Sequence[str] | None = None) -> TableRows:
+async def read_table_rows(
+    conn: Connection, table: str, columns: Sequence[str] | None = None, *, unkeyed: bool = False
+) -> TableRows:
     """Every row of a table (`schema.name`) small enough to name each row and column that changed.
 
-    Of `columns` those that the table has; without, all it has. Raises EnvironmentError_ for a table without a
-    primary key: its rows have no names to compare by.
+    Of `columns` those that the table has; without, all it has. The rows of a table without a primary key have no names
+    to compare by: with `unkeyed` they come without, otherwise EnvironmentError_ is raised.
     """
     async with reading(conn):
         existing = await columns_of(conn, table)
         chosen = tuple(existing if columns is None else (name for name in columns if name in existing))
         key = await primary_key_of(conn, table)
-        if not key:
+        if not key and not unkeyed:
             raise EnvironmentError_(
                 f"{table} has no primary key, so its rows cannot be told apart.",
                 "Add a primary key, or leave the table out.",
             )
         values = {name: as_text(name) for name in (*key, *chosen)}
-        key_text = sql.KEY.format(parts=", ".join(values[name] for name in key))
+        key_text = sql.KEY.format(parts=", ".join(values[name] for name in key)) if key else sql.NO_KEY
         rows = await fetch_rows(conn, await own_rows_of(conn, table), key_text, [values[name] for name in chosen])
     return TableRows(table, chosen, rows, key)
 

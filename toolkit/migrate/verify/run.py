@@ -106,6 +106,16 @@ async def migrate_verify(
     return VerifyResult(tuple(m.version for m in chosen), tuple(results), notices)
 
 
+async def verify_alone(dsn: str, migration: Migration) -> tuple[Check, ...]:
+    """What the verify file of one migration finds, whatever the history says; without one there is nothing to find.
+
+    Raises RefusalError when it cannot be run.
+    """
+    return (
+        () if migration.verify is None else tuple(await _run_file(dsn, migration, parse_verify_file(migration.verify)))
+    )
+
+
 def _parsed(file: SqlFile) -> VerifyFile | RefusalError:
     try:
         return parse_verify_file(file)

@@ -25,7 +25,7 @@ async def run(stage: Stage, found: Findings) -> None:
         "schema",
         "The legacy schema is applied",
         applied.ok,
-        f"version {stage.legacy_version}",
+        stage.chosen.described,
         "Read the failed statement.",
         [str(step.failure) for step in applied.steps if step.failure],
     )

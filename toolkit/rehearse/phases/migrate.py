@@ -12,7 +12,7 @@ from toolkit.migrate.run.api import snapshot as take_catalog
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.run.run_model import OnProgress, Progress, RunResult
 from toolkit.migrate.run.run_model import Options as MigrateOptions
-from toolkit.migrate.verify.run import migrate_verify
+from toolkit.migrate.verify.run import migrate_verify, verify_alone
 from toolkit.postgres.connection import connected
 from toolkit.probes import probes_of
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
@@ -24,7 +24,7 @@ from toolkit.rehearse.traffic.latencies import Sample, during, summary_of
 from toolkit.rehearse.traffic.legacy_traffic import LegacyTraffic
 from toolkit.rehearse.traffic.user_generation import UserGeneration
 from toolkit.rehearse.traffic.writer import stored_values
-from toolkit.report.record import Band, Table, Tone, Verdict
+from toolkit.report.record import Band, Check, Table, Tone, Verdict
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.sql import rehearsal as sql
 
@@ -91,22 +91,30 @@ async def run(stage: Stage, found: Findings) -> None:
 async def _precheck(stage: Stage, found: Findings) -> None:
     """Correct what the legacy schema's verify file finds, as its remedy says, before anything is migrated."""
     stage.say("verifying what is about to be migrated")
-    result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
-    bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
+    checks = await _verify_legacy(stage)
+    bad = [check for check in checks if check.verdict is not Verdict.PASS]
     seen = [f"{check.id}: {check.title}: {check.seen}" for check in bad]
     if any(check.id == UNUPDATABLE for check in bad):
         async with connected(stage.dsn, "toolkit rehearse") as conn:
             await conn.execute(sql.PROGRESS_IN_RANGE, timeout=30)
-        result = await migrate_verify(stage.dsn, stage.migrations, to=stage.legacy_version)
-        bad = [check for check in result.checks if check.verdict is not Verdict.PASS]
+        checks = await _verify_legacy(stage)
+        bad = [check for check in checks if check.verdict is not Verdict.PASS]
     found.check(
         "before",
         "What the migration's rules would refuse is found before it, and put right",
         not bad,
-        f"{len(result.checks)} checks hold; found and put right by its remedy: {'; '.join(seen) or 'nothing'}",
+        f"{len(checks)} checks hold; found and put right by its remedy: {'; '.join(seen) or 'nothing'}",
         bad[0].remedy if bad else "",
         [f"{check.id}: {check.title}: {check.seen}" for check in bad],
     )
+
+
+async def _verify_legacy(stage: Stage) -> tuple[Check, ...]:
+    chosen = stage.chosen
+    if not chosen.legacy_is_applied:  # the project makes these tables by files of its own
+        return await verify_alone(stage.dsn, chosen.legacy_schema)
+    to = chosen.legacy_schema.version
+    return (await migrate_verify(stage.dsn, chosen.ours, to=to, generic=not chosen.among_others)).checks
 
 
 async def apply(stage: Stage, found: Findings, label: str = APPLIED) -> RunResult:
@@ -153,8 +161,9 @@ async def verify_applied(stage: Stage, found: Findings) -> None:
     """Run every verify file and probe."""
     result = await migrate_verify(
         stage.dsn,
-        stage.migrations,
-        probes=probes_of(stage.migrations),
+        stage.chosen.ours,
+        probes=probes_of(stage.chosen.ours),
+        generic=not stage.chosen.among_others,
         on_progress=lambda progress: stage.say(progress.message),
     )
     bad = [check for check in result.checks if check.verdict is not Verdict.PASS]

@@ -84,10 +84,8 @@ def changes(before: Rows, after: Rows) -> tuple[str, ...]:
 
 
 async def read_rows(conn: Connection) -> Rows:
-    """Read every row of schema public in one snapshot.
-
-    Raises EnvironmentError_ for a table without a primary key: its rows could not be matched.
-    """
+    """Read every row of schema public in one snapshot. Those of a table without a primary key have no names: of each
+    content there must be as many."""
     async with reading(conn):
         names = [name for name in await user_tables(conn) if name.startswith(SCHEMA)]
-        return Rows({name: await read_table_rows(conn, name) for name in names})
+        return Rows({name: await read_table_rows(conn, name, unkeyed=True) for name in names})

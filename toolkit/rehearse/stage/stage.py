@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import Snapshot
 from toolkit.migrate.folder.files import Folder
+from toolkit.rehearse.stage.chosen import Chosen
 from toolkit.rehearse.stage.diary import Clock, Diary, Findings, Options, PhaseResult
 from toolkit.rehearse.stage.populate import Population
 from toolkit.rehearse.stage.progress import Progress
@@ -28,11 +29,11 @@ APPLIED = "file"  # label of the migration files' bands
 class Stage:
     """One rehearsal under way. What an earlier phase provides is None until that phase was done.
 
-    `migrations` is the folder as it was read at the start.
+    `chosen` is the folder as it was read at the start, as far as it is rehearsed.
     """
 
     options: Options
-    migrations: Folder
+    chosen: Chosen
     embedded: EmbeddedTarget
     progress: Progress
     clock: Clock
@@ -63,9 +64,14 @@ class Stage:
         return handle
 
     @property
+    def migrations(self) -> Folder:
+        """What is applied."""
+        return self.chosen.folder
+
+    @property
     def legacy_version(self) -> str:
-        """The version before the migration: the first file of the folder."""
-        return self.migrations.migrations[0].version
+        """The version before the migration."""
+        return self.chosen.legacy
 
     def say(self, text: str) -> None:
         """Show what is being done now."""
