@@ -97,7 +97,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], li
         ("signoff absent", "absent"),
         ("signoff --reports-dir empty", "There is no saved rehearsal in empty"),
         ("token --data empty", "toolkit up --data empty"),
-        ("rehearse --migrations absent", "Directory 'absent' does not exist"),
+        ("rehearse --migrations absent", "There is no migrations folder at absent"),
         # what does not go together, and what is not offered any more or not here
         ("monitor --once --count 2", "give one of them"),
         ("migrate plan --last 1", "--last goes with --down"),

@@ -34,7 +34,7 @@ LEAST_PROCESSES = 16
 )
 @option(
     "--migrations",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     default=None,
     metavar="FOLDER",
     help="Rehearse with this folder, in which the toolkit's migrations stand, alone or among a project's own.",
