@@ -35,6 +35,9 @@ KEY_TYPES: Final[Mapping[str, str]] = {
     "EdDSA": "OKP",
 }
 
+# As PostgREST has it: the clocks of the issuer and of this machine need not agree to the second.
+CLOCK_LEEWAY_S: Final = 30.0
+
 
 class TokenVerifier:
     """Verifies tokens against the project's secret and, when given, its JWKS.
@@ -157,7 +160,7 @@ class TokenVerifier:
         token = VerifiedToken(claims, role, subject if isinstance(subject, str) else None, float(expires_at))
         if (expired := token.expired(now)) is not None:
             raise expired
-        if _is_number(not_before) and float(not_before) > now:
+        if _is_number(not_before) and float(not_before) > now + CLOCK_LEEWAY_S:
             raise NotYetValidToken()
         return token
 

@@ -325,6 +325,28 @@ async def test_a_refused_batch_costs_other_clients_nothing(db: str) -> None:
         assert [(await one.next("broadcast"))[4]["payload"]["n"] for _ in range(3)] == [0, 1, 2]
 
 
+SLASHES = {
+    "a%2Fb/events/c%2Fd": ("a/b", "c/d"),
+    "e/f/events/g/h": ("e/f", "g/h"),
+    "i%2Fevents%2Fj/events/k": ("i/events/j", "k"),
+    "家/events/%E9%A3%9F": ("家", "食"),
+}
+
+
+async def test_topics_and_events_of_the_http_broadcast_may_contain_slashes(db: str) -> None:
+    headers = {"apikey": mint("authenticated:owner-a")}
+    async with running(db) as (port, _), client(port) as one, httpx.AsyncClient(headers=headers, timeout=10) as http:
+        sending = f"http://127.0.0.1:{port}/realtime/v1/api/broadcast"
+        for path, (topic, event) in SLASHES.items():
+            await one.join(f"realtime:{topic}")
+            assert (await http.post(f"{sending}/{path}", json={"n": 1})).status_code == 202
+            frame = await one.connection.recv()
+            assert isinstance(frame, bytes)
+            assert frame[5:].decode() == f'realtime:{topic}{event}{{"n":1}}'
+        for path in ("/events/c", "a/events/", "a%2Fevents%2Fb"):
+            assert (await http.post(f"{sending}/{path}", json={})).status_code == 404
+
+
 async def test_too_many_joins_close_the_socket_and_refuse_the_next(db: str) -> None:
     async with running(db, joins_per_second=5) as (port, _):
         async with client(port) as one:

@@ -93,6 +93,14 @@ async def test_bad_claims_are_named(payload: dict[str, Any], error: type[TokenEr
         await TokenVerifier(SECRET).verify(jwt.encode(claims(**payload), SECRET))
 
 
+async def test_the_issuers_clock_may_be_half_a_minute_ahead() -> None:
+    now = time.time()
+    verifier = TokenVerifier(SECRET, clock=lambda: now)
+    assert (await verifier.verify(jwt.encode(claims(nbf=now + 29), SECRET))).role == "authenticated"
+    with pytest.raises(NotYetValidToken):
+        await verifier.verify(jwt.encode(claims(nbf=now + 31), SECRET))
+
+
 async def test_an_expired_token_says_since_when() -> None:
     now = time.time()
     with pytest.raises(ExpiredToken) as caught:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from reference_server.realtime.protocol.messages import Message, Ref
+from reference_server.realtime.protocol.messages import Message, Ref, Unsendable
 from reference_server.tokens.token import VerifiedToken
 
 TOPIC_PREFIX: Final = "realtime:"
@@ -93,6 +93,8 @@ class Channel:
 
 def read_join(message: Message) -> JoinRequest | BadConfig:
     """Read the payload of a phx_join; a payload without `config` is the older protocol."""
+    if isinstance(message.payload, Unsendable):
+        return BadConfig(message.payload)
     payload = message.payload if isinstance(message.payload, dict) else {}
     token = _token(payload)
     common: dict[str, Any] = {

@@ -6,6 +6,8 @@ length in a binary frame is one unsigned byte, so topic and event end at 255 byt
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 import orjson
@@ -17,6 +19,7 @@ from reference_server.realtime.protocol.messages import (
     Message,
     RawPush,
     Ref,
+    Unsendable,
     UserBroadcast,
     Vsn,
 )
@@ -32,6 +35,8 @@ JSON: Final = 1
 MAX_DEPTH: Final = 200
 # Characters of a topic, an event or a ref. All of them are sent back, and a reply must stay far smaller than a frame.
 MAX_NAME: Final = 8_192
+# Characters of a frame that is no strict JSON and is still looked at, so that its sender gets an answer.
+MAX_LAX: Final = 65_536
 
 
 def vsn_of(parameter: str | None) -> Vsn | None:
@@ -47,9 +52,19 @@ def decode(vsn: Vsn, frame: str | bytes) -> Incoming | Malformed:
     try:
         value = orjson.loads(frame)
     except orjson.JSONDecodeError as error:
-        return Malformed(f"not JSON: {error}")
+        value = _lax(frame)
+        if value is None:
+            return Malformed(f"not JSON: {error}")
+        message = _message(vsn, value)
+        if isinstance(message, Malformed):
+            return message
+        return replace(message, payload=Unsendable(f"the frame is not JSON that can be sent on: {error}"))
     if frame.count("[") + frame.count("{") > MAX_DEPTH and _too_deep(value):
         return Malformed(f"nested deeper than {MAX_DEPTH} levels")
+    return _message(vsn, value)
+
+
+def _message(vsn: Vsn, value: Any) -> Message | Malformed:
     if vsn is Vsn.V1:
         if not isinstance(value, dict) or not {"topic", "event", "payload", "ref"} <= value.keys():
             return Malformed("expected an object with topic, event, payload and ref")
@@ -133,6 +148,17 @@ def _decode_binary(frame: bytes) -> Incoming | Malformed:
     # Only 0 means raw bytes; the real server forwards any other encoding as JSON.
     is_json = frame[1 + names] != RAW
     return UserBroadcast(topic, event, body, is_json, parts[4], ref or None, join_ref or None)
+
+
+def _lax(frame: str) -> Any:
+    """What a client that is less strict may have meant: half a surrogate pair (as `?`), NaN, Infinity; else None."""
+    if len(frame) > MAX_LAX:
+        return None
+    try:
+        value = json.loads(frame)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _json_or_nothing(data: bytes) -> orjson.Fragment | None:

@@ -20,9 +20,15 @@ class Vsn(Enum):
     V2 = "2.0.0"
 
 
+class Unsendable(str):
+    """Stands for a payload with something that no frame can carry on; its text says what."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text frame in either direction. `payload` is any JSON value."""
+    """A text frame in either direction. `payload` is any JSON value, or Unsendable."""
 
     topic: str
     event: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import orjson
 from starlette.requests import Request
@@ -94,7 +95,10 @@ class BroadcastApi:
             body = body or b"{}"
         if len(body) > self._service.limits.broadcast_bytes:
             return JSONResponse({"errors": {"payload": [OVERSIZE]}}, 422, headers=CORS)
-        topic, event = request.path_params["topic"], request.path_params["event"]
+        named = topic_and_event(request.scope["raw_path"])
+        if named is None:
+            return PlainTextResponse("Not Found", 404, headers=CORS)
+        topic, event = named
         if max(len((TOPIC_PREFIX + topic).encode()), len(event.encode())) > 255:
             return JSONResponse({"errors": {"topic": ["topic and event end at 255 bytes"]}}, 422, headers=CORS)
         if not self._service.admit_events(1):
@@ -124,6 +128,15 @@ class BroadcastApi:
             return _unavailable(error.message)
         except TokenError:
             return JSONResponse({"message": "Unauthorized"}, 401, headers=CORS)
+
+
+def topic_and_event(raw_path: bytes) -> tuple[str, str] | None:
+    """Of a path `…/api/broadcast/{topic}/events/{event}` as it was sent; None when a part is missing.
+
+    Both may contain `/`, escaped or not. Where `/events/` stands more than once unescaped, the last one divides.
+    """
+    topic, _, event = raw_path.decode("latin-1").partition("/api/broadcast/")[2].rpartition("/events/")
+    return (unquote(topic), unquote(event)) if topic and event else None
 
 
 def read_batch(body: Any, limit: int) -> list[Item] | Errors:

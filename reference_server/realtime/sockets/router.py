@@ -21,6 +21,7 @@ SOCKET_PATHS = ("/realtime/v1/websocket", "/socket/websocket")
 # Longer than HTTP clients (5 s) and load balancers (60 s) keep an idle connection: whoever closes first must be the
 # one who sends, else a request meets the close and is lost without an answer.
 KEEP_ALIVE_S = 75
+SENDING = ["POST", "OPTIONS"]
 
 
 class DenyingProtocol(WebSocketsSansIOProtocol):
@@ -64,7 +65,7 @@ def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
     for prefix in PREFIXES:
         routes += [
             Route(f"{prefix}/api/ping", ping),
-            Route(f"{prefix}/api/broadcast", api.batch, methods=["POST", "OPTIONS"]),
-            Route(f"{prefix}/api/broadcast/{{topic}}/events/{{event}}", api.single, methods=["POST", "OPTIONS"]),
+            Route(f"{prefix}/api/broadcast", api.batch, methods=SENDING),
+            Route(f"{prefix}/api/broadcast/{{topic:path}}/events/{{event:path}}", api.single, methods=SENDING),
         ]
     return routes

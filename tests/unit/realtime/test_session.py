@@ -260,3 +260,24 @@ def test_a_token_that_ends_while_its_successor_is_verified_closes_nothing() -> N
     one.refreshed(channel, "a.b.c", token(NOW + 20))
     assert one.deadline() == NOW + 20
     assert sent(one.tick(NOW + 20))[-1][3] == "phx_close"
+
+
+@pytest.mark.parametrize("vsn", Vsn)
+@pytest.mark.parametrize("half", ['"\\ud83d"', "NaN", '{"x": "\\udc00"}'])
+def test_a_join_that_no_frame_could_carry_on_is_refused_in_words(vsn: Vsn, half: str) -> None:
+    one = session(vsn)
+    text = f'["1","1","realtime:room","phx_join",{{"config":{half}}}]'
+    if vsn is Vsn.V1:
+        text = f'{{"topic":"realtime:room","event":"phx_join","ref":"1","payload":{{"config":{half}}}}}'
+    assert receive(one, text, NOW) == []
+    (reply,) = sent(one.tick(NOW + 60))[:1]
+    payload = reply[4] if vsn is Vsn.V2 else reply["payload"]
+    assert payload["status"] == "error"
+    assert payload["response"]["reason"].startswith("InvalidJoinPayload: the frame is not JSON that can be sent on")
+
+
+def test_half_a_surrogate_pair_in_a_topic_is_answered_too() -> None:
+    one = session()
+    assert receive(one, '["1","1","realtime:\\ud800","phx_join",{}]', NOW) == []
+    (reply,) = sent(one.tick(NOW + 60))[:1]
+    assert (reply[1], reply[2], reply[4]["status"]) == ("1", "realtime:?", "error")
