@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from reference_server.replication.stream import StreamLost
+from tests.integration.checks.conftest import results
+from tests.integration.migrate.conftest import until
 from tests.support.databases import Databases
 from tests.support.feeds import running_feed, subscribe, user
 from tests.support.installed_postgres import major, shipped_postgres, system_postgres, system_versions
@@ -200,6 +203,29 @@ async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -
     assert {column["name"]: column["type"] for column in inserted["columns"]}["feeling"] == "mood"
     assert updated["record"]["words"] == "changed"
     assert deleted["old_record"] == {"id": 9007199254740993}
+
+
+async def test_an_output_plugin_that_is_not_allowed_is_said(databases: Databases) -> None:
+    setting = "select current_setting('output_plugin_libraries', true)"
+    conn = await asyncpg.connect(databases.cluster.dsn(), timeout=10)
+    try:
+        if await conn.fetchval(setting) is None:
+            pytest.skip("this minor version allows every output plugin; Debian's 15.20 would run this test")
+        await conn.execute("alter system set output_plugin_libraries = 'test_decoding'")
+        await conn.execute("select pg_reload_conf()")
+        await until(conn, f"{setting} = 'test_decoding'")
+        async with databases.clone("bare") as dsn:
+            with pytest.raises(StreamLost, match="output_plugin_libraries"):
+                async with running_feed(dsn):
+                    pass
+            (check,) = [check for check in await results(dsn) if check.id == "DB-2"]
+        assert check.verdict is Verdict.FAIL
+        assert "pgoutput" in check.detail
+        await conn.execute("alter system reset output_plugin_libraries")
+        await conn.execute("select pg_reload_conf()")
+        await until(conn, f"{setting} <> 'test_decoding'")
+    finally:
+        await conn.close(timeout=5)
 
 
 async def test_no_statement_under_row_security_reads_a_whole_table(databases: Databases) -> None:

@@ -48,7 +48,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class Server:
-    """The Postgres server. `version` as Postgres counts: 160004."""
+    """The Postgres server. `version` as Postgres counts: 160004; `output_plugins` as its setting lists those that may
+    be used, None where any may."""
 
     version: int
     wal_level: str
@@ -58,6 +59,7 @@ class Server:
     senders_max: int
     connections_used: int
     connections_max: int
+    output_plugins: str | None = None
 
 
 @dataclass(frozen=True)

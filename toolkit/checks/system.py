@@ -67,11 +67,19 @@ def database_answers(facts: Facts) -> Check:
     "DB-2",
     "The write-ahead log carries what Realtime reads",
     group=DATABASE,
-    remedy="Set wal_level = logical and restart Postgres (a Supabase project has it so).",
+    remedy="Set wal_level = logical and restart Postgres (a Supabase project has it so); add pgoutput to "
+    "output_plugin_libraries and reload its configuration.",
 )
 def wal_is_logical(facts: Facts) -> Check:
-    level = known(facts.server).wal_level
-    return passed("wal_level is logical") if level == "logical" else failed(f"wal_level is {level}")
+    server = known(facts.server)
+    if server.wal_level != "logical":
+        return failed(f"wal_level is {server.wal_level}")
+    allowed = server.output_plugins
+    if allowed is not None and "pgoutput" not in {name.strip() for name in allowed.split(",")}:
+        return failed(
+            f"output_plugin_libraries does not name pgoutput, which Realtime reads by: {allowed or 'nothing'}"
+        )
+    return passed("wal_level is logical")
 
 
 @check(

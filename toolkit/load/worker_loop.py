@@ -337,7 +337,7 @@ async def clock_offset(database_url: str) -> float:
     Raises EnvironmentError_ when the database does not answer.
     """
     try:
-        conn = await asyncpg.connect(database_url, timeout=REACH_DEADLINE_S)
+        conn = await asyncpg.connect(database_url, timeout=REACH_DEADLINE_S, statement_cache_size=0)
         try:
             best = (float("inf"), 0.0)
             for _ in range(CLOCK_TRIES):

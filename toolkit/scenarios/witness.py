@@ -138,7 +138,12 @@ class SqlWitness:
         try:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    self._url, min_size=0, max_size=4, timeout=DEADLINE_S, command_timeout=DEADLINE_S
+                    self._url,
+                    min_size=0,
+                    max_size=4,
+                    timeout=DEADLINE_S,
+                    command_timeout=DEADLINE_S,
+                    statement_cache_size=0,  # the address may lead through a transaction pooler
                 )
             return await self._pool.fetch(query, *arguments, timeout=DEADLINE_S)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:

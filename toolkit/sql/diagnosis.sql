@@ -13,6 +13,7 @@ select pg_notify($1, $2);
 
 -- name: server
 select current_setting('server_version_num')::int as version, current_setting('wal_level') as wal_level,
+       current_setting('output_plugin_libraries', true) as output_plugins,
        (select count(*)::int from pg_replication_slots) as slots_used,
        current_setting('max_replication_slots')::int as slots_max,
        (select count(*)::int from pg_stat_activity where backend_type = 'walsender') as senders_used,
