@@ -19,7 +19,7 @@ import asyncpg
 
 from toolkit.errors import ToolkitError
 from toolkit.migrate.folder.files import Folder
-from toolkit.migrate.repair.triage import created
+from toolkit.migrate.repair.reading import created
 from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.report.record import Check, Verdict

@@ -34,6 +34,7 @@ ROW_BEFORE = """
 MOVE_ROW = """
     update supabase_migrations.schema_migrations set version = $2, name = $3 where version = $1 returning version
 """
+SET_STATEMENTS = "update supabase_migrations.schema_migrations set statements = $2 where version = $1 returning version"
 
 RELATION_EXISTS = "select pg_catalog.to_regclass($1) is not null"
 TYPE_EXISTS = "select pg_catalog.to_regtype($1) is not null"

@@ -206,3 +206,60 @@ def test_the_command_shows_asks_and_never_guesses_a_target(
     code, out, _ = toolkit("repair", "--apply", "--yes", "--target", "external", "--json")
     assert (code, json.loads(out)["repair"]["applied"]) == (0, True)
     assert toolkit("repair", "--target", "external")[0] == 0
+
+
+async def test_squashed_rows_become_one_and_are_kept_in_the_ledger(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(PAIR)
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    second, first = folder / "2_second.sql", folder / "1_first.sql"
+    second.write_text(f"-- both\n{first.read_text()}\n{second.read_text()}")
+    first.unlink()
+    (folder / "rollbacks" / "1_first.sql").unlink()
+    conn = await connect(bare_db)
+    assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == [
+        "missing_locally",
+        "edited",
+    ]
+    found = await look(bare_db, read_folder(folder))
+    assert [(p.action, p.row, p.removed) for p in found.proposals] == [("squash_rows", "2", ("1",))]
+    await mend(bare_db, read_folder(folder), found)
+    assert [row[0] for row in await rows(conn)] == ["2"]
+    assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == ["applied"]
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
+    kept = await conn.fetch("select version, becomes, row_before from supabase_migrations.toolkit_repairs order by id")
+    assert [(row["version"], row["becomes"]) for row in kept] == [("1", "2"), ("2", "2")]
+    assert all(json.loads(row["row_before"])["statements"] for row in kept)
+
+
+async def test_a_second_file_of_a_version_gets_one_of_its_own_and_runs(
+    bare_db: str, write: Write, connect: Connect
+) -> None:
+    folder = write(PAIR)
+    assert (await migrate_up(bare_db, read_folder(folder), to="1")).ok
+    (folder / "rollbacks" / "2_second.sql").rename(folder / "rollbacks" / "1_second.sql")
+    (folder / "2_second.sql").rename(folder / "1_second.sql")
+    with pytest.raises(RefusalError, match="have the same version 1") as refused:
+        await migrate_up(bare_db, read_folder(folder))
+    assert "`toolkit migrate repair`" in refused.value.remedy
+    found = await look(bare_db, read_folder(folder))
+    await mend(bare_db, read_folder(folder), found)
+    assert (folder / "rollbacks" / "2_second.sql").is_file()
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    conn = await connect(bare_db)
+    assert [row[0] for row in await rows(conn)] == ["1", "2"]
+
+
+async def test_a_renamed_file_with_another_comment_is_in_step_afterwards(bare_db: str, write: Write) -> None:
+    folder = write(PAIR)
+    assert (await migrate_up(bare_db, read_folder(folder))).ok
+    for part in ("", "rollbacks"):
+        (folder / part / "2_second.sql").rename(folder / part / "20_renamed.sql")
+    (folder / "20_renamed.sql").write_text(f"-- why\n{(folder / '20_renamed.sql').read_text()}")
+    found = await look(bare_db, read_folder(folder))
+    assert [(p.action, p.row, p.file) for p in found.proposals] == [("move_row", "2", "20")]
+    await mend(bare_db, read_folder(folder), found)
+    assert (await look(bare_db, read_folder(folder))).disagreements == ()
+    assert [v.state for v in (await migrate_status(bare_db, read_folder(folder))).versions] == ["applied", "applied"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.migrate.folder.files import Folder, read_folder
-from toolkit.migrate.repair.triage import Named, Prefer, Triage, names_to_look_up, triage
+from toolkit.migrate.repair.model import Named, Prefer, Triage
+from toolkit.migrate.repair.triage import names_to_look_up, triage
 from toolkit.migrate.run.history import AppliedRow, Event, History, JournalEntry
 
 A, B = "create table public.a (id integer);", "create table public.b (id integer);"
@@ -181,3 +182,87 @@ def test_without_recorded_statements_the_version_is_all_there_is(folder: Write) 
     found = look(folder(v1_a=A), row("1", None, None))
     assert (found.disagreements, found.in_step) == ((), ("1",))
     assert "whether the text is what ran is unknown" in found.unknown[0]
+
+
+C = "create table public.c (id integer);"
+
+
+@pytest.mark.parametrize(
+    ("files", "rows", "kept", "removed"),
+    [
+        # Into a new file, into the last one, into the first one.
+        ({"v3_all": A + B}, [row("1", "a", A), row("2", "b", B)], "2", ("1",)),
+        ({"v2_all": f"-- both\n{A}\n-- and\n{B}"}, [row("1", "a", A), row("2", "b", B)], "2", ("1",)),
+        ({"v1_a": A + B, "v3_c": C}, [row("1", "a", A), row("2", "b", B), row("3", "c", C)], "1", ("2",)),
+        # A dump of what they made says it in other words.
+        (
+            {"v2_all": "create table if not exists public.a (id int4); create table public.b (id int4);"},
+            [row("1", "a", A), row("2", "b", B)],
+            "2",
+            ("1",),
+        ),
+    ],
+)
+def test_rows_that_were_squashed_into_a_file(
+    folder: Write, files: dict[str, str], rows: list[AppliedRow], kept: str, removed: tuple[str, ...]
+) -> None:
+    found = look(folder(**files), *rows)
+    (proposal,) = found.proposals
+    assert (proposal.action, proposal.row, proposal.removed, proposal.rewrites) == ("squash_rows", kept, removed, True)
+    assert len(found.disagreements) == 1, found.disagreements
+    assert found.disagreements[0].evidence
+    assert "squash_rows" not in {p.action for p in look(folder(**files), *rows, prefer="history").proposals}
+
+
+@pytest.mark.parametrize(
+    ("text", "absent"),
+    [
+        (A + "alter table public.a add x integer;" + B, ()),  # more than they said, and a file is older
+        (A, ()),  # less
+        (B + A, ()),  # another order
+        ("create table public.a (id int4); create table public.b (id int4); create table public.d ();", ("public.d",)),
+    ],
+)
+def test_what_is_no_squash_is_left_to_people(folder: Write, text: str, absent: tuple[str, ...]) -> None:
+    rows = (row("0", "c", C), row("1", "a", A), row("2", "b", B))
+    found = look(folder(v0_c=C, v3_all=text), *rows, absent=absent)
+    assert "squash_rows" not in {proposal.action for proposal in found.proposals}
+
+
+@pytest.mark.parametrize(
+    ("files", "rows", "source", "becomes"),
+    [
+        # Neither has run: the second by name comes next, before what follows.
+        ({"v1_a": A, "v1_b": B}, [], "1_b.sql", "2"),
+        ({"v1_a": A, "v1_b": B, "v2_c": C}, [], "1_b.sql", "11"),
+        # One has run: the other one moves, whatever their names are.
+        ({"v1_a": A, "v1_b": B}, [row("1", "b", B)], "1_a.sql", "2"),
+        # A newer one has run: only after that.
+        ({"v1_a": A, "v1_b": B, "v5_c": C}, [row("1", "a", A), row("5", "c", C)], "1_b.sql", "6"),
+        # Its row is known.
+        ({"v1_a": A, "v1_b": B}, [row("1", "a", A), row("4", "other", B)], "1_b.sql", "4"),
+    ],
+)
+def test_two_files_of_one_version(
+    folder: Write, files: dict[str, str], rows: list[AppliedRow], source: str, becomes: str
+) -> None:
+    found = look(folder(**files), *rows, absent=("public.a", "public.b") if not rows else ())
+    (finding,) = (one for one in found.disagreements if one.id.startswith("double-"))
+    assert finding.proposal is not None
+    assert (finding.proposal.source, finding.proposal.becomes) == (source, becomes)
+    assert finding.proposal.changes == (f"file {source} → {becomes}_{source.partition('_')[2]}",)
+    assert not [one.id for one in found.disagreements if one.id.startswith("orphan-")]
+
+
+def test_a_copy_is_to_be_removed(folder: Write) -> None:
+    (finding,) = look(folder(v1_a=A, v1_b=A), row("1", "a", A)).disagreements
+    assert (finding.proposal, finding.remedy) == (None, "Remove 1_b.sql, with its rollback and verify file.")
+
+
+def test_a_renamed_file_is_known_though_its_comments_changed(folder: Write) -> None:
+    found = look(folder(v20_b=f"-- what it is for\n{B}"), row("10", "other", B))
+    assert proposed(found) == [("move_row", "10", "20")]
+    (finding,) = found.disagreements
+    assert "the statements are equal, the comments are not" in finding.evidence
+    assert finding.proposal is not None
+    assert finding.proposal.rewrites

@@ -10,16 +10,8 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.folder.files import Folder, Migration, read_folder, read_script
-from toolkit.migrate.repair.triage import (
-    Disagreement,
-    Named,
-    Prefer,
-    Proposal,
-    Triage,
-    file_name,
-    names_to_look_up,
-    triage,
-)
+from toolkit.migrate.repair.model import Disagreement, Named, Prefer, Proposal, Triage
+from toolkit.migrate.repair.triage import file_name, names_to_look_up, triage
 from toolkit.migrate.run.api import locked
 from toolkit.migrate.run.history import History, Runner, prepare_history, read_history, record_applied, record_known
 from toolkit.migrate.run.run_model import OnProgress, Options
@@ -113,20 +105,21 @@ async def _carry_out(conn: Connection, contents: Folder, history: History, found
     for one in found.disagreements:
         if (proposal := one.proposal) is None:
             continue
-        before = await conn.fetchval(sql.ROW_BEFORE, proposal.row, timeout=30) if proposal.row else None
-        await conn.execute(
-            sql.INSERT_REPAIR,
-            proposal.action,
-            proposal.row or proposal.file,
-            _becomes(proposal),
-            before,
-            list(one.evidence),
-            list(proposal.changes),
-            runner.who,
-            runner.tool_version,
-            runner.run_id,
-            timeout=30,
-        )
+        for version in (*proposal.removed, proposal.row or proposal.file):
+            before = await conn.fetchval(sql.ROW_BEFORE, version, timeout=30) if proposal.row else None
+            await conn.execute(
+                sql.INSERT_REPAIR,
+                proposal.action,
+                version,
+                _becomes(proposal),
+                before,
+                list(one.evidence),
+                list(proposal.changes),
+                runner.who,
+                runner.tool_version,
+                runner.run_id,
+                timeout=30,
+            )
         await _change_row(conn, contents, history, proposal, runner)
 
 
@@ -134,25 +127,38 @@ def _becomes(proposal: Proposal) -> str | None:
     """The version under which the row is found afterwards; None: there is none."""
     if proposal.action == "mark_reverted":
         return None
-    return proposal.file if proposal.action in {"move_row", "mark_applied"} else proposal.row
+    if proposal.action == "renumber_file":
+        return proposal.becomes
+    return proposal.file if proposal.action in {"move_row", "mark_applied", "squash_rows"} else proposal.row
 
 
 async def _change_row(conn: Connection, contents: Folder, history: History, proposal: Proposal, runner: Runner) -> None:
-    migration = contents.get(proposal.file) if proposal.file else None
+    migration = _file_of(contents, proposal)
     if proposal.action == "mark_reverted":
         deleted = await conn.fetchval(history_sql.DELETE_HISTORY, proposal.row, timeout=30)
         assert deleted == proposal.row, "the history is locked, and the row was there a moment ago"
     elif proposal.action == "mark_applied":
         assert migration is not None
         await record_applied(conn, migration, duration_ms=0, runner=runner)
-    elif proposal.action in {"move_row", "record_checksum", "rename_file"}:
+    elif proposal.row is not None and proposal.action != "write_file":
         assert migration is not None
-        assert proposal.row is not None
-        if proposal.action == "move_row":
+        for version in proposal.removed:
+            deleted = await conn.fetchval(history_sql.DELETE_HISTORY, version, timeout=30)
+            assert deleted == version, "the history is locked, and the row was there a moment ago"
+        if proposal.action in {"move_row", "squash_rows"}:
             moved = await conn.fetchval(sql.MOVE_ROW, proposal.row, migration.version, migration.name, timeout=30)
             assert moved == migration.version, "the history is locked, and the row was there a moment ago"
-        version = proposal.row if proposal.action == "rename_file" else migration.version
+        renamed = proposal.action in {"rename_file", "renumber_file"}
+        version = proposal.row if renamed else migration.version
+        if proposal.rewrites:
+            await conn.fetchval(sql.SET_STATEMENTS, version, list(migration.up.recorded), timeout=30)
         await record_known(conn, version, migration, runner=runner, detail="; ".join(proposal.changes))
+
+
+def _file_of(contents: Folder, proposal: Proposal) -> Migration | None:
+    everything = (*contents.migrations, *contents.doubles)
+    named = (m for m in everything if m.version == proposal.file and proposal.source in {"", m.up.path.name})
+    return next(named, None)
 
 
 def _change_files(contents: Folder, history: History, proposals: Sequence[Proposal]) -> list[Migration]:
@@ -161,7 +167,7 @@ def _change_files(contents: Folder, history: History, proposals: Sequence[Propos
     done: list[tuple[Path, Path | None]] = []
     try:
         for proposal in proposals:
-            if proposal.action == "rename_file":
+            if proposal.action in {"rename_file", "renumber_file"}:
                 _rename(contents, proposal, done)
             elif proposal.action == "write_file":
                 row = history.row(proposal.row or "")
@@ -187,12 +193,11 @@ def _change_files(contents: Folder, history: History, proposals: Sequence[Propos
 
 def _rename(contents: Folder, proposal: Proposal, done: list[tuple[Path, Path | None]]) -> None:
     """Adds to `done` as it goes, so that half a rename can be taken back."""
-    assert proposal.file is not None
-    migration = contents.get(proposal.file)
+    migration = _file_of(contents, proposal)
     assert migration is not None
     for part in _PARTS:
         old = contents.path / part / migration.up.path.name
-        new = old.with_name(f"{proposal.row}_{migration.name}.sql")
+        new = old.with_name(f"{proposal.becomes or proposal.row}_{migration.name}.sql")
         if old.is_file():
             if new.exists():
                 raise FileExistsError(17, "another file has that name", str(new))

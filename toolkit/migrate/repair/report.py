@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from toolkit.migrate.repair.mend import Mended
-from toolkit.migrate.repair.triage import Disagreement, Triage
+from toolkit.migrate.repair.model import Disagreement, Triage
 from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Table, Verdict, worst
 

@@ -7,115 +7,27 @@ itself, the disagreement says so and leaves the decision to people.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from toolkit.migrate.folder.files import Folder, Migration, refusal_of
-from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
+from toolkit.migrate.folder.statements import Statement
+from toolkit.migrate.repair.doubles import doubles_of, pieces_of
+from toolkit.migrate.repair.model import Action, Disagreement, Named, Prefer, Proposal, Triage
+from toolkit.migrate.repair.reading import created, says_the_same, statements_of
+from toolkit.migrate.repair.squashed import squashed_files
 from toolkit.migrate.run.history import AppliedRow, History, differs_in_wrapper_alone, plain_text, same_text
 from toolkit.migrate.run.plan import as_applied
-from toolkit.sql.parse import AstNode, label, nodes, strings
-from toolkit.sql.quoting import spelt
+from toolkit.sql.parse import label, nodes, strings
 
-Action = Literal["move_row", "rename_file", "mark_applied", "mark_reverted", "write_file", "record_checksum"]
-Prefer = Literal["files", "history"]
-
-_COMPANIONS = frozenset({"COMMENT", "GRANT", "REVOKE"})
 # A row's name and version are somebody else's text: neither may lead out of the folder.
 _FIT_FOR_A_FILE = re.compile(r"(?!.*\.down\.sql$)[0-9]+_[^/\\\0]*")
 
 
-@dataclass(frozen=True, order=True)
-class Named:
-    """A table, view, function or type by its name as a statement writes it; `kind` is how to look it up."""
-
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{'table or view' if self.kind == 'relation' else self.kind} {self.name}"
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """One way to mend one disagreement. `row` and `file` are versions; `changes` say exactly what becomes different."""
-
-    action: Action
-    row: str | None
-    file: str | None
-    changes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """Something out of step. Without a proposal `remedy` says what a person has to find out."""
-
-    id: str
-    what: str
-    evidence: tuple[str, ...]
-    proposal: Proposal | None = None
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Triage:
-    """What was found. `in_step` are versions whose row and file agree, `pending` files that simply have not run,
-    `unknown` remarks on what could not be decided."""
-
-    disagreements: tuple[Disagreement, ...]
-    in_step: tuple[str, ...]
-    pending: tuple[str, ...]
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def proposals(self) -> tuple[Proposal, ...]:
-        """Everything that --apply would do."""
-        return tuple(one.proposal for one in self.disagreements if one.proposal is not None)
-
-
-def created(statements: Iterable[Statement]) -> tuple[tuple[Named, ...], bool]:
-    """The objects that statements create by name, and whether that is all they do (comments and grants apart)."""
-    found: list[Named] = []
-    all_of_it = True
-    for statement in statements:
-        if (name := _created(statement.node)) is not None:
-            found.append(name)
-        else:
-            all_of_it = all_of_it and statement.verb in _COMPANIONS
-    return tuple(dict.fromkeys(found)), all_of_it
-
-
-def _created(node: AstNode | None) -> Named | None:
-    match node:
-        case (
-            nodes.CreateStmt(relation=nodes.RangeVar() as made)
-            | nodes.ViewStmt(view=nodes.RangeVar() as made)
-            | nodes.CreateTableAsStmt(into=nodes.IntoClause(rel=nodes.RangeVar() as made))
-        ) if made.relpersistence != "t":
-            return Named("relation", spelt(made.schemaname, made.relname))
-        case nodes.CreateFunctionStmt():
-            return Named("function", spelt(*strings(node.funcname)))
-        case nodes.CompositeTypeStmt(typevar=nodes.RangeVar() as made):
-            return Named("type", spelt(made.schemaname, made.relname))
-        case nodes.CreateEnumStmt() | nodes.CreateRangeStmt():
-            return Named("type", spelt(*strings(node.type_name)))
-        case nodes.DefineStmt() if label("ObjectType", node.kind) == "OBJECT_TYPE":
-            return Named("type", spelt(*strings(node.defnames)))
-    return None
-
-
-def statements_of(row: AppliedRow) -> tuple[Statement, ...]:
-    """What of the recorded statements is to run, cut again; empty where there are none or they cannot be read."""
-    try:
-        return to_run([piece for text in row.statements or () for piece in split(text)])
-    except SplitError:
-        return ()
-
-
 def names_to_look_up(folder: Folder, history: History) -> tuple[Named, ...]:
     """Every object whose existence says something about a row or a file."""
-    texts = [migration.up.statements for migration in folder.migrations] + [statements_of(r) for r in history.rows]
+    texts = [migration.up.statements for migration in (*folder.migrations, *folder.doubles)]
+    texts += [statements_of(row) for row in history.rows]
     return tuple(sorted({name for text in texts for name in created(text)[0]}))
 
 
@@ -151,12 +63,20 @@ class _Triage:
     nameless: list[str] = field(default_factory=list)
 
     def run(self) -> Triage:
-        orphans = [row for row in self.history.rows if self.folder.get(row.version) is None]
+        found, settled = doubles_of(self.folder, self.history, self.exists)
+        self.disagreements += found
+        matched: set[str] = set()  # versions of files that some disagreement speaks of
+        if self.prefer == "files":  # the other way is to write the files again
+            for finding, rows, version in squashed_files(self.folder, self.history, self.exists):
+                self.disagreements.append(finding)
+                settled |= rows
+                matched.add(version)
+        orphans = [r for r in self.history.rows if self.folder.get(r.version) is None and r.version not in settled]
         free = [m for m in self.folder.migrations if self.history.row(m.version) is None]
         for migration in self.folder.migrations:
-            if (row := self.history.row(migration.version)) is not None:
+            row = self.history.row(migration.version)
+            if row is not None and migration.version not in matched:
                 self._same_version(row, migration)
-        matched: set[str] = set()  # versions of files that some disagreement speaks of
         for row in orphans:
             self._orphan(row, orphans, free, matched)
         for migration in free:
@@ -256,20 +176,24 @@ class _Triage:
     ) -> None:
         named = [m for m in free if row.name and m.name == row.name]
         by_text = [m for m in free if _same(row, m)]
+        # A comment that changed makes no other migration of it.
+        bar_comments = not by_text
+        by_text = by_text or [m for m in free if says_the_same(row, m)]
         twins = [other.version for other in orphans if other is not row and _equal_rows(row, other)]
         namesakes = [other.version for other in orphans if other is not row and row.name and other.name == row.name]
         both = [m for m in named if m in by_text]
         matched |= {m.version for m in (*named, *by_text)}
         label = f"row {row.version} ({row.name or 'unnamed'})"
+        equal = "the statements are equal" + (", the comments are not" if bar_comments else "")
         if len(both) == 1 and not twins:
-            evidence = [f"{label} and {both[0].up.path.name}: the name is equal", "the statements are equal"]
+            evidence = [f"{label} and {both[0].up.path.name}: the name is equal", equal]
             if len(named) > 1:
                 evidence.append(f"{len(named)} files have that name; only this one has its text")
             if len(by_text) > 1:
                 evidence.append(f"{len(by_text)} files have that text; only this one has its name")
             if namesakes:
                 evidence.append(f"rows {', '.join(namesakes)} have that name too, and other text")
-            self._pair(row, both[0], evidence)
+            self._pair(row, both[0], evidence, rewrites=bar_comments)
         elif twins and by_text:
             self._ambiguous(row, f"rows {', '.join(twins)} hold the same text", by_text)
         elif len(both) > 1 or (not named and len(by_text) > 1):
@@ -280,26 +204,29 @@ class _Triage:
             known = "its statements are not recorded" if row.statements is None else "the text differs"
             self._ambiguous(row, f"the name is equal, {known}", named)
         elif by_text:
-            evidence = [f"{label} and {by_text[0].up.path.name}: the names differ", "the statements are equal"]
-            self._pair(row, by_text[0], [*evidence, "no other row and no other file has that text"])
+            evidence = [f"{label} and {by_text[0].up.path.name}: the names differ", equal]
+            evidence.append("no other row and no other file has that text")
+            self._pair(row, by_text[0], evidence, rewrites=bar_comments)
         else:
             self._lone(row, label)
 
-    def _pair(self, row: AppliedRow, migration: Migration, evidence: list[str]) -> None:
+    def _pair(self, row: AppliedRow, migration: Migration, evidence: list[str], *, rewrites: bool) -> None:
         what = f"{migration.up.path.name} was applied under version {row.version}"
         if self.prefer == "files":
             changes = [f"history row {row.version}: version {row.version} → {migration.version}"]
             if row.name != migration.name:
                 changes.append(f"history row {row.version}: name {row.name or 'none'} → {migration.name}")
-            proposal = Proposal("move_row", row.version, migration.version, tuple(changes))
+            action: Action = "move_row"
         elif not _FIT_FOR_A_FILE.fullmatch(f"{row.version}_"):
             self._ambiguous(row, "the row's version is none for a file: not digits alone", [migration])
             return
         else:
-            renamed = [f for f in ("", "rollbacks/", "verify/") if _has(migration, f)]
             target = f"{row.version}_{migration.name}.sql"
-            changes = [f"file {part}{migration.up.path.name} → {part}{target}" for part in renamed]
-            proposal = Proposal("rename_file", row.version, migration.version, tuple(changes))
+            changes = [f"file {part}{migration.up.path.name} → {part}{target}" for part in pieces_of(migration)]
+            action = "rename_file"
+        if rewrites:
+            changes.append(f"history row {row.version}: statements → those of the file, with its comments")
+        proposal = Proposal(action, row.version, migration.version, tuple(changes), rewrites)
         self._found(f"moved-{row.version}", what, evidence, proposal)
 
     def _lone(self, row: AppliedRow, label: str) -> None:
@@ -429,10 +356,6 @@ def _equal_rows(one: AppliedRow, other: AppliedRow) -> bool:
     if one.statements is None or other.statements is None:
         return False
     return plain_text(";".join(one.statements)) == plain_text(";".join(other.statements))
-
-
-def _has(migration: Migration, part: str) -> bool:
-    return part == "" or (migration.rollback if part == "rollbacks/" else migration.verify) is not None
 
 
 def _may_undo(statement: Statement, name: Named) -> bool:

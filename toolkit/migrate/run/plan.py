@@ -201,7 +201,8 @@ def _plan_up(view: _View, request: Up) -> Plan:
                 "edited",
                 f"{migration.up.path.name} was edited after it was applied: {edit}.",
                 "Restore the file as it ran and put the change into a new migration; where nobody else has run it, "
-                "`toolkit migrate down` it and apply it again.",
+                "`toolkit migrate down` it and apply it again; where it holds what several files were before, see "
+                "`toolkit migrate repair`.",
             )
     pending = [
         migration
@@ -221,7 +222,7 @@ def _plan_up(view: _View, request: Up) -> Plan:
             view.refuse(
                 "same-version",
                 _double(folder, double),
-                "Give one of them a version of its own; a version is applied once.",
+                "Give one of them a version of its own; `toolkit migrate repair` proposes which.",
             )
     steps = tuple(_step(view, "up", migration, migration.up) for migration in pending)
     notes = [note for step in steps for note in _notes(step)]
