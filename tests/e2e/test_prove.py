@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def folder(path: Path, files: dict[str, str]) -> Path:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(text)
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kept_states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of their own, which the tests of this file share: it saves each the making of an empty project."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield cache
 
 
 def run(
@@ -166,3 +176,37 @@ def test_a_proof_that_is_stopped_leaves_no_server_behind(tmp_path):
     assert "Traceback" not in errors
     assert not list(temporary.glob("toolkit-scratch-*"))
     gone(pid)
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.timeout(180)
+def test_what_a_branch_adds_is_proved_on_a_kept_state_unless_that_is_damaged(tmp_path, kept_states):
+    migrations = folder(tmp_path / "migrations", GOOD)
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "add", "migrations")
+    git(tmp_path, "commit", "-qm", "first")
+    words = ("--migrations", str(migrations), "--only", "replay", "--rows", "5", "--json")
+    nothing = run(tmp_path, *words, "--new")
+    assert (nothing.returncode, "nothing to prove" in nothing.stdout) == (0, True), nothing.stderr
+    folder(migrations, {"3_more.sql": "alter table public.notes add column more text;\n"})
+
+    def proved() -> str:
+        done = run(tmp_path, *words, "--since", "main")
+        report = json.loads(done.stdout)
+        asked = {claim["version"] for claim in report["claims"] if not claim["by_request"]}
+        assert (done.returncode, asked) == (0, {"3"}), done.stderr
+        return " ".join(report["notes"]) + done.stderr
+
+    kept_before = set(kept_states.rglob("*.state"))
+    first = proved()
+    assert "Looked at 1 of 3 versions: 3" in first
+    assert "is a kept one" not in first
+    assert "The state after 2 is a kept one" in proved()
+    (made,) = set(kept_states.rglob("*.state")) - kept_before
+    made.write_bytes(made.read_bytes()[:-4096])
+    damaged = proved()
+    assert "The state after 2 was made anew: the kept one was damaged" in damaged

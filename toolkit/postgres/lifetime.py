@@ -60,15 +60,20 @@ def dismiss_guard(guard: subprocess.Popen[bytes]) -> None:
 
 
 @asynccontextmanager
-async def throwaway_cluster(bin_dir: Path) -> AsyncIterator[PostgresCluster]:
+async def throwaway_cluster(
+    bin_dir: Path, fill: Callable[[Path], None] | None = None
+) -> AsyncIterator[PostgresCluster]:
     """A running cluster in a temporary folder, for the length of the block; it also ends when this process is killed.
 
+    `fill` makes its data folder, which does not exist yet, from the files of another cluster.
     Raises EnvironmentError_ when Postgres does not start.
     """
     with throwaway_folder("toolkit-scratch-") as folder:
         cluster = PostgresCluster(folder / "postgres", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
         guard: subprocess.Popen[bytes] | None = None
         try:
+            if fill is not None:
+                await uninterrupted(lambda: fill(cluster.data_dir))
             await uninterrupted(cluster.start)
             guard = start_guard(cluster, remove=folder)
             yield cluster

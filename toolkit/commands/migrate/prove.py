@@ -22,11 +22,15 @@ from toolkit.commands.migrate._start import START, start_options
 from toolkit.errors import UsageError
 from toolkit.postgres.cluster import EMBEDDED_VERSION
 from toolkit.report.frame import Frame
-from toolkit.report.record import Verdict, tool_version
+from toolkit.report.record import Check, Report, Verdict, shortened, tool_version
 
 if TYPE_CHECKING:
     from toolkit.migrate.folder.files import Folder
+    from toolkit.migrate.folder.since import Since
     from toolkit.migrate.prove.subject.claims import ProveOptions
+    from toolkit.migrate.run.history import History
+    from toolkit.migrate.run.run_model import OnProgress, Options
+    from toolkit.migrate.scratch.earlier import Begun
     from toolkit.migrate.scratch.origin import Origin
 
 NAMES = ("replay", "round-trip", "data", "crash", "locks", "security", "behaviour", "delivery")
@@ -41,6 +45,9 @@ class _Request:
     seed_data: Path | None
     versions: tuple[str, ...]
     last: int | None
+    since: str | None
+    new: bool
+    cached: bool
     only: tuple[str, ...]
     skip: tuple[str, ...]
     options: ProveOptions
@@ -49,26 +56,34 @@ class _Request:
 @toolkit_command(
     "prove",
     examples=(
-        "toolkit migrate prove --last 1 --skip crash",
-        "toolkit migrate prove --migrations migrations --only round-trip",
+        "toolkit migrate prove --since origin/main",
+        "toolkit migrate prove --last 1 --only round-trip",
     ),
 )
 @folder_options
-@option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; may be given repeatedly.")
+@option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; repeatable.")
 @option("--last", type=click.IntRange(1), default=None, metavar="N", help="Prove only this many of the last versions.")
+@option(
+    "--since",
+    metavar="REV",
+    default=None,
+    help="Prove what was added or edited since this commit.",
+)
+@option("--new", is_flag=True, help="Prove what the main branch does not have so.")
+@option("--no-cache", is_flag=True, help="Use and keep no state of an earlier run.")
 @option(
     "--only",
     type=click.Choice(NAMES),
     multiple=True,
     metavar="PROOF",
-    help="Make only this proof of those above; may be given repeatedly.",
+    help="Make only this proof of those above; repeatable.",
 )
 @option(
     "--skip",
     type=click.Choice(NAMES),
     multiple=True,
     metavar="PROOF",
-    help="Make all proofs but this one; may be given repeatedly.",
+    help="Make all proofs but this one; repeatable.",
 )
 @option("--no-endpoint", is_flag=True, help="Do not start a Realtime endpoint for the delivery proof.")
 @option(
@@ -76,7 +91,7 @@ class _Request:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
     metavar="FILE",
-    help="Read what each role may do from this file instead of from expectations.yaml of the folder.",
+    help="Read what roles may do here, not in the folder's expectations.yaml.",
 )
 @reports_dir_option
 @json_option
@@ -105,7 +120,7 @@ class _Request:
     show_default=True,
     group=LIMITS,
     metavar="N",
-    help="Kill the backend at this many moments of a file; 0 means every one.",
+    help="Kill the backend at so many moments; 0: each.",
 )
 @option(
     "--stall-budget",
@@ -113,7 +128,7 @@ class _Request:
     default=0.5,
     show_default=True,
     group=LIMITS,
-    help="Refute a file whose locks hold up a reader or writer for longer.",
+    help="Refute a file that holds others up for longer.",
 )
 def prove_command(
     *,
@@ -123,6 +138,9 @@ def prove_command(
     rows: int,
     versions: tuple[str, ...],
     last: int | None,
+    since: str | None,
+    new: bool,
+    no_cache: bool,
     only: tuple[str, ...],
     skip: tuple[str, ...],
     crash_points: int,
@@ -144,11 +162,12 @@ def prove_command(
     behaviour   functions called, triggers fired
     delivery    no event lost on its way to Realtime, in any phase
 
-    Each claim is proved, sampled or not checked; what refutes it is shown. Exit codes: 0 nothing refuted and nothing
-    unchecked, 1 something is refuted, 3 something could not be checked, 4 the start state cannot be rebuilt here.
+    Exit codes: 0 nothing refuted and nothing unchecked, 1 something is refuted, 3 something could not be checked,
+    4 the start state cannot be rebuilt here.
     """
-    if versions and last is not None:
-        raise UsageError("--version and --last exclude each other.", "Give one of them.")
+    ways = {"--version": versions, "--last": last is not None, "--since": since is not None, "--new": new}
+    if len(given := [name for name, is_given in ways.items() if is_given]) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other.", "Give one of them.")
     if not set(only or NAMES) - set(skip):
         raise UsageError("Every proof is left out.", "Name fewer with --skip.")
     from toolkit.migrate.prove.subject.claims import ProveOptions
@@ -164,11 +183,7 @@ def prove_command(
         expectations=chosen,
         endpoint=not no_endpoint,
     )
-    request = _Request(folder, origin, seed_data, versions, last, only, skip, options)
-    if origin.scratch_url is None:
-        click.echo(
-            f"Starting a Postgres to prove on: {origin.postgres or f'the embedded {EMBEDDED_VERSION}'}.", err=True
-        )
+    request = _Request(folder, origin, seed_data, versions, last, since, new, not no_cache, only, skip, options)
     try:
         report, claims = run_async(_work(request, as_json))
         files.write(report, run_dir)
@@ -194,57 +209,139 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
 
     started = datetime.now(UTC)
     folder = await asyncio.to_thread(read_folder, request.folder)
+    since = await asyncio.to_thread(_since, request)
+    if since is not None and not since.versions:
+        return _nothing_new(request, since, started), []
+    if request.origin.scratch_url is None:
+        server = request.origin.postgres or f"the embedded {EMBEDDED_VERSION}"
+        click.echo(f"Starting a Postgres to prove on: {server}.", err=True)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with contextlib.AsyncExitStack() as stack:
-        scratch = await stack.enter_async_context(request.origin.server())
         tell = await stack.enter_async_context(progress())
         # What rollbacks destroy on scratch databases is exported as anywhere else; nobody needs it afterwards.
-        exports = stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-"))
-        start = await request.origin.start(scratch)
+        exports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-prove-")))
+        chosen, begun = await _begin(
+            request, folder, since, stack=stack, options=Options(export_dir=exports), tell=tell
+        )
+        start, versions = begun.start, chosen.pending[chosen.first :] if begun.applied else chosen.pending
         where = f"scratch databases from {start.described}, migrations: {described(request.folder)}"
         frame = Frame("migrate prove", started, where, tool_version())
         with refusals(frame, as_json):
-            folder, pending, chosen = await _versions(request, folder, scratch.dsn(start.template))
-        options = replace(request.options, probes=probes_of(folder))
+            chosen.refuse()
+        options = replace(request.options, probes=probes_of(chosen.folder))
         states = States(
-            scratch,
+            begun.scratch,
             start.template,
-            folder,
-            pending,
+            chosen.folder,
+            versions,
             rows_each=options.rows_each,
             seed_data=seed_data,
-            options=Options(export_dir=Path(exports)),
+            options=Options(export_dir=exports),
+            earlier=len(chosen.pending) - len(versions),
         )
-        subject = Subject(folder, chosen, states, options, tell)
+        subject = Subject(chosen.folder, chosen.versions, states, options, tell)
         found = await prove(subject, request.only, request.skip)
-    return of_proof(frame, subject, found, start.notes), claims_as_dicts(found)
+    notes = (*chosen.notes(), *(since.notes() if since else ()), *start.notes)
+    return of_proof(frame, subject, found, notes), claims_as_dicts(found)
 
 
-async def _versions(request: _Request, folder: Folder, dsn: str) -> tuple[Folder, tuple[str, ...], tuple[str, ...]]:
-    """The folder as the start state has it, the versions that this lacks, and those of them that were asked for."""
-    from toolkit.migrate.run.history import read_history
-    from toolkit.migrate.run.plan import OF_ONE_FILE, MigrationRefused, Up, as_applied, make_plan
+def _since(request: _Request) -> Since | None:
+    from toolkit.migrate.folder.since import changed_since, main_branch
+
+    if request.new:
+        return changed_since(request.folder, main_branch(request.folder))
+    return changed_since(request.folder, request.since) if request.since is not None else None
+
+
+def _nothing_new(request: _Request, since: Since, started: datetime) -> Report:
+    frame = Frame("migrate prove", started, f"migrations: {described(request.folder)}", tool_version())
+    title = f"No version is new or edited since {since.revision}, so there is nothing to prove"
+    looked = Check("prove-new", title, Verdict.PASS, f"every file of the folder, compared with {since.revision} by git")
+    return replace(frame.report(title, Verdict.PASS, (looked,)), notes=since.notes())
+
+
+async def _begin(
+    request: _Request,
+    folder: Folder,
+    since: Since | None,
+    *,
+    stack: contextlib.AsyncExitStack,
+    options: Options,
+    tell: OnProgress,
+) -> tuple[_Chosen, Begun]:
+    """The state before the first version that is proved, and which versions those are."""
+    from toolkit.migrate.run.history import History, read_history
+    from toolkit.migrate.run.run_model import Progress
+    from toolkit.migrate.scratch.earlier import after_earlier, begun_empty
     from toolkit.postgres.connection import connected
 
-    async with connected(dsn) as conn:
-        history = await read_history(conn)
+    def say(what: str) -> None:
+        tell(Progress("waiting", "start", what))
+
+    if request.origin.from_empty:  # which has no history, so that what is pending is known before there is a server
+        chosen = _choose(request, folder, since, History())
+        begin = begun_empty(request.origin, chosen.folder, chosen.earlier, options, cached=request.cached, say=say)
+        return chosen, await stack.enter_async_context(begin)
+    scratch = await stack.enter_async_context(request.origin.server())
+    start = await request.origin.start(scratch)
+    async with connected(scratch.dsn(start.template)) as conn:
+        chosen = _choose(request, folder, since, await read_history(conn))
+    return chosen, await after_earlier(scratch, start, chosen.folder, chosen.earlier, options)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The folder as the start state has it, the versions that this lacks, and those of them that are proved."""
+
+    folder: Folder
+    history: History
+    pending: tuple[str, ...]
+    versions: tuple[str, ...]
+
+    @property
+    def first(self) -> int:
+        return self.pending.index(self.versions[0])
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        return self.pending[: self.first]
+
+    def refuse(self) -> None:
+        """Raises MigrationRefused for what keeps every version from running."""
+        from toolkit.migrate.run.plan import OF_ONE_FILE, MigrationRefused, Up, make_plan
+
+        try:
+            make_plan(self.folder, self.history, Up(include_all=True))
+        except MigrationRefused as refused:
+            # What cannot be run is not checked, nor what comes after it; the versions before it are.
+            if not {refusal.code for refusal in refused.refusals} <= OF_ONE_FILE:
+                raise
+
+    def notes(self) -> tuple[str, ...]:
+        """Which versions were looked at, where those are not all."""
+        if self.versions == self.pending:
+            return ()
+        looked = (
+            f"Looked at {len(self.versions)} of {len(self.pending)} versions: {', '.join(shortened(self.versions, 8))}"
+        )
+        return (f"{looked}; the others are only applied.",)
+
+
+def _choose(request: _Request, folder: Folder, since: Since | None, history: History) -> _Chosen:
+    from toolkit.migrate.run.plan import as_applied
+
     folder = as_applied(folder, history)
     folder = replace(folder, doubles=tuple(m for m in folder.doubles if history.row(m.version) is None))
-    try:
-        make_plan(folder, history, Up(include_all=True))
-    except MigrationRefused as refused:
-        # What cannot be run is not checked, nor what comes after it; the versions before it are.
-        if not {refusal.code for refusal in refused.refusals} <= OF_ONE_FILE:
-            raise
     pending = tuple(m.version for m in folder.migrations if history.row(m.version) is None)
     if not pending:
         raise UsageError(
             "Every version is applied in the start state already, so there is nothing to prove.",
             "Start earlier: from a dump taken before, or without --from-database from an empty project.",
         )
-    if unknown := [version for version in request.versions if version not in pending]:
+    asked = request.versions or (sorted(since.versions) if since else pending)
+    if unknown := [version for version in asked if version not in pending]:
         raise UsageError(
             f"Version {', '.join(unknown)} is not pending in the start state.", f"Pending are: {', '.join(pending)}."
         )
-    chosen = tuple(version for version in pending if not request.versions or version in request.versions)
-    return folder, pending, chosen[-request.last :] if request.last else chosen
+    chosen = tuple(version for version in pending if version in asked)
+    return _Chosen(folder, history, pending, chosen[-request.last :] if request.last else chosen)

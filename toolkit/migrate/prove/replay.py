@@ -35,7 +35,7 @@ async def run(subject: Subject, version: str) -> Outcome:
         claims[0] = replace(claims[0], basis=f"{basis}; {rows.basis}")
     else:
         claims.append(await _claim_rows(subject, version, rows.template, rows))
-    if version == states.versions[-1]:
+    if version == states.versions[-1] and not (states.earlier and len(states.versions) == 1):
         claims.append(await _claim_whole(subject, version))
     return Outcome(tuple(claims))
 
@@ -76,8 +76,11 @@ async def _claim_rows(subject: Subject, version: str, template: str, rows: Seede
 async def _claim_whole(subject: Subject, version: str) -> Claim:
     """The claim that all versions in one run and session end in the same state as one run for each."""
     states = subject.states
-    title = "The whole folder applies in one run, to the same result"
+    whole = "What comes after the earlier versions" if states.earlier else "The whole folder"
+    title = f"{whole} applies in one run, to the same result"
     basis = f"{len(states.versions)} versions in one run, compared with as many runs"
+    if states.earlier:
+        basis += f"; {states.earlier} earlier versions were applied before, and only that"
     claim = Claim.of(PROOF, version, "whole", title, Level.PROVED, basis)
     async with states.clone(await states.after(version)) as dsn, connected(dsn) as conn:
         stepwise = await take_snapshot(conn, memory=states.catalogs)

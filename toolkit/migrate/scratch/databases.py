@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -99,7 +99,8 @@ async def scratch_on(admin_dsn: str) -> AsyncIterator[Scratch]:
 
 
 @asynccontextmanager
-async def embedded_scratch(bin_dir: Path) -> AsyncIterator[Scratch]:
-    """Scratch databases on a cluster of our own, made for the block and removed with it."""
-    async with throwaway_cluster(bin_dir) as cluster:
+async def embedded_scratch(bin_dir: Path, fill: Callable[[Path], None] | None = None) -> AsyncIterator[Scratch]:
+    """Scratch databases on a cluster of our own, made for the block and removed with it; `fill`: see
+    `throwaway_cluster`."""
+    async with throwaway_cluster(bin_dir, fill) as cluster:
         yield Scratch(cluster.dsn(), throwaway=True)

@@ -40,18 +40,26 @@ class Origin:
         """
         if self.scratch_url is not None:
             return scratch_on(self.scratch_url)
+        return embedded_scratch(self._bin_dir(like))
+
+    def embedded_bin_dir(self, like: int = EMBEDDED_VERSION) -> Path | None:
+        """The programs of the server of our own on which an empty project is made; None where it is another start or
+        somebody's server. Raises UsageError as `server` does."""
+        return self._bin_dir(like) if self.from_empty and self.scratch_url is None else None
+
+    def _bin_dir(self, like: int) -> Path:
         if self.postgres is None:
             known = sorted(wheel.POSTGRES_VERSIONS)
-            return embedded_scratch(wheel_bin_dir(next((one for one in known if one >= like), known[-1])))
+            return wheel_bin_dir(next((one for one in known if one >= like), known[-1]))
         if self.postgres.isdecimal():
-            return embedded_scratch(wheel_bin_dir(int(self.postgres)))
+            return wheel_bin_dir(int(self.postgres))
         bin_dir = Path(self.postgres)
         if not (bin_dir / "initdb").exists():
             raise UsageError(
                 f"{bin_dir} holds no initdb.",
                 "Give the bin folder of a Postgres installation, or the number of an embedded version.",
             )
-        return embedded_scratch(bin_dir)
+        return bin_dir
 
     async def start(self, scratch: Scratch) -> Start:
         """The scratch database that stands for the start. Raises UsageError, RefusalError and EnvironmentError_ where

@@ -49,7 +49,7 @@ class States:
 
     `start` names the template that stands for the database as it is before everything. `seed_data` are statements of
     the user's, run on the state before each version; where they do not fit yet (an undefined table), the synthetic
-    rows stand alone and `notes` says so.
+    rows stand alone and `notes` says so. `earlier`: how many versions of the folder `start` has already.
     """
 
     def __init__(
@@ -62,7 +62,9 @@ class States:
         rows_each: int,
         seed_data: Sequence[Statement] = (),
         options: Options | None = None,
+        earlier: int = 0,
     ) -> None:
+        self.earlier = earlier
         self.scratch = scratch
         self.folder = folder
         self.versions = tuple(versions)
