@@ -37,6 +37,14 @@ select count(*) = 3 from pg_roles r join pg_namespace n on n.nspname = '{schema}
 where r.rolname in ('anon', 'authenticated', 'service_role') and has_schema_privilege(r.oid, n.oid, 'usage')
 """
 GRANT_USAGE = "grant usage on schema {schema} to anon, authenticated, service_role"
+# By privileges of their own, as in a hosted project: what PUBLIC may do can be taken away.
+ALL_ARE_GRANTED_PUBLIC = """
+select count(distinct r.rolname) = 4
+from pg_namespace n, aclexplode(n.nspacl) a join pg_roles r on r.oid = a.grantee
+where n.nspname = 'public' and a.privilege_type = 'USAGE'
+  and r.rolname in ('anon', 'authenticated', 'service_role', current_user)
+"""
+GRANT_PUBLIC = "grant usage on schema public to current_user, anon, authenticated, service_role"
 HAS_FUNCTION = "select to_regprocedure('{function}()') is not null"
 HAS_PUBLICATION = "select exists (select from pg_publication where pubname = '{publication}')"
 MAKE_PUBLICATION = "create publication {publication}"
@@ -51,7 +59,8 @@ select exists (
 )
 """
 GRANT_BY_DEFAULT = (
-    "alter default privileges in schema public grant all on {objects} to anon, authenticated, service_role"
+    "alter default privileges in schema public"
+    " grant all on {objects} to current_user, anon, authenticated, service_role"
 )
 
 # Of the server, which no statement of a transaction changes.

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.migrate.conftest import Write
 from tests.support.databases import Databases
+from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.bootstrap.run import look, prepare
@@ -53,22 +54,26 @@ def failed(report: dict[str, Any]) -> dict[str, str]:
     return {check["id"]: check["remedy"] for check in report["checks"] if check["verdict"] == "fail"}
 
 
+@pytest.mark.usefixtures("replay_here")
 def test_a_plain_postgres_is_prepared_and_the_migration_applies(toolkit: Toolkit) -> None:
     code, report, _ = toolkit("migrate", "plan", "--bundled")
     assert (code, failed(report).keys()) == (1, {"missing-schema-auth", "missing-publication-supabase_realtime"})
     assert all("`toolkit bootstrap` makes it" in remedy for remedy in failed(report).values())
     code, planned, _ = toolkit("bootstrap", "--dry-run")
-    assert (code, planned["title"]) == (0, "Would make 10 of 18")
+    assert (code, planned["title"]) == (0, "Would make 11 of 18")
     assert "create schema auth" in planned["bootstrap"]["missing"].values()
     assert not planned["bootstrap"]["missing"].keys() & OF_THE_CLUSTER
     code, _, err = toolkit("bootstrap")
     assert (code, "nobody confirmed it" in err, "create publication supabase_realtime" in err) == (2, True, True)
     code, done, _ = toolkit("bootstrap", "--yes")
-    assert (code, done["title"], done["bootstrap"]["applied"]) == (0, "10 made", True)
+    assert (code, done["title"], done["bootstrap"]["applied"]) == (0, "11 made", True)
     code, again, _ = toolkit("bootstrap", "--yes")
     assert (code, again["title"], again["bootstrap"]["missing"]) == (0, "Nothing to do", {})
     assert toolkit("migrate", "plan", "--bundled")[0] == 0
     assert toolkit("migrate", "up", "--bundled", "--yes")[0] == 0
+    # It is then what a Supabase project is, as far as migrations can tell.
+    code, drift, _ = toolkit("migrate", "drift", "--bundled", "--no-dump")
+    assert code == 0, drift["diff"]
 
 
 async def test_a_supabase_project_is_refused(bare_db: str, connect: Connect) -> None:

@@ -79,8 +79,8 @@ def _auth() -> list[Part]:
     ]
 
 
-def _formatted(question: str, statement: str, schema: str = "auth") -> tuple[str, str]:
-    return question.format(schema=schema), statement.format(schema=schema)
+def _formatted(question: str, statement: str) -> tuple[str, str]:
+    return question.format(schema="auth"), statement.format(schema="auth")
 
 
 def _public() -> list[Part]:
@@ -88,7 +88,8 @@ def _public() -> list[Part]:
         Part(
             "usage-public",
             "Schema public may be used by these roles",
-            *_formatted(sql.ALL_MAY_USE, sql.GRANT_USAGE, "public"),
+            sql.ALL_ARE_GRANTED_PUBLIC,
+            sql.GRANT_PUBLIC,
         ),
         *(
             Part(
