@@ -22,8 +22,10 @@ from reference_server.realtime.changes.feed import ChangeFeed
 from reference_server.realtime.changes.feed_facts import FeedState
 from reference_server.realtime.changes.visibility import Identity, VisibilityQuestion
 from reference_server.realtime.protocol.ports import SubscribeRefused
+from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.replication import stream
 from reference_server.replication.stream import StreamLost
+from tests.support.awkward_defaults import awkward_defaults
 from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
 from tests.support.plans import MOST_ROWS, ran_under_row_security, with_many_rows
@@ -472,6 +474,42 @@ async def test_a_sink_that_raises_ends_its_own_subscription_only(db: Database) -
     await good.count(2)
     assert len(failing.errors) == 1
     assert "the socket is gone" in failing.errors[0]
+
+
+async def test_defaults_of_the_database_change_nothing_of_what_is_told(bare_db: str) -> None:
+    conn = await connect(bare_db)
+    policies = ChannelPolicies(bare_db)
+    try:
+        await conn.execute(TABLES)
+        await conn.execute(
+            """
+            create table public.values (
+              id int primary key, at timestamptz, lasting interval, raw bytea, near float8);
+            alter table public.values enable row level security;
+            create policy everybody on public.values for select to authenticated using (at > '2026-01-02');
+            alter publication supabase_realtime add table public.values;
+            create policy members on realtime.messages for all to authenticated
+              using (realtime.topic() = 'room') with check (realtime.topic() = 'room');
+            """
+        )
+        async with awkward_defaults(bare_db), running_feed(bare_db) as feed:
+            reader = await subscribe(feed, user("me"), {"table": "values", "filter": "near=eq.0.1"})
+            await conn.execute(
+                "insert into public.values values (1, '2026-03-04 05:06:07Z', '1 day 02:03', '\\x5c00', 0.1)"
+            )
+            await reader.count(1)
+            assert (await policies.may_read("room", user("me"))).broadcast
+            assert (await policies.may_write("room", user("me"))).broadcast
+    finally:
+        await policies.close()
+        await conn.close(timeout=5)
+    assert reader.data[0]["record"] == {
+        "id": 1,
+        "at": "2026-03-04T05:06:07+00:00",
+        "lasting": "1 day 02:03:00",
+        "raw": "5c00",
+        "near": 0.1,
+    }
 
 
 async def test_no_statement_under_row_security_reads_a_whole_table(migrated_db: str) -> None:

@@ -209,8 +209,10 @@ async def test_an_output_plugin_that_is_not_allowed_is_said(databases: Databases
     setting = "select current_setting('output_plugin_libraries', true)"
     conn = await asyncpg.connect(databases.cluster.dsn(), timeout=10)
     try:
-        if await conn.fetchval(setting) is None:
-            pytest.skip("this minor version allows every output plugin; Debian's 15.20 would run this test")
+        if await conn.fetchval(setting) is None:  # an older minor version, which allows every one
+            (check,) = [check for check in await results(databases.cluster.dsn()) if check.id == "DB-2"]
+            assert check.verdict is Verdict.PASS
+            return
         await conn.execute("alter system set output_plugin_libraries = 'test_decoding'")
         await conn.execute("select pg_reload_conf()")
         await until(conn, f"{setting} = 'test_decoding'")

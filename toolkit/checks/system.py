@@ -76,9 +76,7 @@ def wal_is_logical(facts: Facts) -> Check:
         return failed(f"wal_level is {server.wal_level}")
     allowed = server.output_plugins
     if allowed is not None and "pgoutput" not in {name.strip() for name in allowed.split(",")}:
-        return failed(
-            f"output_plugin_libraries does not name pgoutput, which Realtime reads by: {allowed or 'nothing'}"
-        )
+        return failed(f"Realtime reads by pgoutput, and output_plugin_libraries names {allowed or 'nothing'}")
     return passed("wal_level is logical")
 
 
