@@ -194,7 +194,7 @@ class _NotReplayed(Exception):
         super().__init__(what)
         self.check = Check(
             "replay",
-            "The applied migrations run on an empty database",
+            "The applied migrations run on the state that they start from",
             Verdict.UNKNOWN,
             f"{what}; {lack.basis}" if lack is not None else what,
             lack.remedy if lack is not None else _OTHER_STARTS,

@@ -54,7 +54,8 @@ async def prepare(dsn: str) -> Found:
                     first_line = part.statement.splitlines()[0]
                     raise EnvironmentError_(
                         f"Nothing was changed: the role that connects may not run `{first_line}`: {error}.",
-                        "Connect as a superuser; or let one run what `toolkit bootstrap --dry-run` shows.",
+                        "Connect as a superuser. From Postgres 16 on, a role with CREATEROLE and BYPASSRLS that owns "
+                        "the database may do it too; give it REPLICATION for Realtime.",
                     ) from error
         return await _look(conn)
 
