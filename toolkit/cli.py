@@ -40,6 +40,7 @@ COMMANDS: tuple[str, ...] = (
     "bootstrap",
     "keys",
     "migrate",
+    "init",
     "doctor",
     "scenarios",
     "load",
@@ -48,7 +49,7 @@ COMMANDS: tuple[str, ...] = (
 )
 # What a command needs beyond the base; those not named here run or examine a whole system.
 _WRITABLE = "Send it to a file or a pipe that can be written, and see that the disk has room."
-_EXTRAS = {"migrate": "migrate", "bootstrap": "migrate", "keys": "migrate", "load": "load"}
+_EXTRAS = {"migrate": "migrate", "bootstrap": "migrate", "keys": "migrate", "init": "migrate", "load": "load"}
 
 
 class _Commands(Group):

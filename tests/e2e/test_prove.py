@@ -190,8 +190,10 @@ def test_what_a_branch_adds_is_proved_on_a_kept_state_unless_that_is_damaged(tmp
     git(tmp_path, "add", "migrations")
     git(tmp_path, "commit", "-qm", "first")
     words = ("--migrations", str(migrations), "--only", "replay", "--rows", "5", "--json")
-    nothing = run(tmp_path, *words, "--new")
+    nothing = run(tmp_path, *words, "--new", "--output", "out/new.md", "--output", "out/new.xml")
     assert (nothing.returncode, "nothing to prove" in nothing.stdout) == (0, True), nothing.stderr
+    assert "nothing to prove" in (tmp_path / "out/new.md").read_text()
+    assert 'failures="0"' in (tmp_path / "out/new.xml").read_text()
     folder(migrations, {"3_more.sql": "alter table public.notes add column more text;\n"})
 
     def proved() -> str:

@@ -16,8 +16,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from toolkit.commands._click import Duration, json_option, option
+from toolkit.commands._formats import deliver, for_programs
 from toolkit.commands._options import DATABASE, TargetChoice, confirm_change, target_options
-from toolkit.commands._output import conclude, shown, with_more
+from toolkit.commands._output import shown, with_more
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.errors import ExitCode
 from toolkit.migrate.dry_run.run import DEADLINE_S
@@ -27,6 +28,7 @@ from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.migrate.run.run_model import OnProgress, Progress
 from toolkit.report import as_terminal
 from toolkit.report.frame import Frame
+from toolkit.report.places import NOWHERE, Places
 from toolkit.report.record import Report, Verdict, tool_version
 from toolkit.targets.target import Target
 
@@ -117,21 +119,23 @@ def confirm(choice: TargetChoice, target: Target, what: str, plan: Report) -> No
 
 @contextlib.contextmanager
 def refusals(frame: Frame, as_json: bool) -> Iterator[None]:
-    """With --json a refusal is a report like any other; without, the command line words it."""
+    """For programs (--json, --format, --output) a refusal is a report like others; else the command line words it."""
     try:
         yield
     except MigrationRefused as refused:
-        if not as_json:
+        if not as_json and not for_programs():
             raise
         refusals = [asdict(refusal) for refusal in refused.refusals]
         verdict = Verdict.FAIL if refused.exit_code is ExitCode.FAIL else Verdict.UNKNOWN
         report = reports.of_refusals(frame, refused.refusals, verdict)
-        finish(report, {"refusals": refusals}, as_json=True, code=refused.exit_code)
+        finish(report, {"refusals": refusals}, as_json, code=refused.exit_code)
 
 
-def finish(report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None) -> NoReturn:
+def finish(
+    report: Report, more: dict[str, Any], as_json: bool, *, code: ExitCode | None = None, places: Places = NOWHERE
+) -> NoReturn:
     text = with_more(report, more) if as_json else shown(report)
-    conclude(text, report.exit_code if code is None else code)
+    deliver(report, text, report.exit_code if code is None else code, places)
 
 
 @asynccontextmanager

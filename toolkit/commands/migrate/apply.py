@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from toolkit.commands._click import option, toolkit_command
+from toolkit.commands._formats import format_options
 from toolkit.commands._options import TargetChoice, confirm_change
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import (
@@ -36,6 +37,7 @@ from toolkit.migrate.verify.report import of_verify
 from toolkit.migrate.verify.run import migrate_verify
 from toolkit.probes import probes_of
 from toolkit.report.frame import Frame
+from toolkit.report.places import places_in
 from toolkit.report.record import Report, Verdict
 from toolkit.targets.target import Target
 
@@ -243,6 +245,7 @@ def down_command(
 @option("--no-probes", is_flag=True, help="Run only what changes nothing: the verify files and the LIVE checks.")
 @option("--no-live", is_flag=True, help="Leave out the read-only checks of any database, LIVE-1 and following.")
 @common(changes=True)
+@format_options
 def verify_command(
     *, choice: TargetChoice, folder: Path, as_json: bool, to: str | None, no_probes: bool, no_live: bool
 ) -> None:
@@ -275,6 +278,9 @@ def verify_command(
                     generic=not no_live,
                     on_progress=tell,
                 )
-        finish(of_verify(frame, found), {"versions": list(found.versions)}, as_json)
+        report = of_verify(frame, found)
+        files = {one.version: (one.verify or one.up).path for one in contents.migrations}
+        places = places_in(report, folder, of_versions=files)
+        finish(report, {"versions": list(found.versions)}, as_json, places=places)
 
     run_async(work())

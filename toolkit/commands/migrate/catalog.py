@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from toolkit.commands._click import json_option, option, toolkit_command
+from toolkit.commands._formats import format_options
 from toolkit.commands._options import DATABASE, TargetChoice, target_options
 from toolkit.commands._output import make_writable, write_file
 from toolkit.commands._run import run_async
@@ -29,6 +30,7 @@ from toolkit.migrate.run.run_model import Progress
 from toolkit.migrate.scratch.origin import Origin
 from toolkit.postgres.connection import redact
 from toolkit.report.frame import Frame
+from toolkit.report.places import Place, relative
 from toolkit.report.record import Link, Report, tool_version, worst
 
 _DIFFERENT = "Decide which side is right, and write a migration that makes the other like it."
@@ -122,6 +124,7 @@ def diff_command(*, before: str, after: str, positions: bool, no_dump: bool, as_
 @_no_dump
 @start_options("the target's, or the next newer one")
 @common(changes=False)
+@format_options
 def drift_command(
     *,
     choice: TargetChoice,
@@ -161,7 +164,8 @@ def drift_command(
             else:
                 found = await drift_from_folder(dsn, read_folder(folder), origin=origin, dump=not no_dump)
         more = {"diff": as_dict(found.comparison) if found.comparison is not None else None}
-        finish(_of_drift(frame, found, str(file or folder)), more, as_json)
+        report = _of_drift(frame, found, str(file or folder))
+        finish(report, more, as_json, places={check: Place(relative(file or folder)) for check in report.checks})
 
     run_async(work())
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from toolkit.commands._click import json_option, option, toolkit_command
-from toolkit.commands._output import conclude, shown
+from toolkit.commands._formats import deliver, format_options
+from toolkit.commands._output import shown
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import finish
@@ -45,6 +46,7 @@ from toolkit.report.record import Report, Verdict, tool_version
 @option("--show-accepted", is_flag=True, help="Also list the findings that the files accept, with their reasons.")
 @option("--list-rules", is_flag=True, help="Show every rule with its severity, and end.")
 @json_option
+@format_options
 def lint_command(
     *,
     files: tuple[Path, ...],
@@ -67,9 +69,10 @@ def lint_command(
     async def work() -> None:
         linted = await lint(folder, only=files, disabled=disabled)
         report = reports.of_lint(frame, linted, severity_of(limit))
+        places = reports.places_of(linted, severity_of(limit), folder)
         if as_json:
-            finish(report, {"limit": limit, "findings": reports.as_dicts(linted.findings)}, as_json)
-        conclude(_calm(report, linted, show_accepted), report.exit_code)
+            finish(report, {"limit": limit, "findings": reports.as_dicts(linted.findings)}, as_json, places=places)
+        deliver(report, _calm(report, linted, show_accepted), report.exit_code, places)
 
     run_async(work())
 

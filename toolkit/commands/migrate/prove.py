@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands._click import LIMITS, Duration, json_option, option, toolkit_command
+from toolkit.commands._formats import deliver, format_options
 from toolkit.commands._options import reports_dir_option
-from toolkit.commands._output import conclude, headline, shown, with_more
+from toolkit.commands._output import headline, shown, with_more
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import progress, refusals
@@ -55,10 +56,7 @@ class _Request:
 
 @toolkit_command(
     "prove",
-    examples=(
-        "toolkit migrate prove --since origin/main",
-        "toolkit migrate prove --last 1 --only round-trip",
-    ),
+    examples=("toolkit migrate prove --since origin/main",),
 )
 @folder_options
 @option("--version", "versions", multiple=True, metavar="V", help="Prove this version only; repeatable.")
@@ -85,7 +83,7 @@ class _Request:
     metavar="PROOF",
     help="Make all proofs but this one; repeatable.",
 )
-@option("--no-endpoint", is_flag=True, help="Do not start a Realtime endpoint for the delivery proof.")
+@option("--no-endpoint", is_flag=True, help="Start no Realtime endpoint for the delivery proof.")
 @option(
     "--expectations",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -95,6 +93,7 @@ class _Request:
 )
 @reports_dir_option
 @json_option
+@format_options
 @start_options(str(EMBEDDED_VERSION))
 @option(
     "--seed-data",
@@ -170,8 +169,10 @@ def prove_command(
         raise UsageError(f"{' and '.join(given)} exclude each other.", "Give one of them.")
     if not set(only or NAMES) - set(skip):
         raise UsageError("Every proof is left out.", "Name fewer with --skip.")
+    from toolkit.migrate.folder.files import read_folder
     from toolkit.migrate.prove.subject.claims import ProveOptions
     from toolkit.report import files
+    from toolkit.report.places import places_in
 
     default = folder / "expectations.yaml"
     chosen = expectations or (default if default.is_file() else None)
@@ -194,7 +195,8 @@ def prove_command(
     text = with_more(report, {"claims": claims}) if as_json else shown(report)
     if not as_json and report.verdict is not Verdict.PASS:  # its first lines have scrolled away by now
         text += f"\n{headline(report)}"
-    conclude(text, report.exit_code)
+    files_of = {migration.version: migration.up.path for migration in read_folder(folder).migrations}
+    deliver(report, text, report.exit_code, places_in(report, folder, of_versions=files_of))
 
 
 async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, object]]]:

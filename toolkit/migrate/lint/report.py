@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 from toolkit.migrate.lint.run import OURS, Linted
 from toolkit.migrate.lint.squawk_rules import GRADES, PREFIX
 from toolkit.report.frame import Frame
+from toolkit.report.places import Level, Place, Places, relative
 from toolkit.report.record import Check, Report, Table, Verdict, shortened
 
 _FOLDER = "the folder"
@@ -40,6 +42,19 @@ def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
         rows = tuple((str(f.at), f.rule, f.what, f.accepted) for f in linted.accepted)
         tables.append(Table("Accepted", ("where", "rule", "what", "reason"), _folded(rows)))
     return replace(report, tables=tuple(tables), notes=linted.notices)
+
+
+_LEVELS: dict[Severity, Level] = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def places_of(linted: Linted, limit: Severity, folder: Path) -> Places:
+    """The line of each finding, and how bad it is whatever the limit."""
+    return {
+        _check(finding, limit): Place(
+            relative(folder / finding.at.file), max(1, finding.at.line), _LEVELS[finding.severity]
+        )
+        for finding in linted.open
+    }
 
 
 def _many(count: int, noun: str) -> str:
