@@ -15,7 +15,7 @@ from tests.integration.migrate.conftest import until
 from tests.support.databases import Databases
 from tests.support.feeds import running_feed, subscribe, user
 from tests.support.installed_postgres import major, shipped_postgres, system_postgres, system_versions
-from tests.support.plans import MOST_ROWS, ran_under_row_security, with_many_rows
+from tests.support.plans import CAST_IN_COMPARISON, MOST_ROWS, ran_under_row_security, with_many_rows
 from toolkit.client.session import ArticleGeneration
 from toolkit.migrate import migrate_down, migrate_up, migrate_verify
 from toolkit.migrate.folder.files import read_folder
@@ -233,5 +233,10 @@ async def test_an_output_plugin_that_is_not_allowed_is_said(databases: Databases
 async def test_no_statement_under_row_security_reads_a_whole_table(databases: Databases) -> None:
     async with databases.clone("migrated") as dsn:
         await with_many_rows(dsn)
-        ran = await ran_under_row_security(dsn)
+        ran = dict(await ran_under_row_security(dsn, cast=CAST_IN_COMPARISON))
+        conn = await asyncpg.connect(dsn, timeout=10)
+        version = conn.get_server_version()
+        await conn.close(timeout=5)
+    distrusted = ran.pop("cast").rows > MOST_ROWS
     assert {what: one.plan for what, one in ran.items() if one.rows > MOST_ROWS} == {}
+    assert distrusted or not (version.major == 15 and version.minor >= 20)

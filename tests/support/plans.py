@@ -37,6 +37,12 @@ create policy members on realtime.messages for all to authenticated
   using (realtime.topic() = 'room') with check (realtime.topic() = 'room');
 analyze generated_articles_state, process_events, background_tasks, articles, image_placeholders, realtime.messages;
 """
+# The look-up as it must not be written: the newest minor of 15 does not trust the cast of a key to see rows before the
+# policies do, and reads the table instead.
+CAST_IN_COMPARISON = """
+select (select true from process_events t where t.id = (k.v ->> 0)::uuid limit 1)
+from jsonb_array_elements('[["00000000-0000-4000-8000-000000300050"]]') k (v)
+"""
 _AS_A_USER = """
 select set_config('role', 'authenticated', true), set_config('realtime.topic', 'room', true),
        set_config('request.jwt.claims', '{"role": "authenticated", "sub": "user_1"}', true)
