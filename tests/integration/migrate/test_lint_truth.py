@@ -180,22 +180,6 @@ CASES = [
          (*TABLE, "revoke truncate on public.t from anon", "grant truncate on public.t to anon"),
          "select has_table_privilege('public.t', 'truncate')", True,
          (*TABLE, "revoke truncate on public.t from anon"), False, role="anon"),
-    *(Case("grant-write-to-anon-unjudged",
-           (*TABLE, f"create policy p on public.t using ({condition})", "grant all on public.t to anon"),
-           "delete from public.t returning id", 1,
-           (*TABLE, f"create policy p on public.t using ({silent})", "grant all on public.t to anon"), None,
-           role="anon", claims='{"role": "anon"}')
-      for condition, silent in (
-          ("id is not null", "auth.uid() is not null"),
-          ("coalesce(auth.uid()::text, owner) = owner", "auth.uid()::text = owner"),
-          ("auth.uid() is distinct from null or id = 1", "auth.role() = 'authenticated' or auth.jwt() ->> 'sub' = owner"),
-          ("exists (select count(*) from pg_class where oid = 0 and auth.uid()::text = owner)",
-           "exists (select 1 from pg_class where auth.uid()::text = owner)"),
-      )),
-    Case("grant-write-to-anon",
-         (*TABLE, "revoke truncate on public.t from anon", "grant truncate on public.t to anon"),
-         "select has_table_privilege('public.t', 'truncate')", True,
-         (*TABLE, "revoke truncate on public.t from anon"), False, role="anon"),
     Case("trigger-writes-as-caller",
          (*TABLE, *CHILD, *logging("after insert"), "create policy i on public.t for insert to authenticated "
           "with check (owner = 'x')"), "insert into public.t values (3, 'x')", asyncpg.InsufficientPrivilegeError,

@@ -69,7 +69,6 @@ RULES = (WRITE_ANON, PERHAPS_WRITE_ANON, BEHIND_POLICIES, SELECT_ANON, EXECUTE_A
 _READS = {"all", "select"}
 _WRITES = {"all", "insert", "update", "delete", "truncate", "trigger", "references", "maintain"}
 _ROWS = {"insert", "update", "delete"}
-_ROWS = {"insert", "update", "delete"}
 # USAGE of a schema, a type or a language opens no data by itself.
 _HARMLESS = {"schema", "type", "domain", "language"}
 _ROUTINES = {"function", "procedure", "routine"}
