@@ -42,3 +42,32 @@ having count(*) <> 9;
 -- remedy: update public.generated_articles_state set progress_percentage = greatest(0, least(100, progress_percentage)) where progress_percentage not between 0 and 100;
 select id, progress_percentage from public.generated_articles_state
 where progress_percentage not between 0 and 100 order by id limit 20;
+
+-- check: LEG-7 A clean-up removes processes that ended long ago without an article, and no others
+-- remedy: compare cleanup_old_processes with the migration file.
+do $$
+declare
+  probe uuid;
+  each record;
+begin
+  -- Older than anything real, so that the clean-up below can reach nothing but these.
+  for each in
+    select s.status, q.quiet, a.article,
+      s.status in ('completed', 'error', 'cancelled') and q.quiet and not a.article as goes
+    from unnest(enum_range(null::public.generation_status)) s (status),
+      (values (true), (false)) q (quiet), (values (true), (false)) a (article)
+  loop
+    insert into public.generated_articles_state (user_id, status, last_activity_at)
+    values ('toolkit_verify', each.status, case when each.quiet then now() - interval '200 years' else now() end)
+    returning id into probe;
+    if each.article then
+      insert into public.articles (user_id, generation_process_id, title, content) values ('toolkit_verify', probe, 't', 'c');
+    end if;
+    perform public.cleanup_old_processes(36500);
+    if exists (select from public.generated_articles_state where id = probe) = each.goes then
+      raise exception 'a process that is %, % and % an article was %', each.status,
+        case when each.quiet then 'long quiet' else 'active' end, case when each.article then 'with' else 'without' end,
+        case when each.goes then 'kept' else 'removed' end;
+    end if;
+  end loop;
+end $$;

@@ -184,6 +184,15 @@ begin
      is distinct from (2, 'test_event', '{"test": "data"}'::jsonb) then
     raise exception 'unexpected event: %', to_jsonb(event);
   end if;
+  if event.event_category <> 'manual' or event.event_source <> 'application' or event.acknowledged_by <> '{}'
+     or event.published_at is null or event.created_at not between clock_timestamp() - interval '1 hour' and clock_timestamp() then
+    raise exception 'an event appended with the defaults is: %', to_jsonb(event);
+  end if;
+  event_id := public.create_process_event(probe, 'test_event', null, null, null);
+  select * into event from public.process_events where id = event_id;
+  if event.event_data <> '{}' or event.event_category <> 'system' or event.event_source <> 'backend' then
+    raise exception 'an event appended with nothing but its type is: %', to_jsonb(event);
+  end if;
   begin
     perform public.create_process_event(gen_random_uuid(), 'test_event');
     raise exception 'an event was appended to a process that does not exist' using errcode = 'assert_failure';
@@ -191,28 +200,68 @@ begin
   end;
 end $$;
 
--- check: RT-22 One update that changes several things leaves one event for each of them
+-- check: RT-22 One update that changes several things leaves one event for each of them, which tells the row and the change
 -- remedy: compare publish_process_event with the migration file.
 do $$
 declare
   probe uuid;
-  found_events text;
+  turn record;
+  event record;
+  told jsonb;
+  happened jsonb;
+  latest integer := 0;
 begin
-  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
-  update public.generated_articles_state
-  set status = 'user_input_required', current_step_name = 'persona_generated', progress_percentage = 15,
-      is_waiting_for_input = true, input_type = 'select_persona'
-  where id = probe;
-  update public.generated_articles_state set updated_at = now() where id = probe;
-  update public.generated_articles_state set image_mode = not image_mode where id = probe;
-  update public.generated_articles_state
-  set status = 'in_progress', is_waiting_for_input = false, input_type = null where id = probe;
-  select string_agg(event_type, ', ' order by event_sequence) into found_events
-  from public.process_events where process_id = probe and event_sequence > 1;
-  if found_events is distinct from 'status_changed, step_changed, progress_updated, input_required, process_updated, '
-      'status_changed, input_resolved' then
-    raise exception 'found: %', found_events;
-  end if;
+  insert into public.generated_articles_state (user_id, executing_step)
+  values ('toolkit_verify', 'research') returning id into probe;
+  for turn in select * from (values
+    (1, 'true', '[["process_created", {"status": [null, "in_progress"]}]]'::jsonb),
+    (2, 'status = ''user_input_required'', current_step_name = ''persona_generated'', progress_percentage = 15,
+         is_waiting_for_input = true, input_type = ''select_persona''',
+     '[["status_changed", {"status": ["in_progress", "user_input_required"]}],
+       ["step_changed", {"current_step": ["start", "persona_generated"]}],
+       ["progress_updated", {"progress": [0, 15]}], ["input_required", {"is_waiting_for_input": [false, true]}]]'),
+    (3, 'updated_at = now()', '[]'),
+    (4, 'image_mode = not image_mode', '[["process_updated", {"article_id": [null, null]}]]'),
+    (5, 'status = ''in_progress'', is_waiting_for_input = false, input_type = null, error_message = ''trouble''',
+     '[["status_changed", {"status": ["user_input_required", "in_progress"]}],
+       ["input_resolved", {"is_waiting_for_input": [true, false]}]]'),
+    (6, 'progress_percentage = 15', '[]')
+  ) as v (number, change, expected)
+  loop
+    if turn.number > 1 then
+      execute format('update public.generated_articles_state set %s where id = %L', turn.change, probe);
+    end if;
+    select jsonb_build_object(
+      'process_id', s.id, 'status', s.status, 'current_step', s.current_step_name, 'executing_step', s.executing_step,
+      'progress_percentage', s.progress_percentage, 'is_waiting_for_input', s.is_waiting_for_input,
+      'input_type', s.input_type, 'updated_at', s.updated_at) into told
+    from public.generated_articles_state s where id = probe;
+    happened := '[]';
+    for event in
+      select * from public.process_events where process_id = probe and event_sequence > latest order by event_sequence
+    loop
+      latest := event.event_sequence;
+      happened := happened || jsonb_build_array(jsonb_build_array(event.event_type, event.event_data -> 'changes'));
+      if not event.event_data @> told or event.event_category <> 'process_state' or event.event_source <> 'database_trigger' then
+        raise exception 'after %, event % does not tell the row %: %', turn.change, event.event_type, told, to_jsonb(event);
+      end if;
+      if event.event_type = 'status_changed'
+         and event.event_data -> 'error_message' is distinct from (case when turn.number = 5 then '"trouble"' else 'null' end)::jsonb then
+        raise exception 'a change of status does not tell the error: %', event.event_data;
+      end if;
+      if event.event_type = 'process_created' and not event.event_data @> (
+        select jsonb_build_object('user_id', s.user_id, 'organization_id', s.organization_id, 'image_mode', s.image_mode,
+          'realtime_channel', s.realtime_channel) from public.generated_articles_state s where id = probe)
+         or event.event_type = 'process_updated' and not event.event_data @> (
+        select jsonb_build_object('article_id', s.article_id, 'image_mode', s.image_mode)
+        from public.generated_articles_state s where id = probe) then
+        raise exception 'event % does not tell what belongs to it: %', event.event_type, event.event_data;
+      end if;
+    end loop;
+    if happened <> turn.expected then
+      raise exception 'after % found: %', turn.change, happened;
+    end if;
+  end loop;
 end $$;
 
 -- check: RT-23 An event never carries the article context
@@ -231,54 +280,95 @@ begin
   end if;
 end $$;
 
--- check: RT-24 Sequences are never given out again after a clean-up
+-- check: RT-24 A clean-up takes old events of ended processes, never the first and the final one, and no sequence is reused
 -- remedy: the counter table must outlive events: compare append_process_event and cleanup_old_events.
 do $$
 declare
-  ended uuid;
-  running uuid;
   ancient timestamptz := now() - interval '200 years';
+  probe uuid;
+  ending record;
+  left_over text;
 begin
-  -- Older than anything real, so that the clean-up below can reach nothing but these two.
-  insert into public.generated_articles_state (user_id, status, updated_at)
-  values ('toolkit_verify', 'completed', ancient) returning id into ended;
-  insert into public.generated_articles_state (user_id, updated_at)
-  values ('toolkit_verify', ancient) returning id into running;
-  insert into public.process_events (process_id, event_type, event_sequence, created_at)
-  select p, 'test_event', n, ancient from unnest(array[ended, running]) p, generate_series(2, 10) n;
-  update public.process_event_counters set last_sequence = 10 where process_id in (ended, running);
-  perform public.cleanup_old_events(36500);
-  if (select count(*) from public.process_events where process_id = running) <> 10 then
-    raise exception 'the clean-up removed events of a process that still runs';
-  end if;
-  if (select count(*) from public.process_events where process_id = ended) <> 1 then
-    raise exception 'the clean-up left % events of an ended process',
-      (select count(*) from public.process_events where process_id = ended);
-  end if;
-  perform public.create_process_event(ended, 'test_event');
-  if (select max(event_sequence) from public.process_events where process_id = ended) <> 11 then
-    raise exception 'sequence % was given out again after the clean-up',
-      (select max(event_sequence) from public.process_events where process_id = ended);
-  end if;
+  -- Older than anything real, so that the clean-ups below can reach nothing but these.
+  for ending in select * from (values
+    ('completed', 'generation_completed', ancient, ancient, '1 process_created, 4 generation_completed, 5 young'),
+    ('cancelled', 'generation_cancelled', ancient, ancient, '1 process_created, 4 generation_cancelled, 5 young'),
+    ('error', 'generation_error', ancient, ancient, '1 process_created, 4 generation_error, 5 young'),
+    ('completed', 'generation_completed', now(), ancient,
+     '1 process_created, 2 step_started, 3 step_completed, 4 generation_completed, 5 young'),
+    ('in_progress', 'generation_started', ancient, ancient,
+     '1 process_created, 2 step_started, 3 step_completed, 4 generation_started, 5 young'),
+    ('paused', 'generation_paused', ancient, ancient,
+     '1 process_created, 2 step_started, 3 step_completed, 4 generation_paused, 5 young')
+  ) as v (status, last_type, updated, created, expected)
+  loop
+    insert into public.generated_articles_state (user_id, status, updated_at)
+    values ('toolkit_verify', ending.status::public.generation_status, ending.updated) returning id into probe;
+    delete from public.process_events where process_id = probe;
+    insert into public.process_events (process_id, event_type, event_sequence, created_at)
+    values (probe, 'process_created', 1, ending.created), (probe, 'step_started', 2, ending.created), (probe, 'step_completed', 3, ending.created),
+           (probe, ending.last_type, 4, ending.created), (probe, 'young', 5, now());
+    update public.process_event_counters set last_sequence = 5 where process_id = probe;
+    perform public.cleanup_old_events(36500);
+    select string_agg(event_sequence || ' ' || event_type, ', ' order by event_sequence) into left_over
+    from public.process_events where process_id = probe;
+    if left_over is distinct from ending.expected then
+      raise exception 'of a process that is % since %, the clean-up left: %', ending.status, ending.updated, left_over;
+    end if;
+    delete from public.process_events where process_id = probe;
+    perform public.create_process_event(probe, 'test_event');
+    if (select max(event_sequence) from public.process_events where process_id = probe) <> 6 then
+      raise exception 'sequence % was given out again after the clean-up',
+        (select max(event_sequence) from public.process_events where process_id = probe);
+    end if;
+  end loop;
+  begin
+    perform public.cleanup_old_events(-1);
+    raise exception 'a clean-up of events from the future was accepted' using errcode = 'assert_failure';
+  exception when invalid_parameter_value then null;
+  end;
 end $$;
 
--- check: RT-25 An event cannot be rewritten
--- remedy: restore the trigger trigger_guard_process_event.
+-- check: RT-25 An event cannot be rewritten, and its sequence is given once
+-- remedy: restore the trigger trigger_guard_process_event and the constraint unique_process_sequence.
 do $$
 declare
   probe uuid;
+  another uuid;
+  event uuid;
+  change text;
   known boolean;
 begin
   insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into another;
+  select id into event from public.process_events where process_id = probe;
+  foreach change in array array[
+    'event_data = jsonb_build_object(1, 2)', 'event_sequence = 1000', 'event_type = upper(event_type)',
+    'event_category = upper(event_category)', 'event_source = upper(event_source)',
+    'created_at = created_at - make_interval(days => 1)', 'id = gen_random_uuid()',
+    format('process_id = %L, event_sequence = 1000', another)
+  ] loop
+    begin
+      execute format('update public.process_events set %s where id = %L', change, event);
+      raise exception 'an event could be rewritten: %', change using errcode = 'assert_failure';
+    exception when restrict_violation then null;
+    end;
+  end loop;
   begin
-    update public.process_events set event_data = '{"forged": true}' where process_id = probe;
-    raise exception 'event_data could be changed' using errcode = 'assert_failure';
-  exception when restrict_violation then null;
+    insert into public.process_events (process_id, event_type, event_sequence) values (probe, 'test_event', 1);
+    raise exception 'sequence 1 was given twice' using errcode = 'assert_failure';
+  exception when unique_violation then null;
   end;
-  known := public.acknowledge_process_event(
-    probe, (select id from public.process_events where process_id = probe), 'toolkit_verify');
-  if not known or not exists (select from public.process_events where process_id = probe and acknowledged_by = '{toolkit_verify}') then
-    raise exception 'an event could not be acknowledged';
+  known := public.acknowledge_process_event(probe, event, 'toolkit_verify')
+    and public.acknowledge_process_event(probe, event, 'toolkit_verify_2')
+    and public.acknowledge_process_event(probe, event, 'toolkit_verify');
+  if not known or (select acknowledged_by from public.process_events where id = event) <> '{toolkit_verify,toolkit_verify_2}' then
+    raise exception 'acknowledged by two people, one of them twice, an event has: %',
+      (select acknowledged_by from public.process_events where id = event);
+  end if;
+  known := public.acknowledge_process_event(another, event, 'toolkit_verify_3');
+  if known or exists (select from public.process_events where id = event and 'toolkit_verify_3' = any (acknowledged_by)) then
+    raise exception 'an event was acknowledged in the name of another process';
   end if;
 end $$;
 
@@ -327,24 +417,59 @@ begin
   end if;
 end $$;
 
--- check: RT-27 A worker that lost its claim can change nothing
+-- check: RT-27 A worker that lost its claim can change nothing, and a heartbeat renews the leases it names alone
 -- remedy: compare the task functions with the migration file.
 do $$
 declare
   probe uuid;
   task uuid;
+  neighbour uuid;
   first_token uuid;
   second_token uuid;
+  neighbours_token uuid;
+  beats uuid[];
+  released boolean;
+  rescued record;
 begin
   insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
   task := public.enqueue_background_task(probe, 'toolkit_verify', p_priority => 10);
   select claim_token into first_token from public.claim_background_task('verify-1', p_task_types => '{toolkit_verify}');
-  update public.background_tasks set heartbeat_at = now() - interval '1 hour' where id = task;
-  -- Only the probe's: other workers of a live system keep their leases.
-  perform 1 from public.rescue_background_tasks(interval '59 minutes') r where r.id = task;
+  neighbour := public.enqueue_background_task(probe, 'toolkit_verify');
+  select claim_token into neighbours_token from public.claim_background_task('verify-3', 'host', '{toolkit_verify}');
+  if not exists (
+    select from public.background_tasks where id = neighbour and worker_id = 'verify-3' and worker_hostname = 'host') then
+    raise exception 'a claim does not say whose it is';
+  end if;
+
+  -- Leases of centuries: the tasks of a live system are far from them.
+  update public.background_tasks set heartbeat_at = now() - interval '200 years' where id in (task, neighbour);
+  select array_agg(h.id) into beats from public.heartbeat_background_tasks(array[neighbours_token]) h;
+  if beats is distinct from array[neighbour]
+     or (select heartbeat_at from public.background_tasks where id = task) > now() - interval '1 year'
+     or (select heartbeat_at from public.background_tasks where id = neighbour) < now() - interval '1 hour' then
+    raise exception 'the heartbeat of one claim reached the tasks %, of which it holds %', beats, neighbour;
+  end if;
+  perform public.rescue_background_tasks(interval '300 years');
+  if (select count(*) from public.background_tasks where id in (task, neighbour) and status = 'running') <> 2 then
+    raise exception 'a task was taken away before its lease ran out';
+  end if;
+  update public.background_tasks set scheduled_for = now() - interval '1 day', worker_hostname = 'host' where id = task;
+  select * into rescued from public.rescue_background_tasks(interval '100 years') r where r.id = task;
+  if (rescued.process_id, rescued.status, rescued.rescue_count, rescued.worker_id) is distinct from (probe, 'pending', 1, 'verify-1') then
+    raise exception 'of a rescued task is told: %', to_jsonb(rescued);
+  end if;
+  if not exists (
+    select from public.background_tasks
+    where id = task and status = 'pending' and rescue_count = 1 and retry_count = 0 and worker_id is null
+      and worker_hostname is null and scheduled_for between clock_timestamp() - interval '1 hour' and clock_timestamp()) then
+    raise exception 'a task whose lease ran out is: %', (select to_jsonb(t) from public.background_tasks t where id = task);
+  end if;
+  if (select status from public.background_tasks where id = neighbour) <> 'running' then
+    raise exception 'a task with a fresh lease was taken away';
+  end if;
   select claim_token into second_token from public.claim_background_task('verify-2', p_task_types => '{toolkit_verify}');
   if second_token is null or second_token = first_token then
-    raise exception 'the task was not rescued and claimed anew';
+    raise exception 'the task was not claimed anew';
   end if;
   if public.complete_background_task(task, first_token)
      or public.fail_background_task(task, first_token, 'late') is not null
@@ -352,29 +477,94 @@ begin
      or exists (select from public.heartbeat_background_tasks(array[first_token])) then
     raise exception 'a stale claim token was accepted';
   end if;
+  if public.complete_background_task(task, neighbours_token)
+     or public.fail_background_task(task, neighbours_token, 'late') is not null
+     or public.release_background_task(task, neighbours_token) then
+    raise exception 'the claim token of another task was accepted';
+  end if;
+  released := public.release_background_task(task, second_token);
+  if not released or not exists (
+    select from public.background_tasks
+    where id = task and status = 'pending' and retry_count = 0 and rescue_count = 1 and worker_id is null
+      and worker_hostname is null and scheduled_for between clock_timestamp() - interval '1 hour' and clock_timestamp()) then
+    raise exception 'a task that its worker gives back is: %', (select to_jsonb(t) from public.background_tasks t where id = task);
+  end if;
+  select claim_token into second_token from public.claim_background_task('verify-2', 'host', '{toolkit_verify}');
   if not public.complete_background_task(task, second_token) then
     raise exception 'the holder could not complete its task';
   end if;
+
+  -- One that kills its workers ends.
+  update public.background_tasks set heartbeat_at = now() - interval '200 years', rescue_count = 5 where id = neighbour;
+  perform public.rescue_background_tasks(interval '100 years', 6);
+  if (select status from public.background_tasks where id = neighbour) <> 'pending' then
+    raise exception 'a task was given up before its last rescue';
+  end if;
+  perform public.claim_background_task('verify-2', p_task_types => '{toolkit_verify}');
+  update public.background_tasks set heartbeat_at = now() - interval '200 years' where id = neighbour;
+  select * into rescued from public.rescue_background_tasks(interval '100 years', 6) r where r.id = neighbour;
+  if (rescued.status, rescued.rescue_count) is distinct from ('failed', 6) then
+    raise exception 'of a task that is given up is told: %', to_jsonb(rescued);
+  end if;
+  if (select status from public.background_tasks where id = neighbour) <> 'failed' then
+    raise exception 'a task is rescued for ever';
+  end if;
 end $$;
 
--- check: RT-28 A failed task is tried again later, and only so often
+-- check: RT-28 A failed task is tried again after 50 to 100 % of a delay that doubles, and only so often
 -- remedy: compare fail_background_task with the migration file.
 do $$
 declare
   probe uuid;
   task uuid;
+  token uuid;
   outcome text;
+  waits numeric;
+  least_seen numeric;
+  most_seen numeric;
 begin
   insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
-  task := public.enqueue_background_task(probe, 'toolkit_verify', p_max_retries => 1, p_retry_delay_seconds => 60);
-  outcome := public.fail_background_task(task, (public.claim_background_task('verify', p_task_types => '{toolkit_verify}')).claim_token, 'first');
-  if outcome <> 'pending' or (select scheduled_for from public.background_tasks where id = task) < clock_timestamp() + interval '20 s' then
-    raise exception 'the first failure gave %, without a delay', outcome;
+  task := public.enqueue_background_task(probe, 'toolkit_verify', p_max_retries => 12, p_retry_delay_seconds => 60);
+  for tries in 0..11 loop
+    -- Thirty draws: where one may be less than half of the delay, some are.
+    least_seen := 1000;
+    most_seen := 0;
+    for draw in 1..30 loop
+      token := gen_random_uuid();
+      update public.background_tasks
+      set status = 'running', claim_token = token, worker_id = 'verify', worker_hostname = 'host', retry_count = tries
+      where id = task;
+      outcome := public.fail_background_task(task, token, 'reason', '{"a": 1}');
+      if outcome is distinct from 'pending' then
+        raise exception 'failure % of a task that may be tried again 12 times gave %', tries + 1, outcome;
+      end if;
+      waits := (select extract(epoch from scheduled_for - clock_timestamp()) from public.background_tasks where id = task)
+        / least(3600, 60 * power(2, tries))::numeric;
+      least_seen := least(least_seen, waits);
+      most_seen := greatest(most_seen, waits);
+    end loop;
+    if least_seen < 0.45 or most_seen > 1 or most_seen - least_seen < 0.05 then
+      raise exception 'after failure % the delays are % to % of what they should be', tries + 1, least_seen, most_seen;
+    end if;
+    if not exists (
+      select from public.background_tasks
+      where id = task and status = 'pending' and retry_count = tries + 1 and worker_id is null
+        and worker_hostname is null and error_message = 'reason' and error_details = '{"a": 1}') then
+      raise exception 'a task to be tried again is: %', (select to_jsonb(t) from public.background_tasks t where id = task);
+    end if;
+  end loop;
+  token := gen_random_uuid();
+  update public.background_tasks set status = 'running', claim_token = token where id = task;
+  outcome := public.fail_background_task(task, token, 'last');
+  if outcome is distinct from 'failed'
+     or not exists (select from public.background_tasks where id = task and status = 'failed' and error_message = 'last') then
+    raise exception 'the failure after the last retry gave %', outcome;
   end if;
-  update public.background_tasks set scheduled_for = now() where id = task;
-  outcome := public.fail_background_task(task, (public.claim_background_task('verify', p_task_types => '{toolkit_verify}')).claim_token, 'second');
-  if outcome <> 'failed' then
-    raise exception 'the second failure gave %', outcome;
+  task := public.enqueue_background_task(probe, 'toolkit_verify');
+  token := (public.claim_background_task('verify', p_task_types => '{toolkit_verify}')).claim_token;
+  outcome := public.fail_background_task(task, token, 'for good', null, false);
+  if outcome is distinct from 'failed' then
+    raise exception 'a failure for good gave %', outcome;
   end if;
 end $$;
 
@@ -405,6 +595,69 @@ begin
     select from public.background_tasks where id = anyway and status = 'pending' and pending_dependencies = 0) then
     raise exception 'what always follows a task does not follow one that failed';
   end if;
+  child := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[parent]);
+  if (select status from public.background_tasks where id = child) <> 'cancelled' then
+    raise exception 'what follows a success waits for a task that has failed';
+  end if;
+
+  -- Parents that have ended otherwise by the time.
+  update public.background_tasks set status = 'cancelled' where id = parent;
+  child := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[parent]);
+  if (select status from public.background_tasks where id = child) <> 'cancelled' then
+    raise exception 'what follows a success waits for a task that was cancelled';
+  end if;
+  anyway := public.enqueue_background_task(
+    probe, 'toolkit_verify', p_depends_on => array[parent], p_dependency_type => 'always');
+  update public.background_tasks set status = 'completed' where id = parent;
+  child := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[parent]);
+  if (select count(*) from public.background_tasks
+      where id in (child, anyway) and status = 'pending' and pending_dependencies = 0) <> 2 then
+    raise exception 'a dependent waits for a task that has ended already';
+  end if;
+  -- Once more, as a caller that heard no answer does: nothing is added.
+  if public.enqueue_background_task(probe, 'toolkit_verify', null, p_id => child, p_depends_on => array[grandchild]) <> child
+     or exists (select from public.task_dependencies where dependent_task_id = child and parent_task_id = grandchild)
+     or not exists (select from public.background_tasks where id = child and pending_dependencies = 0) then
+    raise exception 'a task that was enqueued twice has changed';
+  end if;
+  child := public.enqueue_background_task(probe, 'toolkit_verify', null);
+  if (select task_data from public.background_tasks where id = child) <> '{}' then
+    raise exception 'a task without data has some';
+  end if;
+
+  -- One that is paused with its process is settled as one that waits.
+  update public.background_tasks set status = 'running', claim_token = gen_random_uuid() where id = parent;
+  child := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[parent]);
+  update public.background_tasks set status = 'paused' where id = child;
+  perform public.complete_background_task(parent, (select claim_token from public.background_tasks where id = parent));
+  if (select pending_dependencies from public.background_tasks where id = child) <> 0 then
+    raise exception 'a paused dependent waits for ever for a task that has ended';
+  end if;
+
+  -- Two parents, one of which fails while the dependents wait.
+  delete from public.background_tasks where process_id = probe;
+  parent := public.enqueue_background_task(probe, 'toolkit_verify', p_priority => 10, p_max_retries => 0);
+  grandchild := public.enqueue_background_task(probe, 'toolkit_verify', p_priority => 9);
+  child := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[parent, grandchild]);
+  anyway := public.enqueue_background_task(
+    probe, 'toolkit_verify', p_depends_on => array[parent, grandchild], p_dependency_type => 'always');
+  perform public.claim_background_task('verify', p_task_types => '{toolkit_verify}');
+  perform public.claim_background_task('verify', p_task_types => '{toolkit_verify}');
+  perform public.complete_background_task(grandchild, (select claim_token from public.background_tasks where id = grandchild));
+  if (select array_agg(pending_dependencies) from public.background_tasks where id in (child, anyway)) <> '{1,1}'
+     or exists (select from public.claim_background_task('verify', p_task_types => '{toolkit_verify}')) then
+    raise exception 'one of two parents has ended, and the dependents do not wait for the other alone';
+  end if;
+  perform public.fail_background_task(parent, (select claim_token from public.background_tasks where id = parent), 'x');
+  if not exists (select from public.background_tasks where id = child and status = 'cancelled')
+     or not exists (select from public.background_tasks where id = anyway and status = 'pending' and pending_dependencies = 0) then
+    raise exception 'after the failure, what follows a success is %, and what always follows %',
+      (select status from public.background_tasks where id = child),
+      (select status || ', waiting for ' || pending_dependencies from public.background_tasks where id = anyway);
+  end if;
+  if (select id from public.claim_background_task('verify', p_task_types => '{toolkit_verify}')) is distinct from anyway then
+    raise exception 'what always follows a task is not claimed after its end';
+  end if;
   begin
     perform public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[gen_random_uuid()]);
     raise exception 'a parent that does not exist was accepted' using errcode = 'assert_failure';
@@ -412,16 +665,46 @@ begin
   end;
 end $$;
 
--- check: RT-30 Tasks of a paused or ended process are not claimed
+-- check: RT-30 A claim takes what is due and of a running process, the most urgent first, then what waits longest
 -- remedy: compare claim_background_task with the migration file.
 do $$
 declare
   probe uuid;
+  each record;
+  claimed uuid;
 begin
-  insert into public.generated_articles_state (user_id, status) values ('toolkit_verify', 'paused') returning id into probe;
-  perform public.enqueue_background_task(probe, 'toolkit_verify');
-  if exists (select from public.claim_background_task('verify', p_task_types => '{toolkit_verify}')) then
-    raise exception 'a task of a paused process was claimed';
+  for each in
+    select s.status, s.status in ('in_progress', 'resuming', 'auto_progressing') as runs
+    from unnest(enum_range(null::public.generation_status)) s (status)
+  loop
+    insert into public.generated_articles_state (user_id, status) values ('toolkit_verify', each.status) returning id into probe;
+    perform public.enqueue_background_task(probe, 'toolkit_verify');
+    if exists (select from public.claim_background_task('verify', p_task_types => '{toolkit_verify}')) <> each.runs then
+      raise exception 'a task of a process that is % was %', each.status, case when each.runs then 'left' else 'claimed' end;
+    end if;
+    delete from public.background_tasks where process_id = probe;
+  end loop;
+
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  insert into public.background_tasks (process_id, task_type, created_by, priority, scheduled_for, created_at) values
+    (probe, 'toolkit_verify', 'fourth', 1, now() - interval '9 h', now() - interval '9 h'),
+    (probe, 'toolkit_verify', 'third', 9, now() - interval '2 h', now() - interval '1 h'),
+    (probe, 'toolkit_verify', 'second', 9, now() - interval '2 h', now() - interval '2 h'),
+    (probe, 'toolkit_verify', 'first', 9, now() - interval '3 h', now()),
+    (probe, 'toolkit_verify', 'not due', 10, clock_timestamp() + interval '10 s', now() - interval '9 h'),
+    (probe, 'toolkit_verify_2', 'of another type', 10, now() - interval '9 h', now());
+  insert into public.background_tasks (process_id, task_type, created_by, priority, pending_dependencies)
+  values (probe, 'toolkit_verify', 'waits for another', 10, 1);
+  for each in select * from unnest('{first,second,third,fourth}'::text[]) with ordinality e (name, turn) loop
+    select c.id into claimed from public.claim_background_task('verify', p_task_types => '{toolkit_verify}') c;
+    if (select created_by from public.background_tasks where id = claimed) is distinct from each.name then
+      raise exception 'turn % was given to %, not to %', each.turn,
+        coalesce((select created_by from public.background_tasks where id = claimed), 'nothing'), each.name;
+    end if;
+  end loop;
+  select c.id into claimed from public.claim_background_task('verify', p_task_types => '{toolkit_verify}') c;
+  if claimed is not null then
+    raise exception 'claimed too early: %', (select created_by from public.background_tasks where id = claimed);
   end if;
 end $$;
 
@@ -448,41 +731,371 @@ begin
   end loop;
 end $$;
 
--- check: RT-32 Events are visible to exactly those who see the process
--- remedy: compare the policies with the migration file.
+-- check: RT-32 Two people with processes of their own see theirs, and nothing of the other's
+-- remedy: compare the policies and grants with the migration file.
+do $$
+declare
+  probes uuid[] := array[gen_random_uuid(), gen_random_uuid()];
+  org uuid;
+  parent uuid;
+  who record;
+  seen integer[];
+  expected integer[];
+begin
+  for side in 1..2 loop
+    insert into public.organizations (name, owner_user_id)
+    values ('toolkit_verify', 'user_verify_owner_' || side) returning id into org;
+    insert into public.organization_members (organization_id, user_id) values (org, 'user_verify_member_' || side);
+    insert into public.generated_articles_state (id, user_id, organization_id)
+    values (probes[side], 'user_verify_owner_' || side, org);
+    parent := public.enqueue_background_task(probes[side], 'toolkit_verify');
+    perform public.enqueue_background_task(probes[side], 'toolkit_verify', p_depends_on => array[parent]);
+  end loop;
+  for who in select * from (values
+    ('authenticated', '{"role": "authenticated", "sub": "user_verify_owner_1"}', '{t,f}'::boolean[]),
+    ('authenticated', '{"role": "authenticated", "sub": "user_verify_member_1"}', '{t,f}'),
+    ('authenticated', '{"role": "authenticated", "sub": "user_verify_owner_2"}', '{f,t}'),
+    ('authenticated', '{"role": "authenticated", "sub": "user_verify_member_2"}', '{f,t}'),
+    ('authenticated', '{"role": "authenticated", "sub": "user_verify_other"}', '{f,f}'),
+    ('authenticated', '{"role": "authenticated"}', '{f,f}'),
+    ('authenticated', '', '{f,f}'),
+    ('service_role', '{"role": "service_role"}', '{t,t}')) as v (role_name, claims, may)
+  loop
+    perform set_config('request.jwt.claims', who.claims, true), set_config('role', who.role_name, true);
+    for side in 1..2 loop
+      seen := array[
+        (select count(*) from public.generated_articles_state where id = probes[side]),
+        (select count(*) from public.process_events where process_id = probes[side]),
+        (select count(*) from public.background_tasks where process_id = probes[side])];
+      expected := case when who.may[side] then '{1,1,2}' else '{0,0,0}' end;
+      if seen <> expected then
+        raise exception '% with claims "%" sees % processes, events and tasks of %, expected %',
+          who.role_name, who.claims, seen, 'user_verify_owner_' || side, expected;
+      end if;
+    end loop;
+    -- All that there are, since a dependency does not name its process; the server's role sees everybody's.
+    seen := array[(select count(*) from public.task_dependencies)];
+    perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
+    if who.role_name <> 'service_role' and seen[1] <> (true = any (who.may))::integer then
+      raise exception '% with claims "%" sees % dependencies of tasks', who.role_name, who.claims, seen[1];
+    end if;
+  end loop;
+  for who in select unnest('{process_events,background_tasks,task_dependencies,process_event_counters}'::text[]) as name loop
+    perform set_config('role', 'anon', true);
+    begin
+      execute format('select count(*) from public.%I', who.name);
+      raise exception 'anon could read %', who.name using errcode = 'assert_failure';
+    exception when insufficient_privilege then null;
+    end;
+    perform set_config('role', 'none', true);
+  end loop;
+end $$;
+
+-- check: RT-33 What a worker writes for a process needs the claim of a task of that process, and the process running
+-- remedy: compare refuse_task_write, checkpoint_task_step and finish_task_step with the migration file.
 do $$
 declare
   probe uuid;
-  org uuid;
-  who record;
-  states integer;
-  events integer;
+  another uuid;
+  task uuid;
+  anothers_task uuid;
+  token uuid;
+  anothers_token uuid;
+  attempt record;
+  refusal text;
+  before jsonb;
+  events bigint;
 begin
-  insert into public.organizations (name, owner_user_id) values ('toolkit_verify', 'user_verify_owner') returning id into org;
-  insert into public.organization_members (organization_id, user_id) values (org, 'user_verify_member');
-  insert into public.generated_articles_state (user_id, organization_id) values ('user_verify_owner', org) returning id into probe;
-  for who in select * from (values
-    ('authenticated', '{"role": "authenticated", "sub": "user_verify_owner"}', 1),
-    ('authenticated', '{"role": "authenticated", "sub": "user_verify_member"}', 1),
-    ('authenticated', '{"role": "authenticated", "sub": "user_verify_other"}', 0),
-    ('authenticated', '{"role": "authenticated"}', 0),
-    ('authenticated', '', 0),
-    ('service_role', '{"role": "service_role"}', 1)) as v (role_name, claims, expected)
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into another;
+  task := public.enqueue_background_task(probe, 'toolkit_verify');
+  select claim_token into token from public.claim_background_task('verify', p_task_types => '{toolkit_verify}');
+  anothers_task := public.enqueue_background_task(another, 'toolkit_verify');
+  select claim_token into anothers_token from public.claim_background_task('verify-2', p_task_types => '{toolkit_verify}');
+  for attempt in select * from (values
+    ('with a token that nobody has', probe, task, gen_random_uuid(), 'in_progress'),
+    ('with the token of another task', probe, task, anothers_token, 'in_progress'),
+    ('with the claim of another process', probe, anothers_task, anothers_token, 'in_progress'),
+    ('for a process that does not exist', gen_random_uuid(), task, token, 'in_progress'),
+    ('for a paused process', probe, task, token, 'paused'),
+    ('for a process that waits for its user', probe, task, token, 'user_input_required'),
+    ('for a cancelled process', probe, task, token, 'cancelled'),
+    ('for a completed process', probe, task, token, 'completed')
+  ) as v (how, process, task, token, status)
   loop
-    perform set_config('request.jwt.claims', who.claims, true), set_config('role', who.role_name, true);
-    select count(*) into states from public.generated_articles_state where id = probe;
-    select count(*) into events from public.process_events where process_id = probe;
-    perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
-    if (states, events) is distinct from (who.expected, who.expected) then
-      raise exception '% with claims "%" sees % processes and % events, expected % of each',
-        who.role_name, who.claims, states, events, who.expected;
+    update public.generated_articles_state set status = attempt.status::public.generation_status where id = probe;
+    select to_jsonb(s), (select count(*) from public.process_events where process_id in (probe, another))
+    into before, events from public.generated_articles_state s where id = probe;
+    refusal := public.checkpoint_task_step(
+      attempt.process, attempt.task, attempt.token, '{"forged": true}', 99, '[{"type": "test_event"}]', 'verify');
+    if refusal is null then
+      raise exception 'a part of a step was kept %', attempt.how;
+    end if;
+    select f.refusal into refusal from public.finish_task_step(
+      attempt.process, attempt.task, attempt.token, 'research', '{"forged": true}', '[{"type": "test_event"}]', 'verify',
+      'outline_generating', 99) f;
+    if refusal is null then
+      raise exception 'a step was finished %', attempt.how;
+    end if;
+    if (select to_jsonb(s) from public.generated_articles_state s where id = probe) <> before
+       or (select count(*) from public.process_events where process_id in (probe, another)) <> events then
+      raise exception 'what was refused % was written all the same', attempt.how;
     end if;
   end loop;
-  perform set_config('role', 'anon', true);
+
+  update public.generated_articles_state set status = 'in_progress', progress_percentage = 40 where id = probe;
+  update public.background_tasks set retry_count = 1 where id = task;
+  refusal := public.checkpoint_task_step(probe, task, token, '{"kept": 1}', 30, '[{"type": "test_event"}]', 'verify');
+  if refusal is not null or not exists (
+      select from public.generated_articles_state
+      where id = probe and article_context = '{"kept": 1}' and progress_percentage = 40)
+     or (select retry_count from public.background_tasks where id = task) <> 1
+     or not exists (select from public.process_events where process_id = probe and event_type = 'test_event') then
+    raise exception 'the holder of the claim could not keep a part of its step: %',
+      coalesce(refusal, (select to_jsonb(s)::text from public.generated_articles_state s where id = probe));
+  end if;
+  refusal := public.checkpoint_task_step(probe, task, token, '{"kept": 2}', 50, '[]', 'verify', true);
+  if refusal is not null or (select retry_count from public.background_tasks where id = task) <> 0
+     or (select progress_percentage from public.generated_articles_state where id = probe) <> 50 then
+    raise exception 'a part that is done does not end a series of failures, or the progress does not rise with it';
+  end if;
+end $$;
+
+-- check: RT-34 A finished step ends its task, adds the next one, and hands it on only when nothing as urgent is due
+-- remedy: compare finish_task_step with the migration file.
+do $$
+declare
+  probe uuid;
+  task uuid;
+  token uuid;
+  heir uuid;
+  next_id uuid;
+  outcome record;
+  row_now record;
+  events text;
+  rival record;
+  rival_id uuid;
+  busy boolean;
+  inherits boolean;
+begin
+  -- A live system may have urgent tasks of its own: then nothing can be handed on.
+  busy := exists (
+    select from public.background_tasks
+    where status = 'pending' and pending_dependencies = 0 and priority >= 9 and scheduled_for <= clock_timestamp());
+  for rival in select * from (values
+    ('nothing else is due', null::integer, interval '0', true, true),
+    ('nothing else is due and the caller wants no more', null, interval '0', false, false),
+    ('something as urgent is due', 9, interval '0', true, false),
+    ('something as urgent is due later', 10, interval '1 hour', true, true),
+    ('something as urgent waits for another', 10, null, true, true),
+    ('something less urgent is due', 8, interval '0', true, true)
+  ) as v (how, priority, later, wanted, inherits)
+  loop
+    inherits := rival.inherits and not busy;
+    insert into public.generated_articles_state (user_id, step_execution_start)
+    values ('toolkit_verify', clock_timestamp() - interval '5 s') returning id into probe;
+    task := public.enqueue_background_task(probe, 'toolkit_verify');
+    select claim_token into token from public.claim_background_task('verify', 'host', '{toolkit_verify}');
+    if rival.priority is not null then
+      rival_id := public.enqueue_background_task(
+        probe, 'toolkit_verify_2', p_priority => rival.priority,
+        p_scheduled_for => now() + coalesce(rival.later, interval '0'),
+        p_depends_on => case when rival.later is null then array[task] else '{}' end, p_dependency_type => 'always');
+    end if;
+    next_id := gen_random_uuid();
+    heir := case when rival.wanted then gen_random_uuid() end;
+    select * into outcome from public.finish_task_step(
+      probe, task, token, 'research', '{"kept": 1}',
+      '[{"type": "first_event", "data": {"n": 1}}, {"type": "second_event", "category": "special"}]', 'verify',
+      'outline_generating', 60,
+      p_next => jsonb_build_object('id', next_id, 'type', 'toolkit_verify_3', 'data', '{"a": 1}'::jsonb, 'priority', 9,
+        'max_retries', 7, 'retry_delay_seconds', 11, 'created_by', 'verify'),
+      p_heir_token => heir, p_heir_events => '[{"type": "heir_event"}]');
+    if outcome.refusal is not null or outcome.reached is distinct from 60 or outcome.inherited is distinct from inherits then
+      raise exception 'when %, finishing a step gives %', rival.how, to_jsonb(outcome);
+    end if;
+    if (select status from public.background_tasks where id = task) <> 'completed' then
+      raise exception 'the task of a finished step is not completed';
+    end if;
+    select * into row_now from public.background_tasks where id = next_id;
+    if row_now.status is distinct from (case when inherits then 'running' else 'pending' end)
+       or row_now.claim_token is distinct from (case when inherits then heir end)
+       or row_now.worker_id is distinct from (case when inherits then 'verify' end)
+       or row_now.task_type <> 'toolkit_verify_3' or row_now.task_data <> '{"a": 1}' or row_now.priority <> 9
+       or row_now.max_retries <> 7 or row_now.retry_delay_seconds <> 11 or row_now.created_by is distinct from 'verify' then
+      raise exception 'when %, the next task is: %', rival.how, to_jsonb(row_now);
+    end if;
+    select * into row_now from public.generated_articles_state where id = probe;
+    if row_now.article_context is distinct from '{"kept": 1}'::jsonb or row_now.current_step_name is distinct from 'outline_generating'
+       or row_now.progress_percentage <> 60 or row_now.background_task_id is distinct from next_id
+       or row_now.executing_step is distinct from (case when inherits then 'outline_generating' end)
+       or coalesce((row_now.step_durations ->> 'research')::numeric, 0) not between 4 and 600
+       or row_now.step_history -> -1 ->> 'step_name' is distinct from 'research'
+       or row_now.step_history -> -1 ->> 'status' is distinct from 'completed' then
+      raise exception 'when %, the process is: %', rival.how, to_jsonb(row_now);
+    end if;
+    select string_agg(event_type, ' ' order by event_sequence) into events from public.process_events
+    where process_id = probe and event_type in ('first_event', 'second_event', 'heir_event');
+    if events is distinct from 'first_event second_event' || (case when inherits then ' heir_event' else '' end) then
+      raise exception 'when %, a finished step leaves the events: %', rival.how, events;
+    end if;
+    if exists (
+      select from public.process_events e join (values
+        ('first_event', 'process_state', '{"n": 1}'::jsonb), ('second_event', 'special', '{}'))
+        as v (event_type, category, data) using (event_type)
+      where e.process_id = probe
+        and (e.event_category, e.event_data, e.event_source) is distinct from (v.category, v.data, 'verify')) then
+      raise exception 'the events of a finished step are: %',
+        (select jsonb_agg(to_jsonb(e)) from public.process_events e where e.process_id = probe and e.event_source = 'verify');
+    end if;
+    delete from public.background_tasks where process_id = probe;
+  end loop;
+
+  -- The last step of all, by way of a gate that was answered without asking, done a second time.
+  insert into public.generated_articles_state (user_id, step_execution_start, progress_percentage, step_durations, task_priority)
+  values ('toolkit_verify', clock_timestamp() - interval '5 s', 70, '{"research": 1000}', 3) returning id into probe;
+  task := public.enqueue_background_task(probe, 'toolkit_verify');
+  select claim_token into token from public.claim_background_task('verify', 'host', '{toolkit_verify}');
+  select * into outcome from public.finish_task_step(
+    probe, task, token, 'research', '{}', '[{"type": "first_event"}]', 'verify', 'completed', 65,
+    p_gate => 'outline_generated', p_gate_progress => 60, p_gate_events => '[{"type": "gate_event"}]',
+    p_heir_token => gen_random_uuid(), p_heir_events => '[{"type": "heir_event"}]');
+  select * into row_now from public.generated_articles_state where id = probe;
+  if outcome.refusal is not null or outcome.reached is distinct from 70 or outcome.inherited
+     or row_now.progress_percentage <> 70 or row_now.current_step_name is distinct from 'completed' or row_now.task_priority <> 3
+     or (row_now.step_durations ->> 'research')::numeric not between 1004 and 1600
+     or row_now.background_task_id is not null or row_now.executing_step is not null then
+    raise exception 'after the last step, % and the process is: %', to_jsonb(outcome), to_jsonb(row_now);
+  end if;
+  select string_agg(
+    coalesce((event_data #>> '{changes,current_step,1}'), event_type), ' ' order by event_sequence) into events
+  from public.process_events where process_id = probe and event_type in ('first_event', 'gate_event', 'heir_event', 'step_changed');
+  if events is distinct from 'first_event outline_generated gate_event completed' then
+    raise exception 'a step that passes a gate leaves the events: %', events;
+  end if;
+end $$;
+
+-- check: RT-35 A task's times and its claim follow its status
+-- remedy: compare update_task_status with the migration file.
+do $$
+declare
+  probe uuid;
+  task public.background_tasks;
+  ending text;
+  ended_at timestamptz;
+begin
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  insert into public.background_tasks (process_id, task_type, updated_at)
+  values (probe, 'toolkit_verify', now() - interval '1 day') returning * into task;
+  if task.updated_at < now() or task.started_at is not null or task.completed_at is not null or task.heartbeat_at is not null then
+    raise exception 'a new task is: %', to_jsonb(task);
+  end if;
+  update public.background_tasks set status = 'running', claim_token = gen_random_uuid(), completed_at = now()
+  where id = task.id returning * into task;
+  if task.started_at is null or task.heartbeat_at is null or task.completed_at is not null then
+    raise exception 'a task that has begun is: %', to_jsonb(task);
+  end if;
+  update public.background_tasks set started_at = started_at - interval '7 s' where id = task.id;
+  update public.background_tasks set status = 'completed' where id = task.id returning * into task;
+  if task.completed_at is null or task.claim_token is not null or task.execution_time is null
+     or task.execution_time not between interval '7 s' and interval '10 minutes' then
+    raise exception 'a completed task is: %', to_jsonb(task);
+  end if;
+  foreach ending in array '{completed,failed,cancelled}'::text[] loop
+    update public.background_tasks set status = 'running', claim_token = gen_random_uuid() where id = task.id;
+    update public.background_tasks set status = ending where id = task.id returning * into task;
+    ended_at := task.completed_at;
+    if ended_at is null or task.execution_time is null then
+      raise exception 'a task that is % is: %', ending, to_jsonb(task);
+    end if;
+    update public.background_tasks set completed_at = null where id = task.id returning * into task;
+    if task.completed_at is not null then
+      raise exception 'the time at which a task was % was set when it had ended already', ending;
+    end if;
+  end loop;
+  update public.background_tasks set updated_at = now() - interval '1 day' where id = task.id returning * into task;
+  if task.updated_at < now() then
+    raise exception 'a change of a task leaves its updated_at';
+  end if;
+end $$;
+
+-- check: RT-36 A prompt is open for as long as it says, and its events tell what is asked and answered
+-- remedy: compare mark_process_waiting_for_input and resolve_user_input with the migration file.
+do $$
+declare
+  probe uuid;
+  expires timestamptz;
+  row_now record;
+  said jsonb;
+  allowed record;
+begin
+  insert into public.generated_articles_state (user_id, input_reminder_sent, executing_step)
+  values ('toolkit_verify', true, 'research') returning id into probe;
+  expires := public.mark_process_waiting_for_input(probe, 'select_theme', 7, '{"themes": [1]}');
+  select * into row_now from public.generated_articles_state where id = probe;
+  if expires - clock_timestamp() not between interval '6 minutes' and interval '7 minutes'
+     or row_now.status <> 'user_input_required' or not row_now.is_waiting_for_input or row_now.input_type is distinct from 'select_theme'
+     or row_now.user_input_timeout is distinct from expires or row_now.input_reminder_sent or row_now.executing_step is not null then
+    raise exception 'a process that asks is: %', to_jsonb(row_now);
+  end if;
+  select event_data into said from public.process_events where process_id = probe and event_type = 'user_input_required';
+  if said ->> 'input_type' is distinct from 'select_theme' or said -> 'data' is distinct from '{"themes": [1]}'
+     or said ->> 'timeout_minutes' is distinct from '7' or (said ->> 'timeout_at')::timestamptz is distinct from expires then
+    raise exception 'the event of a prompt says: %', said;
+  end if;
   begin
-    perform count(*) from public.process_events;
-    raise exception 'anon could read events' using errcode = 'assert_failure';
-  exception when insufficient_privilege then null;
+    perform public.resolve_user_input(probe, '{"selected_index": 1}', 'completed');
+    raise exception 'an answer ended a process' using errcode = 'assert_failure';
+  exception when invalid_parameter_value then null;
   end;
-  perform set_config('role', 'none', true);
+  perform public.resolve_user_input(probe, '{"selected_index": 1}', 'auto_progressing');
+  select * into row_now from public.generated_articles_state where id = probe;
+  if row_now.status <> 'auto_progressing' or row_now.is_waiting_for_input or row_now.input_type is not null
+     or row_now.user_input_timeout is not null or row_now.interaction_history -> 0 ->> 'input_type' is distinct from 'select_theme'
+     or row_now.interaction_history -> 0 -> 'user_response' is distinct from '{"selected_index": 1}' then
+    raise exception 'a process that was answered is: %', to_jsonb(row_now);
+  end if;
+  select event_data into said from public.process_events where process_id = probe and event_type = 'user_input_resolved';
+  if said ->> 'input_type' is distinct from 'select_theme' or said -> 'user_response' is distinct from '{"selected_index": 1}' then
+    raise exception 'the event of an answer says: %', said;
+  end if;
+  begin
+    perform public.mark_process_waiting_for_input(probe, 'select_theme', 0);
+    raise exception 'a prompt of no time was opened' using errcode = 'assert_failure';
+  exception when invalid_parameter_value then null;
+  end;
+  begin
+    perform public.mark_process_waiting_for_input(probe, 'select_theme', null);
+    raise exception 'a prompt of no known time was opened' using errcode = 'assert_failure';
+  exception when invalid_parameter_value then null;
+  end;
+  begin
+    perform public.mark_process_waiting_for_input(probe, null);
+    raise exception 'a prompt of no type was opened' using errcode = 'assert_failure';
+  exception when null_value_not_allowed then null;
+  end;
+  if exists (
+    select from public.process_events
+    where process_id = probe and event_type in ('user_input_required', 'user_input_resolved')
+      and (event_category <> 'user_interaction' or event_source <> 'database')) then
+    raise exception 'the events of a prompt are not those of an interaction';
+  end if;
+  for allowed in
+    select s.status, m.reopen,
+      s.status in ('in_progress', 'resuming', 'auto_progressing') or s.status = 'paused' and m.reopen as may
+    from unnest(enum_range(null::public.generation_status)) s (status), (values (true), (false)) m (reopen)
+  loop
+    insert into public.generated_articles_state (user_id, status) values ('toolkit_verify', allowed.status) returning id into probe;
+    begin
+      perform public.mark_process_waiting_for_input(probe, 'select_theme', 7, null, allowed.reopen);
+      if not allowed.may then
+        raise exception 'a process that is % asked for input (p_reopen %)', allowed.status, allowed.reopen
+          using errcode = 'assert_failure';
+      end if;
+    exception when object_not_in_prerequisite_state then
+      if allowed.may then
+        raise exception 'a process that is % could not ask for input (p_reopen %)', allowed.status, allowed.reopen;
+      end if;
+    end;
+  end loop;
 end $$;

@@ -25,7 +25,7 @@ from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import scratch_on
 from toolkit.postgres.throwaway import throwaway_folder
-from toolkit.probes import probes_of
+from toolkit.probes.chosen import probes_of
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 from toolkit.targets.embedded import EmbeddedTarget

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from toolkit.migrate.folder.files import read_folder
-from toolkit.probes import PROBES, probes_of
+from toolkit.probes.chosen import PROBES, probes_of
 from toolkit.resources import migrations_dir
 
 REALTIME = "20250727000000_supabase_realtime_migration.sql"

@@ -20,7 +20,7 @@ from toolkit.migrate.scratch.databases import embedded_scratch
 from toolkit.migrate.scratch.start import empty_project
 from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.throwaway import throwaway_folder
-from toolkit.probes import probes_of
+from toolkit.probes.chosen import probes_of
 from toolkit.report.record import Verdict
 from toolkit.scenarios.faults.control import EmbeddedSystem, embedded_system
 from toolkit.scenarios.model.scenario_file import Scenario

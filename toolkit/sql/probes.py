@@ -23,7 +23,14 @@ VISIBLE_SEQUENCES = """
 SEQUENCES = "select event_sequence, event_type from public.process_events where process_id = $1 order by event_sequence"
 
 ENQUEUE = "select public.enqueue_background_task($1, $2, p_priority => 0)"
+# The dependent's id is its process's: so a dependency is found without asking for the task, which may be hidden.
+ENQUEUE_AFTER = """
+    select public.enqueue_background_task($1, $2, p_priority => 0, p_id => $1, p_depends_on => array[$3::uuid])
+"""
 CLAIM = "select id, claim_token, worker_id from public.claim_background_task($1, p_task_types => array[$2])"
+# A claim that waits for a lock is told from one that is slow.
+SHORT_LOCK_TIMEOUT = "set local lock_timeout = '3s'"
+FORGET_TASKS = "delete from public.background_tasks where task_type = $1"
 COMPLETE = "select public.complete_background_task($1, $2)"
 TASKS = "select id, status, worker_id from public.background_tasks where task_type = $1"
 PENDING = "select exists (select from public.background_tasks where task_type = $1 and status = 'pending')"
@@ -34,6 +41,7 @@ VISIBLE = {
     "generated_articles_state": "select count(*) from public.generated_articles_state where id = $1",
     "process_events": "select count(*) from public.process_events where process_id = $1",
     "background_tasks": "select count(*) from public.background_tasks where process_id = $1",
+    "task_dependencies": "select count(*) from public.task_dependencies where dependent_task_id = $1",
 }
 WRITES = {
     "insert an event": "insert into public.process_events (process_id, event_type, event_sequence)"
@@ -60,4 +68,24 @@ REMOVE_STALE = (
 )
 
 # Puts a task out of every worker's reach without changing what a reader may see.
+CHANNEL = "background_tasks"
+PAUSE = "update public.generated_articles_state set status = 'paused' where id = $1"
+RESUME = "update public.generated_articles_state set status = 'in_progress' where id = $1"
+RUN = "update public.background_tasks set status = 'running', claim_token = gen_random_uuid() where id = $1"
+PEND = "update public.background_tasks set status = 'pending' where id = $1"
+# Races: `first` runs in a transaction that stays open, `second` begins meanwhile and, where it must, waits for it.
+OPEN_PROMPT = "select public.mark_process_waiting_for_input($1, 'select_theme')"
+ANSWER = "select public.resolve_user_input($1, '{}')"
+CANCEL = "update public.generated_articles_state set status = 'cancelled' where id = $1"
+HOLD = "update public.background_tasks set status = 'running', claim_token = $2 where id = $1"
+TAKE_AWAY = "update public.background_tasks set claim_token = gen_random_uuid() where id = $1"
+CHECKPOINT = "select public.checkpoint_task_step($1, $2, $3, '{}', 1, '[]', 'toolkit_probe')"
+FAIL = "select public.fail_background_task($1, $2, 'toolkit_probe')"
+HEARTBEAT = "select count(*) from public.heartbeat_background_tasks(array[$1::uuid])"
+OLD_HEARTBEAT = "update public.background_tasks set heartbeat_at = now() - interval '200 years' where id = $1"
+RESCUE = "select count(*) from public.rescue_background_tasks(interval '100 years') r where r.id = $1"
+DEPENDENCIES_LEFT = "select pending_dependencies from public.background_tasks where id = $1"
+LOCK_TASK = "select from public.background_tasks where id = $1 for update"
+LOCK_PROCESS = "select from public.generated_articles_state where id = $1 for update"
+WAITS = "select pg_blocking_pids($1) && array[$2::integer]"
 PARK = "update public.background_tasks set scheduled_for = now() + interval '10 years' where process_id = $1"

@@ -21,7 +21,7 @@ from toolkit.migrate.repair.mend import look, mend
 from toolkit.migrate.run.history import record_applied
 from toolkit.migrate.run.plan import Up
 from toolkit.migrate.verify.run import migrate_verify
-from toolkit.probes import probes_of
+from toolkit.probes.chosen import probes_of
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

@@ -14,7 +14,8 @@ from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_
 from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.row_comparison.table_digests import compare_digests, digest_tables
-from toolkit.probes import PROBES, probes_of
+from toolkit.probes import waking
+from toolkit.probes.chosen import PROBES, probes_of
 from toolkit.report.record import Check, Verdict
 from toolkit.resources import migrations_dir
 
@@ -49,7 +50,7 @@ async def test_a_good_database_passes_and_verifying_changes_nothing(applied: str
     result = await migrate_verify(applied, folder, probes=probes_of(folder))
     assert [check for check in result.checks if check.verdict is not Verdict.PASS] == []
     assert result.verdict is Verdict.PASS
-    assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54"} <= by_id(result).keys()
+    assert {"LEG-1", "RT-1", "RT-50", "RT-51", "RT-52", "RT-53", "RT-54", "RT-55", "RT-56"} <= by_id(result).keys()
     assert compare_digests(rows, await digest_tables(conn, await user_tables(conn))) == ()
     assert (await snapshot(applied)).digest() == catalog.digest()
 
@@ -101,10 +102,23 @@ drop policy process_events_read on public.process_events;
 create policy own on public.process_events for select to authenticated using
 """
 
+
+def replaced(function: str, part: str, by: str) -> str:
+    """A statement that changes the text of a function, as a careless later migration would."""
+    return f"""
+    do $plant$ declare now_is text; then_is text; begin
+      select pg_get_functiondef(oid) into now_is from pg_proc
+      where proname = '{function}' and pronamespace = 'public'::regnamespace;
+      then_is := regexp_replace(now_is, '\\s*{part.strip()}', '{by}');
+      assert then_is <> now_is;
+      execute then_is;
+    end $plant$"""
+
+
 DEFECTS: dict[str, tuple[str, str, str]] = {
     "max+1 sequences": (MAX_PLUS_ONE, "RT-50", "unique_process_sequence"),
     "sequences from a sequence": (SEQUENCE, "RT-50", "sequence"),
-    "claim without lock": (UNLOCKED_CLAIM, "RT-51", "was given to"),
+    "claim without lock": (UNLOCKED_CLAIM, "RT-51", "a claim waited for another"),
     "anon reads events": (
         "grant select on public.process_events to anon; create policy leak on public.process_events for select to anon"
         " using (true)",
@@ -114,7 +128,7 @@ DEFECTS: dict[str, tuple[str, str, str]] = {
     "everybody reads events": (
         "create policy leak on public.process_events for select to authenticated using (true)",
         "RT-52",
-        "somebody else sees",
+        "the owner of another process sees",
     ),
     "members see the process and not its events": (
         f"{OWN_POLICY} (exists (select from public.generated_articles_state s where s.id = process_id"
@@ -142,7 +156,7 @@ DEFECTS: dict[str, tuple[str, str, str]] = {
     "row security off": (
         "alter table public.process_events disable row level security",
         "RT-52",
-        "somebody else sees",
+        "the owner of another process sees",
     ),
     "clients forge events": (
         "grant insert on public.process_events to authenticated; create policy forge on public.process_events"
@@ -165,6 +179,44 @@ DEFECTS: dict[str, tuple[str, str, str]] = {
         "RT-54",
         "[42501]",
     ),
+    "claims wait for each other": (
+        replaced("claim_background_task", " skip locked", ""),
+        "RT-51",
+        "waited for another",
+    ),
+    "whoever has a process reads all events": (
+        f"{OWN_POLICY} (exists (select from public.generated_articles_state s where s.id = s.id))",
+        "RT-52",
+        "the owner of another process sees 1 of 1 rows of process_events",
+    ),
+    "everybody reads dependencies": (
+        "alter policy task_dependencies_read on public.task_dependencies using (true)",
+        "RT-52",
+        "rows of task_dependencies",
+    ),
+    "nobody is woken by a new task": (
+        "alter table public.background_tasks disable trigger trigger_notify_background_task",
+        "RT-55",
+        "a new task woke nobody",
+    ),
+    "nobody is woken by a task given back": (
+        "create or replace trigger trigger_notify_background_task after insert on public.background_tasks"
+        " for each row execute function public.notify_background_task()",
+        "RT-55",
+        "a task given back woke nobody",
+    ),
+    **{
+        f"{function} without {clause}": (replaced(function, f" {clause}", ""), "RT-56", said)
+        for function, clause, said in (
+            ("mark_process_waiting_for_input", "for no key update", "a prompt is opened while"),
+            ("resolve_user_input", "for no key update", "a prompt is answered while"),
+            ("refuse_task_write", "for no key update", "keeps a part of its step"),
+            ("fail_background_task", "for no key update", "reports a failure while"),
+            ("enqueue_background_task", "for share", "afterwards 1, expected 0"),
+            ("heartbeat_background_tasks", "skip locked", "a heartbeat comes while"),
+            ("rescue_background_tasks", "skip locked", "a rescue comes while"),
+        )
+    },
     "the trigger is off": (
         "alter table public.generated_articles_state disable trigger trigger_publish_process_event",
         "RT-54",
@@ -174,8 +226,9 @@ DEFECTS: dict[str, tuple[str, str, str]] = {
 
 
 async def test_each_planted_defect_is_found_by_its_probe_and_no_probe_leaves_rows(
-    applied: str, connect: Connect
+    applied: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waking, "_WAKE_DEADLINE_S", 1)  # what is switched off is not waited for
     conn = await connect(applied)
     missed = []
     for name, (defect, identifier, evidence) in DEFECTS.items():
@@ -219,6 +272,12 @@ async def _definitions(conn: asyncpg.Connection) -> str:
             "grant execute on function public.create_process_event(uuid, text, jsonb, text, text) to service_role;"
             "alter table public.process_events enable row level security;"
             "alter table public.generated_articles_state enable trigger trigger_publish_process_event;",
+            "alter policy task_dependencies_read on public.task_dependencies"
+            " using (exists (select from public.background_tasks t where t.id = dependent_task_id));",
+            "create or replace trigger trigger_notify_background_task after insert or update of status,"
+            " pending_dependencies on public.background_tasks"
+            " for each row execute function public.notify_background_task();"
+            "alter table public.background_tasks enable trigger trigger_notify_background_task;",
         ]
     )
 

@@ -51,6 +51,7 @@ PLANTS: dict[str, Plant] = {
         "alter table public.generated_articles_state drop constraint if exists generated_articles_state_progress;"
         "insert into public.generated_articles_state (user_id, progress_percentage) values ('u', 101)"
     ),
+    "LEG-7": mutate("cleanup_old_processes", r"and not exists \([^;]*\)", ""),
     "RT-1": sql("drop table public.task_dependencies cascade"),
     "RT-2": sql(f"alter table {STATE} drop column user_input_timeout"),
     "RT-3": sql("alter table public.process_events rename column acknowledged_by to seen_by"),
@@ -90,6 +91,10 @@ PLANTS: dict[str, Plant] = {
     "RT-30": mutate("claim_background_task", r"and s\.status in \([^)]*\)", ""),
     "RT-31": sql("alter table public.background_tasks drop constraint background_tasks_priority_check"),
     "RT-32": sql("create policy leak on public.process_events for select to authenticated using (true)"),
+    "RT-33": mutate("refuse_task_write", r" and claim_token = p_claim_token", ""),
+    "RT-34": mutate("finish_task_step", r"t\.priority >= next_priority", "t.priority > next_priority"),
+    "RT-35": mutate("update_task_status", r"new\.updated_at := clock_timestamp\(\);", "null;"),
+    "RT-36": mutate("resolve_user_input", r"p_next_status not in \('in_progress', 'auto_progressing'\)", "false"),
     "IDX-1": sql("drop index public.idx_active_processes"),
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
     "IDX-3": sql(f"alter table {STATE} drop constraint generated_articles_state_task_priority_check"),
@@ -111,6 +116,59 @@ MORE: list[tuple[str, Plant]] = [
     ("RT-26", mutate("mark_process_waiting_for_input", r"coalesce\(p_input_type, ''\) = ''", "false")),
     ("RT-26", mutate("mark_process_waiting_for_input", r"p_reopen and ", "")),
     ("RT-29", mutate("enqueue_background_task", r" and p_dependency_type <> 'always'", "")),
+    ("RT-29", mutate("settle_task_dependents", r" or edge\.dependency_type = 'always'", "")),
+    ("RT-29", mutate("settle_task_dependents", r", 'paused'", "")),
+    ("RT-29", mutate("settle_task_dependents", r"pending_dependencies - 1", "0")),
+    ("RT-29", mutate("enqueue_background_task", r"if added is null then", "if false then")),
+    ("RT-21", mutate("append_process_event", r"coalesce\(p_event_category, 'system'\)", "p_event_category")),
+    ("RT-22", mutate("publish_process_event", r"'step_changed', 'data', data \|\| ", "'step_changed', 'data', ")),
+    ("RT-22", mutate("publish_process_event", r"jsonb_build_array\(old\.status, new\.status\)", "'[]'::jsonb")),
+    ("RT-24", mutate("cleanup_old_events", r", 'generation_cancelled'", "")),
+    ("RT-24", mutate("cleanup_old_events", r"'process_created', ", "")),
+    ("RT-24", mutate("cleanup_old_events", r"and e\.created_at <= limit_time", "")),
+    ("RT-24", mutate("cleanup_old_events", r" and s\.updated_at <= limit_time", "")),
+    ("RT-25", mutate("guard_process_event", r"new\.event_sequence", "old.event_sequence")),
+    ("RT-25", mutate("guard_process_event", r"new\.created_at", "old.created_at")),
+    ("RT-25", mutate("acknowledge_process_event", r" and process_id = p_process_id and", " and")),
+    (
+        "RT-25",
+        sql(
+            "alter table public.process_events drop constraint unique_process_sequence;"
+            "create index unique_process_sequence on public.process_events (process_id, event_sequence)"
+        ),
+    ),
+    ("RT-27", mutate("heartbeat_background_tasks", r" and b\.claim_token = any \(p_claim_tokens\)", "")),
+    ("RT-27", mutate("rescue_background_tasks", r"< p_max_rescues", "<= p_max_rescues")),
+    ("RT-27", mutate("rescue_background_tasks", r" and t\.heartbeat_at < clock_timestamp\(\) - p_lease", "")),
+    ("RT-27", mutate("release_background_task", r" and claim_token = p_claim_token", "")),
+    ("RT-28", mutate("fail_background_task", r"0\.5 \+ random\(\) / 2", "random()")),
+    ("RT-28", mutate("fail_background_task", r"0\.5 \+ random\(\) / 2", "1")),
+    ("RT-28", mutate("fail_background_task", r"power\(2, ", "power(1, ")),
+    ("RT-28", mutate("fail_background_task", r"p_retryable and ", "")),
+    ("RT-30", mutate("claim_background_task", r" and t\.scheduled_for <= clock_timestamp\(\)", "")),
+    ("RT-30", mutate("claim_background_task", r"t\.priority desc", "t.priority")),
+    ("RT-30", mutate("claim_background_task", r"t\.scheduled_for, t\.created_at", "t.created_at")),
+    ("RT-30", mutate("claim_background_task", r"'resuming', ", "")),
+    ("RT-32", sql("create policy leak on public.task_dependencies for select to authenticated using (true)")),
+    (
+        "RT-32",
+        sql(
+            "alter policy process_events_read on public.process_events"
+            f" using (exists (select from {STATE} s where s.id = s.id))"
+        ),
+    ),
+    (
+        "RT-32",
+        sql(f"alter policy background_tasks_read on public.background_tasks using (exists (select from {STATE} s))"),
+    ),
+    ("RT-33", mutate("refuse_task_write", r"and process_id = p_process_id and", "and")),
+    ("RT-33", mutate("refuse_task_write", r"'resuming', ", "'resuming', 'paused', ")),
+    ("RT-33", mutate("checkpoint_task_step", r"greatest\(progress_percentage, p_progress\)", "p_progress")),
+    ("RT-34", mutate("finish_task_step", r"p_heir_token is not null and ", "")),
+    ("RT-34", mutate("finish_task_step", r"if not public\.complete_background_task.*?end if;", "null;")),
+    ("RT-35", mutate("update_task_status", r"new\.completed_at := null;", "null;")),
+    ("RT-36", mutate("mark_process_waiting_for_input", r"mins => p_timeout_minutes", "secs => p_timeout_minutes")),
+    ("RT-36", mutate("mark_process_waiting_for_input", r"input_reminder_sent = false, ", "")),
 ]
 
 

@@ -13,7 +13,7 @@ from toolkit.errors import EnvironmentError_
 from toolkit.migrate.eject import eject
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.folder.versions import after, fresh
-from toolkit.probes import PROBES, probes_of
+from toolkit.probes.chosen import PROBES, probes_of
 from toolkit.resources import migrations_dir
 
 NOW = datetime(2026, 8, 1, 12, 30, 59, tzinfo=UTC)

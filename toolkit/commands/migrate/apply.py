@@ -35,7 +35,7 @@ from toolkit.migrate.run.plan import Down, Plan, Up
 from toolkit.migrate.run.run_model import OnProgress, Options
 from toolkit.migrate.verify.report import of_verify
 from toolkit.migrate.verify.run import migrate_verify
-from toolkit.probes import probes_of
+from toolkit.probes.chosen import probes_of
 from toolkit.report.frame import Frame
 from toolkit.report.places import places_in
 from toolkit.report.record import Report, Verdict

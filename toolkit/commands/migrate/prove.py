@@ -207,7 +207,7 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     from toolkit.migrate.prove.subject.states import States
     from toolkit.migrate.run.run_model import Options
     from toolkit.migrate.scratch.start import read_sql
-    from toolkit.probes import probes_of
+    from toolkit.probes.chosen import probes_of
 
     started = datetime.now(UTC)
     folder = await asyncio.to_thread(read_folder, request.folder)

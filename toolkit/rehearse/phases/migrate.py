@@ -14,7 +14,7 @@ from toolkit.migrate.run.run_model import OnProgress, Progress, RunResult
 from toolkit.migrate.run.run_model import Options as MigrateOptions
 from toolkit.migrate.verify.run import migrate_verify, verify_alone
 from toolkit.postgres.connection import connected
-from toolkit.probes import probes_of
+from toolkit.probes.chosen import probes_of
 from toolkit.rehearse.phases.proofs import compare_catalog, compare_rows
 from toolkit.rehearse.stage.diary import Findings
 from toolkit.rehearse.stage.populate import Population

@@ -14,7 +14,7 @@ from toolkit.migrate.folder.files import read_file
 from toolkit.migrate.prove.behaviour.behaviour_proof import PROOF
 from toolkit.migrate.prove.subject.claims import Level, Outcome
 from toolkit.migrate.verify.verify_file import parse_verify_file
-from toolkit.probes import PROBES
+from toolkit.probes.chosen import PROBES
 from toolkit.resources import migrations_dir
 
 START = (
