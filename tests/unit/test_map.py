@@ -21,6 +21,8 @@ SQL_ROOMS = (
     "reference_server/replication/",
     "reference_server/realtime/changes/visibility.py",  # statements made from bindings, by the rules of the protocol
     "reference_server/realtime/sockets/policies.py",  # the question is the statement: may this role insert, may it see
+    "reference_server/connection_kind.py",  # which session answers: asked before any other statement, of any address
+    "toolkit/postgres/pooler.py",  # the same for the tools
     "toolkit/targets/embedded.py",  # makes the database that everything else asks
 )
 # Statements that people are told to run; nothing here is sent to a database. One with a <name> to fill in is always so.

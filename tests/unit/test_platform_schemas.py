@@ -12,6 +12,7 @@ from toolkit.sql.platform import HISTORY, PLATFORM_SCHEMAS, is_user_schema, spel
 
 ROOM = Path(toolkit.__file__).parent
 ONE_PLACE = ROOM / "sql" / "platform.py"
+OWNERS = ROOM / "sql" / "barred.py"  # another question: which of them `postgres` of a hosted project does not own
 MADE_IN = ROOM / "migrate" / "scratch" / "platform"  # the schemas themselves are made there
 # The conditions by hand: on names that begin with pg_, on information_schema beside the history.
 COPIES = re.compile(
@@ -28,7 +29,7 @@ def copies_of(text: str) -> list[str]:
 
 def test_no_other_place_says_whose_a_schema_is() -> None:
     every = (path for kind in ("*.py", "*.sql") for path in ROOM.rglob(kind))
-    files = [path for path in every if path != ONE_PLACE and MADE_IN not in path.parents]
+    files = [path for path in every if path not in {ONE_PLACE, OWNERS} and MADE_IN not in path.parents]
     assert len(files) > 100
     assert {path.name: said for path in files if (said := copies_of(path.read_text()))} == {}
 
