@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 
 from tests.e2e.test_server_flow import ANSWERS, finish, start
 from tests.e2e.test_server_start import refused
 from tests.support.awkward_defaults import awkward_defaults
 from tests.support.pgbouncer import pooled
-from tests.support.server_process import running_server
+from tests.support.server_process import SECRET, running_server
 
 
 async def test_a_generation_through_a_transaction_pooler(emptied_db: str) -> None:
@@ -29,11 +32,17 @@ async def test_a_generation_through_a_transaction_pooler(emptied_db: str) -> Non
 
 
 async def test_realtime_asks_for_a_direct_connection(emptied_db: str) -> None:
-    async with pooled(emptied_db) as address:
-        code, said = await refused(address)
-    assert code == 4
-    assert "connection pooler" in said
-    assert "direct connection" in said
+    async with pooled(emptied_db) as address, asyncio.timeout(30):
+        alone = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "reference_server.realtime"),
+            env={"PATH": os.environ["PATH"], "DATABASE_URL": address, "SUPABASE_JWT_SECRET": SECRET},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        (code, said), (_, said_alone) = await asyncio.gather(refused(address), alone.communicate())
+    assert code == alone.returncode == 4
+    for words in (said, said_alone.decode()):
+        assert "connection pooler" in words
+        assert "direct connection" in words
 
 
 async def test_a_generation_on_a_database_with_awkward_defaults(emptied_db: str) -> None:
