@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest tests/source -q -n 2
 
 bench: $(READY)
 	$(BIN)/pytest tests/benchmarks -q -s -p no:cacheprovider

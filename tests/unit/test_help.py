@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from tests.unit.docs.test_commands import invocations, parse
+from tests.source.docs.test_commands import invocations, parse
 from toolkit.cli import COMMANDS, toolkit
 from toolkit.commands._click import TARGET, Command, Duration, Option, option
 
