@@ -32,6 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = str(new_folder("rmt-tests-"))
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+    if not hasattr(config, "workerinput"):
+        # One for the run, which its workers and the programs that tests start inherit: never the user's own.
+        kept = new_folder("rmt-cache-")
+        os.environ["TOOLKIT_CACHE_DIR"] = str(kept)
+        config.add_cleanup(lambda: shutil.rmtree(kept, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.big_folder import write_big_folder
-from toolkit.migrate import migrate_up
+from toolkit.migrate import Options, migrate_up
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.prove.run import PROOFS, prove
 from toolkit.migrate.prove.subject.claims import ProveOptions, Subject
@@ -33,8 +33,15 @@ async def measure(folder: Path, exports: Path) -> None:
         applied = await migrate_up(scratch.dsn(name), read_folder(folder))
         baseline = time.monotonic() - begun
         assert applied.ok
-        options = ProveOptions(export_dir=exports)
-        states = States(scratch, start.template, contents, versions, rows_each=options.rows_each)
+        options = ProveOptions()
+        states = States(
+            scratch,
+            start.template,
+            contents,
+            versions,
+            rows_each=options.rows_each,
+            options=Options(export_dir=exports),
+        )
         begun = time.monotonic()
         found = await prove(Subject(contents, versions, states, options))
         taken = time.monotonic() - begun

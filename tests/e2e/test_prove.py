@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,15 +31,6 @@ def folder(path: Path, files: dict[str, str]) -> Path:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(text)
     return path
-
-
-@pytest.fixture(autouse=True, scope="module")
-def kept_states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of their own, which the tests of this file share: it saves each the making of an empty project."""
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(cache))
-        yield cache
 
 
 def run(
@@ -184,7 +174,7 @@ def git(folder: Path, *words: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_what_a_branch_adds_is_proved_on_a_kept_state_unless_that_is_damaged(tmp_path, kept_states):
+def test_what_a_branch_adds_is_proved_on_a_kept_state_unless_that_is_damaged(tmp_path, monkeypatch):
     migrations = folder(tmp_path / "migrations", GOOD)
     git(tmp_path, "init", "-q", "-b", "main")
     git(tmp_path, "add", "migrations")
@@ -203,12 +193,12 @@ def test_what_a_branch_adds_is_proved_on_a_kept_state_unless_that_is_damaged(tmp
         assert (done.returncode, asked) == (0, {"3"}), done.stderr
         return " ".join(report["notes"]) + done.stderr
 
-    kept_before = set(kept_states.rglob("*.state"))
+    monkeypatch.setenv("TOOLKIT_CACHE_DIR", str(tmp_path / "cache"))
     first = proved()
     assert "Looked at 1 of 3 versions: 3" in first
     assert "is a kept one" not in first
     assert "The state after 2 is a kept one" in proved()
-    (made,) = set(kept_states.rglob("*.state")) - kept_before
+    (made,) = (tmp_path / "cache").rglob("*.state")
     made.write_bytes(made.read_bytes()[:-4096])
     damaged = proved()
     assert "The state after 2 was made anew: the kept one was damaged" in damaged

@@ -52,7 +52,7 @@ def typed(*words: str) -> str:
 
 def environment() -> dict[str, str]:
     """As a reader's shell after `source .venv/bin/activate`, without any target of this machine."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "TOOLKIT_CACHE_DIR") if name in os.environ}
     return kept | {"PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100", "PYTHONUTF8": "1"}
 
 

@@ -53,7 +53,9 @@ class Kept:
 
 
 def cache_folder() -> Path:
-    """Where states are kept."""
+    """Where states are kept: below TOOLKIT_CACHE_DIR, or the user's cache folder."""
+    if own := os.environ.get("TOOLKIT_CACHE_DIR"):
+        return Path(own) / "states"
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "realtime-migration-toolkit" / "states"
 

@@ -100,6 +100,29 @@ def proofs(monkeypatch: pytest.MonkeyPatch, look: Any) -> None:
     monkeypatch.setattr(run, "PROOFS", (Proof("replay", "It applies", look), Proof("data", "Rows stay", holds)))
 
 
+async def test_a_proof_that_measures_runs_when_no_other_does(monkeypatch, subject):
+    running, beside = set(), []
+
+    def proof(name: str) -> Proof:
+        async def look(_: Subject, __: str) -> Outcome:
+            running.add(name)
+            for _ in range(3):
+                await asyncio.sleep(0)
+                beside.append(frozenset(running))
+            running.remove(name)
+            return Outcome((claim(),))
+
+        return Proof(name, "It applies", look)
+
+    measuring = proof("locks")
+    monkeypatch.setattr(run, "PROOFS", (proof("replay"), measuring, proof("data"), proof("crash")))
+    monkeypatch.setattr(run, "MEASURING", (measuring,))
+    found = await prove(subject, side_by_side=2)
+    assert [one.proof.name for one in found] == ["replay", "locks", "data", "crash"], "in their order"
+    assert {len(names) for names in beside if "locks" in names} == {1}
+    assert {len(names) for names in beside} == {1, 2}
+
+
 async def holds(subject: Subject, version: str) -> Outcome:
     return Outcome((claim(),))
 
