@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.scratch import kept
 from toolkit.postgres.cluster import PostgresCluster, wheel_bin_dir
@@ -110,3 +111,12 @@ def test_a_folder_that_others_write_is_not_used(folder: Path, stopped: PostgresC
     kept.cache_folder().chmod(0o777)
     with pytest.raises(PermissionError, match="we alone"):
         kept.keep(stopped, key(folder), "the_start")
+
+
+def test_what_is_gone_before_it_is_unpacked_is_told_with_a_way_out(
+    folder: Path, stopped: PostgresCluster, tmp_path: Path
+) -> None:
+    made = kept.keep(stopped, key(folder), "the_start")
+    made.file.unlink()
+    with pytest.raises(EnvironmentError_, match="could not be unpacked"):
+        kept.unpack(made, tmp_path / "again")

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import toolkit
+from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import Migration
 from toolkit.migrate.scratch.platform import PLATFORM_VERSION, platform_sql
 from toolkit.postgres.cluster import PostgresCluster, postgres_user
@@ -120,16 +121,26 @@ def keep(cluster: PostgresCluster, key: Mapping[str, Any], template: str) -> Kep
 
 
 def unpack(kept: Kept, data_dir: Path) -> None:
-    """Make `data_dir` of a kept state that `find` or `keep` returned."""
+    """Make `data_dir` of a kept state that `find` or `keep` returned. Raises EnvironmentError_ where it cannot."""
+    try:
+        _unpack(kept.file, data_dir)
+    except (OSError, tarfile.TarError) as error:
+        raise EnvironmentError_(
+            f"The kept state {kept.file} could not be unpacked into {data_dir}: {error}.",
+            "See that there is room, and run it again; --no-cache does without kept states.",
+        ) from error
+
+
+def _unpack(file: Path, data_dir: Path) -> None:
     user = postgres_user()
-    with kept.file.open("rb") as archive:
+    with file.open("rb") as archive:
         archive.readline()
         data_dir.mkdir(mode=0o700)
         with tarfile.open(fileobj=archive, mode="r|") as members:
             for member in members:
                 target = data_dir / member.name
                 if not target.resolve().is_relative_to(data_dir.resolve()):
-                    raise Damaged(f"{kept.file}: {member.name} lies outside")
+                    raise tarfile.TarError(f"{member.name} lies outside")
                 if member.isdir():
                     target.mkdir(mode=0o700, exist_ok=True)
                 elif (content := members.extractfile(member)) is not None:
