@@ -24,6 +24,7 @@ TABLE = {
     "token": (["--data", "absent"], 2),
     "bootstrap": (["--database-url", "{closed}"], 4),
     "keys": (["--new-secret"], 0),
+    "init ci": (["--bundled"], 2),
     "migrate status": (["--bundled", "--database-url", "{closed}"], 4),
     "migrate plan": (["--bundled", "--database-url", "{closed}"], 4),
     "migrate up": (["--bundled", "--database-url", "{closed}"], 4),
