@@ -21,7 +21,7 @@ from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
 from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.cluster import MIGRATOR, PostgresCluster
 from toolkit.resources import migrations_dir
 
 VERSION = "20250727000000"
@@ -37,7 +37,7 @@ ROLES: tuple[Role, ...] = ("reader", "writer")
 
 @pytest.fixture
 async def scratch(cluster: PostgresCluster) -> AsyncIterator[Scratch]:
-    async with scratch_on(cluster.dsn()) as made:
+    async with scratch_on(cluster.admin_dsn(), MIGRATOR) as made:
         yield made
 
 
@@ -69,7 +69,7 @@ async def test_stalls_with_and_without_the_guard(scratch: Scratch, tmp_path: Pat
 async def _subject(scratch: Scratch, tmp_path: Path) -> Subject:
     folder = read_folder(migrations_dir())
     start = await scratch.create()
-    conn = await asyncpg.connect(scratch.dsn(start), timeout=10)
+    conn = await asyncpg.connect(scratch.admin(start), timeout=10)
     try:
         await prepare_platform(conn)
     finally:

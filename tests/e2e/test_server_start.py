@@ -183,16 +183,18 @@ def own_cluster() -> Iterator[PostgresCluster]:
         pg = PostgresCluster(folder / "data", settings=THROWAWAY_SETTINGS)
         pg.start()
         try:
-            asyncio.run(_migrate(pg.dsn()))
+            asyncio.run(_migrate(pg))
             yield pg
         finally:
             pg.destroy()
 
 
-async def _migrate(dsn: str) -> None:
-    conn = await asyncpg.connect(dsn, timeout=10)
+async def _migrate(cluster: PostgresCluster) -> None:
+    admin = await asyncpg.connect(cluster.admin_dsn(), timeout=10)
+    await prepare_platform(admin)
+    await admin.close()
+    conn = await asyncpg.connect(cluster.dsn(), timeout=10)
     try:
-        await prepare_platform(conn)
         for file in sorted(migrations_dir().glob("*.sql")):
             text = file.read_text()
             parts = text.split(";\n") if "-- toolkit: transaction=false" in text else [text]

@@ -93,7 +93,7 @@ async def test_a_role_granted_to_authenticator_is_taken(db: Database) -> None:
         assert tenant.data[0]["record"] == {"id": 1}
         assert tenant.data[0]["columns"] == [{"name": "id", "type": "int4"}]
     finally:
-        await db.run("drop owned by feed_test_tenant; drop role feed_test_tenant")
+        await db.run("grant feed_test_tenant to postgres; drop owned by feed_test_tenant; drop role feed_test_tenant")
 
 
 async def test_questions_leave_no_role_behind_in_the_pool(db: Database) -> None:
@@ -382,8 +382,10 @@ async def test_over_tcp(tmp_path: Path) -> None:
     cluster = PostgresCluster(tmp_path / "data", tcp_port=free_port(), settings=THROWAWAY_SETTINGS)
     cluster.start()
     try:
+        admin = await connect(cluster.admin_dsn())
+        await prepare_platform(admin)
+        await admin.close(timeout=5)
         conn = await connect(cluster.tcp_dsn())
-        await prepare_platform(conn)
         await conn.execute(TABLES)
         async with running_feed(cluster.tcp_dsn()) as feed:
             reader = await subscribe(feed, user("me"), {"table": "notes"})

@@ -40,7 +40,7 @@ async def test_it_runs_in_a_folder_of_any_name_and_says_whose_data_it_is(tmp_pat
     cluster = PostgresCluster(folder, settings=THROWAWAY_SETTINGS)
     cluster.start()
     try:
-        conn = await connect(cluster.dsn())
+        conn = await connect(cluster.admin_dsn())
         assert await conn.fetchval("show data_directory") == str(folder)
         await conn.close(timeout=5)
         cluster.stop()
@@ -77,7 +77,7 @@ async def test_programs_that_a_database_runs_know_nothing_of_ours_and_are_in_no_
     cluster: PostgresCluster, connect: Connect
 ) -> None:
     assert "PYTEST_CURRENT_TEST" in os.environ  # and what else the caller's environment holds
-    conn = await connect(cluster.dsn())
+    conn = await connect(cluster.admin_dsn())
     await conn.execute("create temp table said (line text)")
     await conn.execute("copy said from program 'env; echo; id -G; id -u'")
     said = [row["line"] for row in await conn.fetch("select line from said")]

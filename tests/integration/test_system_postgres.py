@@ -207,7 +207,7 @@ async def test_the_change_feed_reads_every_kind_of_value(databases: Databases) -
 
 async def test_an_output_plugin_that_is_not_allowed_is_said(databases: Databases) -> None:
     setting = "select current_setting('output_plugin_libraries', true)"
-    conn = await asyncpg.connect(databases.cluster.dsn(), timeout=10)
+    conn = await asyncpg.connect(databases.cluster.admin_dsn(), timeout=10)
     try:
         if await conn.fetchval(setting) is None:  # an older minor version, which allows every one
             (check,) = [check for check in await results(databases.cluster.dsn()) if check.id == "DB-2"]

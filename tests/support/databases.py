@@ -7,13 +7,14 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
+from urllib.parse import quote
 
 import asyncpg
 
 from toolkit.migrate import migrate_status, migrate_up
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.cluster import MIGRATOR, PostgresCluster
 from toolkit.resources import migrations_dir
 
 Kind = Literal["empty", "bare", "legacy", "migrated"]
@@ -38,6 +39,12 @@ where datname = current_database() and pid <> pg_backend_pid()
 """
 
 
+def as_superuser(dsn: str) -> str:
+    """The address for what no role may that runs migrations: other people's objects, the whole server."""
+    looks = quote('-c search_path="$user",public,extensions')  # as the others do
+    return dsn.replace(f"//{MIGRATOR}@", "//supabase_admin@") + f"&options={looks}"
+
+
 class Databases:
     """Template databases of one cluster."""
 
@@ -54,7 +61,7 @@ class Databases:
         name = f"{kind}_{next(self._numbers)}"
         async with self._lock:
             await self._build(kind)
-            await self._admin(f'create database "{name}" template "t_{kind}"')
+            await self._admin(f'create database "{name}" template "t_{kind}" owner {MIGRATOR}')
         try:
             yield self.cluster.dsn(name)
         finally:
@@ -69,7 +76,7 @@ class Databases:
         async with self._lock:
             await self._build("migrated")
             if self._shared is None:
-                await self._admin('create database "shared" template "t_migrated"')
+                await self._admin(f'create database "shared" template "t_migrated" owner {MIGRATOR}')
                 async with self._connection("shared") as conn:
                     self._shared = await _without_rows(conn), await conn.fetchval(_SCHEMA)
         tables, schema = self._shared
@@ -97,10 +104,13 @@ class Databases:
     async def _build(self, kind: Kind) -> None:
         if kind in self._built:
             return
-        await self._admin(f'create database "t_{kind}"')
+        await self._admin(f'create database "t_{kind}" owner {MIGRATOR}')
         if kind != "empty":
-            async with self._connection(f"t_{kind}") as conn:
+            conn = await asyncpg.connect(self.cluster.admin_dsn(f"t_{kind}"), timeout=10)
+            try:
                 await prepare_platform(conn)
+            finally:
+                await conn.close(timeout=5)
         if kind not in {"empty", "bare"}:
             folder = read_folder(migrations_dir())
             first = (await migrate_status(self.cluster.dsn(f"t_{kind}"), folder)).versions[0].version
@@ -119,7 +129,7 @@ class Databases:
         raise AssertionError(f"database {name} is still in use: a replication stream was not closed")
 
     async def _admin(self, statement: str) -> None:
-        conn = await asyncpg.connect(self.cluster.dsn(), timeout=10)
+        conn = await asyncpg.connect(self.cluster.admin_dsn(), timeout=10)
         try:
             await conn.execute(statement, timeout=30)
         finally:

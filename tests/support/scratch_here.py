@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
-from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.cluster import MIGRATOR, PostgresCluster
 
 
 @pytest.fixture
@@ -17,6 +17,6 @@ def replay_here(cluster: PostgresCluster, monkeypatch: pytest.MonkeyPatch) -> No
 
     def here(bin_dir: Path) -> AbstractAsyncContextManager[Scratch]:
         assert (bin_dir / "postgres").exists()
-        return scratch_on(cluster.dsn())
+        return scratch_on(cluster.admin_dsn(), MIGRATOR)
 
     monkeypatch.setattr("toolkit.migrate.scratch.origin.embedded_scratch", here)

@@ -32,6 +32,7 @@ from toolkit.postgres.connection import connected
 from toolkit.postgres.stand_ins import VERSION
 from toolkit.report.record import Check, Verdict, shortened
 from toolkit.sql import catalog as sql
+from toolkit.sql import scratch as scratch_sql
 from toolkit.sql.bodies import run_by
 from toolkit.sql.parse import nodes
 from toolkit.sql.platform import PLATFORM_SCHEMAS
@@ -208,6 +209,8 @@ async def _replayed(live_dsn: str, folder: Folder, origin: Origin, major: int) -
         start = await origin.start(scratch)
         dsn = scratch.dsn(start.template)
         async with connected(dsn) as conn, connected(live_dsn) as live:
+            if await live.fetchval(scratch_sql.IS_SUPERUSER, timeout=_DEADLINE_S):
+                await scratch.migrate_as_superuser()
             # Policies and grants name roles; those belong to the cluster and most are in no migration.
             made = _roles_made(folder)
             there = {row["name"] for row in await conn.fetch(sql.ROLE_NAMES, timeout=_DEADLINE_S)}

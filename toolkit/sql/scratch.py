@@ -5,12 +5,22 @@ from __future__ import annotations
 from toolkit.sql.platform import spelt_out
 
 # Through the WAL, which is the default: a file copy forces two checkpoints and was 1.6 to 8 times slower here.
-CREATE = 'create database "{name}" template "{template}" strategy {strategy}'
+CREATE = 'create database "{name}" template "{template}" owner {owner} strategy {strategy}'
 DROP = 'drop database if exists "{name}" with (force)'
 
 # Which version of the platform a database was prepared with.
 PLATFORM_MARK = "select obj_description(to_regnamespace('auth'), 'pg_namespace')"
 MARK_PLATFORM = "comment on schema auth is {mark}"
+
+# On servers of ours another role than the superuser runs migrations; elsewhere whoever prepares the database does.
+MIGRATOR = """
+    select case when current_setting('toolkit.own_server', true) = 'on'
+      and current_user <> 'postgres' and exists (select from pg_roles where rolname = 'postgres')
+      then 'postgres' else 'current_user' end
+"""
+
+IS_SUPERUSER = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+MAKE_SUPERUSER = "alter role {role} superuser"
 
 # Roles belong to the cluster: those that a dump grants to or names as owner must exist before it is restored.
 ROLES = spelt_out("""
@@ -21,6 +31,10 @@ MEMBERSHIPS = spelt_out("""
     select g.rolname as role, m.rolname as member
     from pg_auth_members a join pg_roles g on g.oid = a.roleid join pg_roles m on m.oid = a.member
     where :user_role(g.rolname) and m.rolname <> 'postgres' and :user_role(m.rolname) order by 1, 2
+""")
+ROLES_OF_NO_PLATFORM = spelt_out("""
+    select rolname as name from pg_roles
+    where :user_role(rolname) and not rolsuper and rolname !~ '^(postgres|pgbouncer|dashboard_user|supabase_.*)$'
 """)
 ROLE_EXISTS = "select exists (select from pg_roles where rolname = $1)"
 CREATE_ROLE = "create role {name} nologin {inherits} {bypasses}"
@@ -33,6 +47,6 @@ COPY_HISTORY = "insert into supabase_migrations.schema_migrations (version, name
 # already, every object would get them on top of its own.
 CLEAR_DEFAULTS = tuple(
     f"alter default privileges in schema public revoke all on {kind}"
-    " from current_user, anon, authenticated, service_role"
+    " from {migrator}, anon, authenticated, service_role"
     for kind in ("tables", "functions", "sequences")
 )

@@ -18,7 +18,7 @@ import asyncpg
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate import migrate_status, migrate_up, read_folder
 from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.cluster import MIGRATOR, THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.resources import migrations_dir
 from toolkit.server_process import READY_DEADLINE_S, ServerHandle, server_environment
@@ -154,13 +154,13 @@ class EmbeddedTarget:
         return await uninterrupted(crash)
 
     async def _prepare_database(self) -> None:
-        admin = await asyncpg.connect(self.postgres.dsn(), timeout=10)
+        admin = await asyncpg.connect(self.postgres.admin_dsn(), timeout=10)
         try:
             if not await admin.fetchval("select 1 from pg_database where datname = $1", DATABASE, timeout=10):
-                await admin.execute(f'create database "{DATABASE}"', timeout=60)
+                await admin.execute(f'create database "{DATABASE}" owner {MIGRATOR}', timeout=60)
         finally:
             await admin.close(timeout=5)
-        conn = await asyncpg.connect(self.dsn, timeout=10)
+        conn = await asyncpg.connect(self.postgres.admin_dsn(DATABASE), timeout=10)
         try:
             await prepare_platform(conn)
         finally:

@@ -180,7 +180,7 @@ async def test_a_role_that_rows_are_hidden_from(patient: Patient) -> None:
         found = {check.id: check for check in await results(dsn)}
         assert (found["DB-6"].verdict, "hidden_from" in found["DB-6"].detail) == (Verdict.FAIL, True)
     finally:
-        await patient.conn.execute("drop owned by hidden_from; drop role hidden_from")
+        await patient.conn.execute("grant hidden_from to postgres; drop owned by hidden_from; drop role hidden_from")
 
 
 async def test_a_legacy_database_is_unknown_where_the_tables_are_missing(legacy_db: str) -> None:

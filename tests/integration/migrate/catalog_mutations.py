@@ -184,7 +184,10 @@ MUTATIONS: dict[str, tuple[str, str]] = {
         "grant select on app.child to anon with grant option",
         "grant on table app.child to anon",
     ),
-    "owner's own grant": ("revoke delete on app.child from postgres", "grant on table app.child to postgres"),
+    "owner's own grant": (
+        "revoke delete on app.child from supabase_admin",
+        "grant on table app.child to supabase_admin",
+    ),
     "sequence grant": ("grant usage on sequence app.counter to anon", "grant on sequence app.counter to anon"),
     "schema usage": ("grant usage on schema app to anon", "grant on schema app to anon"),
     "type usage": ("revoke usage on type app.mood from public", "grant on type app.mood to public"),
@@ -206,15 +209,15 @@ MUTATIONS: dict[str, tuple[str, str]] = {
     "system view revoke": ("revoke select on pg_catalog.pg_stats from public", "grant on table pg_stats to"),
     "extension's function revoke": (
         "revoke execute on function pg_catalog.plpgsql_call_handler() from public",
-        "grant on function plpgsql_call_handler() to postgres",
+        "grant on function plpgsql_call_handler() to supabase_admin",
     ),
     "default privileges": (
         "alter default privileges in schema app grant select on tables to anon",
-        "default privileges of postgres in app on tables",
+        "default privileges of supabase_admin in app on tables",
     ),
     "default privileges everywhere": (
         "alter default privileges revoke execute on functions from public",
-        "default privileges of postgres on functions",
+        "default privileges of supabase_admin on functions",
     ),
     "default privileges of another role": (
         "alter default privileges for role service_role grant usage on types to anon",

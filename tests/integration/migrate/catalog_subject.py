@@ -119,7 +119,8 @@ HEALTHY: dict[str, str] = {
     "renamed there and back": "alter table app.child rename to kid; alter table app.kid rename to child;"
     "alter table app.child rename note to x; alter table app.child rename x to note",
     "moved there and back": "alter table app.mv_free set schema public; alter table public.mv_free set schema app",
-    "owner there and back": "alter table app.mv_free owner to service_role; alter table app.mv_free owner to postgres",
+    "owner there and back": "alter table app.mv_free owner to service_role;"
+    "alter table app.mv_free owner to supabase_admin",
     "rows": "insert into app.parent (name) values ('a'), ('b'); update app.parent set name = name || '!';"
     "delete from app.parent; truncate app.child",
     "sequence moved": "select nextval('app.counter'); select setval('app.counter', 100)",

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write
-from tests.support.databases import Databases
+from tests.support.databases import Databases, as_superuser
 from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_, RefusalError
@@ -25,11 +25,16 @@ OF_THE_CLUSTER = {f"{what}-{role}" for what in ("role", "member") for role in ("
 
 
 @pytest.fixture
-async def plain_db(databases: Databases, bare_db: str) -> AsyncIterator[str]:
+async def plain_db(databases: Databases, bare_db: str, connect: Connect) -> AsyncIterator[str]:
     """DSN of an empty database, on a cluster that has the platform's roles because of another."""
     assert bare_db
     async with databases.clone("empty") as dsn:
-        yield dsn
+        admin = await connect(as_superuser(dsn))
+        await admin.execute("alter role postgres superuser")  # as where nobody has thought of Supabase
+        try:
+            yield dsn
+        finally:
+            await admin.execute("alter role postgres nosuperuser")
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def test_a_plain_postgres_is_prepared_and_the_migration_applies(toolkit: Toolkit
 
 async def test_a_supabase_project_is_refused(bare_db: str, connect: Connect) -> None:
     assert (await look(bare_db)).missing == (), "our own stand for one and lack nothing"
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     await conn.execute("comment on schema auth is null")
     for refusing in (look, prepare):
         with pytest.raises(RefusalError, match="This is a Supabase project"):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.migrate.catalog_mutations import MUTATIONS
 from tests.integration.migrate.catalog_subject import HEALTHY, HEALTHY_OUTSIDE, SUBJECT, WITHOUT_EXTENSIONS
+from tests.support.databases import as_superuser
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog import NOT_MODELLED, CatalogMemory, Snapshot, diff, take_snapshot
 from toolkit.migrate.scratch.databases import scratch_on
@@ -22,7 +23,7 @@ Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
 @pytest.fixture
 async def subject(bare_db: str, connect: Connect) -> AsyncIterator[asyncpg.Connection]:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     await conn.execute(WITHOUT_EXTENSIONS + SUBJECT)
     yield conn
     # A subscription keeps its database from being dropped.
@@ -95,7 +96,7 @@ async def test_what_means_nothing_raises_nothing(subject: asyncpg.Connection) ->
 
 
 async def test_a_table_with_holes_equals_one_without(bare_db: str, connect: Connect) -> None:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     plain = "create table public.t (a integer, b text default 'x', c integer); create index on public.t (c)"
     holes = (
         "create table public.t (gone integer, a integer, lost text, b text default 'x', c integer);"
@@ -122,12 +123,12 @@ async def test_objects_of_an_extension_are_the_extensions(subject: asyncpg.Conne
         "extension vector",
         "comment on extension vector",
         "schema more",
-        "grant on schema more to postgres",
+        "grant on schema more to supabase_admin",
     }
     # A part that somebody takes privileges from is no longer as the extension made it.
     await subject.execute("revoke execute on function more.vector_dims(more.vector) from public")
     found = diff(before, await take_snapshot(subject))
-    assert "grant on function more.vector_dims(more.vector) to postgres" in {one.key for one in found}
+    assert "grant on function more.vector_dims(more.vector) to supabase_admin" in {one.key for one in found}
     await subject.execute("grant execute on function more.vector_dims(more.vector) to public")
     assert len(diff(before, await take_snapshot(subject))) == 4
     await subject.execute("drop extension vector; drop schema more")
@@ -299,7 +300,7 @@ grant select ("a b") on "We""ird. s"."Tä ble" to anon;
 
 
 async def test_any_name_is_taken_as_it_is(bare_db: str, connect: Connect) -> None:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     empty = await take_snapshot(conn, complete=True)
     await conn.execute(STRANGE)
     before = await take_snapshot(conn, complete=True)

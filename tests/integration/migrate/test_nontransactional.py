@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write, until
+from tests.support.databases import as_superuser
 from toolkit.migrate import MigrationRefused, Options, Progress, migrate_down, migrate_status, migrate_up
 from toolkit.migrate.folder.files import read_folder
 
@@ -139,10 +140,9 @@ async def test_an_invalid_index_that_the_journal_does_not_account_for_is_refused
     """The build of i was ours; then the file was changed to build j, and a wreck called j is somebody else's."""
     folder = write(TABLE | {"2_i.sql": HEAD + "create unique index concurrently i on t (a);"})
     await migrate_up(bare_db, read_folder(folder))
-    conn = await connect(bare_db)
-    await conn.execute(
-        "create index j on t (b); update pg_index set indisvalid = false where indexrelid = 'j'::regclass"
-    )
+    await (await connect(bare_db)).execute("create index j on t (b)")
+    conn = await connect(as_superuser(bare_db))
+    await conn.execute("update pg_index set indisvalid = false where indexrelid = 'j'::regclass")
     write({"2_i.sql": HEAD + "create index concurrently j on t (b);"})
     result = await migrate_up(bare_db, read_folder(folder))
     failure = result.steps[0].failure
@@ -193,10 +193,9 @@ async def test_an_invalid_index_that_was_there_before_is_not_kept_by_if_not_exis
 ) -> None:
     folder = write(TABLE | {"2_i.sql": HEAD + "create index concurrently if not exists i on t (a);"})
     await migrate_up(bare_db, read_folder(folder), to="1")
-    conn = await connect(bare_db)
-    await conn.execute(
-        "create index i on t (a); update pg_index set indisvalid = false where indexrelid = 'i'::regclass"
-    )
+    await (await connect(bare_db)).execute("create index i on t (a)")
+    conn = await connect(as_superuser(bare_db))
+    await conn.execute("update pg_index set indisvalid = false where indexrelid = 'i'::regclass")
     result = await migrate_up(bare_db, read_folder(folder))
     assert result.steps[0].failure is not None
     assert "INVALID" in result.steps[0].failure.message

@@ -82,10 +82,10 @@ def make(tcp_cluster: PostgresCluster, request: pytest.FixtureRequest) -> Make:
 
     async def fresh() -> str:
         name = f"cli_{abs(hash(request.node.name))}_{next(numbers)}"
-        admin = await asyncpg.connect(tcp_cluster.dsn(), timeout=10)
-        await admin.execute(f'create database "{name}"')
+        admin = await asyncpg.connect(tcp_cluster.admin_dsn(), timeout=10)
+        await admin.execute(f'create database "{name}" owner postgres')
         await admin.close(timeout=5)
-        conn = await asyncpg.connect(tcp_cluster.dsn(name), timeout=10)
+        conn = await asyncpg.connect(tcp_cluster.admin_dsn(name), timeout=10)
         await prepare_platform(conn)
         await conn.close(timeout=5)
         return tcp_cluster.tcp_dsn(name)

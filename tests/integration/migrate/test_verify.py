@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.integration.migrate.conftest import Write, until
+from tests.support.databases import as_superuser
 from tests.support.generation import bench
 from toolkit.migrate import MigrationRefused, VerifyResult, migrate_up, migrate_verify, snapshot
 from toolkit.migrate.catalog.tables import user_tables
@@ -229,7 +230,7 @@ async def test_each_planted_defect_is_found_by_its_probe_and_no_probe_leaves_row
     applied: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waking, "_WAKE_DEADLINE_S", 1)  # what is switched off is not waited for
-    conn = await connect(applied)
+    conn = await connect(as_superuser(applied))
     missed = []
     for name, (defect, identifier, evidence) in DEFECTS.items():
         undo = await _definitions(conn)

@@ -16,6 +16,7 @@ from toolkit.migrate.scratch import kept
 from toolkit.migrate.scratch.databases import Scratch, embedded_scratch
 from toolkit.migrate.scratch.origin import Origin
 from toolkit.migrate.scratch.start import Start, empty_project
+from toolkit.postgres.cluster import MIGRATOR
 from toolkit.postgres.lifetime import throwaway_cluster, uninterrupted
 from toolkit.report.record import counted
 
@@ -74,7 +75,7 @@ async def begun_empty(
     try:
         if found is None:
             async with throwaway_cluster(where) as cluster:
-                scratch = Scratch(cluster.dsn(), throwaway=True)
+                scratch = Scratch(cluster.admin_dsn(), MIGRATOR, throwaway=True)
                 template = (await empty_project(scratch)).template
                 if not await _applies(scratch, template, folder, earlier, options):
                     found = None

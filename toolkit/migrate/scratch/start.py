@@ -17,11 +17,11 @@ from toolkit.migrate.folder.statements import SplitError, Statement, split, to_r
 from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.run.one_statement import run_statement
 from toolkit.migrate.scratch.databases import Scratch
-from toolkit.migrate.scratch.platform import prepare_platform
+from toolkit.migrate.scratch.platform import prepare_owners, prepare_platform, prepare_roles
 from toolkit.postgres.connection import Connection, connected, redact
 from toolkit.report.record import shortened
 from toolkit.sql import scratch as sql
-from toolkit.sql.parse import nodes
+from toolkit.sql.parse import label, nodes
 from toolkit.sql.platform import HISTORY, PLATFORM_SCHEMAS
 from toolkit.sql.quoting import quote_identifier
 
@@ -48,7 +48,7 @@ class Start:
 async def empty_project(scratch: Scratch) -> Start:
     """A database as a Supabase project looks on arrival."""
     name = await scratch.create()
-    async with connected(scratch.dsn(name)) as conn:
+    async with connected(scratch.admin(name)) as conn:
         await prepare_platform(conn)
     return Start(name, "an empty Supabase project")
 
@@ -59,11 +59,15 @@ async def from_schema(scratch: Scratch, statements: Sequence[Statement], source:
     Raises EnvironmentError_ naming the lines that cannot be restored.
     """
     start = await empty_project(scratch)
-    async with connected(scratch.dsn(start.template)) as conn:
+    async with connected(scratch.dsn(start.template)) as conn, connected(scratch.admin(start.template)) as admin:
         if any(isinstance(statement.node, nodes.AlterDefaultPrivilegesStmt) for statement in statements):
             for clearing in sql.CLEAR_DEFAULTS:
-                await conn.execute(clearing, timeout=10)
-        notes = await _restore(conn, statements, source, on_top=True)
+                for one in (conn, admin):
+                    await one.execute(clearing.format(migrator=scratch.migrator or "current_user"), timeout=10)
+        if not scratch.migrator or any(_gives_owner(statement) for statement in statements):
+            notes = await _restore(admin, statements, source, on_top=True)
+        else:
+            notes = await _restore(conn, statements, source, on_top=True, admin=admin)
     return Start(start.template, f"the schema of {source}", notes)
 
 
@@ -78,15 +82,26 @@ async def from_database(scratch: Scratch, dsn: str, pg_dump: Path | None = None)
         memberships = await source.fetch(sql.MEMBERSHIPS, timeout=30)
         extensions = [row["name"] for row in await source.fetch(sql.EXTENSIONS, timeout=30)]
         history = await read_history(source)
+        if await source.fetchval(sql.IS_SUPERUSER, timeout=10):
+            await scratch.migrate_as_superuser()
     text = await dump_text(dsn, pg_dump, server_major=major)
     name = await scratch.create()
     label = redact(dsn)
-    async with connected(scratch.dsn(name)) as conn:
+    async with connected(scratch.admin(name)) as conn:
+        if scratch.migrator:
+            await prepare_roles(conn)
         await _make_roles(conn, roles, memberships)
+        if scratch.migrator:  # in the original another role may own what migrations change
+            for name_of_owner in await conn.fetch(sql.ROLES_OF_NO_PLATFORM, timeout=10):
+                grant = sql.GRANT_ROLE.format(role=quote_identifier(name_of_owner["name"]), member=scratch.migrator)
+                await conn.execute(grant, timeout=10)
         available = {row["name"] for row in await conn.fetch(sql.AVAILABLE_EXTENSIONS, timeout=30)}
         missing = [extension for extension in extensions if extension not in available]
         notes = await _restore(conn, read_statements(text, label), label, on_top=False, missing=missing)
-        if history.rows:
+        if scratch.migrator:
+            await prepare_owners(conn)
+    if history.rows:
+        async with connected(scratch.dsn(name)) as conn:
             await prepare_history(conn)
             await conn.executemany(
                 sql.COPY_HISTORY, [(row.version, row.name, row.statements) for row in history.rows], timeout=60
@@ -133,15 +148,25 @@ async def _make_roles(conn: Connection, roles: Sequence[asyncpg.Record], members
 
 
 async def _restore(
-    conn: Connection, statements: Iterable[Statement], source: str, *, on_top: bool, missing: Sequence[str] = ()
+    conn: Connection,
+    statements: Iterable[Statement],
+    source: str,
+    *,
+    on_top: bool,
+    missing: Sequence[str] = (),
+    admin: Connection | None = None,
 ) -> tuple[str, ...]:
     """Run a dump statement by statement. What the platform owns may fail and is told; `on_top`: of a bare project,
-    which has some of it already."""
+    which has some of it already. `admin` runs what `conn` may not."""
     left_out: list[str] = []
     broken: list[str] = []
     for statement in statements:
+        runs = replace(statement, text=without_reserved(statement.text))
         try:
-            await run_statement(conn, replace(statement, text=without_reserved(statement.text)), _DEADLINE_S)
+            if admin is None:
+                await run_statement(conn, runs, _DEADLINE_S)
+            else:
+                await run_as_either(conn, admin, runs)
         except asyncpg.PostgresError as error:
             told = f"{source}:{statement.line}: {error} [{error.sqlstate}]"
             mine = not _of_the_platform(statement) and not (on_top and error.sqlstate in _EXISTS)
@@ -156,6 +181,27 @@ async def _restore(
     if left_out:
         notes.append(f"{len(left_out)} statements of the platform's own were left out, the first: {left_out[0]}")
     return tuple(notes)
+
+
+def _gives_owner(statement: Statement) -> bool:
+    """Whether a dump says itself whose each object is."""
+    match statement.node:
+        case nodes.AlterOwnerStmt():
+            return True
+        case nodes.AlterTableStmt(cmds=commands):
+            kinds = (one.subtype for one in commands if isinstance(one, nodes.AlterTableCmd))
+            return any(label("AlterTableType", kind) == "AT_ChangeOwner" for kind in kinds)
+    return False
+
+
+async def run_as_either(conn: Connection, admin: Connection, statement: Statement) -> None:
+    """Run it on `conn`, and where its role may not, on `admin`. Raises asyncpg.PostgresError."""
+    if isinstance(statement.node, nodes.VariableSetStmt | nodes.SelectStmt):  # how both look for names, for example
+        await run_statement(admin, statement, _DEADLINE_S)
+    try:
+        await run_statement(conn, statement, _DEADLINE_S)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidGrantOperationError):
+        await run_statement(admin, statement, _DEADLINE_S)
 
 
 def _of_the_platform(statement: Statement) -> bool:

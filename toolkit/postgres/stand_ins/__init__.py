@@ -24,8 +24,10 @@ VERSION = "0-stand-in"
 """The version of every stand-in, by which it is told from the real extension (`pg_extension.extversion`)."""
 
 _HERE = Path(__file__).parent
-_LAYOUT = 1  # goes up when prefixes are made in another way than before
+_LAYOUT = 2  # goes up when prefixes are made in another way than before
 _PROGRAMS = ("postgres", "initdb", "pg_ctl")
+# What a hosted project has not, for it reaches out of the database.
+_UNTRUSTED = re.compile(r"adminpack|file_fdw|lo|pl\w+u|\w*_pl\w+u|xml2")
 # Where the real one lives whatever CREATE EXTENSION says.
 _FIXED_SCHEMA = {"pg_cron": "pg_catalog", "supabase_vault": "vault", "pg_graphql": "graphql"}
 _REQUIRES = {"pgjwt": "pgcrypto"}
@@ -117,7 +119,11 @@ def _fill(our_bin: Path, bin_dir: Path, our_share: Path, share: Path) -> None:
         if there.name != "extension":
             (our_share / there.name).symlink_to(there)
     for there in (share / "extension").iterdir():
-        (extension / there.name).symlink_to(there)
+        if there.suffix == ".control" and not _UNTRUSTED.fullmatch(there.stem):
+            # A hosted project lets postgres create it, as a superuser would.
+            (extension / there.name).write_text(f"{there.read_text().rstrip()}\ntrusted = true\n")
+        else:
+            (extension / there.name).symlink_to(there)
     for name, one in stand_ins().items():
         if (extension / f"{name}.control").exists():
             continue

@@ -8,7 +8,7 @@ create table cron.job (
   nodename text not null default 'localhost',
   nodeport integer not null default 5432,
   database text not null default current_database(),
-  username text not null default current_user,
+  username text not null default session_user,
   active boolean not null default true,
   jobname text,
   unique (jobname, username)
@@ -25,22 +25,22 @@ create table cron.job_run_details (
   start_time timestamptz,
   end_time timestamptz
 );
-create function cron.schedule(schedule text, command text) returns bigint language sql as $$
+create function cron.schedule(schedule text, command text) returns bigint language sql security definer set search_path = '' as $$
   insert into cron.job (schedule, command) values (schedule, command) returning jobid
 $$;
 create function cron.schedule_in_database(
   job_name text, schedule text, command text, database text, username text default null, active boolean default true
-) returns bigint language sql as $$
+) returns bigint language sql security definer set search_path = '' as $$
   insert into cron.job as j (jobname, schedule, command, database, username, active)
-  values (job_name, schedule, command, database, coalesce(username, current_user), active)
+  values (job_name, schedule, command, database, coalesce(username, session_user), active)
   on conflict (jobname, username) do update
     set schedule = excluded.schedule, command = excluded.command, database = excluded.database, active = excluded.active
   returning jobid
 $$;
-create function cron.schedule(job_name text, schedule text, command text) returns bigint language sql as $$
+create function cron.schedule(job_name text, schedule text, command text) returns bigint language sql security definer set search_path = '' as $$
   select cron.schedule_in_database(job_name, schedule, command, current_database())
 $$;
-create function cron.unschedule(job_id bigint) returns boolean language plpgsql as $$
+create function cron.unschedule(job_id bigint) returns boolean language plpgsql security definer set search_path = '' as $$
 begin
   delete from cron.job where jobid = job_id;
   if not found then
@@ -49,9 +49,9 @@ begin
   return true;
 end
 $$;
-create function cron.unschedule(job_name text) returns boolean language plpgsql as $$
+create function cron.unschedule(job_name text) returns boolean language plpgsql security definer set search_path = '' as $$
 begin
-  delete from cron.job where jobname = job_name and username = current_user;
+  delete from cron.job where jobname = job_name and username = session_user;
   if not found then
     raise 'could not find valid entry for job ''%''', job_name;
   end if;
@@ -61,7 +61,7 @@ $$;
 create function cron.alter_job(
   job_id bigint, schedule text default null, command text default null, database text default null,
   username text default null, active boolean default null
-) returns void language sql as $$
+) returns void language sql security definer set search_path = '' as $$
   update cron.job j set schedule = coalesce(alter_job.schedule, j.schedule),
     command = coalesce(alter_job.command, j.command), database = coalesce(alter_job.database, j.database),
     username = coalesce(alter_job.username, j.username), active = coalesce(alter_job.active, j.active)

@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.databases import as_superuser
 from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.migrate import migrate_up, read_folder
 from toolkit.migrate.drift import drift_from_folder
@@ -71,7 +72,8 @@ async def test_it_answers_as_the_real_one(
 
 
 @pytest.mark.parametrize("name", [*stand_ins()])
-async def test_every_extension_can_be_created_and_dropped(conn: asyncpg.Connection, name: str) -> None:
+async def test_every_extension_can_be_created_and_dropped(bare_db: str, connect: Connect, name: str) -> None:
+    conn = await connect(as_superuser(bare_db) if name == "supabase_vault" else bare_db)
     await conn.execute(f'drop extension if exists "{name}" cascade')
     await _create(conn, name)
     version = await conn.fetchval("select extversion from pg_extension where extname = $1", name)
@@ -171,7 +173,7 @@ def test_names_are_those_that_a_folder_may_use() -> None:
 async def test_a_stand_in_is_no_drift_from_the_real_one(bare_db: str, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "1_http.sql").write_text("create extension http; create table public.t (id int);")
     assert (await migrate_up(bare_db, read_folder(tmp_path))).ok
-    conn = await connect(bare_db)
+    conn = await connect(as_superuser(bare_db))
     # As the real one would look: another version, another comment.
     await conn.execute("update pg_extension set extversion = '1.6' where extname = 'http'")
     await conn.execute("comment on extension http is 'HTTP client'")

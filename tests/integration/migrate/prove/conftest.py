@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from toolkit.migrate import Options
@@ -17,7 +16,8 @@ from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.scratch.databases import Scratch, scratch_on
 from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import PostgresCluster
+from toolkit.migrate.scratch.start import read_statements, run_as_either
+from toolkit.postgres.cluster import MIGRATOR, PostgresCluster
 from toolkit.postgres.connection import connected
 
 SubjectOf = Callable[..., Awaitable[Subject]]
@@ -26,7 +26,7 @@ SubjectOf = Callable[..., Awaitable[Subject]]
 @pytest.fixture(scope="session")
 async def scratch(cluster: PostgresCluster) -> AsyncIterator[Scratch]:
     """Scratch databases on the run's own cluster."""
-    async with scratch_on(cluster.dsn()) as made:
+    async with scratch_on(cluster.admin_dsn(), MIGRATOR) as made:
         yield made
 
 
@@ -51,7 +51,7 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
     before = set(scratch._made)
     if not bare_template.template:
         bare_template.template = await scratch.create()
-        async with connected(scratch.dsn(bare_template.template)) as conn:
+        async with connected(scratch.admin(bare_template.template)) as conn:
             await prepare_platform(conn)
         before.add(bare_template.template)
 
@@ -64,7 +64,9 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
             (folder / name).write_text(text)
         template = await scratch.create(bare_template.template)
         if start:
-            await _execute(scratch.dsn(template), start)
+            async with connected(scratch.dsn(template)) as conn, connected(scratch.admin(template)) as admin:
+                for statement in read_statements(start, "start"):
+                    await run_as_either(conn, admin, statement)
         contents = read_folder(folder)
         chosen = replace(ProveOptions(rows_each=5), **options)  # type: ignore[arg-type]
         everything = tuple(migration.version for migration in contents.migrations)
@@ -82,14 +84,6 @@ async def subject_of(scratch: Scratch, bare_template: _Bare, tmp_path: Path) -> 
     yield make
     for name in sorted(set(scratch._made) - before):
         await scratch.drop(name)
-
-
-async def _execute(dsn: str, statements: str) -> None:
-    conn = await asyncpg.connect(dsn, timeout=10)
-    try:
-        await conn.execute(statements, timeout=30)
-    finally:
-        await conn.close(timeout=5)
 
 
 def refuted(outcome: Outcome) -> list[Claim]:

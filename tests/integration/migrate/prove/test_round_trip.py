@@ -13,7 +13,7 @@ from toolkit.resources import migrations_dir
 
 # Something of everything, so that each plant is one or two lines.
 START = """
-create schema app; grant usage on schema app to anon;
+create schema app; grant usage on schema app to anon; grant create on schema app to service_role;
 create table app.t (
   id integer primary key, a text default 'x', b text not null, owner_id integer references app.t on delete cascade,
   constraint a_is_short check (length(a) < 100));

@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.support.databases import as_superuser
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate import migrate_plan, snapshot
 from toolkit.migrate.catalog import diff
@@ -48,7 +49,7 @@ async def test_a_dump_file_is_rebuilt_on_a_bare_project(migrated_db: str, tidy: 
 async def test_options_that_the_server_keeps_for_itself_are_not_replayed(
     bare_db: str, tidy: Scratch, tmp_path: Path
 ) -> None:
-    conn = await asyncpg.connect(bare_db, timeout=10)
+    conn = await asyncpg.connect(as_superuser(bare_db), timeout=10)
     try:
         await conn.execute(
             "create table public.kept (id int, note text) with (fillfactor = 70); create index on public.kept (id);"
@@ -69,7 +70,7 @@ async def test_options_that_the_server_keeps_for_itself_are_not_replayed(
 
 
 async def test_a_role_of_the_original_is_made_before_what_it_owns(bare_db: str, tidy: Scratch) -> None:
-    conn = await asyncpg.connect(bare_db, timeout=10)
+    conn = await asyncpg.connect(as_superuser(bare_db), timeout=10)
     try:
         await conn.execute(
             'create role "Odd Role" nologin; create table public.owned (id int);'

@@ -116,7 +116,8 @@ async def run(subject: Subject, version: str) -> Outcome:
             remembered = _LAST.get(states)
             held_here = held_in(ownership, catalog)
             if remembered is None or not remembered.serves(template, held_here, sessions):
-                remembered = await _look(dsn, template, catalog, held_here, sessions, tell=tell)
+                admin = states.scratch.admin_of(dsn)
+                remembered = await _look(dsn, template, catalog, held_here, sessions, admin=admin, tell=tell)
             _LAST[states] = remembered
             found.append(remembered)
     before, after = found[0].matrix, found[1].matrix
@@ -144,9 +145,10 @@ async def _look(
     ownership: Ownership,
     sessions: tuple[PersonaSession, ...],
     *,
+    admin: str,
     tell: Callable[[str], None],
 ) -> _Seen:
-    async with connected(dsn, _PURPOSE) as conn:
+    async with connected(admin, _PURPOSE) as conn:  # foreign keys of the platform's tables go too
         tell("staging rows")
         staging = await stage(conn, catalog, ownership)
     # Another connection: in the one that staged, the claims were set once.

@@ -17,7 +17,7 @@ from toolkit.sql.quoting import quote_literal
 ProjectMode = Literal["old", "new"]
 """Whether new objects in `public` are open to the API roles ("old": projects made before 30 May 2026) or not."""
 
-PLATFORM_VERSION = 1
+PLATFORM_VERSION = 2
 """Goes up whenever a file of this folder makes another database than before."""
 
 _HERE = Path(__file__).parent
@@ -33,6 +33,7 @@ _FILES = (
     "graphql",
     "publication",
     "default_privileges",
+    "owners",
 )
 _DEADLINE_S = 120
 _MARK = "Stands for a Supabase project: platform"
@@ -49,7 +50,8 @@ async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bo
     if await conn.fetchval(sql.PLATFORM_MARK, timeout=_DEADLINE_S) == mark:
         return False
     async with conn.transaction():
-        for text in (*platform_sql(mode), sql.MARK_PLATFORM.format(mark=quote_literal(mark))):
+        migrator = await conn.fetchval(sql.MIGRATOR, timeout=_DEADLINE_S)
+        for text in (*platform_sql(mode, migrator), sql.MARK_PLATFORM.format(mark=quote_literal(mark))):
             await conn.execute(text, timeout=_DEADLINE_S)
     return True
 
@@ -60,12 +62,24 @@ async def is_prepared(conn: Connection) -> bool:
 
 
 @cache
-def part_sql(name: str) -> str:
-    """One of the files."""
-    return (_HERE / f"{name}.sql").read_text()
+def part_sql(name: str, migrator: str = "current_user") -> str:
+    """One of the files. `migrator` is the role that runs migrations, as SQL."""
+    return (_HERE / f"{name}.sql").read_text().replace(":migrator", migrator)
+
+
+async def prepare_roles(conn: Connection) -> None:
+    """The roles alone, and on a server of ours what `postgres` is a member of."""
+    for name in ("roles", "own_server"):
+        await conn.execute(part_sql(name), timeout=_DEADLINE_S)
+
+
+async def prepare_owners(conn: Connection) -> None:
+    """What keeps `postgres` from what the platform owns, in a database that was made of another one's dump."""
+    migrator = await conn.fetchval(sql.MIGRATOR, timeout=_DEADLINE_S)
+    await conn.execute(part_sql("owners", migrator), timeout=_DEADLINE_S)
 
 
 @cache
-def platform_sql(mode: ProjectMode = "old") -> tuple[str, ...]:
+def platform_sql(mode: ProjectMode = "old", migrator: str = "current_user") -> tuple[str, ...]:
     """The files in their order; to run in one session."""
-    return tuple(part_sql(name) for name in (*_FILES, f"exposed_{mode}"))
+    return tuple(part_sql(name, migrator) for name in (*_FILES, f"exposed_{mode}"))

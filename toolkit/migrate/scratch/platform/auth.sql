@@ -315,13 +315,13 @@ declare
 begin
   for table_name in select relname from pg_class where relnamespace = 'auth'::regnamespace and relkind = 'r' loop
     if table_name = 'schema_migrations' then
-      execute format('grant select on auth.%I to current_user with grant option', table_name);
+      execute format('grant select on auth.%I to :migrator with grant option', table_name);
       execute format('alter table auth.%I enable row level security', table_name);
       continue;
     end if;
-    execute format('grant all on auth.%I to dashboard_user, current_user', table_name);
+    execute format('grant all on auth.%I to dashboard_user, :migrator', table_name);
     if table_name not like 'oauth\_%' then
-      execute format('grant select on auth.%I to current_user with grant option', table_name);
+      execute format('grant select on auth.%I to :migrator with grant option', table_name);
       execute format('alter table auth.%I enable row level security', table_name);
     end if;
   end loop;

@@ -141,4 +141,4 @@ select pg_temp.give_objects('realtime', 'supabase_realtime_admin');
 
 grant select, insert, update on realtime.messages to anon, authenticated, service_role;
 grant select on realtime.subscription to anon, authenticated, service_role;
-grant all on realtime.messages, realtime.subscription to current_user, dashboard_user;
+grant all on realtime.messages, realtime.subscription to :migrator, dashboard_user;

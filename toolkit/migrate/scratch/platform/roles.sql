@@ -1,6 +1,6 @@
 -- The roles of a hosted project. They belong to the server, so one that is there already stays as it is.
 -- No role may sign in: nothing here does, and a login without a password would be an open door.
--- Not as on a hosted project: `postgres` is the superuser that it is on this server.
+-- On servers of ours `supabase_admin` is there from the start, and may sign in: it is the superuser.
 
 do $$
 declare

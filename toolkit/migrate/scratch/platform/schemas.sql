@@ -59,24 +59,24 @@ select pg_temp.give_schema('realtime', 'supabase_admin');
 select pg_temp.give_schema('storage', 'supabase_admin');
 select pg_temp.give_schema('vault', 'supabase_admin');
 
-grant usage on schema public to current_user, anon, authenticated, service_role;
+grant usage on schema public to :migrator, anon, authenticated, service_role;
 
-grant usage on schema auth to anon, authenticated, service_role, current_user;
+grant usage on schema auth to anon, authenticated, service_role, :migrator;
 grant all on schema auth to supabase_auth_admin, dashboard_user;
 
 grant usage on schema storage to anon, authenticated, service_role;
-grant usage on schema storage to current_user with grant option;
+grant usage on schema storage to :migrator with grant option;
 grant all on schema storage to supabase_storage_admin with grant option;
 grant all on schema storage to dashboard_user;
 
 grant usage on schema realtime to anon, authenticated, service_role;
-grant usage on schema realtime to current_user with grant option;
+grant usage on schema realtime to :migrator with grant option;
 grant all on schema realtime to supabase_realtime_admin;
 
 grant usage on schema extensions to anon, authenticated, service_role;
 grant all on schema extensions to dashboard_user;
 
 grant usage on schema vault to service_role;
-grant usage on schema vault to current_user with grant option;
+grant usage on schema vault to :migrator with grant option;
 
-grant usage on schema graphql, graphql_public to current_user, anon, authenticated, service_role;
+grant usage on schema graphql, graphql_public to :migrator, anon, authenticated, service_role;

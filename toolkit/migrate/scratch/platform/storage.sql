@@ -215,7 +215,7 @@ alter table storage.migrations enable row level security;
 select pg_temp.give_objects('storage', 'supabase_storage_admin');
 
 grant all on storage.buckets, storage.objects, storage.buckets_analytics to anon, authenticated, service_role;
-grant all on storage.buckets, storage.objects to current_user with grant option;
+grant all on storage.buckets, storage.objects to :migrator with grant option;
 grant all on storage.s3_multipart_uploads, storage.s3_multipart_uploads_parts to service_role;
 grant select on storage.s3_multipart_uploads, storage.s3_multipart_uploads_parts to anon, authenticated;
 grant select on storage.buckets_vectors, storage.vector_indexes to anon, authenticated, service_role;
