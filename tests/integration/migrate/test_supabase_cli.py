@@ -265,6 +265,15 @@ async def test_what_the_cli_applied_we_verify_and_roll_back_and_it_sees_that(
     assert [v.state for v in (await migrate_status(dsn, read_folder(folder))).versions] == ["applied", "applied"]
 
 
+def differences(output: str) -> list[str]:
+    """What the diff prints beside its target and the notice that it leaves out who may set which parameter: there are
+    such grants on our servers, as on hosted ones."""
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("Target: ")]
+    if any(line.startswith("▲") and "object kinds: parameter ACL. " in line for line in lines):
+        lines = [line for line in lines if not line.startswith(("│", "▲", "●"))]
+    return lines
+
+
 async def test_our_ledger_is_no_difference_to_the_clis_diff(dsn: str, project: Path, make: Make) -> None:
     """The same objects, made by us with history, ledger and repairs, and made by hand without any of it."""
     folder = project / "supabase" / "migrations"
@@ -276,7 +285,7 @@ async def test_our_ledger_is_no_difference_to_the_clis_diff(dsn: str, project: P
     await mend(dsn, read_folder(folder), await look(dsn, read_folder(folder)))
     arguments = ("db", "diff", "--use-pg-delta", f"--from={plain}", f"--to={dsn}")
     output = await supabase(project, None, *arguments)
-    assert [line for line in output.splitlines() if line.strip() and not line.startswith("Target: ")] == []
+    assert differences(output) == []
     # The diff does see what is one.
     await run(dsn, "create table public.planted ()")
     assert "planted" in await supabase(project, None, *arguments)
