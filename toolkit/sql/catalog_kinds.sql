@@ -3,11 +3,15 @@
 
 -- name: grants
 -- A NULL ACL means the default; GRANT then REVOKE writes the default out. Expanding both makes them equal. Objects of
--- the system and of extensions are facts only where their privileges are no longer those they came with.
+-- the system and of extensions are facts only where their privileges are no longer those they came with. Postgres keeps
+-- no record of these for information_schema: its owner, who may have any name, lets everybody read.
 with acls as (
   select case relkind when 'S' then 'sequence ' else 'table ' end || c.oid::regclass::text as object, relacl as acl,
     acldefault(case relkind when 'S' then 's'::"char" else 'r'::"char" end, relowner) as initial,
-    (select initprivs from pg_init_privs p where p.objoid = c.oid and p.classoid = 'pg_class'::regclass and p.objsubid = 0) as given,
+    coalesce(
+      (select initprivs from pg_init_privs p where p.objoid = c.oid and p.classoid = 'pg_class'::regclass and p.objsubid = 0),
+      case when :postgres_schema(nspname) then acldefault('r', relowner) || makeaclitem(0, relowner, 'SELECT', false) end
+    ) as given,
     :scope and not :in_extension(pg_class, c.oid) as ours
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and (:scope or (:postgres_schema(nspname) and relacl is not null))
@@ -24,7 +28,9 @@ with acls as (
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace where :scope or (:postgres_schema(nspname) and proacl is not null)
   union all
   select 'schema ' || quote_ident(nspname), nspacl, acldefault('n', nspowner),
-    (select initprivs from pg_init_privs i where i.objoid = n.oid and i.classoid = 'pg_namespace'::regclass),
+    coalesce(
+      (select initprivs from pg_init_privs i where i.objoid = n.oid and i.classoid = 'pg_namespace'::regclass),
+      case when :postgres_schema(nspname) then acldefault('n', nspowner) || makeaclitem(0, nspowner, 'USAGE', false) end),
     :scope and not :in_extension(pg_namespace, n.oid)
   from pg_namespace n where :scope or (:postgres_schema(nspname) and nspacl is not null)
   union all

@@ -135,6 +135,17 @@ async def test_objects_of_an_extension_are_the_extensions(subject: asyncpg.Conne
     assert diff(before, await take_snapshot(subject)) == ()
 
 
+async def test_what_everybody_may_read_of_the_system_is_no_fact(subject: asyncpg.Connection) -> None:
+    """Its grantor is whoever made the cluster: another name on each kind of server, and nothing a migration did."""
+    before = await take_snapshot(subject)
+    assert [key for key in before.facts if "information_schema" in key] == []
+    await subject.execute("revoke select on information_schema.tables from public")
+    await subject.execute("grant create on schema information_schema to anon")
+    told = {one.key for one in diff(before, await take_snapshot(subject)) if one.key.startswith("grant on ")}
+    assert "grant on table information_schema.tables to supabase_admin" in told
+    assert "grant on schema information_schema to anon" in told
+
+
 async def test_positions_are_read_apart_and_compared_on_request(subject: asyncpg.Connection) -> None:
     before = await take_snapshot(subject, complete=True)
     await subject.execute("insert into app.parent (name) values ('row')")
