@@ -36,6 +36,7 @@ select hashtextextended(string_agg(line, ' ' order by line), 0) from (
 _END_OTHERS = """
 select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid()
+  and backend_type <> 'autovacuum worker'  -- ends by itself, and only a superuser may end it
 """
 
 

@@ -427,7 +427,8 @@ async def _terminate(dsn: str, pid: int | None = None) -> None:
     try:
         await connection.execute(
             """select pg_terminate_backend(pid) from pg_stat_activity
-               where datname = current_database() and pid <> pg_backend_pid() and ($1::integer is null or pid = $1)""",
+               where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+                 and ($1::integer is null or pid = $1)""",
             pid,
         )
     finally:

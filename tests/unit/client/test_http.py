@@ -9,11 +9,14 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import uvicorn
 
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.sockets.router import uvicorn_options
 from toolkit.client.auth import TokenSource
 from toolkit.client.errors import ApiError, NotReached
 from toolkit.client.generation import GenerationClient
-from toolkit.client.http import RetryPolicy
+from toolkit.client.http import KEEPALIVE_S, RetryPolicy
 from toolkit.tokens import mint
 
 PID = "7b1d2c3e-0000-0000-0000-000000000000"
@@ -196,3 +199,10 @@ async def test_all_events_are_read_page_by_page() -> None:
     server = Server(rows(1, 2), rows(3), rows())
     assert [e.sequence for e in await client(server).events_since(PID)] == [1, 2, 3]
     assert [r.url.params["since_sequence"] for r in server.requests] == ["0", "2", "3"]
+
+
+def test_who_sends_lets_go_of_an_idle_connection_before_any_server_closes_it() -> None:
+    """A request that meets the close is lost without an answer: our clients are sooner than a server's five seconds,
+    our servers later than other clients and load balancers."""
+    usual = uvicorn.Config(app="none").timeout_keep_alive
+    assert KEEPALIVE_S < usual < 60 < uvicorn_options(Limits())["timeout_keep_alive"]
