@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from tests.integration.migrate.test_verify import MAX_PLUS_ONE
+from tests.integration.migrate.probe_plants import MAX_PLUS_ONE
 from toolkit.migrate import migrate_verify
 from toolkit.migrate.folder.files import read_folder
 from toolkit.report.record import Verdict
