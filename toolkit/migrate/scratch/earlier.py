@@ -15,8 +15,10 @@ from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch import kept
 from toolkit.migrate.scratch.databases import Scratch, embedded_scratch
 from toolkit.migrate.scratch.origin import Origin
+from toolkit.migrate.scratch.platform import make_partitions
 from toolkit.migrate.scratch.start import Start, empty_project
 from toolkit.postgres.cluster import MIGRATOR
+from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster, uninterrupted
 from toolkit.report.record import counted
 
@@ -93,6 +95,8 @@ async def begun_empty(
         return
     async with embedded_scratch(where, functools.partial(kept.unpack, found)) as scratch:
         start = replace(made, template=found.template)
+        async with connected(scratch.admin(start.template)) as conn:
+            await make_partitions(conn)
         yield Begun(scratch, _after(start, earlier) if earlier else start, applied=True)
 
 

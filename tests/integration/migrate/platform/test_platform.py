@@ -180,6 +180,54 @@ async def test_the_plain_table_of_messages_that_older_versions_made_is_kept(
         await conn.close()
 
 
+DAYS = "select to_char(current_date + days, '\"messages_\"YYYY_MM_DD') as name from generate_series(-1, 3) of (days)"
+PARTITIONS = """
+select relname as name, relowner::regrole::text as owner, pg_get_expr(relpartbound, oid) as bound,
+  has_table_privilege('postgres', oid, 'insert') as open, has_table_privilege('anon', oid, 'select') as public
+from pg_class where relispartition and relkind = 'r' and relnamespace = 'realtime'::regnamespace order by 1
+"""
+
+
+async def test_messages_lie_in_a_partition_a_day_also_in_a_database_of_another_day(
+    bare_db: str, connect: Connect
+) -> None:
+    conn = await connect(bare_db)
+    await conn.execute(
+        """
+        create table public.heard (topic text);
+        create function public.hear() returns trigger language plpgsql security definer set search_path = ''
+          as $$ begin insert into public.heard values (new.topic); return new; end $$;
+        create trigger hear after insert on realtime.messages for each row execute function public.hear();
+        """
+    )
+    admin = await connect(as_superuser(bare_db))
+    for row in await admin.fetch(PARTITIONS):
+        await admin.execute(f"drop table realtime.{row['name']}")
+    await conn.execute("select realtime.send('{}', 'e', 'lost')")
+    assert await conn.fetchval("select count(*) from realtime.messages") == 0, "no partition is a hosted project's case"
+    # What older versions made: one for all days.
+    await admin.execute(
+        """
+        create table realtime.messages_default partition of realtime.messages default;
+        insert into realtime.messages (topic, extension, inserted_at)
+          values ('now', 'broadcast', now()), ('old', 'broadcast', now() - interval '10 days')
+        """
+    )
+    assert not await prepare_platform(admin), "nothing else is made anew"
+    days = {row["name"] for row in await admin.fetch(DAYS)}
+    found = {row["name"]: row for row in await admin.fetch(PARTITIONS)}
+    assert found.keys() == days
+    for name, row in found.items():
+        day = name.removeprefix("messages_").replace("_", "-")
+        assert row["bound"].startswith(f"FOR VALUES FROM ('{day} 00:00:00') TO ('")
+        assert (row["owner"], row["open"], row["public"]) == ("supabase_realtime_admin", True, False)
+    await conn.execute("select realtime.send('{}', 'e', 'here')")
+    rows = await conn.fetch("select topic from realtime.messages order by topic")
+    assert [row["topic"] for row in rows] == ["here", "now"]
+    heard = [row["topic"] for row in await conn.fetch("select topic from public.heard")]
+    assert heard == ["now", "old", "here"], "a trigger on the table holds in partitions that are made after it"
+
+
 async def test_claims_are_read_from_both_forms_of_the_settings(conn: asyncpg.Connection) -> None:
     id_ = "8a1c4b1e-6f8e-4c55-9d53-0d54f4a3ad01"
     assert await conn.fetchrow("select auth.uid(), auth.role(), auth.email(), auth.jwt()") == (None,) * 4

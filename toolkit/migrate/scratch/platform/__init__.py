@@ -17,7 +17,7 @@ from toolkit.sql.quoting import quote_literal
 ProjectMode = Literal["old", "new"]
 """Whether new objects in `public` are open to the API roles ("old": projects made before 30 May 2026) or not."""
 
-PLATFORM_VERSION = 2
+PLATFORM_VERSION = 3
 """Goes up whenever a file of this folder makes another database than before."""
 
 _HERE = Path(__file__).parent
@@ -33,6 +33,7 @@ _FILES = (
     "graphql",
     "publication",
     "default_privileges",
+    "messages_partitions",
     "owners",
 )
 _DEADLINE_S = 120
@@ -42,18 +43,24 @@ _MARK = "Stands for a Supabase project: platform"
 async def prepare_platform(conn: Connection, *, mode: ProjectMode = "old") -> bool:
     """Make of a bare database what a new hosted project contains; whether anything was to do.
 
-    A database that this version has prepared, in whichever mode, is left alone. Raises asyncpg.PostgresError when
-    the role may not do it: making roles takes a superuser, unless all of them exist.
+    A database that this version has prepared, in whichever mode, is left alone, but for today's partitions. Raises
+    asyncpg.PostgresError when the role may not do it: making roles takes a superuser, unless all of them exist.
     """
     # Prepared once; afterwards it is the migrations' to change, and preparing anew would undo that.
     mark = f"{_MARK} {PLATFORM_VERSION}"
     if await conn.fetchval(sql.PLATFORM_MARK, timeout=_DEADLINE_S) == mark:
+        await make_partitions(conn)
         return False
     async with conn.transaction():
         migrator = await conn.fetchval(sql.MIGRATOR, timeout=_DEADLINE_S)
         for text in (*platform_sql(mode, migrator), sql.MARK_PLATFORM.format(mark=quote_literal(mark))):
             await conn.execute(text, timeout=_DEADLINE_S)
     return True
+
+
+async def make_partitions(conn: Connection) -> None:
+    """The partitions of `realtime.messages` for the days around today, in a database that was prepared another day."""
+    await conn.execute(part_sql("messages_partitions"), timeout=_DEADLINE_S)
 
 
 async def is_prepared(conn: Connection) -> bool:

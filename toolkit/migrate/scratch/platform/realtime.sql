@@ -1,6 +1,5 @@
 -- Schema realtime: messages and subscriptions, and the functions that send from the database.
--- Not as on a hosted project: messages has one default partition, where the service makes one for each day. So a
--- message is stored on every day, also where the service never runs.
+-- The partitions of messages are of a file of their own, for they are made anew each day.
 -- Left out: apply_rls, list_changes and others that the service alone calls.
 
 do $$
@@ -41,7 +40,6 @@ do $$
 begin
   -- A database that an older version of this toolkit prepared has a plain table, which serves as well.
   if (select relkind from pg_class where oid = 'realtime.messages'::regclass) = 'p' then
-    create table if not exists realtime.messages_default partition of realtime.messages default;
     create index if not exists messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
       where extension = 'broadcast' and private;
   end if;
