@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JS_READY := tests/js/node_modules/.ready
+CONSOLE := reference_server/console
+CONSOLE_READY := $(CONSOLE)/node_modules/.ready
 # Most tests wait for processes and clocks rather than compute, so four of them keep two cores busy.
 WORKERS ?= 4
 # Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
@@ -14,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 rehearse: $(READY)
 	$(BIN)/toolkit rehearse --target embedded
 
-test: $(READY) $(JS_READY)
+test: $(READY) $(JS_READY) $(CONSOLE_READY)
 	$(BIN)/pytest tests --ignore=tests/benchmarks --toolkit-scenarios -n $(WORKERS) --dist loadgroup
 
 unit: $(READY)
@@ -49,6 +51,11 @@ $(READY): pyproject.toml constraints.txt
 # The official JavaScript client and the supabase CLI, for tests; node itself comes from a wheel.
 $(JS_READY): tests/js/package.json tests/js/package-lock.json $(READY)
 	cd tests/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --no-save --no-audit --no-fund --loglevel=error
+	touch $@
+
+# TypeScript and what the console is made from; the server serves its built files and needs none of it.
+$(CONSOLE_READY): $(CONSOLE)/package.json $(CONSOLE)/package-lock.json $(READY)
+	cd $(CONSOLE) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 lock: $(READY)

@@ -226,6 +226,13 @@ class Recovery:
         """The caller has a reason to believe that there are more events: read the log."""
         return [] if self.ended else self._catch_up(now)
 
+    def back_online(self, now: float) -> list[Effect]:
+        """The network is there again, as the caller knows: connect at once, without the wait, and read the log."""
+        if self.ended:
+            return []
+        effects = self._connect(now) if self.phase is Phase.WAITING and self._connect_at is not None else []
+        return effects + self._catch_up(now)
+
     def hold(self) -> None:
         """The application does not keep up: fetch and accept nothing until `release`."""
         self._held = True

@@ -148,6 +148,16 @@ def test_waits_grow_are_capped_and_start_anew_after_a_stable_connection() -> Non
     assert recovery._connect_at == now + 9 + 5 + 1
 
 
+def test_a_network_that_is_back_is_used_at_once() -> None:
+    recovery = machine()
+    caught_up(recovery, 3)
+    recovery.lost(recovery._epoch, "cut", 5)
+    assert recovery._connect_at is not None
+    assert recovery._connect_at > 5.1
+    assert recovery.back_online(5.1) == [Connect(2), Fetch(2, 3)]
+    assert recovery.back_online(5.2) == []  # already connecting and reading
+
+
 def test_a_join_that_is_never_answered_is_a_loss() -> None:
     recovery = machine()
     effects = recovery.tick(LIMITS.connect_deadline_s)

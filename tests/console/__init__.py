@@ -1,0 +1,1 @@
+"""The browser's side: the package with the guide's hooks, held to the Python client, and the console in a browser."""
