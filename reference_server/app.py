@@ -27,6 +27,7 @@ from reference_server.realtime.changes.feed import ChangeFeed
 from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.realtime.sockets.router import realtime_routes
 from reference_server.realtime.sockets.service import RealtimeService
+from reference_server.replication.api_roles import ApiRoles
 from reference_server.settings import Role, Settings
 from reference_server.store.pool import open_pool
 from reference_server.store.schema import Schema
@@ -83,12 +84,12 @@ def wire(
     writer = _writer(settings)
     realtime = None
     if Role.REALTIME in roles:
-        limits = settings.realtime_limits
+        limits, api_roles = settings.realtime_limits, ApiRoles(settings.further_roles)
         realtime = RealtimeService(
             verifier=verifier,
-            feed=ChangeFeed(settings.dsn),
+            feed=ChangeFeed(settings.dsn, api_roles=api_roles),
             parse_bindings=parse_bindings,
-            policies=ChannelPolicies(settings.dsn, timeout_s=limits.policy_s),
+            policies=ChannelPolicies(settings.dsn, timeout_s=limits.policy_s, api_roles=api_roles),
             limits=limits,
         )
     service_settings = ServiceSettings(

@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     realtime_max_queue_frames: Count = _LIMITS.queue_frames
     realtime_max_queue_bytes: Bytes = _LIMITS.queue_bytes
 
+    realtime_further_roles: str = Field("", description="Comma list of roles that tokens may claim beside the three.")
+
     cors_origins: str = Field("", description="Comma list of origins whose pages may call the API; * for any.")
 
     legacy_heartbeat_seconds: Seconds = 30.0
@@ -160,6 +162,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins whose pages may call the API; empty for none."""
         return _listed(self.cors_origins)
+
+    @property
+    def further_roles(self) -> tuple[str, ...]:
+        """Roles that Realtime tokens may claim beside anon, authenticated and service_role."""
+        return _listed(self.realtime_further_roles)
 
     @property
     def realtime_limits(self) -> Limits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from reference_server.realtime.protocol.ports import Feed
 from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.realtime.sockets.router import realtime_routes
 from reference_server.realtime.sockets.service import RealtimeService
+from reference_server.replication.api_roles import ApiRoles
 from reference_server.tokens.verifier import TokenVerifier
 
 
@@ -24,14 +25,15 @@ def create_service(
     limits: Limits | None = None,
     private_only: bool = False,
     feed: Feed | None = None,
+    further_roles: Iterable[str] = (),
 ) -> RealtimeService:
-    """A service on one database. `feed` replaces the stream of changes."""
-    limits = limits or Limits()
+    """A service on one database. `feed` replaces the stream of changes; tokens may claim `further_roles` too."""
+    limits, api_roles = limits or Limits(), ApiRoles(tuple(further_roles))
     return RealtimeService(
         verifier=TokenVerifier(jwt_secret),
-        feed=feed or ChangeFeed(dsn),
+        feed=feed or ChangeFeed(dsn, api_roles=api_roles),
         parse_bindings=parse_bindings,
-        policies=ChannelPolicies(dsn, timeout_s=limits.policy_s),
+        policies=ChannelPolicies(dsn, timeout_s=limits.policy_s, api_roles=api_roles),
         limits=limits,
         private_only=private_only,
     )

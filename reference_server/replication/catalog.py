@@ -17,8 +17,6 @@ from reference_server.replication.facts import ColumnFacts, PgType, RolePrivileg
 
 Pool = asyncpg.Pool
 PRIVILEGES_TRUSTED_S = 5.0
-# Roles every Supabase project has for its API clients, should `authenticator` be missing.
-API_ROLES = ("anon", "authenticated", "service_role")
 
 
 @dataclass
@@ -32,7 +30,6 @@ class Catalog:
     tables: dict[int, TableFacts] = field(default_factory=dict)
     _stale: set[int] = field(default_factory=set)
     _announced: int = 0
-    _roles: dict[str, tuple[bool, float]] = field(default_factory=dict)
 
     def forget_table(self, oid: int) -> None:
         """The stream announced this relation anew: ask again before the next use."""
@@ -56,7 +53,6 @@ class Catalog:
         """Forget everything: after a lost connection nothing announces what changed meanwhile."""
         self.forget_types()
         self.tables.clear()
-        self._roles.clear()
 
     async def table(self, oid: int) -> TableFacts | None:
         """Facts of one table, its types loaded as well; None when it no longer exists."""
@@ -118,21 +114,6 @@ class Catalog:
         privileges = RolePrivileges(frozenset(row["columns"] or ()), row["bypasses_rls"], now)
         facts.privileges[role] = privileges
         return privileges
-
-    async def is_api_role(self, role: str) -> bool:
-        """Whether API clients may act as `role`: one that `authenticator` may take, never a superuser.
-
-        A token only claims its role; nothing may be done under it unless this is true.
-        """
-        known = self._roles.get(role)
-        now = time.monotonic()
-        if known is not None and now - known[1] < PRIVILEGES_TRUSTED_S:
-            return known[0]
-        allowed = bool(await self.pool.fetchval(_API_ROLE, role, list(API_ROLES), timeout=self.deadline_s))
-        if len(self._roles) > 1000:  # role names come from clients
-            self._roles.clear()
-        self._roles[role] = (allowed, now)
-        return allowed
 
     async def _load_tables(self, oids: Sequence[int]) -> list[TableFacts]:
         if not oids:
@@ -226,15 +207,4 @@ select r.rolbypassrls or r.rolsuper as bypasses_rls,
            and pg_catalog.has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT')) as columns
 from pg_catalog.pg_class c, pg_catalog.pg_roles r
 where c.oid = $1::bigint::oid and r.rolname = $2
-"""
-
-_API_ROLE = """
-select exists (
-  select from pg_catalog.pg_roles r
-  where r.rolname = $1 and not r.rolsuper
-    and (r.rolname = any ($2::text[])
-         or exists (select from pg_catalog.pg_roles o
-                    where o.rolname = 'authenticator' and o.oid <> r.oid
-                      and pg_catalog.pg_has_role(o.oid, r.oid, 'MEMBER')))
-)
 """

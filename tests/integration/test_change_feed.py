@@ -81,17 +81,28 @@ async def test_a_role_that_clients_may_not_take_is_refused(db: Database) -> None
             await subscribe(db.feed, {"role": role}, {"table": "open"})
 
 
-async def test_a_role_granted_to_authenticator_is_taken(db: Database) -> None:
+async def test_a_role_granted_to_authenticator_is_taken_where_the_setting_names_it(db: Database) -> None:
     await db.run("create role feed_test_tenant nologin noinherit; grant feed_test_tenant to authenticator")
     try:
         await db.run(
             "grant usage on schema public to feed_test_tenant; grant select (id) on public.open to feed_test_tenant"
         )
+        with pytest.raises(SubscribeRefused, match="REALTIME_FURTHER_ROLES"):
+            await subscribe(db.feed, {"role": "feed_test_tenant"}, {"table": "open"})
+        roles = db.feed.api_roles
+        roles.further = ("feed_test_tenant", "postgres", "none")
+        for role in ("postgres", "none"):  # naming them is not enough
+            with pytest.raises(SubscribeRefused, match="not one that API clients may take"):
+                await subscribe(db.feed, {"role": role}, {"table": "open"})
         tenant = await subscribe(db.feed, {"role": "feed_test_tenant"}, {"table": "open"})
         await db.run("insert into public.open values (1, 2, 'x')")
         await tenant.count(1)
         assert tenant.data[0]["record"] == {"id": 1}
         assert tenant.data[0]["columns"] == [{"name": "id", "type": "int4"}]
+        await db.run("revoke feed_test_tenant from authenticator")
+        roles.forget()
+        with pytest.raises(SubscribeRefused, match="not one that API clients may take"):
+            await subscribe(db.feed, {"role": "feed_test_tenant"}, {"table": "open"})
     finally:
         await db.run("grant feed_test_tenant to postgres; drop owned by feed_test_tenant; drop role feed_test_tenant")
 

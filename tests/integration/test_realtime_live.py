@@ -401,17 +401,3 @@ async def test_a_private_channel_is_never_open_while_the_policies_cannot_be_read
     async with serving(create_app(service)) as port, client(port) as one:
         reply = await one.join("realtime:rw:x", {"private": True})
         assert reply[4]["response"]["reason"].startswith("UnableToConnectToProject")
-
-
-@pytest.mark.parametrize("role", ["no_such_role", "authenticated; reset role", "", "pg_signal_backend"])
-async def test_unknown_roles_may_nothing(db: str, role: str) -> None:
-    policies = ChannelPolicies(db)
-    try:
-        assert not (await policies.may_read("rw:x", {"role": role})).any
-        assert not (await policies.may_write("rw:x", {"role": role})).any
-        assert (await policies.may_read("rw:x", {"role": "authenticated"})).broadcast
-    finally:
-        await policies.close()
-    conn = await asyncpg.connect(db, timeout=10)
-    assert await conn.fetchval("select count(*) from realtime.messages") == 0
-    await conn.close(timeout=5)

@@ -23,6 +23,7 @@ from reference_server.realtime.changes.row_change import lag_s
 from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import SESSION_FUNCTION, Identity, Visibility
 from reference_server.realtime.protocol.ports import FeedAway, Sink, SubscribeRefused
+from reference_server.replication.api_roles import ApiRoles
 from reference_server.replication.catalog import Catalog
 from reference_server.replication.pgoutput import (
     Begin,
@@ -53,12 +54,14 @@ class ChangeFeed:
         pool_size: int = 4,
         query_deadline_s: float = 10.0,
         live_deadline_s: float = 5.0,
+        api_roles: ApiRoles | None = None,
     ) -> None:
         self.dsn = dsn
         self.publication = publication
         self.pool_size = pool_size
         self.query_deadline_s = query_deadline_s
         self.live_deadline_s = live_deadline_s
+        self.api_roles = api_roles or ApiRoles()
         self.state: FeedState = "starting"
         self._index = SubscriptionIndex()
         self._callbacks: list[Callable[[str], None]] = []
@@ -93,7 +96,7 @@ class ChangeFeed:
             )
         self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
         self._visibility = Visibility(self._pool, self._catalog, self.query_deadline_s)
-        self._registrar = Registrar(self._catalog, self._visibility, self._index)
+        self._registrar = Registrar(self._catalog, self._visibility, self._index, self.api_roles)
         try:
             await self._stream.start(deadline_s)
         except BaseException:
@@ -284,6 +287,7 @@ class ChangeFeed:
         self._end_all()
         self._relations.clear()
         self._catalog.forget_all()
+        self.api_roles.forget()
         self._set_state("lost")
 
     def _set_state(self, state: FeedState) -> None:

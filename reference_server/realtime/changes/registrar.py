@@ -13,6 +13,7 @@ from reference_server.realtime.changes.bindings import Binding
 from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import Identity, InvalidBinding, Visibility
 from reference_server.realtime.protocol.ports import SubscribeRefused
+from reference_server.replication.api_roles import ApiRoles, RoleRefused
 from reference_server.replication.catalog import Catalog
 from reference_server.replication.facts import TableFacts
 
@@ -26,17 +27,16 @@ class Registrar:
     catalog: Catalog
     visibility: Visibility
     index: SubscriptionIndex
+    api_roles: ApiRoles
 
     async def registrations(
         self, subscription: Subscription, claims: Mapping[str, Any]
     ) -> tuple[Identity, list[Registration]]:
         """The identity to look at rows as, and the registrations. Raises SubscribeRefused when any binding is bad."""
-        role = claims.get("role")
-        if not isinstance(role, str) or "\0" in role or not await self.catalog.is_api_role(role):
-            raise SubscribeRefused(
-                f"The token's role {json.dumps(role)} is not one that API clients may take on this database; "
-                "it must be anon, authenticated, service_role or a role granted to authenticator."
-            )
+        try:
+            role = await self.api_roles.check(claims.get("role"), self.catalog.pool.fetchval)
+        except RoleRefused as refused:
+            raise SubscribeRefused(str(refused)) from None
         identity = Identity(role, json.dumps(dict(claims), separators=(",", ":"), default=str))
         registrations: list[Registration] = []
         for binding in subscription.bindings:

@@ -77,6 +77,7 @@ class Channel:
     presence_key: str
     bindings: tuple[JoinBinding, ...] = ()
     legacy: bool = False
+    may_read_broadcast: bool = True
     may_read_presence: bool = True
     refreshing: bool = False  # a new token is being verified: the old one's end does not count
     presence_calls: deque[float] = field(default_factory=deque)
@@ -84,6 +85,10 @@ class Channel:
     @property
     def name(self) -> str:
         return self.topic.removeprefix(TOPIC_PREFIX)
+
+    def loses(self, *, broadcast: bool, presence: bool) -> bool:
+        """Whether one of the rights to receive that the channel has is not among the new ones."""
+        return (self.may_read_broadcast and not broadcast) or (self.may_read_presence and not presence)
 
     @property
     def key(self) -> tuple[str, bool]:

@@ -43,6 +43,10 @@ def cannot_read(topic: str) -> str:
     return f"You do not have permissions to read from this Channel topic: {topic}"
 
 
+def no_longer_reads(topic: str) -> str:
+    return f"You no longer have permission to read from this Channel topic: {topic}"
+
+
 def invalid_config(what: str) -> str:
     return f"InvalidJoinPayload: {what}"
 

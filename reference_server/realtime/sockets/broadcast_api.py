@@ -1,7 +1,8 @@
 """Broadcasting over HTTP: a batch of messages, or one message whose body is the payload.
 
 A message to a private channel is sent only when the token may write there: in a batch it is
-dropped (the batch is still accepted), alone it is refused.
+dropped (the batch is still accepted), alone it is refused. A token whose role is none of the API clients' sends
+nothing private: a batch with a private message in it is refused as a whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reference_server.realtime.protocol.channel import TOPIC_PREFIX
 from reference_server.realtime.protocol.messages import Broadcast, Message, UserBroadcast
 from reference_server.realtime.sockets.policies import PoliciesUnavailable
 from reference_server.realtime.sockets.service import RealtimeService
+from reference_server.replication.api_roles import RoleRefused
 from reference_server.tokens.token import KeysUnavailable, TokenError, VerifiedToken
 
 BLANK, INVALID, OVERSIZE = "can't be blank", "is invalid", "Payload size exceeds tenant limit"
@@ -71,6 +73,8 @@ class BroadcastApi:
                 if item.id is not None:
                     payload["meta"] = {"id": item.id}
                 self._publish(item.topic, Message(TOPIC_PREFIX + item.topic, "broadcast", payload), item.private)
+        except RoleRefused as error:
+            return JSONResponse({"message": str(error)}, 403, headers=CORS)
         except PoliciesUnavailable as error:
             return _unavailable(str(error))
         return Response(status_code=202, headers=CORS)
@@ -107,6 +111,8 @@ class BroadcastApi:
         try:
             if private and not await self._may_write(topic, token):
                 return JSONResponse({"message": "Unauthorized"}, 403, headers=CORS)
+        except RoleRefused as error:
+            return JSONResponse({"message": str(error)}, 403, headers=CORS)
         except PoliciesUnavailable as error:
             return _unavailable(str(error))
         self._publish(topic, UserBroadcast(TOPIC_PREFIX + topic, event, body, is_json), private)

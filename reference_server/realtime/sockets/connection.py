@@ -30,6 +30,7 @@ from reference_server.realtime.sockets.lanes import Lanes, Work
 from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
 from reference_server.realtime.sockets.outbox import AsgiSend, Outbox
 from reference_server.realtime.sockets.policies import ChannelPolicies, ChannelRights, PoliciesUnavailable
+from reference_server.replication.api_roles import RoleRefused
 from reference_server.tokens.token import TokenError, VerifiedToken
 from reference_server.tokens.verifier import TokenVerifier
 
@@ -229,6 +230,8 @@ class Connection:
             rights = await self._read_rights(request, token.claims)
         except TokenError as error:
             return session.refused(request, refusals.at_join(error), superseded, clock())
+        except RoleRefused as error:
+            return session.refused(request, f"Unauthorized: {error}", superseded, clock())
         except PoliciesUnavailable as error:
             log.warning("private channel could not be authorised", error=str(error))
             return session.refused(request, refusals.NO_DATABASE, superseded, clock())
@@ -271,6 +274,7 @@ class Connection:
             presence_key=request.presence_key,
             bindings=bindings if refused is None else (),
             legacy=request.legacy,
+            may_read_broadcast=rights.broadcast,
             may_read_presence=rights.presence,
         )
         if member.subscription is not None and endpoint.feed.state != "live":
@@ -328,9 +332,13 @@ class Connection:
                 rights = await endpoint.policies.may_read(channel.name, token.claims)
                 if not rights.any:
                     return session.expel(channel, refusals.cannot_read(channel.name), endpoint.clock())
-                channel.may_read_presence = rights.presence
+                if channel.loses(broadcast=rights.broadcast, presence=rights.presence):
+                    return session.expel(channel, refusals.no_longer_reads(channel.name), endpoint.clock())
+                channel.may_read_broadcast, channel.may_read_presence = rights.broadcast, rights.presence
         except TokenError as error:
             return session.expel(channel, error.message, endpoint.clock())
+        except RoleRefused as error:
+            return session.expel(channel, str(error), endpoint.clock())
         except PoliciesUnavailable as error:
             log.warning("private channel could not be re-authorised", error=str(error))
             return session.fail(channel, endpoint.clock())
@@ -359,6 +367,8 @@ class Connection:
         except PoliciesUnavailable as error:
             log.warning("a write could not be authorised", error=str(error))
             return [self.session.reply(channel, effect.ref, "error", {"reason": refusals.NO_DATABASE})]
+        except RoleRefused as error:
+            return self.session.expel(channel, str(error), self._endpoint.clock())
         return [effect] if channel in self._members else []  # else it ended while the database was asked
 
     def _publish(self, effect: Publish, member: ChannelMember) -> list[Effect]:

@@ -50,14 +50,14 @@ class Hub:
             del self._topics[member.channel.key]
 
     def publish(self, key: TopicKey, message: Broadcast, *, sender: Member | None = None) -> int:
-        """Deliver to every member; to the sender itself only if it asked for its own messages."""
+        """Deliver to every member that may read broadcasts; to the sender itself only if it asked for its own."""
         topic = self._topics.get(key)
         if topic is None:
             return 0
         frames: dict[Vsn, str | bytes | None] = {}
         delivered = 0
         for member in list(topic.members):
-            if member is sender and not member.channel.self_broadcast:
+            if not member.channel.may_read_broadcast or (member is sender and not member.channel.self_broadcast):
                 continue
             if member.vsn not in frames:
                 frames[member.vsn] = codec.encode_broadcast(member.vsn, message)

@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 
 from reference_server.database_trouble import DATABASE_TROUBLE
+from reference_server.replication.api_roles import ApiRoles
 from reference_server.replication.stream import QUESTION_SETTINGS
 
 # With ids of ours, by which they are found again: a topic may have hundreds of thousands of messages.
@@ -35,7 +36,7 @@ VISIBLE = "select extension from realtime.messages where id = any ($1::uuid[])"
 WRITE = "insert into realtime.messages (topic, extension, event, payload, private) values ($1, $2, 'probe', '{}', true)"
 
 
-# The role does not exist, lacks a privilege, or a policy refuses: in each case the token may not.
+# The role lacks a privilege, or a policy refuses: in each case the token may not.
 _DENIED: Final = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError)
 
 
@@ -58,17 +59,21 @@ class ChannelRights:
 class ChannelPolicies:
     """Asks over a small pool of its own. `timeout_s` bounds every question."""
 
-    def __init__(self, dsn: str, *, timeout_s: float = 5.0, connections: int = 4) -> None:
+    def __init__(
+        self, dsn: str, *, timeout_s: float = 5.0, connections: int = 4, api_roles: ApiRoles | None = None
+    ) -> None:
         self._dsn = dsn
+        self._api_roles = api_roles or ApiRoles()
         self._timeout_s = timeout_s
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
         self._lock = asyncio.Lock()
 
     async def may_read(self, topic: str, claims: Mapping[str, Any]) -> ChannelRights:
-        """What this token may receive on `topic`; raises PoliciesUnavailable."""
+        """What this token may receive on `topic`; raises RoleRefused and PoliciesUnavailable."""
         try:
             async with self._probe() as connection:
+                await self._api_roles.check(claims.get("role"), connection.fetchval)
                 ids = [uuid4(), uuid4()]
                 await connection.execute(PROBE_ROWS, topic, ids)
                 await _become(connection, topic, claims)
@@ -80,15 +85,16 @@ class ChannelPolicies:
         return ChannelRights("broadcast" in found, "presence" in found)
 
     async def may_write(self, topic: str, claims: Mapping[str, Any]) -> ChannelRights:
-        """What this token may send to `topic`; raises PoliciesUnavailable."""
+        """What this token may send to `topic`; raises RoleRefused and PoliciesUnavailable."""
         return ChannelRights(
             await self.may_insert(topic, claims, "broadcast"), await self.may_insert(topic, claims, "presence")
         )
 
     async def may_insert(self, topic: str, claims: Mapping[str, Any], extension: str) -> bool:
-        """Whether this token may send `broadcast` or `presence` to `topic`; raises PoliciesUnavailable."""
+        """Whether this token may send `broadcast` or `presence` to `topic`; raises what `may_write` raises."""
         try:
             async with self._probe() as connection:
+                await self._api_roles.check(claims.get("role"), connection.fetchval)
                 await _become(connection, topic, claims)
                 await connection.execute(WRITE, topic, extension)
         except _DENIED:
