@@ -41,6 +41,7 @@ TABLE = {
     "scenarios run": (["no-such-scenario"], 2),
     "scenarios check": (["absent"], 2),
     "load run": (["--ramp", "soon"], 2),
+    "load compare": (["websocket"], 2),
     "doctor": (["--target", "external"], 2),
     "monitor": (["--target", "external"], 2),
     "signoff": (["absent"], 2),

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.lying_realtime import lying_realtime
-from toolkit.errors import ExitCode
+from toolkit.errors import EnvironmentError_, ExitCode
 from toolkit.load.figures import Thresholds
-from toolkit.load.run import LOCUSTFILE, Plan, environment, run_load
+from toolkit.load.rounds import RoundsPlan
+from toolkit.load.run import LOCUSTFILE, Plan, environment, run_compare, run_load
 from toolkit.postgres.cluster import free_port
 from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.report import as_json
@@ -100,7 +101,7 @@ def not_passed(report: Report) -> list[str]:
 
 def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, **settings: str):
     """Plain `locust -f`, as a person would call it."""
-    given = environment(Plan(), "realtime", target, folder) | PATIENT_ENV | settings
+    given = environment(Plan(), target, folder) | PATIENT_ENV | settings
     del given["LOAD_PARENT_PID"]
     port = str(free_port())  # Locust's own is one for the whole machine
     master = ("--master-bind-port", port, "--master-port", port) if "--processes" in words else ()
@@ -119,59 +120,50 @@ def locust(target: Target, folder: Path, *words: str, file: Path = LOCUSTFILE, *
 # -- runs that are well -----------------------------------------------------------------------
 
 
-def test_both_transports_as_a_person_runs_them(tmp_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "toolkit.cli",
-            "load",
-            "run",
-            "--users",
-            "6",
-            "--transport",
-            "both",
-            "--step-latency",
-            "10ms",
-            "--p95-start",
-            "1m",
-            "--p95-first-event",
-            "1m",
-            "--p95-answer",
-            "1m",
-            "--p95-delivery",
-            "1m",
-            "--reports-dir",
-            str(tmp_path / "runs"),
-            "--html",
-            str(tmp_path / "pages"),
-            "--junit",
-            str(tmp_path / "junit.xml"),
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=220,
-        check=False,
+async def test_a_comparison_of_both_transports_in_rounds(system, tmp_path):
+    """Whatever its verdict (steps that cost nothing compare CPU time), every part of it is there and was judged."""
+    plan = RoundsPlan(users=3, arrivals_s=0.1, think_s=0.02, seed=7)
+    result = await run_compare(plan, system.target, reports_dir=tmp_path)
+    report, seen = result.report, verdicts(result.report)
+    assert {line.split(" ")[0] for line in not_passed(report) if not line.startswith("load.compar")} <= {
+        "load.instrument"
+    }, not_passed(report)
+    assert {f"load.compare.{name}" for name in ("start", "first-event", "reaction", "back-again", "generation")} <= set(
+        seen
     )
-    # Steps that cost nothing make a comparison of CPU time: how it ends is not this test's subject.
-    assert done.returncode in (ExitCode.PASS, ExitCode.FAIL), done.stderr[-3000:]
-    report = as_json.load(done.stdout)
-    assert {line.split(" ")[0] for line in not_passed(report)} <= {"load.comparison"}, not_passed(report)
-    assert report.exit_code == done.returncode
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert as_json.load((folder / "report.json").read_bytes()) == report
-    assert [link.href for link in report.links if not (folder / link.href).is_file()] == []
-    for page in ("report.html", "realtime/locust.html", "websocket/locust.html"):
-        assert "<html" in (tmp_path / "pages" / page).read_text()
-    assert "load.no-loss" in (tmp_path / "junit.xml").read_text()
-    for group in ("realtime", "websocket"):
-        assert value(report, "generations completed", group) == 6
-        assert value(report, "lost", group) == 0
-    assert value(report, "delivered") == value(report, "events in the database") > 300
+    assert seen["load.no-loss"] is Verdict.PASS
+    for group in ("websocket", "realtime"):
+        # Each round, and one generation that warmed everything up.
+        assert value(report, "generations completed", group) == 5 * 3 + 1
+        assert value(report, "control answer p95", group) > 0
+    table = next(table for table in report.tables if table.title == "Comparison")
+    assert {row[0] for row in table.rows} >= {"first event p50, ms", "reaction p50, ms", "event delivery p50, ms"}
+    assert all("interval" in row[-1] or "told" in row[-1] for row in table.rows), table.rows
     assert value(report, "generation p50 ratio", "comparison") > 0
-    text = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+    assert [link.href for link in report.links if not (result.folder / link.href).is_file()] == []
+    assert result.exit_code is report.exit_code
+    text = "".join(path.read_text(errors="replace") for path in result.folder.rglob("*") if path.is_file())
     assert "eyJ" not in text, "a token was written down"
+
+
+async def test_a_transport_that_the_server_does_not_offer_is_said_before_anybody_starts(tmp_path):
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"status": "ready", "transport": "realtime"}'
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(tell, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        target = Target(kind="external", api_url=url, supabase_url=url, anon_key="k", jwt_secret="s" * 40)
+        for run in (
+            run_load(Plan(users=2, transport="websocket"), target, reports_dir=tmp_path),
+            run_compare(RoundsPlan(users=2), target, reports_dir=tmp_path),
+        ):
+            with pytest.raises(EnvironmentError_, match="does not offer websocket"):
+                await run
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_plain_locust_with_two_workers(system, tmp_path):
@@ -251,7 +243,7 @@ def test_without_a_server_nothing_is_judged(tmp_path):
         anon_key="k",
         jwt_secret="s" * 40,
     )
-    given = environment(Plan(), "realtime", nowhere, tmp_path)
+    given = environment(Plan(), nowhere, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "toolkit.cli", "load", "run", "--yes", "--users", "2", "--reports-dir", str(tmp_path)],
         env=given,

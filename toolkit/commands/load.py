@@ -65,7 +65,7 @@ def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
 
 
 @command.command(
-    "run", examples=("toolkit load run --users 2", "toolkit load run --users 50 --transport both --ramp 10s")
+    "run", examples=("toolkit load run --users 2", "toolkit load run --users 50 --transport websocket --ramp 10s")
 )
 @option(
     "--users",
@@ -77,11 +77,11 @@ def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
 )
 @option(
     "--transport",
-    type=click.Choice(["realtime", "websocket", "both"]),
+    type=click.Choice(["realtime", "websocket"]),
     default="realtime",
     show_default=True,
     metavar="NAME",
-    help="Use realtime, websocket, or both, compared.",
+    help="Use realtime or websocket; `toolkit load compare` runs both.",
 )
 @option("--ramp", type=Duration(0), default=None, help="Start the users over this time, 10s for example, not at once.")
 @option(
@@ -161,6 +161,114 @@ def run(choice: TargetChoice, **options: Any) -> None:
     _show(result, options)
 
 
+@command.command(
+    "compare",
+    examples=(
+        "toolkit load compare websocket realtime",
+        "toolkit load compare websocket realtime --users 50 --rounds 8",
+    ),
+)
+@click.argument(
+    "old", type=click.Choice(["websocket", "realtime"]), metavar="OLD", help="Measure the others by this transport."
+)
+@click.argument("new", type=click.Choice(["websocket", "realtime"]), metavar="NEW", help="Judge this transport.")
+@option(
+    "--users",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Let this many users work at once in each round.",
+)
+@option(
+    "--rounds",
+    type=click.IntRange(5, 1_000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Run this many rounds on each side; more make the intervals narrower.",
+)
+@option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Draw arrivals and thinking from this seed.",
+)
+@option(
+    "--arrivals",
+    type=Duration(0),
+    default=1.0,
+    show_default=True,
+    help="Let the users of a round arrive over this time.",
+)
+@option(
+    "--think",
+    type=Duration(0, 3600),
+    default=0.5,
+    show_default=True,
+    help="Let users think this long before an answer, in the median.",
+)
+@option(
+    "--step-latency",
+    type=Duration(0, 60),
+    default=1.0,
+    show_default=True,
+    help="Let the embedded target's writer take this long a step.",
+)
+@reports_dir_option
+@option(
+    "--html",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="PATH",
+    help="Also write the page to this file, or all pages to this folder.",
+)
+@junit_option
+@json_option
+@option(
+    "--generation-deadline",
+    type=Duration(0.001, 86_400),
+    default=120.0,
+    show_default=True,
+    group=LIMITS,
+    help="Count a generation that takes longer as failed.",
+)
+@target_options(*SYSTEM, changes=True)
+def compare(choice: TargetChoice, **options: Any) -> None:
+    """Compare two transports in interleaved rounds.
+
+    The same users do the same work on both, in turns, on one system. Each figure is better, equal, worse or
+    undecided, with the ratio, its interval and the rule in words. Twice the same transport compares a system with
+    itself: it must be equal.
+    """
+    from toolkit.load.rounds import RoundsPlan
+    from toolkit.load.run import run_compare
+
+    plan = RoundsPlan(
+        users=options["users"],
+        rounds=options["rounds"],
+        transports=(options["old"], options["new"]),
+        arrivals_s=options["arrivals"],
+        think_s=options["think"],
+        seed=options["seed"],
+        generation_deadline_s=options["generation_deadline"],
+    )
+    target = choice.external() if choice.kind == "external" else None
+    if target is not None:
+        count = 2 * (plan.users * plan.rounds + 1)
+        confirm_change(target, f"Generating {count} articles", choice.yes)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    work = run_compare(
+        plan, target, step_latency_ms=options["step_latency"] * 1000, reports_dir=options["reports_dir"], say=say
+    )
+    _show(run_async(work), options)
+
+
 def _plan(options: dict[str, Any]) -> Plan:
     from toolkit.load.figures import Thresholds
     from toolkit.load.run import Plan
@@ -168,7 +276,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     limits = {name: value * 1000 or None for name, value in options.items() if name.startswith("p95_")}
     return Plan(
         users=options["users"],
-        transports=("realtime", "websocket") if options["transport"] == "both" else (options["transport"],),
+        transport=options["transport"],
         ramp_s=options["ramp"] or 0.0,
         generations=options["generations"],
         processes=options["processes"],

@@ -17,6 +17,7 @@ ANSWER = "answer"
 FIRST_EVENT = "first event"
 DELIVERY = "event delivery"
 REACTION = "reaction"
+CAUGHT_UP = "back again"
 GENERATION = "generation"
 
 # In the order in which they are shown.
@@ -25,6 +26,7 @@ FIGURES: dict[str, str] = {
     FIRST_EVENT: "from the start request to the first event (frame) in the application's hands",
     ANSWER: "until the server accepts the answer to a prompt",
     REACTION: "from an answer to the next event (frame) in the application's hands",
+    CAUGHT_UP: "from opening everything again to the open prompt on the screen",
     DELIVERY: "from the row's created_at to the application's hands, live events",
     GENERATION: "from the start request to the finished article",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -52,6 +52,15 @@ class Measure(Protocol):
     def __call__(self, figure: str, ms: float, error: str | None = None) -> None: ...
 
 
+# Everybody who comes back has left at this prompt: the process waits, so nothing happens to it meanwhile.
+LEAVES_AT = InputType.SELECT_THEME
+
+
+def answers_at_once() -> float:
+    """A user who thinks for no time."""
+    return 0.0
+
+
 class GenerationFailed(Exception):
     """The generation ended without an article; the message says why."""
 
@@ -61,7 +70,8 @@ class Generation:
     """One generation of one user; `number` counts that user's generations from 1. `process` is None until the server
     named it.
 
-    `clock_offset_s`: seconds to add to our clock to get the database's.
+    `clock_offset_s`: seconds to add to our clock to get the database's. `think_s`: how long this user thinks before the
+    next answer. `comes_back`: at one prompt the user closes everything and opens it again.
     """
 
     target: Target
@@ -73,6 +83,8 @@ class Generation:
     verify: ssl.SSLContext
     make_stream: MakeStream
     clock_offset_s: float = 0.0
+    think_s: Callable[[], float] = answers_at_once
+    comes_back: bool = False
     process: str | None = None
     events: int = 0
     reconnects: int = 0
@@ -151,35 +163,67 @@ async def realtime(generation: Generation) -> None:
             started = await client.start_article_generation(**generation.body)
         watch.lap(figures.START)
         generation.named(started.process_id, "realtime")
-        stream = generation.make_stream(
-            generation.target.get("SUPABASE_URL"),
-            generation.target.get("SUPABASE_ANON_KEY"),
-            started.process_id,
-            token=tokens,
-            fetch=client.events,
-            end_on_error=True,
-            tap=lambda frame: _record_frame(generation, frame),
-        )
+        screen = _Screen(generation, client, started.process_id)
         try:
-            await _listen(generation, client, stream, watch)
+            await _listen(generation, client, screen, watch)
         except (asyncio.CancelledError, GenerationFailed, ClientError):
-            await _last_word(generation, client, stream)
+            await _last_word(generation, client, screen)
             raise
         finally:
-            generation.reconnects = stream.reconnects
-            generation.missed_live = getattr(stream, "missed_live", 0)
             generation.closed()
-            await stream.aclose()
+            await screen.close()
     watch.lap(figures.GENERATION)
 
 
-async def _listen(
-    generation: Generation, client: GenerationClient, stream: ProcessEventStream, watch: Stopwatch
-) -> None:
-    async for event in stream:
+class _Screen:
+    """What the user looks at: the stream of the process, which `come_back` closes and opens again."""
+
+    def __init__(self, generation: Generation, client: GenerationClient, process: str) -> None:
+        self._generation = generation
+        self._client = client
+        self._process = process
+        self._stream = self._opened(0)
+        self.events: AsyncIterator[ProcessEvent] = aiter(self._stream)
+
+    def _opened(self, since: int) -> ProcessEventStream:
+        generation = self._generation
+        beginning = {"since": since} if since else {}
+        return generation.make_stream(
+            generation.target.get("SUPABASE_URL"),
+            generation.target.get("SUPABASE_ANON_KEY"),
+            self._process,
+            token=generation.account.tokens,
+            fetch=self._client.events,
+            end_on_error=True,
+            tap=lambda frame: _record_frame(generation, frame),
+            **beginning,
+        )
+
+    async def come_back(self, prompt: ProcessEvent) -> None:
+        """Close everything at this prompt, and open it again until the prompt is on the screen once more."""
+        await self.close()
+        begun = time.perf_counter()
+        self._stream = self._opened(prompt.sequence - 1)
+        self.events = aiter(self._stream)
+        async for event in self.events:
+            if event.sequence >= prompt.sequence:
+                break
+        self._generation.measure(figures.CAUGHT_UP, (time.perf_counter() - begun) * 1000)
+
+    async def close(self) -> None:
+        self._generation.reconnects += self._stream.reconnects
+        self._generation.missed_live += getattr(self._stream, "missed_live", 0)
+        await self._stream.aclose()
+
+
+async def _listen(generation: Generation, client: GenerationClient, screen: _Screen, watch: Stopwatch) -> None:
+    while (event := await anext(screen.events, None)) is not None:
         _record_delivery(generation, event)
         watch.event_arrived()
         if event.type == EventType.USER_INPUT_REQUIRED:
+            if generation.comes_back and event.data.get("input_type") == LEAVES_AT:
+                await screen.come_back(event)
+            await asyncio.sleep(generation.think_s())
             await _answer(generation, client, event, watch)
         elif event.type == EventType.GENERATION_COMPLETED:
             return
@@ -217,7 +261,7 @@ def _record_frame(generation: Generation, frame: Frame) -> None:
     record_frame(generation.history, generation.actor, frame.kind, frame.payload, int(frame.at * 1e9))
 
 
-async def _last_word(generation: Generation, client: GenerationClient, stream: ProcessEventStream) -> None:
+async def _last_word(generation: Generation, client: GenerationClient, screen: _Screen) -> None:
     """Cancel a process that nobody will answer any more, and wait for its last event, so that its history is
     complete."""
     assert generation.process is not None
@@ -229,7 +273,7 @@ async def _last_word(generation: Generation, client: GenerationClient, stream: P
             except ApiError as error:
                 if error.status != 409:  # it may have ended by itself just now
                     raise
-            async for event in stream:
+            async for event in screen.events:
                 _record_delivery(generation, event)
                 if event.type in TERMINAL:
                     return
@@ -343,6 +387,9 @@ async def _take_frame(
     watch.event_arrived()
     if frame.kind == "prompt":
         response, answer = _response(frame.input_type)
+        if generation.comes_back and frame.input_type == LEAVES_AT:
+            await _come_back(generation, client)
+        await asyncio.sleep(generation.think_s())
         watch.answer_begins()
         await client.answer(response, answer)
         # The legacy socket acknowledges nothing: the effect shows in the frames that follow.
@@ -350,6 +397,18 @@ async def _take_frame(
     if frame.kind == "error":
         raise GenerationFailed(str(frame.payload.get("error_message", "no reason given")))
     return frame.kind == "final"
+
+
+async def _come_back(generation: Generation, client: LegacyWebSocketClient) -> None:
+    """Close the socket at a prompt and resume the process until the server has put the prompt again."""
+    assert generation.process is not None
+    await client.aclose()
+    begun = time.perf_counter()
+    await client.resume(generation.process)
+    while (frame := await client.receive()) is not None and frame.kind != "prompt":
+        if frame.kind == "error":
+            raise GenerationFailed(str(frame.payload.get("error_message", "no reason given")))
+    generation.measure(figures.CAUGHT_UP, (time.perf_counter() - begun) * 1000)
 
 
 def _response(input_type: object) -> tuple[ResponseType, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Makes one report of what the workers found, and compares the reports of the two transports."""
+"""Makes one report of what the workers found."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from toolkit.load.figures import (
     DELIVERY,
     FIGURES,
     FIRST_EVENT,
-    GENERATION,
     REACTION,
-    START,
     Thresholds,
     judge_figures,
     p,
@@ -33,13 +31,6 @@ from toolkit.report.record import (
 )
 
 NAME = "load"
-COMPARISON = "load.comparison"
-GROUP = "comparison"
-# The comparison leaves room for noise: both runs share a machine with other work. A second still feels immediate;
-# criterion 10 has the same limit for the first feedback.
-TOLERANCE = 0.10
-IMMEDIATE_MS = 1000.0
-COMPARED = (START, FIRST_EVENT, GENERATION)
 # The figures that are shown over time; the others have one sample a generation, or follow the same curve.
 OVER_TIME = (FIRST_EVENT, REACTION, DELIVERY)
 STRETCHES = 60
@@ -67,17 +58,28 @@ class Planned:
     target: str
 
 
-def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds, *, began: datetime) -> Report:
-    """The report of one transport's run. What was not observed is unknown, never a pass."""
-    group = planned.transport
+def report(
+    planned: Planned,
+    outcomes: Sequence[Outcome],
+    thresholds: Thresholds,
+    *,
+    began: datetime,
+    group: str | None = None,
+    locust: bool = True,
+) -> Report:
+    """The report of one transport's run. What was not observed is unknown, never a pass.
+
+    `group`: the heading of its checks and figures, the transport without one. `locust`: Locust wrote a page of its own.
+    """
+    group = group or planned.transport
     whole = together(outcomes) if outcomes else Outcome(worker="none")
     checks = [
         _reached(whole, group),
-        _workers(planned, outcomes),
-        _users(planned, whole),
+        _workers(planned, outcomes, group),
+        _users(planned, whole, group),
         _completed(whole, group),
         _failures(whole, thresholds, group),
-        *whole.checks,
+        *(replace(check, group=group) for check in whole.checks),
         *judge_figures(whole.samples, thresholds, group),
     ]
     return Report(
@@ -98,7 +100,7 @@ def report(planned: Planned, outcomes: Sequence[Outcome], thresholds: Thresholds
             if (values := whole.samples.get(figure))
         ),
         links=(
-            Link("Locust's own page", LOCUST_PAGE, group),
+            *((Link("Locust's own page", LOCUST_PAGE, group),) if locust else ()),
             *(Link("History", path, group) for path in whole.histories),
         ),
         notes=whole.notes,
@@ -123,15 +125,6 @@ def over_time(whole: Outcome, transport: str, began: datetime) -> tuple[Timeline
     return (Timeline(title, curves=tuple(curves), group=transport),) if curves else ()
 
 
-def _over_one_axis(parts: Sequence[Report]) -> tuple[Timeline, ...]:
-    """The transports' timelines merged, each beginning at 0."""
-    timelines = [timeline for part in parts for timeline in part.timelines]
-    if not timelines:
-        return ()
-    curves = tuple(curve for timeline in timelines for curve in timeline.curves)
-    return (Timeline("As each run went on: p95 of each stretch, both from their start", curves=curves, group=GROUP),)
-
-
 def _reached(whole: Outcome, group: str) -> Check:
     title = "The target answered"
     if whole.environment:
@@ -139,22 +132,22 @@ def _reached(whole: Outcome, group: str) -> Check:
     return Check("load.target", title, Verdict.PASS, "", "", group)
 
 
-def _workers(planned: Planned, outcomes: Sequence[Outcome]) -> Check:
-    title, group = "Every worker told what it saw", planned.transport
+def _workers(planned: Planned, outcomes: Sequence[Outcome], group: str) -> Check:
+    title = "Every worker told what it saw"
     detail = f"{len(outcomes)} of {max(planned.workers, 1)} workers"
     if not outcomes or len(outcomes) < planned.workers:
         return Check("load.workers", title, Verdict.UNKNOWN, detail, "Read the workers' logs; run it again.", group)
     return Check("load.workers", title, Verdict.PASS, detail, "", group)
 
 
-def _users(planned: Planned, whole: Outcome) -> Check:
+def _users(planned: Planned, whole: Outcome, group: str) -> Check:
     title = f"All {planned.users} users worked"
     done = whole.finished_users if planned.generations else whole.users
     detail = f"{done} of {planned.users} users " + ("ran all their generations" if planned.generations else "began")
     if planned.users < 1 or done < planned.users:
         remedy = "Nothing was loaded by the others: see the failures, and the workers' logs."
-        return Check("load.users", title, Verdict.UNKNOWN, detail, remedy, planned.transport)
-    return Check("load.users", title, Verdict.PASS, detail, "", planned.transport)
+        return Check("load.users", title, Verdict.UNKNOWN, detail, remedy, group)
+    return Check("load.users", title, Verdict.PASS, detail, "", group)
 
 
 def _completed(whole: Outcome, group: str) -> Check:
@@ -207,102 +200,6 @@ def _figures_table(whole: Outcome, group: str) -> Table:
         if (values := whole.samples.get(figure))
     )
     return Table(f"{_spoken(group)}, ms", ("Figure", "What it is", "Samples", "p50", "p95", "p99", "max"), rows, group)
-
-
-# -- both transports --------------------------------------------------------------------------
-
-
-def both(realtime: Report, websocket: Report) -> Report:
-    """One report of both runs and their comparison; links lead into the folders `realtime/` and `websocket/`."""
-    comparison, table, ratios = compare(realtime, websocket)
-    parts = (websocket, realtime)
-    return Report(
-        name=NAME,
-        title=f"Load: {_value(realtime, 'users'):.0f} users at once, Realtime against WebSocket",
-        verdict=worst([comparison.verdict, *(part.verdict for part in parts)]),
-        started_at=min(part.started_at for part in parts),
-        finished_at=max(part.finished_at for part in parts),
-        target=realtime.target,
-        tool_version=realtime.tool_version,
-        checks=(comparison, *(check for part in parts for check in part.checks)),
-        measurements=(*ratios, *(measurement for part in parts for measurement in part.measurements)),
-        tables=(table, *(table for part in parts for table in part.tables)),
-        timelines=_over_one_axis(parts),
-        distributions=tuple(replace(picture, group=GROUP) for part in parts for picture in part.distributions),
-        links=tuple(
-            replace(link, href=f"{part_name}/{link.href}")
-            for part_name, part in (("websocket", websocket), ("realtime", realtime))
-            for link in part.links
-        ),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-    )
-
-
-def compare(realtime: Report, websocket: Report) -> tuple[Check, Table, list[Measurement]]:
-    """The check that the sign-off reads (criterion 7), a table to read, and the ratios as measurements."""
-    rows: list[tuple[str, ...]] = []
-    ratios: list[Measurement] = []
-    slower: list[str] = []
-    unmeasured: list[str] = []
-    facts: list[str] = []
-    for figure in COMPARED:
-        for name in ("p50", "p95"):
-            new, old = _figure(realtime, f"{figure} {name}"), _figure(websocket, f"{figure} {name}")
-            if new is None or old is None:
-                unmeasured.append(f"{figure} {name}")
-                continue
-            ratio = new / old if old else float(new > 0)
-            ratios.append(Measurement(f"{figure} {name} ratio", round(ratio, 3), "x", GROUP))
-            rows.append((f"{figure} {name}, ms", f"{old:.1f}", f"{new:.1f}", f"{ratio:.2f}"))
-            facts.append(f"{figure} {name} {new:.0f} against {old:.0f} ms")
-            immediate = 0.0 if figure == GENERATION else IMMEDIATE_MS
-            if new > max(old * (1 + TOLERANCE), immediate):
-                slower.append(f"{figure} {name} {new:.0f} against {old:.0f} ms")
-    for figure in ("answer", "reaction", "event delivery"):
-        new, old = _figure(realtime, f"{figure} p95"), _figure(websocket, f"{figure} p95")
-        if new is not None:
-            rows.append((f"{figure} p95, ms", "–" if old is None else f"{old:.1f}", f"{new:.1f}", "–"))
-    for name in (
-        "generations completed",
-        "generations failed",
-        "events in the database",
-        "delivered",
-        "lost",
-        "CPU of the servers",
-        "CPU of the database",
-        "CPU of the load generator",
-    ):
-        new, old = _figure(realtime, name), _figure(websocket, name)
-        if new is not None or old is not None:
-            rows.append((name, *("–" if value is None else f"{value:g}" for value in (old, new)), "–"))
-    title = "Realtime meets or exceeds the WebSocket version under load"
-    bad = [part.title for part in (websocket, realtime) if part.verdict is Verdict.FAIL]
-    open_ = [part.title for part in (websocket, realtime) if part.verdict is Verdict.UNKNOWN]
-    if bad:
-        verdict, detail = Verdict.FAIL, f"not passed by itself: {', '.join(bad)}"
-    elif open_ or unmeasured:
-        verdict = Verdict.UNKNOWN
-        detail = "; ".join([*(f"unknown: {name}" for name in open_), *(f"not measured: {name}" for name in unmeasured)])
-    elif slower:
-        verdict, detail = Verdict.FAIL, "slower: " + ", ".join(slower)
-    else:
-        verdict, detail = Verdict.PASS, ", ".join(facts)
-    remedy = (
-        f"A generation may take {TOLERANCE:.0%} longer, and start and first event up to {IMMEDIATE_MS:g} ms: look at "
-        "the workers' concurrency, the queue and the CPU."
-    )
-    check = Check(COMPARISON, title, verdict, detail, "" if verdict is Verdict.PASS else remedy, GROUP)
-    table = Table("Comparison", ("", "WebSocket", "Realtime", "Ratio"), tuple(rows), GROUP)
-    return check, table, ratios
-
-
-def _figure(part: Report, name: str) -> float | None:
-    return next((m.value for m in part.measurements if m.name == name), None)
-
-
-def _value(part: Report, name: str) -> float:
-    found = _figure(part, name)
-    return 0.0 if found is None else found
 
 
 def _spoken(transport: str) -> str:

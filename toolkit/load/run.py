@@ -1,5 +1,4 @@
-"""A load run from outside Locust: starts the target and one Locust process for each transport, and merges the
-reports."""
+"""A load run from outside: starts the target, and Locust on it, or compares two transports on it in rounds."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +15,12 @@ from pathlib import Path
 from toolkit.accounts import read_users, way_of
 from toolkit.errors import EnvironmentError_, ExitCode, UsageError
 from toolkit.load import report as reports
+from toolkit.load.compare import compare, report_of
 from toolkit.load.figures import Thresholds
 from toolkit.load.processor import cpu_seconds
+from toolkit.load.rounds import RoundsPlan, Say, run_rounds
 from toolkit.load.settings import Transport
-from toolkit.load.worker_loop import reach
+from toolkit.load.worker_loop import must_offer, reach
 from toolkit.postgres.cluster import free_port
 from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.redact import redact
@@ -36,16 +37,16 @@ START_MARGIN_S = 240.0
 TAIL_LINES = 30
 # Latency of a fast language model: with steps that take no time, only the transports' CPU time would be compared.
 STEP_LATENCY_MS = 1000.0
-Say = Callable[[str], None]
+_STEP = "A step of the writer took {:g} ms."
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. `ramp_s` 0: all users start at once. `step_latency_ms`: how long a step of the embedded target
-    takes."""
+    """What Locust is to run. `ramp_s` 0: all users start at once. `step_latency_ms`: how long a step of
+    the embedded target takes."""
 
     users: int = 10
-    transports: tuple[Transport, ...] = ("realtime",)
+    transport: Transport = "realtime"
     ramp_s: float = 0.0
     generations: int = 1
     processes: int = 1
@@ -77,35 +78,64 @@ class LoadResult:
 async def run_load(
     plan: Plan, target: Target | None, *, reports_dir: Path = Path("reports"), say: Say = lambda _: None
 ) -> LoadResult:
-    """Run the plan's transports one after the other, on `target` or, when it is None, on an embedded target.
+    """Run the plan on `target` or, when it is None, on an embedded target.
 
-    Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer or Locust does not run.
+    Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer, does not offer the
+    transport, or Locust does not run.
     """
-    async with _system(plan, target, say) as system:
-        needs = ["API_URL"]
-        needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"] if "realtime" in plan.transports else []
-        system.target.require(*needs)
+    async with _system(plan.transport, server_settings(plan.users, plan.step_latency_ms), target, say) as system:
+        await _ready(system.target, (plan.transport,))
         _must_have_users(plan, system.target)
-        await reach(system.target)
-        name = plan.transports[0] if len(plan.transports) == 1 else "both"
-        folder = new_folder(reports_dir, f"load-{name}-{plan.users}")
-        parts: dict[str, Report] = {}
-        code = ExitCode.PASS
-        # WebSocket first, since it leaves fewer rows in the database for the other to work beside.
-        for transport in sorted(plan.transports, reverse=True):
-            place = folder if len(plan.transports) == 1 else folder / transport
-            place.mkdir(exist_ok=True)
-            before = system.cpu()
-            parts[transport], ended = await _locust(plan, transport, system.target, place, say)
-            parts[transport] = _with_cpu(parts[transport], transport, before, system.cpu())
-            code = ended if ended is ExitCode.ENVIRONMENT else code
-    report = reports.both(parts["realtime"], parts["websocket"]) if len(parts) == 2 else next(iter(parts.values()))
+        folder = new_folder(reports_dir, f"load-{plan.transport}-{plan.users}")
+        before = system.cpu()
+        report, code = await _locust(plan, system.target, folder, say)
+        report = _with_cpu(report, plan.transport, before, system.cpu())
     if target is None:
-        report = replace(report, notes=(*report.notes, f"A step of the writer took {plan.step_latency_ms:g} ms."))
+        report = replace(report, notes=(*report.notes, _STEP.format(plan.step_latency_ms)))
     write(report, folder)
     if code is not ExitCode.ENVIRONMENT or report.exit_code is ExitCode.FAIL:
         code = report.exit_code
     return LoadResult(report, folder, code)
+
+
+async def run_compare(
+    plan: RoundsPlan,
+    target: Target | None,
+    *,
+    step_latency_ms: float = STEP_LATENCY_MS,
+    reports_dir: Path = Path("reports"),
+    say: Say = lambda _: None,
+) -> LoadResult:
+    """Compare the plan's two transports in interleaved rounds, on `target` or on an embedded target.
+
+    Raises UsageError and EnvironmentError_ as `run_load` does.
+    """
+    offered = plan.transports[0] if plan.transports[0] == plan.transports[1] else "both"
+    async with _system(offered, server_settings(plan.users, step_latency_ms), target, say) as system:
+        await _ready(system.target, plan.transports)
+        if way_of(system.target) == "file":
+            raise UsageError(
+                "Users of SUPABASE_USERS_FILE cannot be on two transports at once.",
+                "Leave it out and give SUPABASE_SERVICE_ROLE_KEY: then users are made for the run.",
+            )
+        folder = new_folder(reports_dir, f"load-compare-{plan.users}")
+        sides = await run_rounds(plan, system.target, folder, cpu=system.cpu, say=say)
+    notes = [f"seed {plan.seed}; load of the machine (1, 5, 15 min): " + ", ".join(f"{n:.1f}" for n in os.getloadavg())]
+    notes += [_STEP.format(step_latency_ms)] if target is None else []
+    report = report_of(sides, compare(sides), notes)
+    write(report, folder)
+    return LoadResult(report, folder, report.exit_code)
+
+
+async def _ready(target: Target, transports: Sequence[Transport]) -> None:
+    """Raises UsageError when the target lacks a setting, EnvironmentError_ when it does not answer or does not offer
+    one of the transports."""
+    needs = ["API_URL"]
+    needs += ["SUPABASE_URL", "SUPABASE_ANON_KEY"] if "realtime" in transports else []
+    target.require(*needs)
+    await reach(target)
+    for transport in dict.fromkeys(transports):
+        await must_offer(target, transport)
 
 
 def _must_have_users(plan: Plan, target: Target) -> None:
@@ -149,30 +179,30 @@ class _System:
 
 
 @asynccontextmanager
-async def _system(plan: Plan, target: Target | None, say: Say) -> AsyncIterator[_System]:
+async def _system(
+    transport: str, settings: Mapping[str, str], target: Target | None, say: Say
+) -> AsyncIterator[_System]:
     if target is not None:
         yield _System(target)
         return
     with throwaway_folder("toolkit-load-") as folder:
         say("starting an embedded system: API with Realtime, and a worker of its own")
         async with EmbeddedTarget(folder, throwaway=True) as embedded:
-            transport = "both" if "websocket" in plan.transports else "realtime"
-            settings = server_settings(plan)
             for name, roles in (("api", ("api", "realtime")), ("worker", ("worker",))):
                 await embedded.start_server(name, roles=roles, transport=transport, env=settings)
             yield _System(embedded.target, embedded)
 
 
-def server_settings(plan: Plan) -> dict[str, str]:
+def server_settings(users: int, step_latency_ms: float) -> dict[str, str]:
     """Settings of the embedded servers under which their own limits do not distort a run of this size.
 
     A step mostly waits, so a worker takes as many tasks at a time as there are users.
     """
     return {
-        "WRITER_STEP_LATENCY_MS": f"{plan.step_latency_ms:g}",
-        "WORKER_CONCURRENCY": str(min(256, max(4, plan.users))),
-        "REALTIME_MAX_USERS": str(max(200, 2 * plan.users)),
-        "REALTIME_MAX_JOINS_PER_SECOND": str(max(100, 4 * plan.users)),
+        "WRITER_STEP_LATENCY_MS": f"{step_latency_ms:g}",
+        "WORKER_CONCURRENCY": str(min(256, max(4, users))),
+        "REALTIME_MAX_USERS": str(max(200, 2 * users)),
+        "REALTIME_MAX_JOINS_PER_SECOND": str(max(100, 4 * users)),
     }
 
 
@@ -218,10 +248,10 @@ def command_line(plan: Plan, place: Path) -> list[str]:
     return [*argv, "--processes", str(plan.processes), *master]
 
 
-def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict[str, str]:
+def environment(plan: Plan, target: Target, place: Path) -> dict[str, str]:
     """The environment of Locust's processes, secrets included."""
     settings = {
-        "LOAD_TRANSPORT": transport,
+        "LOAD_TRANSPORT": plan.transport,
         "LOAD_GENERATIONS": str(plan.generations),
         "LOAD_GENERATION_DEADLINE_S": f"{plan.generation_deadline_s:g}",
         "LOAD_RUN_DIR": str(place.resolve()),
@@ -245,13 +275,13 @@ def environment(plan: Plan, transport: str, target: Target, place: Path) -> dict
     return kept | settings | {name: value for name, value in secret.items() if value}
 
 
-async def _locust(plan: Plan, transport: str, target: Target, place: Path, say: Say) -> tuple[Report, ExitCode]:
-    say(f"{transport}: {plan.users} users, {plan.generations} generation(s) each: {place}")
+async def _locust(plan: Plan, target: Target, place: Path, say: Say) -> tuple[Report, ExitCode]:
+    say(f"{plan.transport}: {plan.users} users, {plan.generations} generation(s) each: {place}")
     tail: list[str] = []
     with (place / "locust-summary.txt").open("wb") as summary:
         process = await asyncio.create_subprocess_exec(
             *command_line(plan, place),
-            env=environment(plan, transport, target, place),
+            env=environment(plan, target, place),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=summary,
             stderr=asyncio.subprocess.PIPE,

@@ -6,7 +6,9 @@ import asyncio
 import secrets
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +36,20 @@ from toolkit.targets.target import Target
 REACH_DEADLINE_S = 10.0
 READ_AT_ONCE = 4
 CLOCK_TRIES = 5
+_OFFERS: dict[str, tuple[Transport, ...]] = {
+    "both": ("realtime", "websocket"),
+    "realtime": ("realtime",),
+    "websocket": ("websocket",),
+}
 Ending = Literal["completed", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How a user behaves in one generation: see `Generation`."""
+
+    think_s: Callable[[], float] = generation.answers_at_once
+    comes_back: bool = False
 
 
 class WorkerLoop:
@@ -128,15 +143,28 @@ class WorkerLoop:
     # -- users --------------------------------------------------------------------------------
 
     @property
+    def environment(self) -> str | None:
+        """Why the target was not reached; None when it was."""
+        return self._environment
+
+    @property
     def able(self) -> bool:
         """Whether users can run generations: False when the target was not reached."""
         return self._environment is None and self._history is not None and not self._ending
 
-    async def generate(self, user: int, number: int, make_stream: MakeStream, deadline_s: float) -> Ending:
+    async def generate(
+        self,
+        user: int,
+        number: int,
+        make_stream: MakeStream,
+        deadline_s: float,
+        habits: Habits | None = None,
+    ) -> Ending:
         """Run one whole generation of one user. Never raises: failures are in the outcome of `settle`."""
         if not self.able:
             return "stopped"
-        task = asyncio.create_task(self._generate(user, number, make_stream, deadline_s), name=f"user {user}")
+        work = self._generate(user, number, make_stream, deadline_s, habits or Habits())
+        task = asyncio.create_task(work, name=f"user {user}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -149,7 +177,9 @@ class WorkerLoop:
         """Note that this user has run all their generations."""
         self._finished_users.add(user)
 
-    async def _generate(self, user: int, number: int, make_stream: MakeStream, deadline_s: float) -> Ending:
+    async def _generate(
+        self, user: int, number: int, make_stream: MakeStream, deadline_s: float, habits: Habits
+    ) -> Ending:
         assert self._history is not None
         self._begun_users.add(user)
         self.count["started"] += 1
@@ -171,6 +201,8 @@ class WorkerLoop:
             self._verify,
             make_stream,
             self._clock_offset_s or 0.0,
+            habits.think_s,
+            habits.comes_back,
         )
         begun = time.perf_counter()
         problem: str | None = None
@@ -329,6 +361,22 @@ async def reach(target: Target) -> None:
             f"The API at {target.api_url} does not answer: {type(error).__name__}: {error}",
             "Start it, or correct API_URL.",
         ) from error
+
+
+async def must_offer(target: Target, transport: Transport) -> None:
+    """Raises EnvironmentError_ when the API says that it does not offer `transport`; one that says nothing is
+    believed."""
+    try:
+        async with asyncio.timeout(REACH_DEADLINE_S), httpx.AsyncClient(timeout=REACH_DEADLINE_S) as http:
+            answer = await http.get(f"{target.get('API_URL')}/health/ready")
+        offered = answer.json().get("transport")
+    except (httpx.HTTPError, TimeoutError, OSError, ValueError, AttributeError):
+        return  # an API of another make, which tells its readiness otherwise or not at all
+    if offered in _OFFERS and transport not in _OFFERS[offered]:
+        raise EnvironmentError_(
+            f"The API at {target.api_url} does not offer {transport}: it says that its transport is {offered}.",
+            "Start it with GENERATION_TRANSPORT=both, or load the transport that it has.",
+        )
 
 
 async def clock_offset(database_url: str) -> float:

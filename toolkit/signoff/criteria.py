@@ -162,7 +162,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(
         "criterion-7",
         "Performance meets or exceeds WebSocket version",
-        "A rehearsal does not measure this: `toolkit load run --transport both` after it does.",
+        "Its checks say why; `toolkit load compare websocket realtime` measures it with the users you expect.",
         _needs(COMPARISON),
     ),
     Criterion(

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.load.figures import Thresholds
 from toolkit.load.outcome import Outcome, from_plain, together
-from toolkit.load.report import COMPARISON, Planned, both, report
+from toolkit.load.report import Planned, report
 from toolkit.report import as_json
 from toolkit.report.record import Check, Verdict
 
@@ -40,16 +40,12 @@ def judged(*outcomes, workers=1, **limits):
     return report(planned(users=users, workers=workers), outcomes, Thresholds(**limits), began=BEGAN)
 
 
-def test_what_users_waited_for_is_shown_over_time_and_both_transports_over_one_axis():
-    fast, slow = judged(outcome(ms=10.0)), judged(outcome(ms=2000.0))
-    (alone,) = fast.timelines
+def test_what_users_waited_for_is_shown_over_time():
+    (alone,) = judged(outcome(ms=10.0)).timelines
     assert {curve.name for curve in alone.curves} == {"first event, p95", "reaction, p95", "event delivery, p95"}
     assert alone.curves[0].points == tuple(
         (n + 0.25, 10.0) for n in range(10)
     )  # one sample a second, stretches of 0.5 s
-    whole = both(fast, slow)
-    assert {picture.group for picture in whole.distributions} == {"comparison"}
-    assert {timeline.group for timeline in whole.timelines} == {"comparison"}
 
 
 def verdicts(found):
@@ -112,44 +108,3 @@ def test_two_workers_are_one_run_and_one_broken_rule_breaks_it():
 def test_an_outcome_survives_the_way_to_the_master():
     sent = outcome(notes=("n",))
     assert from_plain(sent.plain()) == sent
-
-
-# -- the comparison ---------------------------------------------------------------------------
-
-
-def compared(realtime_ms, websocket_ms, *, realtime=None, generation=None):
-    new = report(planned(), [realtime or outcome(ms=realtime_ms)], Thresholds(), began=BEGAN)
-    old = outcome(ms=websocket_ms, checks=())
-    if generation:
-        old = replace(old, samples={**old.samples, "generation": [generation] * 10})
-    return both(new, report(planned("websocket"), [old], Thresholds(), began=BEGAN))
-
-
-def comparison(found):
-    return next(check for check in found.checks if check.id == COMPARISON)
-
-
-def test_as_fast_as_the_old_transport_passes_with_its_ratios():
-    found = compared(100.0, 100.0)
-    assert comparison(found).verdict is Verdict.PASS
-    ratios = {m.name: m.value for m in found.measurements if m.group == "comparison"}
-    assert ratios["generation p50 ratio"] == 1.0
-    assert {link.href.split("/")[0] for link in found.links} == {"realtime", "websocket"}
-    assert any(table.title == "Comparison" and table.rows for table in found.tables)
-
-
-def test_a_slower_generation_fails_and_says_by_how_much():
-    found = compared(900.0, 100.0, generation=700.0)
-    assert comparison(found).verdict is Verdict.FAIL
-    assert "generation p50 900 against 700 ms" in comparison(found).detail
-    assert found.verdict is Verdict.FAIL
-
-
-def test_a_first_event_within_a_second_is_immediate():
-    assert comparison(compared(900.0, 100.0, generation=900.0)).verdict is Verdict.PASS
-    assert comparison(compared(1100.0, 100.0, generation=1100.0)).verdict is Verdict.FAIL
-
-
-def test_a_run_that_failed_or_measured_nothing_is_no_comparison():
-    assert comparison(compared(1, 1, realtime=outcome(completed=9, failed=1))).verdict is Verdict.FAIL
-    assert comparison(compared(1, 1, realtime=outcome(samples={}, moments={}))).verdict is Verdict.UNKNOWN

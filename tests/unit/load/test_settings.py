@@ -44,7 +44,7 @@ def test_secrets_go_by_the_environment_alone(tmp_path):
     assert "--spawn-rate 5" in argv
     assert "--processes 2" in argv
     assert "--master-bind-host 127.0.0.1" in argv
-    given = environment(plan, "realtime", TARGET, tmp_path)
+    given = environment(plan, TARGET, tmp_path)
     assert {given["DATABASE_URL"], given["SUPABASE_ANON_KEY"], given["SUPABASE_JWT_SECRET"]} == set(SECRETS.values())
 
 
@@ -52,13 +52,13 @@ def test_settings_of_an_outer_run_do_not_leak_in(monkeypatch, tmp_path):
     monkeypatch.setenv("LOAD_P95_START", "1")
     monkeypatch.setenv("LOCUST_USERS", "7")
     monkeypatch.setenv("SUPABASE_JWKS_URL", "http://elsewhere")
-    given = environment(Plan(), "realtime", TARGET, tmp_path)
+    given = environment(Plan(), TARGET, tmp_path)
     assert given["LOAD_P95_START"] == "2000"
     assert "LOCUST_USERS" not in given
     assert "SUPABASE_JWKS_URL" not in given
 
 
 def test_the_embedded_servers_do_not_limit_what_is_measured():
-    settings = server_settings(Plan(users=500))
+    settings = server_settings(500, 1000)
     assert int(settings["REALTIME_MAX_USERS"]) >= 1000
     assert int(settings["REALTIME_MAX_JOINS_PER_SECOND"]) >= 1000

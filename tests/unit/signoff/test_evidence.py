@@ -141,7 +141,7 @@ def test_stale_evidence_is_to_be_made_again(tmp_path):
     save(tmp_path / "a", report(version="0.0.1"))
     criteria = sign_off(SignOffRequest(tmp_path / "a"), now=NOW).criteria
     assert "`toolkit rehearse` again" in criteria[1].remedy
-    assert "not measure" in criteria[6].remedy
+    assert "load compare" in criteria[6].remedy
 
 
 def test_a_rehearsal_that_failed_later_counts(tmp_path):
