@@ -51,6 +51,24 @@ SEQUENCES = spelt_out("""
 # With an index on the column this reads one entry. Row level security that would hide rows makes it fail instead.
 HIGHEST = "select max({column})::bigint from {table}"
 ALL_ROWS = "set local row_security = off"
+# Schemas of the project in which a client may create what a name then means.
+CREATABLE = spelt_out("""
+    select string_agg(r.rolname, ' and ' order by r.rolname) || ' may create in ' || n.nspname as line
+    from pg_namespace n join pg_roles r on r.rolname in ('anon', 'authenticated')
+    where has_schema_privilege(r.oid, n.oid, 'CREATE') and :project_schema(n.nspname) group by n.nspname order by 1
+""")
+# Functions of the project that triggers of Supabase Auth's tables fire, without a search_path of their own.
+AUTH_TRIGGERS = """
+    select distinct p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as text
+    from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+    join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang
+    where n.nspname = 'auth' and not t.tgisinternal and t.tgenabled <> 'D' and l.lanname = 'plpgsql'
+      and not exists (select from unnest(p.proconfig) s where s like 'search_path=%') order by 1
+"""
+DEFINITIONS = """
+    select p.oid, pg_get_functiondef(p.oid) as text from pg_proc p join pg_language l on l.oid = p.prolang
+    where p.oid = any ($1::oid[]) and p.prokind in ('f', 'p') and l.lanname in ('sql', 'plpgsql')
+"""
 # Two blocks: enough for a policy to be evaluated, whatever the size of the table.
 FIRST_ROWS = "select array_agg('1'::text) from (select from {table} where ctid < '(2,0)'::tid limit 5) few"
 CHECK_ROLES = """

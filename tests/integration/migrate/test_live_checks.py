@@ -112,12 +112,12 @@ PLANTED = {
     ),
     "a function without search_path": (
         "LIVE-10",
-        "alter function public.mine() reset search_path",
+        "grant create on schema public to authenticated; alter function public.mine() reset search_path",
         "public.mine(): anon and authenticated may",
     ),
     "a trigger function without search_path": (
         "LIVE-10",
-        "alter function public.stamp() security definer",
+        "grant create on schema public to anon; alter function public.stamp() security definer",
         "public.stamp(): a trigger function with the rights of",
     ),
     "a function for anybody": (
@@ -125,6 +125,13 @@ PLANTED = {
         "create function public.wipe() returns void language sql security definer set search_path = '' as "
         "$$ delete from public.files $$",
         "public.wipe(): anon may execute it",
+    ),
+    "a trigger of sign-ups that finds no table": (
+        "LIVE-15",
+        "create function public.joined() returns trigger language plpgsql security definer as "
+        "$$ begin insert into contacts (message) values ('x'); return new; end $$; "
+        "create trigger joined after insert on auth.users for each row execute function public.joined()",
+        "joined() means contacts without a schema",
     ),
     "a policy that recurses": (
         "LIVE-12",

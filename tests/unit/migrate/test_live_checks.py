@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.migrate.folder.statements import split
-from toolkit.migrate.verify.live_checks import left_unvalidated, named_members
+from toolkit.migrate.verify.meant import left_unvalidated, named_members
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -15,16 +15,16 @@ from toolkit.migrate.access.privileges import AccessCatalog, Relation, read_acce
 from toolkit.migrate.access.rulings import claims_trouble
 from toolkit.migrate.access.try_cells import run_as
 from toolkit.migrate.folder.files import Folder
-from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, as_applied, statuses
+from toolkit.migrate.verify.definers import body, limited, unqualified
+from toolkit.migrate.verify.meant import left_unvalidated, named_members
 from toolkit.migrate.verify.verify_file import UNDECIDED
 from toolkit.postgres.connection import Connection, connected
 from toolkit.report.record import Check, Verdict
 from toolkit.sql import history as history_sql
 from toolkit.sql import live_checks as sql
-from toolkit.sql.bodies import run_by
-from toolkit.sql.parse import AstNode, label, nodes
+from toolkit.sql.openness import says_anybody
 
 _DEADLINE_S = 30
 _NEARLY = 0.8  # of a sequence's numbers
@@ -34,7 +34,8 @@ _ALWAYS = {"true", ""}
 @dataclass
 class LiveFacts:
     """What was read. `lines`: question → violations as the database words them; `absent`: question → why it could not
-    be answered; `raised`: a line for each read that a policy made fail; `members`: publication → its tables."""
+    be answered; `raised`: a line for each read that a policy made fail; `members`: publication → its tables; `limited`:
+    functions of which a call by anybody gives little."""
 
     catalog: AccessCatalog
     ownership: Ownership
@@ -44,6 +45,7 @@ class LiveFacts:
     raised: tuple[str, ...] = ()
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     named: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    limited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,31 @@ async def _gather(conn: Connection, folder: Folder) -> LiveFacts:
             members.setdefault(row["publication"], set()).add(row["table"])
         facts.members = {name: frozenset(tables) for name, tables in members.items()}
         await _sequences(conn, facts)
+        await _functions(conn, facts)
     return facts
 
 
-async def _asked(conn: Connection, facts: LiveFacts, question: str, query: str) -> list[asyncpg.Record]:
+async def _asked(
+    conn: Connection, facts: LiveFacts, question: str, query: str, *values: object
+) -> list[asyncpg.Record]:
     """The rows, or none and the reason in `absent`."""
     try:
         async with conn.transaction():
-            return await conn.fetch(query, timeout=_DEADLINE_S)
+            return await conn.fetch(query, *values, timeout=_DEADLINE_S)
     except (asyncpg.PostgresError, TimeoutError) as error:
         facts.absent[question] = f"could not be asked: {str(error) or 'no answer within its deadline'}"
         return []
+
+
+async def _functions(conn: Connection, facts: LiveFacts) -> None:
+    facts.lines["creatable"] = tuple(row["line"] for row in await _asked(conn, facts, "creatable", sql.CREATABLE))
+    fired = ((row["name"], unqualified(row["text"])) for row in await _asked(conn, facts, "auth", sql.AUTH_TRIGGERS))
+    facts.lines["auth"] = tuple(
+        f"{name} means {', '.join(tables)} without a schema" for name, tables in fired if tables
+    )
+    oids = [one.oid for one in facts.catalog.routines.values() if one.definer and "anon" in one.executors]
+    rows = await _asked(conn, facts, "bodies", sql.DEFINITIONS, oids)
+    facts.limited = limited(facts.catalog, {row["oid"]: body(row["text"]) for row in rows})
 
 
 async def _sequences(conn: Connection, facts: LiveFacts) -> None:
@@ -188,48 +204,6 @@ async def _ask_bounded(
 # -- judging; pure ------------------------------------------------------------------------------------------------
 
 
-def named_members(statements: Iterable[Statement]) -> dict[str, frozenset[str]]:
-    """Publication → the tables that these statements, in this order, leave in it as far as they name them."""
-    found: dict[str, set[str]] = {}
-    for node in _nodes(statements):
-        match node:
-            case nodes.CreatePublicationStmt() if tables := _members(node.pubobjects):
-                found[node.pubname] = tables
-            case nodes.AlterPublicationStmt() if tables := _members(node.pubobjects):
-                before = found.setdefault(node.pubname, set())
-                action = label("AlterPublicationAction", node.action)
-                added, dropped = action == "AP_AddObjects", action == "AP_DropObjects"
-                found[node.pubname] = before | tables if added else before - tables if dropped else tables
-    return {name: frozenset(tables) for name, tables in found.items()}
-
-
-def left_unvalidated(statements: Iterable[Statement]) -> frozenset[str]:
-    """Constraints that the statements add NOT VALID and never validate: for new rows only, and meant to be."""
-    found: set[str] = set()
-    for node in _nodes(statements):
-        for command in node.cmds if isinstance(node, nodes.AlterTableStmt) else ():
-            match command:
-                case nodes.AlterTableCmd(def_=nodes.Constraint(skip_validation=True) as constraint):
-                    found.add(constraint.conname)
-                case nodes.AlterTableCmd() if label("AlterTableType", command.subtype) == "AT_ValidateConstraint":
-                    found.discard(command.name)
-        match node:
-            case nodes.AlterDomainStmt(def_=nodes.Constraint(skip_validation=True) as constraint):
-                found.add(constraint.conname)
-            case nodes.AlterDomainStmt(subtype="V"):
-                found.discard(node.name)
-    return frozenset(found)
-
-
-def _nodes(statements: Iterable[Statement]) -> Iterator[AstNode]:
-    return (node for statement in statements if statement.tree is not None for node in run_by(statement.tree))
-
-
-def _members(objects: Iterable[AstNode]) -> set[str]:
-    tables = (one.pubtable.relation for one in objects if isinstance(one, nodes.PublicationObjSpec) and one.pubtable)
-    return {f"{table.schemaname or 'public'}.{table.relname}" for table in tables if table is not None}
-
-
 def _lost_members(facts: LiveFacts) -> list[str]:
     return [
         f"{table} is not in {publication} any more"
@@ -253,7 +227,8 @@ def _open_tables(facts: LiveFacts) -> list[str]:
 
 
 def _anon_writes(facts: LiveFacts) -> list[str]:
-    """Who names anon for an INSERT means it; a policy without a role, or with UPDATE or DELETE of any row, forgot."""
+    """Who names anon for an INSERT, or says `anyone`, means it; a policy without a role, or with UPDATE or DELETE
+    of any row, forgot."""
     found = []
     for one in facts.catalog.judged():
         for policy in one.policies if one.is_table and one.row_security else ():
@@ -263,7 +238,8 @@ def _anon_writes(facts: LiveFacts) -> list[str]:
             verbs = {"a": ("INSERT",), "w": ("UPDATE",), "d": ("DELETE",), "*": ("INSERT", "UPDATE", "DELETE")}
             for verb in verbs.get(policy.command, ()):
                 limits = policy.using if verb == "DELETE" else policy.check or policy.using
-                if limits not in _ALWAYS or not one.may("anon", verb) or (verb == "INSERT" and named):
+                meant = verb == "INSERT" and (named or says_anybody(policy.name))
+                if limits not in _ALWAYS or not one.may("anon", verb) or meant:
                     continue
                 found.append(f"{one.name}: anon may {verb.lower()} any row by policy {policy.name}")
     return found
@@ -289,6 +265,9 @@ def _bypassing_views(facts: LiveFacts) -> list[str]:
 
 
 def _unpinned(facts: LiveFacts) -> list[str]:
+    """Only who can create an object in a schema of the path decides what a name means there."""
+    if not (open_schemas := facts.lines.get("creatable", ())):
+        return []
     found = []
     for one in facts.catalog.routines.values():
         if not one.definer or one.pinned:
@@ -300,7 +279,14 @@ def _unpinned(facts: LiveFacts) -> list[str]:
             )
         elif clients:
             found.append(f"{one.name}: {' and '.join(clients)} may execute it with the rights of {one.owner}")
-    return found
+    return [f"{line}; {', '.join(open_schemas)}" for line in found]
+
+
+def _missed_in_auth(facts: LiveFacts) -> list[str]:
+    return [
+        f"{line}: its search_path is that of supabase_auth_admin, which is auth alone"
+        for line in facts.lines.get("auth", ())
+    ]
 
 
 def _for_anybody(facts: LiveFacts) -> list[str]:
@@ -313,6 +299,7 @@ def _for_anybody(facts: LiveFacts) -> list[str]:
         and one.callable
         and "anon" in one.executors
         and not one.asks_caller
+        and one.name not in facts.limited
         and not re.search(rf"\b{re.escape(one.bare.partition('.')[2])}\(", policies)
     ]
 
@@ -387,15 +374,18 @@ CHECKS: tuple[LiveCheck, ...] = (
     ),
     LiveCheck(
         "LIVE-10",
-        "Functions with their owner's rights pin their search_path",
-        "alter function <function> set search_path = '', with qualified names in its body; or revoke execute.",
+        "No client decides what a name means to a function with its owner's rights",
+        "alter function <function> set search_path = '', with qualified names in its body; and revoke create on schema "
+        "<schema> from anon, authenticated, public.",
         _unpinned,
+        ("creatable",),
     ),
     LiveCheck(
         "LIVE-11",
-        "Functions with their owner's rights are closed to anon, or ask who calls",
+        "Functions with their owner's rights are closed to anon, or limit what a call gives",
         "revoke execute on function <function> from public, anon.",
         _for_anybody,
+        ("bodies",),
     ),
     LiveCheck(
         "LIVE-12",
@@ -419,5 +409,13 @@ CHECKS: tuple[LiveCheck, ...] = (
         "select setval('<sequence>', (select max(<column>) from <table>)); the next inserts collide otherwise.",
         _said("behind"),
         ("highest",),
+    ),
+    LiveCheck(
+        "LIVE-15",
+        "Functions that Supabase Auth fires find their tables",
+        "alter function <function> set search_path = '', with qualified names in its body: every sign-up fails with "
+        "42P01 otherwise.",
+        _missed_in_auth,
+        ("auth",),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 
 from toolkit.migrate.lint.reading.names import Name, of_parts, of_relation
@@ -62,6 +62,20 @@ def deletes(code: Code) -> Iterator[tuple[Name, int]]:
         for statement in piece.find(nodes.DeleteStmt):
             if statement.relation is not None:
                 yield of_relation(statement.relation), piece.line(statement.relation.location)
+
+
+def unqualified(code: Code, functions: Collection[str], types: Collection[str]) -> set[str]:
+    """The tables, and of these functions and types those, that it names without a schema."""
+    found: set[str] = set()
+    for piece in code:
+        own = {query.ctename for query in piece.find(nodes.CommonTableExpr)}
+        tables = (one for one in piece.find(nodes.RangeVar) if not one.schemaname)
+        found |= {one.relname for one in tables if one.relname not in own}
+        called_so = (strings(one.funcname) for one in piece.find(nodes.FuncCall))
+        cast_so = (strings(one.names) for one in piece.find(nodes.TypeName))
+        found |= {parts[0] for parts in called_so if len(parts) == 1 and parts[0] in functions}
+        found |= {parts[0] for parts in cast_so if len(parts) == 1 and parts[0] in types}
+    return found
 
 
 def mentions(code: Code) -> set[str]:

@@ -126,7 +126,8 @@ class DropPolicy(Fact):
 
 @dataclass(frozen=True)
 class Function(Fact):
-    """CREATE FUNCTION or PROCEDURE. `arguments` are the types of its input arguments, `defaults` how many have one."""
+    """CREATE FUNCTION or PROCEDURE. `arguments` are the types of its input arguments, `defaults` how many have one,
+    `parameters` their names, "" where one has none."""
 
     name: Name
     arguments: tuple[str, ...]
@@ -137,6 +138,7 @@ class Function(Fact):
     replace: bool
     language: str
     body: Body
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def create_function(node: nodes.CreateFunctionStmt, body: Body, at: At) -> Funct
         node.replace,
         language,
         body,
+        tuple(one.name for one in taken),
     )
 
 

@@ -74,12 +74,14 @@ class Routine:
 
 @dataclass
 class Relation:
-    """A view. `closed` are the API roles from which it was taken back, `opened` those it was granted to."""
+    """A view. `closed` are the API roles from which it was taken back, `opened` those it was granted to, `shown` those
+    that got SELECT alone and by the view's name, as a dump never writes it."""
 
     view: View
     invoker: bool
     closed: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -147,8 +149,8 @@ def _apply(s: Schema, fact: Fact) -> None:
             _alter_function(s, fact)
         case View():
             known = s.views.get(fact.name)
-            s.views[fact.name] = Relation(
-                fact, fact.invoker, known.closed if known else set(), known.opened if known else set()
+            s.views[fact.name] = (
+                replace(known, view=fact, invoker=fact.invoker) if known else Relation(fact, fact.invoker)
             )
         case AlterView() if fact.name in s.views and fact.invoker is not None:
             s.views[fact.name].invoker = fact.invoker
@@ -311,6 +313,10 @@ def _table_privileges(s: Schema, fact: Privileges) -> None:
         roles = set(fact.roles)
         relation.closed = relation.closed - roles if fact.given else relation.closed | roles
         relation.opened = relation.opened | roles if fact.given else relation.opened - roles
+        if not fact.given:
+            relation.shown -= roles
+        elif fact.verbs == ("select",) and not fact.all_in:
+            relation.shown |= roles
 
 
 def _drop(s: Schema, fact: Drop) -> None:

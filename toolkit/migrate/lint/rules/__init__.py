@@ -8,6 +8,7 @@ from toolkit.migrate.lint.reading.findings import LintFinding, Rule
 from toolkit.migrate.lint.reading.sources import REFUSED
 from toolkit.migrate.lint.rules import (
     barred,
+    definers,
     enums,
     events,
     functions,
@@ -27,6 +28,7 @@ _ROOMS = (
     tables,
     policies,
     identities,
+    definers,
     functions,
     views,
     privileges,

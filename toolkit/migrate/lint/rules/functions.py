@@ -1,4 +1,4 @@
-"""Functions: whose rights they run with, who may call them, and whether a call finds one."""
+"""Functions: whether a call finds one, and which; those with their owner's rights are in definers.py."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from toolkit.migrate.lint.reading.schema import Routine
 from toolkit.migrate.lint.rules.context import Context
 from toolkit.sql.parse import strings
 
-DEFINER_SEARCH_PATH = Rule(
-    "definer-without-search-path",
-    Severity.ERROR,
-    "A SECURITY DEFINER function does not fix its search_path",
-    "It looks names up in the caller's search_path with the owner's rights: who can create an object in any schema of "
-    "that path runs code as the owner.",
-    "Add `set search_path = ''` and qualify every name in the body.",
-)
 SEARCH_PATH = Rule(
     "function-without-search-path",
     Severity.INFO,
@@ -27,23 +19,6 @@ SEARCH_PATH = Rule(
     "Its names mean what the caller's search_path makes of them: a trigger fired by another role or a dump that is "
     "restored finds other tables, or none.",
     "Add `set search_path = ''` and qualify the names in the body.",
-)
-EXECUTABLE = Rule(
-    "definer-executable-by-public",
-    Severity.ERROR,
-    "A SECURITY DEFINER function can be called by everybody",
-    "PUBLIC may execute every new function, and the API offers those of an exposed schema as /rpc: anon runs it with "
-    "the owner's rights, past row level security.",
-    "Take it back in the same file: `revoke execute on function … from public, anon, authenticated`, then grant it to "
-    "the roles that need it.",
-)
-EXECUTABLE_ANON = Rule(
-    "definer-executable-by-anon",
-    Severity.WARNING,
-    "A SECURITY DEFINER function is taken from PUBLIC and still granted to anon",
-    "Supabase's default privileges grant every new function of public to anon by name; revoking it from PUBLIC leaves "
-    "that grant.",
-    "Revoke it from anon too: `revoke execute on function … from public, anon`.",
 )
 AMBIGUOUS = Rule(
     "overload-ambiguous",
@@ -76,10 +51,7 @@ UNKNOWN_CALL = Rule(
     "Correct the name, or create it in a migration: a fresh database does not have what was made outside the folder.",
 )
 RULES = (
-    DEFINER_SEARCH_PATH,
     SEARCH_PATH,
-    EXECUTABLE,
-    EXECUTABLE_ANON,
     AMBIGUOUS,
     LEFT_BEHIND,
     LOSES_SETTINGS,
@@ -92,33 +64,14 @@ def look(context: Context) -> Iterator[LintFinding]:
     """Findings about functions."""
     schema = context.schema
     for routine in schema.functions.values():
-        yield from _search_path(routine, altered=schema.may("search_path", routine.function.name))
-        if routine.definer and routine.function.name.schema in context.exposed:
-            yield from _executable(routine, revoked=schema.may("revoke", routine.function.name))
+        function = routine.function
+        pinned = routine.search_path or schema.may("search_path", function.name)
+        if not pinned and not routine.definer and function.language in _LANGUAGES:
+            yield SEARCH_PATH.found(function.at, f"{routine.label} takes its caller's")
     yield from _ambiguous(list(schema.functions.values()))
     yield from _left_behind(context)
     yield from _loses_settings(context)
     yield from _unknown_calls(context)
-
-
-def _search_path(routine: Routine, *, altered: bool) -> Iterator[LintFinding]:
-    function = routine.function
-    if routine.search_path or altered:
-        return
-    if routine.definer:
-        yield DEFINER_SEARCH_PATH.found(function.at, f"{routine.label} runs with its owner's rights")
-    elif function.language in _LANGUAGES:
-        yield SEARCH_PATH.found(function.at, f"{routine.label} takes its caller's")
-
-
-def _executable(routine: Routine, *, revoked: bool) -> Iterator[LintFinding]:
-    # A trigger function cannot be called, only fired.
-    if revoked or routine.function.returns in {"trigger", "event_trigger"}:
-        return
-    if routine.public:
-        yield EXECUTABLE.found(routine.function.at, f"{routine.label} is never revoked from PUBLIC")
-    elif routine.anon:
-        yield EXECUTABLE_ANON.found(routine.function.at, f"{routine.label} is never revoked from anon")
 
 
 def _ambiguous(routines: list[Routine]) -> Iterator[LintFinding]:
@@ -136,6 +89,8 @@ def _both_take(one: Function, other: Function) -> int | None:
     fewest = max(len(f.arguments) - f.defaults for f in (one, other))
     if fewest > min(len(one.arguments), len(other.arguments)):
         return None
+    if fewest == 0 and one.arguments and other.arguments:
+        return None  # a call that leaves everything out, which nobody writes
     return fewest if one.arguments[:fewest] == other.arguments[:fewest] else None
 
 

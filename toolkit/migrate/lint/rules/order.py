@@ -20,8 +20,8 @@ CREATED_TWICE = Rule(
     "created-twice",
     Severity.ERROR,
     "A table is created twice",
-    "The second CREATE TABLE fails with 42P07, or, with IF NOT EXISTS, does nothing while its columns are believed to "
-    "be there.",
+    "The second CREATE TABLE fails with 42P07, or, with IF NOT EXISTS, does nothing while columns that the first has "
+    "not are believed to be there.",
     "Change the table that exists with ALTER TABLE.",
 )
 RULES = (TOO_EARLY, CREATED_TWICE)
@@ -38,7 +38,10 @@ def look(context: Context) -> Iterator[LintFinding]:
     for fact in context.facts:
         if isinstance(fact, CreateTable) and fact.kept:
             if fact.name in known and fact.name in made and not _gone(context, fact):
-                yield CREATED_TWICE.found(fact.at, f"{fact.name} was created at {made[fact.name]}")
+                missed = _missed(context, fact)
+                if missed or not fact.if_not_exists:
+                    without = f", without {', '.join(missed)}" if missed else ""
+                    yield CREATED_TWICE.found(fact.at, f"{fact.name} was created at {made[fact.name]}{without}")
             known.add(fact.name)
         elif isinstance(fact, AlterTable) and fact.action in {"rename to", "set schema"}:
             new = Name(fact.subject, fact.name.name) if fact.action == "set schema" else None
@@ -61,6 +64,19 @@ def _needs(fact: Fact) -> Iterator[Name]:
         yield from (key.target for key in fact.shape.foreign_keys)
     if isinstance(fact, CreateTable) and fact.partition_of is not None:
         yield fact.partition_of
+
+
+def _missed(context: Context, again: CreateTable) -> list[str]:
+    """The columns of the second CREATE that the table has not got by then, as far as the folder tells."""
+    has: set[str] = set()
+    for fact in context.facts:
+        if fact is again:
+            break
+        if isinstance(fact, CreateTable | AlterTable) and fact.name == again.name:
+            if fact.shape.others or (isinstance(fact, AlterTable) and fact.action.startswith("rename")):
+                return []
+            has |= {column.name for column in fact.shape.columns}
+    return [column.name for column in again.shape.columns if column.name not in has]
 
 
 def _gone(context: Context, again: CreateTable) -> bool:

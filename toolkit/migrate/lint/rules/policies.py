@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from toolkit.migrate.lint.reading.code import Code, calls, holds_false, is_true, mentions, relations, selects
@@ -9,6 +10,7 @@ from toolkit.migrate.lint.reading.facts import Policy
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity
 from toolkit.migrate.lint.reading.names import Name
 from toolkit.migrate.lint.rules.context import Context
+from toolkit.sql.openness import says_anybody
 
 WITHOUT_ROLE = Rule(
     "policy-without-role",
@@ -32,6 +34,14 @@ OPEN_WRITE = Rule(
     "Rows can be forged or destroyed by anybody: completion events, numbers at the end of their range, tasks.",
     "Say whose rows: `with check (user_id = (select auth.jwt() ->> 'sub'))`. Server code uses service_role, which "
     "needs no policy.",
+)
+OPEN_INSERT = Rule(
+    "policy-open-insert",
+    Severity.WARNING,
+    "A policy lets clients add any row, and says so",
+    "It names anon or says `anyone`, or the table has no column for an owner: a form or a count of visits, it seems. "
+    "Everybody with the public API key fills the table as long as nothing bounds what one row holds and how many come.",
+    "Bound the row in WITH CHECK and in constraints, and the number by a trigger or a function that the API calls.",
 )
 WITHOUT_CHECK = Rule(
     "policy-write-without-check",
@@ -81,6 +91,7 @@ RULES = (
     WITHOUT_ROLE,
     OPEN_READ,
     OPEN_WRITE,
+    OPEN_INSERT,
     WITHOUT_CHECK,
     RECURSION,
     ALL_COLUMNS,
@@ -90,13 +101,15 @@ RULES = (
 )
 _EVERYBODY = {"anon", "public"}
 _WRITES = {"all", "insert", "update", "delete"}
+_PEOPLE = {"users", "user", "profiles", "profile", "accounts", "members"}
+_OWNER = re.compile(r"user|owner|author|creator|profile|account|member|sender|recipient|customer|_by$")
 
 
 def look(context: Context) -> Iterator[LintFinding]:
     """Findings about policies."""
     for policy in context.schema.policies.values():
         yield from _scope(policy)
-        yield from _open(policy)
+        yield from _open(context, policy)
         yield from _words(policy)
         if _recurses(context, policy):
             what = f"policy {policy.name} of {policy.table} comes back to {policy.table}"
@@ -119,7 +132,7 @@ def _scope(policy: Policy) -> Iterator[LintFinding]:
         yield WITHOUT_CHECK.found(policy.at, what)
 
 
-def _open(policy: Policy) -> Iterator[LintFinding]:
+def _open(context: Context, policy: Policy) -> Iterator[LintFinding]:
     if not policy.permissive:
         return
     roles = set(policy.roles) or {"public"}
@@ -129,9 +142,22 @@ def _open(policy: Policy) -> Iterator[LintFinding]:
     who = ", ".join(policy.roles) or "everybody"
     if open_write and roles & (_EVERYBODY | {"authenticated"}):
         what = f"policy {policy.name} of {policy.table} is true for {policy.command.upper()} by {who}"
-        yield OPEN_WRITE.found(policy.at, what)
+        yield (OPEN_INSERT if _meant(context, policy, roles) else OPEN_WRITE).found(policy.at, what)
     elif policy.command in {"all", "select"} and is_true(policy.using) and roles & _EVERYBODY:
         yield OPEN_READ.found(policy.at, f"policy {policy.name} of {policy.table} shows every row to {who}")
+
+
+def _meant(context: Context, policy: Policy, roles: set[str]) -> bool:
+    """Whether an INSERT of any row is what its author says it is: open."""
+    if policy.command != "insert":
+        return False
+    if "anon" in roles or says_anybody(policy.name):
+        return True
+    table = context.schema.tables.get(policy.table)
+    if "public" in roles or table is None or table.shape.others or not table.shape.columns:
+        return False
+    owned = {column for key in table.shape.foreign_keys for column in key.columns if key.target.name in _PEOPLE}
+    return not owned and not any(_OWNER.search(column.name) for column in table.shape.columns)
 
 
 def _words(policy: Policy) -> Iterator[LintFinding]:

@@ -102,11 +102,13 @@ _NEEDED = ("insert", "update", "delete")
 def look(context: Context) -> Iterator[LintFinding]:
     """Findings about publications, in migrations and in rollbacks."""
     members: dict[str, set[Name]] = {}
-    for source in context.folder.ups:
+    for number, source in enumerate(context.folder.ups):
         made: set[str] = set()
+        # In the first file of a folder a project is new: nobody subscribes to what is made anew there.
+        anew = {one.name for one in source.facts if isinstance(one, Publication) and one.action == "create"}
         for fact in source.facts:
             if isinstance(fact, Publication):
-                yield from _statement(fact, members, made)
+                yield from _statement(fact, members, made, fresh=number == 0 and fact.name in anew)
     for source in context.folder.rollbacks.values():
         made = _made_by(context, source)
         for fact in source.facts:
@@ -132,7 +134,9 @@ def _made_by(context: Context, rollback: Source) -> set[str]:
     }
 
 
-def _statement(fact: Publication, members: dict[str, set[Name]], made: set[str]) -> Iterator[LintFinding]:
+def _statement(
+    fact: Publication, members: dict[str, set[Name]], made: set[str], *, fresh: bool = False
+) -> Iterator[LintFinding]:
     known = members.setdefault(fact.name, set())
     if fact.operations is not None and (missing := [o for o in _NEEDED if o not in fact.operations]):
         yield OPERATIONS.found(fact.at, f"{fact.name} does not publish {' and '.join(missing)}")
@@ -152,7 +156,7 @@ def _statement(fact: Publication, members: dict[str, set[Name]], made: set[str])
         yield SET_TABLE.found(fact.at, f"{fact.name} loses {lost or 'every table that is not in the list'}")
         members[fact.name] = set(fact.tables)
     elif fact.action == "gone" and fact.name not in made:
-        rule = RECREATED if fact.name == REALTIME else DROPPED
+        rule = RECREATED if fact.name == REALTIME and (known or not fresh) else DROPPED
         held = ", ".join(str(table) for table in sorted(known)) or "whatever it holds"
         yield rule.found(fact.at, f"{fact.name} goes, with {held}")
         members[fact.name] = set()

@@ -17,6 +17,14 @@ WITHOUT_INVOKER = Rule(
     "sees everybody's rows, and Supabase grants new views to anon.",
     "Create it `with (security_invoker = true)` (Postgres 15 and later), or take it from anon and authenticated.",
 )
+SHOWN = Rule(
+    "view-granted-past-row-security",
+    Severity.WARNING,
+    "A view reads protected tables with its owner's rights, and is granted by name",
+    "Somebody chose which columns and rows it shows: a catalog or a list of names, it seems. Row level security of the "
+    "tables behind it is passed, and a column that is added to it is public from then on.",
+    "Keep it if that is meant; otherwise create it `with (security_invoker = true)`.",
+)
 MATERIALIZED = Rule(
     "materialized-view-exposed",
     Severity.ERROR,
@@ -31,7 +39,7 @@ AUTH_USERS = Rule(
     "E-mail addresses and metadata of all users can be read through the API.",
     "Copy what the application shows into a table of its own that has row level security.",
 )
-RULES = (WITHOUT_INVOKER, MATERIALIZED, AUTH_USERS)
+RULES = (WITHOUT_INVOKER, SHOWN, MATERIALIZED, AUTH_USERS)
 
 
 def look(context: Context) -> Iterator[LintFinding]:
@@ -48,7 +56,8 @@ def look(context: Context) -> Iterator[LintFinding]:
             if protected:
                 yield MATERIALIZED.found(at, f"{name} holds rows of {', '.join(map(str, protected))}")
         elif protected and not relation.invoker and not schema.may("security_invoker", name):
-            yield WITHOUT_INVOKER.found(at, f"{name} reads {', '.join(map(str, protected))}")
+            rule = SHOWN if relation.shown & {*API_ROLES} else WITHOUT_INVOKER
+            yield rule.found(at, f"{name} reads {', '.join(map(str, protected))}")
 
 
 def _closed(relation: Relation) -> bool:
