@@ -24,6 +24,7 @@ from reference_server.lifecycle.hosted_worker import HostedWorker
 from reference_server.lifecycle.schema_follower import SchemaFollower
 from reference_server.realtime.changes.bindings import parse_bindings
 from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.messages.message_feed import MessageFeed
 from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.realtime.sockets.router import realtime_routes
 from reference_server.realtime.sockets.service import RealtimeService
@@ -88,9 +89,16 @@ def wire(
         realtime = RealtimeService(
             verifier=verifier,
             feed=ChangeFeed(settings.dsn, api_roles=api_roles),
+            messages=MessageFeed(
+                settings.dsn,
+                owner_dsn=settings.realtime_owner_dsn,
+                retention_h=settings.realtime_message_retention_hours,
+                timeout_s=limits.policy_s,
+            ),
             parse_bindings=parse_bindings,
             policies=ChannelPolicies(settings.dsn, timeout_s=limits.policy_s, api_roles=api_roles),
             limits=limits,
+            private_only=settings.realtime_private_only,
         )
     service_settings = ServiceSettings(
         prompt_timeout_minutes=settings.prompt_timeout_minutes,

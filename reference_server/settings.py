@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     realtime_max_queue_bytes: Bytes = _LIMITS.queue_bytes
 
     realtime_further_roles: str = Field("", description="Comma list of roles that tokens may claim beside the three.")
+    realtime_private_only: bool = False
+    realtime_owner_database_url: SecretStr | None = None
+    realtime_message_retention_hours: float = Field(72, ge=1, le=8_760)
 
     cors_origins: str = Field("", description="Comma list of origins whose pages may call the API; * for any.")
 
@@ -93,10 +96,10 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
 
-    @field_validator("database_url")
+    @field_validator("database_url", "realtime_owner_database_url")
     @classmethod
-    def _is_postgres(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError(
                 "must start with postgresql:// , for example postgresql://user:password@host:5432/postgres"
             )
@@ -153,6 +156,12 @@ class Settings(BaseSettings):
     @property
     def dsn(self) -> str:
         return self.database_url.get_secret_value()
+
+    @property
+    def realtime_owner_dsn(self) -> str | None:
+        """A connection of the role that owns `realtime.messages`, where `dsn` is another's."""
+        url = self.realtime_owner_database_url
+        return None if url is None else url.get_secret_value()
 
     @property
     def jwt_secret(self) -> str | None:

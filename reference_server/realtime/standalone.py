@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 
 from reference_server.realtime.changes.bindings import parse_bindings
 from reference_server.realtime.changes.feed import ChangeFeed
+from reference_server.realtime.messages.message_feed import MessageFeed
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.protocol.ports import Feed
 from reference_server.realtime.sockets.policies import ChannelPolicies
@@ -26,12 +27,15 @@ def create_service(
     private_only: bool = False,
     feed: Feed | None = None,
     further_roles: Iterable[str] = (),
+    owner_dsn: str | None = None,
 ) -> RealtimeService:
-    """A service on one database. `feed` replaces the stream of changes; tokens may claim `further_roles` too."""
+    """A service on one database. `feed` replaces the stream of changes; tokens may claim `further_roles` too;
+    `owner_dsn` leads to the owner of `realtime.messages` where `dsn` does not."""
     limits, api_roles = limits or Limits(), ApiRoles(tuple(further_roles))
     return RealtimeService(
         verifier=TokenVerifier(jwt_secret),
         feed=feed or ChangeFeed(dsn, api_roles=api_roles),
+        messages=MessageFeed(dsn, owner_dsn=owner_dsn, timeout_s=limits.policy_s),
         parse_bindings=parse_bindings,
         policies=ChannelPolicies(dsn, timeout_s=limits.policy_s, api_roles=api_roles),
         limits=limits,

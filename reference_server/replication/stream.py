@@ -72,7 +72,8 @@ class WalStream:
     """One replication connection at a time, with its reconnection.
 
     `on_message` is called for every message, in order, in the event loop; it must not block.
-    `on_live` / `on_lost` are awaited when a connection has begun to stream and when it has ended.
+    `on_live` / `on_lost` are awaited when a connection has begun to stream and when it has ended. `prepare` is awaited
+    before each attempt to connect and raises StreamLost when there is nothing to stream yet.
     Call `pause` / `resume` to hold the server back when the consumer cannot keep up.
     """
 
@@ -81,6 +82,7 @@ class WalStream:
     on_message: MessageHandler
     on_live: Callable[[], Awaitable[None]]
     on_lost: Callable[[StreamLost], Awaitable[None]]
+    prepare: Callable[[], Awaitable[None]] | None = None
     connect_deadline_s: float = 30.0
     reconnects: int = 0
     position: int = 0  # LSN: everything that committed before it has been handed to on_message
@@ -94,6 +96,20 @@ class WalStream:
 
     async def start(self, deadline_s: float) -> None:
         """Return when the stream is live. Raises StreamLost when the first connection fails."""
+        await self._first(deadline_s)
+        self._task = asyncio.create_task(self._supervise(), name="wal-stream")
+
+    async def start_or_retry(self, deadline_s: float) -> StreamLost | None:
+        """Like `start`, but go on trying in the background when the first connection fails, and say why it did."""
+        try:
+            await self.start(deadline_s)
+        except StreamLost as error:
+            log.warning("replication_stream_not_live", publication=self.publication, error=str(error))
+            self._task = asyncio.create_task(self._supervise(said=str(error)), name="wal-stream")
+            return error
+        return None
+
+    async def _first(self, deadline_s: float) -> None:
         try:
             async with asyncio.timeout(deadline_s):
                 await self._open()
@@ -107,7 +123,6 @@ class WalStream:
         except BaseException:
             await self._close()
             raise
-        self._task = asyncio.create_task(self._supervise(), name="wal-stream")
 
     async def stop(self) -> None:
         """Close the connection, which drops its slot. Safe to call twice."""
@@ -139,7 +154,9 @@ class WalStream:
 
     # -- life of a connection -----------------------------------------------------------------
 
-    async def _supervise(self) -> None:
+    async def _supervise(self, said: str | None = None) -> None:
+        if said is not None:
+            await self._reconnect(said)
         while True:
             try:
                 await self._stream_until_lost()
@@ -163,7 +180,7 @@ class WalStream:
                 raise StreamLost(f"the server has been silent for {SILENCE_LIMIT_S:g} s")
             self._send_feedback()
 
-    async def _reconnect(self) -> None:
+    async def _reconnect(self, said: str = "") -> None:
         floor, ceiling = BACKOFF_S
         attempt = 0
         while True:
@@ -175,7 +192,10 @@ class WalStream:
                     await self._open()
                     await self.on_live()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported and tried again
-                log.warning("replication_reconnect_failed", attempt=attempt, error=str(error) or type(error).__name__)
+                why = str(error) or type(error).__name__
+                if why != said:  # what lasts is said once
+                    log.warning("replication_reconnect_failed", attempt=attempt, error=why)
+                    said = why
                 await self._close()
                 continue
             self.reconnects += 1
@@ -184,6 +204,8 @@ class WalStream:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        if self.prepare is not None:
+            await self.prepare()
         opening: list[Any] = []  # the connection as soon as it exists, so that a deadline can cancel it
         attempt = asyncio.ensure_future(asyncio.to_thread(_connect, self.dsn, self.publication, opening))
         try:

@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.support.databases import as_superuser
 from tests.support.server_process import SECRET, RunningServer, launch, running_server, token
 from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
@@ -55,7 +56,8 @@ async def test_strangers_at_the_socket_are_logged_once_and_as_no_error_and_token
         if status == 401:
             assert set(json.loads(refusal.value.response.body)) == {"error"}
 
-    async with running_server(emptied_db, "--role", "api,realtime", env={"LOG_LEVEL": "DEBUG"}) as server:
+    env = {"LOG_LEVEL": "DEBUG", "REALTIME_OWNER_DATABASE_URL": as_superuser(emptied_db)}
+    async with running_server(emptied_db, "--role", "api,realtime", env=env) as server:
         await asyncio.gather(*(refused_at_the_socket(server.ws_url, *stranger) for stranger in strangers.items()))
         async with connect(f"{server.ws_url}/realtime/v1/websocket?apikey={good}", open_timeout=10):
             pass

@@ -21,6 +21,7 @@ from reference_server.realtime.changes.bindings import parse_bindings
 from reference_server.realtime.changes.feed import ChangeFeed
 from reference_server.realtime.changes.subscriptions import Subscription
 from reference_server.realtime.changes.visibility import Identity
+from reference_server.realtime.messages.message_feed import MessageFeed
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.protocol.refusals import NOT_MIGRATED
 from reference_server.realtime.sockets.policies import ChannelPolicies, PoliciesUnavailable
@@ -394,6 +395,7 @@ async def test_a_private_channel_is_never_open_while_the_policies_cannot_be_read
     service = RealtimeService(
         verifier=TokenVerifier(SECRET),
         feed=ChangeFeed(db),
+        messages=MessageFeed(db),
         parse_bindings=parse_bindings,
         policies=ChannelPolicies(elsewhere),
         limits=LIMITS,

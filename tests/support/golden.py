@@ -32,8 +32,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from reference_server.realtime.messages.message_table import MessageTable
 from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.sockets.router import uvicorn_options
+from tests.support.databases import as_superuser
 from tests.support.golden_match import Mismatch, Names, match_frame, match_http
 
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"
@@ -433,6 +435,16 @@ async def prepare(dsn: str) -> None:
         await conn.execute(f"alter database {name} set synchronous_commit = on")
     finally:
         await conn.close(timeout=5)
+    await publish_messages(dsn)
+
+
+async def publish_messages(dsn: str) -> None:
+    """What the Realtime service of a hosted project makes as the owner of `realtime.messages`."""
+    table = MessageTable(dsn, owner_dsn=as_superuser(dsn))
+    try:
+        await table.publish()
+    finally:
+        await table.close()
 
 
 async def empty_tables(dsn: str) -> None:

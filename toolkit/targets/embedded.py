@@ -204,6 +204,7 @@ class EmbeddedTarget:
         keys = self.data.keys()
         environment = server_environment(
             DATABASE_URL=self.dsn,
+            REALTIME_OWNER_DATABASE_URL=self.postgres.admin_dsn(DATABASE),
             SUPABASE_JWT_SECRET=keys.jwt_secret,
             GENERATION_TRANSPORT=transport,
             **(env or {}),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 from reference_server.realtime.protocol.messages import Message, Ref, Unsendable
 from reference_server.tokens.token import VerifiedToken
 
 TOPIC_PREFIX: Final = "realtime:"
+MOST_REPLAYED: Final = 25
+WAIT_MS: Final = 15_000  # for changes, when a client asks to wait and does not say for how long
+MOST_WAIT_MS: Final = 20_000
 
 
 class JoinBinding(Protocol):
@@ -26,10 +30,26 @@ class JoinBinding(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """The newest `limit` messages since then (ms since 1970) are asked for."""
+
+    since_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadReplay:
+    """A replay is asked for in a way that cannot be read: `refused`, or ignored where the channel is private."""
+
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class JoinRequest:
     """The parts of a phx_join. `token` is None when the token of the connection is to be used.
 
-    `legacy` marks the protocol without `config`: its topic encodes schema, table and filter.
+    `legacy` marks the protocol without `config`: its topic encodes schema, table and filter. `wait_for_changes` is
+    for how many seconds the reply may be held until the changes flow, None when the client does not ask for that.
     """
 
     topic: str
@@ -40,10 +60,11 @@ class JoinRequest:
     self_broadcast: bool = False
     ack: bool = False
     replication_ready: bool = False
-    replay: bool = False
+    replay: Replay | BadReplay | None = None
     presence_key: str = ""
     presence_enabled: bool = False
     postgres_changes: Any = None
+    wait_for_changes: float | None = None
     legacy: bool = False
 
     @property
@@ -79,6 +100,7 @@ class Channel:
     legacy: bool = False
     may_read_broadcast: bool = True
     may_read_presence: bool = True
+    replication_until: float | None = None  # the client waits to hear by then that messages are streamed
     refreshing: bool = False  # a new token is being verified: the old one's end does not count
     presence_calls: deque[float] = field(default_factory=deque)
 
@@ -124,10 +146,11 @@ def read_join(message: Message) -> JoinRequest | BadConfig:
         self_broadcast=_flag(broadcast.get("self")),
         ack=_flag(broadcast.get("ack")),
         replication_ready=_flag(broadcast.get("replication_ready")),
-        replay=isinstance(broadcast.get("replay"), dict),
+        replay=_replay(broadcast["replay"]) if "replay" in broadcast else None,
         presence_key=key if isinstance(key, str) and key else str(uuid.uuid4()),
         presence_enabled=_flag(presence.get("enabled")),
         postgres_changes=config.get("postgres_changes"),
+        wait_for_changes=_wait(config.get("postgres_changes_options")),
     )
 
 
@@ -140,6 +163,30 @@ def legacy_bindings(topic: str) -> list[dict[str, str]]:
 def usable_token(value: object) -> str | None:
     """A token to be verified, or None for what is ignored: null, no text, an `sb_` key."""
     return value if isinstance(value, str) and not value.startswith("sb_") else None
+
+
+def _replay(value: object) -> Replay | BadReplay:
+    if not isinstance(value, dict):
+        return BadReplay(refused=False)
+    since, limit = value.get("since"), value.get("limit")
+    limit = MOST_REPLAYED if limit is None or limit is False else limit
+    if not _whole(since) or not _whole(limit):
+        return BadReplay(refused=True)
+    return Replay(since, max(1, min(limit, MOST_REPLAYED)))
+
+
+def _wait(options: object) -> float | None:
+    """Seconds; the client gives milliseconds, as a number or as text."""
+    if not isinstance(options, dict) or not _flag(options.get("wait")):
+        return None
+    timeout = options.get("timeout")
+    if isinstance(timeout, str) and re.fullmatch(r"[+-]?\d{1,9}", timeout):
+        timeout = int(timeout)
+    return min(timeout if _whole(timeout) else WAIT_MS, MOST_WAIT_MS) / 1000
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _token(payload: dict[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ PUSH: Final = 0
 BROADCAST: Final = 2
 USER_BROADCAST_PUSH: Final = 3
 USER_BROADCAST: Final = 4
+MAX_BINARY_NAME: Final = 255
 RAW: Final = 0
 JSON: Final = 1
 
@@ -97,12 +98,18 @@ def encode_broadcast(vsn: Vsn, message: Broadcast) -> str | bytes | None:
     if isinstance(message, Message):
         return encode(vsn, Message(message.topic, message.event, message.payload))
     topic, event = message.topic.encode(), message.event.encode()
+    if isinstance(message, UserBroadcast) and max(len(topic), len(event), len(message.meta)) > MAX_BINARY_NAME:
+        return _as_text(vsn, message)  # no binary frame holds such names
     if vsn is Vsn.V2:
         if isinstance(message, RawPush):
             return bytes((BROADCAST, len(topic), len(event))) + topic + event + message.payload
         head = (USER_BROADCAST, len(topic), len(event), len(message.meta), JSON if message.is_json else RAW)
         return bytes(head) + topic + event + message.meta + message.payload
-    if isinstance(message, RawPush) or not message.is_json:
+    return None if isinstance(message, RawPush) else _as_text(vsn, message)
+
+
+def _as_text(vsn: Vsn, message: UserBroadcast) -> str | None:
+    if not message.is_json:
         return None
     payload = _json_or_nothing(message.payload)
     if payload is None:

@@ -24,10 +24,12 @@ class Limits:
     refusal_delay_s: float = 5  # before a refused join is answered
     upgrade_refusal_delay_s: float = 2
     subscribe_s: float = 10  # until a subscription must be live
+    replication_ready_s: float = 60  # until a client that waits for it must have been told that messages are streamed
     policy_s: float = 5  # until the database must have answered about a private channel
     send_s: float = 10  # a client that takes no bytes for so long is disconnected
     queue_frames: int = 2_000  # to one client
     queue_bytes: int = 8_000_000
+    congestion_s: float = 1  # that the stream of messages waits for a client whose queue is half full
     waiting_frames: int = 200  # of one client, behind joins of their own topics; waiting bytes end at frame_bytes
 
     def __post_init__(self) -> None:

@@ -45,6 +45,48 @@ class Feed(Protocol):
     def on_state(self, callback: Callable[[str], None]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A row of `realtime.messages`. `payload` is JSON if `is_json`, else any bytes; `inserted_at` is text as in SQL."""
+
+    id: str
+    topic: str
+    event: str
+    private: bool
+    payload: bytes
+    is_json: bool
+    inserted_at: str
+
+
+class MessagesUnavailable(Exception):
+    """`realtime.messages` cannot be asked or streamed; the text says why and what to do."""
+
+
+# Called on the event loop for each message, in commit order; it must not wait. Returns how many received it.
+MessageSink: TypeAlias = Callable[[StoredMessage], int]
+# Whether receivers are behind, so that it is better to wait with what follows.
+Congested: TypeAlias = Callable[[], bool]
+
+
+class StoredMessages(Protocol):
+    """The messages that the database sends. `state` is one of starting, live, lost, stopped; `problem` says why
+    it is not live."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def problem(self) -> str | None: ...
+    async def start(
+        self, sink: MessageSink, congested: Congested, on_live: Callable[[], None], deadline_s: float = 30
+    ) -> None:
+        """Returns after the first attempt: a database without the table is served nonetheless."""
+
+    async def stop(self) -> None: ...
+    async def latest(self, topic: str, since_ms: int, limit: int) -> list[StoredMessage]:
+        """The newest private messages of a topic, oldest first. Raises MessagesUnavailable, ValueError."""
+        ...
+
+
 class BindingsRejected(ValueError):
     """An entry of `config.postgres_changes` is not an object: the join itself is refused with `reason`."""
 

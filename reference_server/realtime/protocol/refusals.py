@@ -24,9 +24,10 @@ NOT_MIGRATED: Final = (
     "UnableToConnectToProject: The database has the legacy schema, which publishes no changes; "
     "run `toolkit migrate up`, then join again"
 )
-REPLAY_UNSUPPORTED: Final = (
-    "UnableToReplayMessages: This server keeps no messages to replay; join without `broadcast.replay`"
-)
+REPLAY_PUBLIC: Final = "UnableToReplayMessages: Replay is not allowed for public channels"
+REPLAY_INVALID: Final = "UnableToReplayMessages: Replay params are not valid"
+REPLAY_FAILED: Final = "UnableToReplayMessages: Realtime was unable to replay messages"
+REPLICATION_READY: Final = "Replication connection established"
 SUBSCRIBED: Final = "Subscribed to PostgreSQL"
 TOO_MANY_MESSAGES: Final = "Too many messages per second"
 PRESENCE_RATE: Final = "Client presence rate limit exceeded"
@@ -45,6 +46,20 @@ def cannot_read(topic: str) -> str:
 
 def no_longer_reads(topic: str) -> str:
     return f"You no longer have permission to read from this Channel topic: {topic}"
+
+
+def no_replication(problem: str | None) -> str:
+    late = "Replication connection was not established in time"
+    return late if problem is None else f"{late}: {problem}"
+
+
+def changes_refused(why: str) -> str:
+    return f"RealtimeDisabledForConfiguration: {why}"
+
+
+def changes_late(waited_s: float) -> str:
+    waited = f"{waited_s * 1000:.0f}ms"
+    return f"PostgresChangesSubscribeTimeout: Timed out after {waited} waiting for the postgres_changes subscription"
 
 
 def invalid_config(what: str) -> str:

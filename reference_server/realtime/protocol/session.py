@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+import orjson
+
 from reference_server.realtime.protocol import codec, refusals
 from reference_server.realtime.protocol.channel import (
     TOPIC_PREFIX,
@@ -32,6 +34,7 @@ from reference_server.realtime.protocol.messages import (
     UserBroadcast,
     Vsn,
 )
+from reference_server.realtime.protocol.ports import StoredMessage
 from reference_server.tokens.token import VerifiedToken
 
 Frame: TypeAlias = str | bytes
@@ -110,6 +113,7 @@ class Session:
         self.channels: dict[str, Channel] = {}
         self.joining: set[str] = set()
         self.ignored_frames = 0
+        self.messages_problem: str | None = None  # why what the database sends is not streamed
         self._limits = limits
         self._last_frame = now
         self._without_channel_since: float | None = now
@@ -165,6 +169,8 @@ class Session:
         for channel in list(self.channels.values()):
             if not channel.refreshing and (expired := channel.token.expired(now)) is not None:
                 effects += self.expel(channel, expired.message, now)
+            elif channel.replication_until is not None and channel.replication_until <= now:
+                effects += self.expel(channel, refusals.no_replication(self.messages_problem), now)
         idle = now >= self._last_frame + self._limits.idle_s
         since = self._without_channel_since
         if idle or (since is not None and now >= since + self._limits.channelless_s):
@@ -175,6 +181,7 @@ class Session:
         """The next moment at which `tick` has something to do."""
         moments = [self._last_frame + self._limits.idle_s]
         moments += [channel.token.expires_at for channel in self.channels.values() if not channel.refreshing]
+        moments += [channel.replication_until for channel in self.channels.values() if channel.replication_until]
         moments += [entry.due for entry in self._delayed]
         if self._without_channel_since is not None:
             moments.append(self._without_channel_since + self._limits.channelless_s)
@@ -219,6 +226,21 @@ class Session:
         payload = {"message": message, "status": status, "extension": extension, "channel": channel.name}
         return self.push(channel, "system", payload)
 
+    def replication_ready(self, channel: Channel) -> Send:
+        """What a client waits for that wants to know when messages of the database are streamed."""
+        channel.replication_until = None
+        return self.system(channel, "ok", refusals.REPLICATION_READY)
+
+    def replayed(self, channel: Channel, message: StoredMessage) -> list[Effect]:
+        """A message from before the join; bytes are withheld from 1.0.0, which has no frame for them."""
+        meta = {"replayed": True, "id": message.id}
+        if message.is_json:
+            body = {"event": message.event, "payload": orjson.Fragment(message.payload), "type": "broadcast"}
+            return [self.push(channel, "broadcast", {**body, "meta": meta})]
+        sent = UserBroadcast(channel.topic, message.event, message.payload, is_json=False, meta=orjson.dumps(meta))
+        frame = codec.encode_broadcast(self.vsn, sent)
+        return [] if frame is None else [Send(frame)]
+
     def push(self, channel: Channel, event: str, payload: Any) -> Send:
         """A message of the channel itself, as opposed to one fanned out to all of a topic."""
         return Send(codec.encode(self.vsn, Message(channel.topic, event, payload, None, channel.join_ref)))
@@ -257,8 +279,6 @@ class Session:
         if isinstance(bindings, list) and len(bindings) > self._limits.bindings_per_channel:
             why = refusals.invalid_config(f"postgres_changes holds more than {self._limits.bindings_per_channel}")
             return effects + self.refused(request, why, superseded, now)
-        if request.replay:
-            return effects + self.refused(request, refusals.REPLAY_UNSUPPORTED, superseded, now)
         self.joining.add(request.topic)
         return [*effects, Join(request, superseded)]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
 from reference_server.realtime.protocol import refusals
 from reference_server.realtime.protocol.channel import Channel, JoinRequest
-from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.protocol.messages import Incoming, UserBroadcast
-from reference_server.realtime.protocol.ports import BindingsRejected, Feed, FeedAway, ParseBindings, SubscribeRefused
+from reference_server.realtime.protocol.ports import (
+    SubscribeRefused,
+)
 from reference_server.realtime.protocol.session import (
     Close,
     Effect,
@@ -25,41 +26,27 @@ from reference_server.realtime.protocol.session import (
     Session,
     Track,
 )
-from reference_server.realtime.sockets.hub import Hub
+from reference_server.realtime.sockets.joining import EVERY_RIGHT, Joined, Joining, JoinPlace, JoinRefused
 from reference_server.realtime.sockets.lanes import Lanes, Work
 from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
-from reference_server.realtime.sockets.outbox import AsgiSend, Outbox
-from reference_server.realtime.sockets.policies import ChannelPolicies, ChannelRights, PoliciesUnavailable
+from reference_server.realtime.sockets.outbox import AsgiSend, Congestion, Outbox
+from reference_server.realtime.sockets.policies import PoliciesUnavailable
 from reference_server.replication.api_roles import RoleRefused
-from reference_server.tokens.token import TokenError, VerifiedToken
-from reference_server.tokens.verifier import TokenVerifier
+from reference_server.tokens.token import TokenError
 
 AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 INTERNAL_ERROR: Final = 1011
-EVERY_RIGHT: Final = ChannelRights(broadcast=True, presence=True)  # on a channel that is not private
 log = structlog.get_logger(__name__)
 
 
-class Endpoint(Protocol):
-    """What a connection needs of the endpoint that holds it.
+class Endpoint(JoinPlace, Protocol):
+    """What a connection needs of the endpoint that holds it."""
 
-    `no_changes` is the text with which joins that ask for changes are refused, None while they are served.
-    """
-
-    verifier: TokenVerifier
-    feed: Feed
-    parse_bindings: ParseBindings
-    policies: ChannelPolicies
-    limits: Limits
-    private_only: bool
-    clock: Callable[[], float]
-    hub: Hub
+    congestion: Congestion
     change_frames: ChangeFrames
-    no_changes: str | None
 
     def admit(self, connection: Connection) -> str | None: ...
     def count_event(self) -> bool: ...
-    def unsubscribe_soon(self, subscription: Any) -> None: ...
 
 
 class Connection:
@@ -68,8 +55,9 @@ class Connection:
     def __init__(self, endpoint: Endpoint, session: Session, send: AsgiSend) -> None:
         self.session = session
         self.closed = asyncio.Event()
-        self.outbox = Outbox(send, endpoint.limits, self._farewell)
+        self.outbox = Outbox(send, endpoint.limits, self._farewell, endpoint.congestion)
         self._endpoint = endpoint
+        self._joining = Joining(endpoint, session)
         self._members: dict[Channel, ChannelMember] = {}
         self._admitted = 0  # joins under way that passed the limits
         self._lanes = Lanes(
@@ -113,6 +101,11 @@ class Connection:
         for channel in [channel for channel in self._members if channel.bindings]:
             self._perform(self.session.fail(channel, self._endpoint.clock()))
 
+    def replication_ready(self) -> None:
+        """What the database sends is streamed: tell the channels that wait to hear it."""
+        waiting = [channel for channel in self._members if channel.replication_until is not None]
+        self._perform([self.session.replication_ready(channel) for channel in waiting])
+
     async def _read(self, receive: AsgiReceive) -> None:
         while True:
             event = await receive()
@@ -133,6 +126,7 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._tick_at - clock())):
                     await self._earlier_tick.wait()
+            self.session.messages_problem = self._endpoint.messages.problem
             self._perform(self.session.tick(clock()))
 
     def _begin(self, item: tuple[Incoming, int]) -> Work | None:
@@ -203,7 +197,7 @@ class Connection:
 
     def _subscription_failed(self, member: ChannelMember, why: str) -> None:
         """The feed has ended this subscription. A channel that is still joining is told when its join is complete."""
-        if not member.attached:
+        if not member.attached or member.channel not in self._members:
             member.failed = why
             return
         channel = member.channel
@@ -224,97 +218,46 @@ class Connection:
             self._admitted -= 1
 
     async def _admitted_join(self, request: JoinRequest, superseded: Channel | None) -> list[Effect]:
-        endpoint, session, clock = self._endpoint, self.session, self._endpoint.clock
-        try:
-            raw_token, token = await self._token_for(request)
-            rights = await self._read_rights(request, token.claims)
-        except TokenError as error:
-            return session.refused(request, refusals.at_join(error), superseded, clock())
-        except RoleRefused as error:
-            return session.refused(request, f"Unauthorized: {error}", superseded, clock())
-        except PoliciesUnavailable as error:
-            log.warning("private channel could not be authorised", error=str(error))
-            return session.refused(request, refusals.NO_DATABASE, superseded, clock())
-        if isinstance(rights, str):
-            return session.refused(request, rights, superseded, clock())
-        try:
-            bindings = tuple(endpoint.parse_bindings(request.postgres_changes))
-        except BindingsRejected as error:
-            return session.refused(request, error.reason, superseded, clock())
-        if bindings and endpoint.no_changes is not None:
-            return session.refused(request, endpoint.no_changes, superseded, clock())
+        endpoint, session = self._endpoint, self.session
         member = ChannelMember(session.vsn, self.outbox.put, endpoint.change_frames)
-        refused: str | None = None
-        if bindings:
-            try:
-                async with asyncio.timeout(endpoint.limits.subscribe_s):
-                    member.subscription = await endpoint.feed.subscribe(
-                        bindings,
-                        token.claims,
-                        member.change,
-                        on_error=lambda why: self._subscription_failed(member, why),
-                    )
-            except FeedAway as error:  # an error reply makes clients try again, a system message only some
-                return session.refused(request, f"{refusals.NO_DATABASE}: {error.message}", superseded, clock())
-            except SubscribeRefused as error:
-                refused = error.message
-            except Exception as error:  # noqa: BLE001 whatever the database did, the client must hear of it
-                member.detach()
-                log.warning("subscription failed", topic=request.topic, error=repr(error))
-                return session.refused(request, refusals.NO_DATABASE, superseded, clock())
-        # No await from here to the end: a change that commits now must find the channel complete.
-        channel = Channel(
-            topic=request.topic,
-            join_ref=request.channel_ref,
-            raw_token=raw_token,
-            token=token,
-            private=request.private,
-            self_broadcast=request.self_broadcast,
-            ack=request.ack,
-            presence_key=request.presence_key,
-            bindings=bindings if refused is None else (),
-            legacy=request.legacy,
-            may_read_broadcast=rights.broadcast,
-            may_read_presence=rights.presence,
-        )
-        if member.subscription is not None and endpoint.feed.state != "live":
-            endpoint.unsubscribe_soon(member.subscription)
-            member.detach()
-            return session.refused(request, refusals.NO_DATABASE, superseded, clock())
-        member.attach(channel)
+        joined = False
+        try:
+            join = await self._joining.complete(request, member, lambda why: self._subscription_failed(member, why))
+            # No await from here to the end: a change that commits now must find the channel complete.
+            if member.subscription is not None and endpoint.feed.state != "live":
+                raise JoinRefused(refusals.NO_DATABASE)
+            joined = True
+        except JoinRefused as error:
+            return session.refused(request, error.reason, superseded, endpoint.clock())
+        finally:
+            if not joined:
+                self._joining.abandon(member)
+        channel = join.channel
+        if not member.attached:
+            member.attach(channel)
+            endpoint.hub.enter(member)
         self._members[channel] = member
-        self._perform(session.joined(request, channel, bindings, superseded))
-        endpoint.hub.enter(member)
-        self._after_join(request, channel, refused, subscribed=member.subscription is not None)
+        self._perform(session.joined(request, channel, join.bindings, superseded))
+        self._after_join(request, join, subscribed=member.subscription is not None)
         member.release()
         if member.failed is not None:
             self._subscription_failed(member, member.failed)
         return []
 
-    def _after_join(self, request: JoinRequest, channel: Channel, refused: str | None, *, subscribed: bool) -> None:
-        session, effects = self.session, list[Effect]()
+    def _after_join(self, request: JoinRequest, join: Joined, *, subscribed: bool) -> None:
+        session, endpoint, channel = self.session, self._endpoint, join.channel
+        effects = [effect for message in join.older for effect in session.replayed(channel, message)]
+        if request.replication_ready:
+            channel.replication_until = endpoint.clock() + endpoint.limits.replication_ready_s
+            if endpoint.messages.state == "live":
+                effects.append(session.replication_ready(channel))
         if request.presence_enabled and channel.may_read_presence:
-            effects.append(session.push(channel, "presence_state", self._endpoint.hub.presence_state(channel.key)))
+            effects.append(session.push(channel, "presence_state", endpoint.hub.presence_state(channel.key)))
         if subscribed:
             effects.append(session.system(channel, "ok", refusals.SUBSCRIBED, "postgres_changes"))
-        if refused is not None:
-            effects.append(session.system(channel, "error", refused, "postgres_changes"))
+        if join.refused is not None:
+            effects.append(session.system(channel, "error", join.refused, "postgres_changes"))
         self._perform(effects)
-
-    async def _token_for(self, request: JoinRequest) -> tuple[str, VerifiedToken]:
-        session = self.session
-        if request.token is not None and request.token != session.raw_token:
-            return request.token, await self._endpoint.verifier.verify(request.token)
-        if (expired := session.token.expired(self._endpoint.clock())) is not None:
-            raise expired
-        return session.raw_token, session.token
-
-    async def _read_rights(self, request: JoinRequest, claims: Mapping[str, Any]) -> ChannelRights | str:
-        """The rights to receive on the topic, or the text with which the join is refused."""
-        if not request.private:
-            return refusals.PRIVATE_ONLY if self._endpoint.private_only else EVERY_RIGHT
-        rights = await self._endpoint.policies.may_read(request.name, claims)
-        return rights if rights.any else f"Unauthorized: {refusals.cannot_read(request.name)}"
 
     # A joined channel
 

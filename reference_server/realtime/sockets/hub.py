@@ -21,7 +21,7 @@ class Member(Protocol):
     def channel(self) -> Channel: ...
     @property
     def vsn(self) -> Vsn: ...
-    def deliver(self, frame: str | bytes) -> None: ...
+    def deliver(self, frame: str | bytes, message_id: str | None = None) -> None: ...
 
 
 @dataclass(slots=True)
@@ -49,8 +49,11 @@ class Hub:
         if not topic.members:
             del self._topics[member.channel.key]
 
-    def publish(self, key: TopicKey, message: Broadcast, *, sender: Member | None = None) -> int:
-        """Deliver to every member that may read broadcasts; to the sender itself only if it asked for its own."""
+    def publish(
+        self, key: TopicKey, message: Broadcast, *, sender: Member | None = None, message_id: str | None = None
+    ) -> int:
+        """Deliver to every member that may read broadcasts; to the sender itself only if it asked for its own.
+        `message_id` is that of a stored message, which those to whom it was replayed do not get again."""
         topic = self._topics.get(key)
         if topic is None:
             return 0
@@ -62,7 +65,7 @@ class Hub:
             if member.vsn not in frames:
                 frames[member.vsn] = codec.encode_broadcast(member.vsn, message)
             if (frame := frames[member.vsn]) is not None:
-                member.deliver(frame)
+                member.deliver(frame, message_id)
                 delivered += 1
         return delivered
 

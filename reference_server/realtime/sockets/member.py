@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -33,21 +34,31 @@ class ChangeFrames:
         return frame
 
 
+@dataclass(frozen=True, slots=True)
+class HeldFrame:
+    """A message of the topic that came before the join was answered."""
+
+    frame: str | bytes
+    message_id: str | None
+
+
 class ChannelMember:
     """Receives a channel's changes from the feed and passes them to the socket.
 
-    The subscription is live before the join is answered; changes that arrive before that answer wait for it.
+    The subscription is live before the join is answered; changes that arrive before that answer wait for it. So do
+    messages that arrive while older ones are read to be replayed.
     """
 
     def __init__(self, vsn: Vsn, deliver: Callable[[str | bytes], None], frames: ChangeFrames) -> None:
         self.vsn = vsn
-        self.deliver = deliver
+        self.replayed: frozenset[str] = frozenset()  # ids of messages
+        self._deliver = deliver
         self.subscription: Any = None
         self.write_rights: ChannelRights | None = None
         self.failed: str | None = None  # why the feed gave up before the join was answered
         self._frames = frames
         self._channel: Channel | None = None
-        self._held: list[Change] | None = []
+        self._held: list[Change | HeldFrame] | None = []
 
     @property
     def channel(self) -> Channel:
@@ -61,6 +72,15 @@ class ChannelMember:
     def attach(self, channel: Channel) -> None:
         self._channel = channel
 
+    def deliver(self, frame: str | bytes, message_id: str | None = None) -> None:
+        """Pass a message of the topic on, behind the join's answer; one that was replayed is not sent again."""
+        if message_id is not None and message_id in self.replayed:
+            return
+        if self._held is not None:
+            self._held.append(HeldFrame(frame, message_id))
+        elif self._channel is not None:
+            self._deliver(frame)
+
     def change(self, change: Change) -> None:
         """The sink that the feed calls."""
         if self._held is not None:
@@ -71,8 +91,11 @@ class ChannelMember:
     def release(self) -> None:
         """The join has been answered: deliver the changes that waited, and from now on each at once."""
         held, self._held = self._held, None
-        for change in held or ():
-            self._deliver_change(self.channel, change)
+        for item in held or ():
+            if isinstance(item, Change):
+                self._deliver_change(self.channel, item)
+            elif item.message_id is None or item.message_id not in self.replayed:
+                self._deliver(item.frame)
 
     def detach(self) -> None:
         """Nothing more is delivered, even if the feed still calls."""
@@ -80,8 +103,8 @@ class ChannelMember:
 
     def _deliver_change(self, channel: Channel, change: Change) -> None:
         if not channel.legacy:
-            self.deliver(self._frames.frame(self.vsn, channel.topic, change))
+            self._deliver(self._frames.frame(self.vsn, channel.topic, change))
             return
         data = orjson.loads(change.data)
         message = Message(channel.topic, data["type"], orjson.Fragment(change.data))
-        self.deliver(codec.encode(self.vsn, message))
+        self._deliver(codec.encode(self.vsn, message))

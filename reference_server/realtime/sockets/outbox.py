@@ -17,11 +17,35 @@ TRY_AGAIN_LATER: Final = 1013
 CLIENT_GONE: Final = (OSError, RuntimeError)
 
 
+class Congestion:
+    """The outboxes that are half full and not empty since, so that who writes to many can wait for them a while."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._since: dict[Outbox, float] = {}
+
+    def add(self, outbox: Outbox) -> None:
+        self._since.setdefault(outbox, asyncio.get_running_loop().time())
+
+    def discard(self, outbox: Outbox) -> None:
+        self._since.pop(outbox, None)
+
+    def worth_waiting(self) -> bool:
+        """Whether somebody is behind: a client that has been behind for longer holds nobody up any more."""
+        if not self._since:
+            return False
+        earliest = asyncio.get_running_loop().time() - self._patience_s
+        return any(since > earliest for since in self._since.values())
+
+
 class Outbox:
     """`put` never waits. When the queue passes its bound, it is replaced by the frames of `farewell`, which tell
     the client why, and the socket closes: a slow reader delays nobody else."""
 
-    def __init__(self, send: AsgiSend, limits: Limits, farewell: Callable[[], list[str]]) -> None:
+    def __init__(
+        self, send: AsgiSend, limits: Limits, farewell: Callable[[], list[str]], congestion: Congestion | None = None
+    ) -> None:
+        self._congestion = Congestion(limits.congestion_s) if congestion is None else congestion
         self._send = send
         self._limits = limits
         self._farewell = farewell
@@ -46,6 +70,8 @@ class Outbox:
             return
         self._frames.append(frame)
         self._bytes += len(frame)
+        if len(self._frames) * 2 > self._limits.queue_frames or self._bytes * 2 > self._limits.queue_bytes:
+            self._congestion.add(self)
         if len(self._frames) > self._limits.queue_frames or self._bytes > self._limits.queue_bytes:
             self.overflowed = True
             self._frames.clear()
@@ -55,6 +81,7 @@ class Outbox:
     def close(self, code: int, reason: str = "") -> None:
         """Close after what is queued; nothing is accepted any more."""
         if self._closing is None:
+            self._congestion.discard(self)
             self._closing = (code, reason)
             self._wake.set()
 
@@ -75,6 +102,7 @@ class Outbox:
                     async with asyncio.timeout(self._limits.send_s):
                         await self._send(_event(frame))
                     self.sent += 1
+                self._congestion.discard(self)
                 if self._closing is not None:
                     code, reason = self._closing
                     async with asyncio.timeout(self._limits.send_s):
@@ -86,6 +114,7 @@ class Outbox:
         except CLIENT_GONE:
             return
         finally:
+            self._congestion.discard(self)
             self._busy = True  # from here on nothing is sent any more
             if self._stalled is not None:
                 self._stalled[0].close()

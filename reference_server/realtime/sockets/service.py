@@ -8,17 +8,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import orjson
 import structlog
 
 from reference_server.realtime.protocol import refusals
+from reference_server.realtime.protocol.channel import TOPIC_PREFIX
 from reference_server.realtime.protocol.limits import Limits, RateMeter
-from reference_server.realtime.protocol.messages import Vsn
-from reference_server.realtime.protocol.ports import Feed, ParseBindings
+from reference_server.realtime.protocol.messages import UserBroadcast, Vsn
+from reference_server.realtime.protocol.ports import Feed, ParseBindings, StoredMessage, StoredMessages
 from reference_server.realtime.protocol.session import Session
 from reference_server.realtime.sockets.connection import AsgiReceive, Connection
 from reference_server.realtime.sockets.hub import Hub
 from reference_server.realtime.sockets.member import ChangeFrames
-from reference_server.realtime.sockets.outbox import AsgiSend
+from reference_server.realtime.sockets.outbox import AsgiSend, Congestion
 from reference_server.realtime.sockets.policies import ChannelPolicies
 from reference_server.tokens.token import VerifiedToken
 from reference_server.tokens.verifier import TokenVerifier
@@ -33,6 +35,8 @@ class RealtimeFacts:
 
     stream: str  # starting, live, lost, stopped
     stream_lag_s: float | None
+    messages: str  # the stream of what the database sends: starting, live, lost, stopped
+    messages_problem: str | None  # why it is not live
     connections: int
     users: int
     topics: int
@@ -48,8 +52,12 @@ class RealtimeFacts:
     def health(self) -> tuple[int, dict[str, Any]]:
         """HTTP status and body for `/realtime/v1/health`: 200 while changes flow, 503 while they do not."""
         figures = asdict(self)
-        stream, lag = figures.pop("stream"), figures.pop("stream_lag_s")
-        body = {"status": "ok" if self.ready else "unavailable", "stream": {"state": stream, "lag_s": lag}, **figures}
+        body = {
+            "status": "ok" if self.ready else "unavailable",
+            "stream": {"state": figures.pop("stream"), "lag_s": figures.pop("stream_lag_s")},
+            "messages": {"state": figures.pop("messages"), "problem": figures.pop("messages_problem")},
+            **figures,
+        }
         return (200 if self.ready else 503), body
 
 
@@ -61,6 +69,7 @@ class RealtimeService:
         *,
         verifier: TokenVerifier,
         feed: Feed,
+        messages: StoredMessages,
         parse_bindings: ParseBindings,
         policies: ChannelPolicies,
         limits: Limits | None = None,
@@ -69,12 +78,14 @@ class RealtimeService:
     ) -> None:
         self.verifier = verifier
         self.feed = feed
+        self.messages = messages
         self.parse_bindings = parse_bindings
         self.policies = policies
         self.limits = limits or Limits()
         self.private_only = private_only
         self.clock = clock
         self.hub = Hub()
+        self.congestion = Congestion(self.limits.congestion_s)
         self.change_frames = ChangeFrames()
         self.no_changes: str | None = None  # the text with which joins that ask for changes are refused
         self._connections: set[Connection] = set()
@@ -85,8 +96,18 @@ class RealtimeService:
         feed.on_state(self._feed_state)
 
     async def start(self, deadline_s: float = 30) -> None:
-        """Returns when the stream of changes is live; raises what the feed raises when it is not in time."""
-        await self.feed.start(deadline_s)
+        """Returns when the stream of changes is live; raises what the feed raises when it is not in time.
+
+        The stream of messages is tried at the same time; where it cannot be, everything else is served.
+        """
+        telling = self.messages.start(self._message, self.congestion.worth_waiting, self._messages_live, deadline_s)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self.feed.start(deadline_s))
+                both.create_task(telling)
+        except BaseExceptionGroup as failed:
+            await self.messages.stop()
+            raise failed.exceptions[0] from None
 
     async def stop(self, deadline_s: float = 10) -> None:
         """Close every socket with 1012, which makes clients come back, then the stream and the pool."""
@@ -98,6 +119,7 @@ class RealtimeService:
                 await asyncio.gather(*self._background)
         except TimeoutError:
             log.warning("sockets were still open when the endpoint stopped", open=len(self._connections))
+        await self.messages.stop()
         await self.feed.stop()
         await self.policies.close()
 
@@ -164,6 +186,21 @@ class RealtimeService:
         except Exception as error:  # noqa: BLE001 the channel is gone; the feed's own state decides what follows
             log.warning("a subscription could not be cancelled", error=repr(error))
 
+    # Messages of the database
+
+    def _message(self, message: StoredMessage) -> int:
+        """Send a stored message to those who have joined its topic; how many they are."""
+        if len(message.payload) > self.limits.broadcast_bytes:
+            log.warning("a message of the database is too large to be sent", topic=message.topic, id=message.id)
+            return 0
+        topic, meta = TOPIC_PREFIX + message.topic, orjson.dumps({"id": message.id})
+        sent = UserBroadcast(topic, message.event, message.payload, message.is_json, meta)
+        return self.hub.publish((topic, message.private), sent, message_id=message.id)
+
+    def _messages_live(self) -> None:
+        for connection in list(self._connections):
+            connection.replication_ready()
+
     # Facts
 
     def facts(self) -> RealtimeFacts:
@@ -173,6 +210,8 @@ class RealtimeService:
         return RealtimeFacts(
             stream=self.feed.state,
             stream_lag_s=lag if isinstance(lag, int | float) else None,
+            messages=self.messages.state,
+            messages_problem=self.messages.problem,
             connections=len(open_now),
             users=self._users(),
             topics=topics,

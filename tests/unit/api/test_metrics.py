@@ -12,7 +12,7 @@ from reference_server.realtime.sockets.service import RealtimeFacts
 from reference_server.workers.loop import WorkerStatus
 
 FEED = FeedFacts("live", "0/0", None, 1, 2, 3, 4, 5, 6, 7.5, 8.5)
-REALTIME = RealtimeFacts("live", 0.5, 1, 2, 3, 4, 5, 6, 7)
+REALTIME = RealtimeFacts("live", 0.5, "live", None, 1, 2, 3, 4, 5, 6, 7)
 WORKER = WorkerStatus("w", 1, 2, True, False, 3.0, 4.0)
 
 

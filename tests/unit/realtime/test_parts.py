@@ -72,7 +72,7 @@ class Peer:
     vsn: Vsn = Vsn.V2
     frames: list[str | bytes] = field(default_factory=list)
 
-    def deliver(self, frame: str | bytes) -> None:
+    def deliver(self, frame: str | bytes, message_id: str | None = None) -> None:
         self.frames.append(frame)
 
 
