@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 import warnings
 from collections.abc import Sequence
 
+gc.disable()  # what is imported stays till the end: looking through it for garbage was a fifth of the start
 try:
     import structlog
     import uvloop
@@ -23,6 +25,9 @@ except ModuleNotFoundError as error:
         file=sys.stderr,
     )
     sys.exit(4)
+finally:
+    gc.freeze()
+    gc.enable()
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 4

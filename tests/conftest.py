@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from toolkit.postgres.throwaway import new_folder, throwaway_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until everything is imported
     # A run in the background is started with these ignored, and every program it starts would
     # inherit that: tests that stop programs with a signal would wait for ever.
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -37,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
         kept = new_folder("rmt-cache-")
         os.environ["TOOLKIT_CACHE_DIR"] = str(kept)
         config.add_cleanup(lambda: shutil.rmtree(kept, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    # Modules and tests stay till the end: the collector need not look through them again and again.
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
