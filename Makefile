@@ -11,7 +11,7 @@ WORKERS ?= 4
 # Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: rehearse test unit check bench serve docs lock format
+.PHONY: rehearse test unit check bench serve docs console lock format
 
 rehearse: $(READY)
 	$(BIN)/toolkit rehearse --target embedded
@@ -38,6 +38,10 @@ serve: $(READY)
 # Into site/, which opens without a server; a link that leads nowhere fails.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What the server serves at /console, from its sources.
+console: $(CONSOLE_READY)
+	cd $(CONSOLE) && PATH="$(CURDIR)/$(CONSOLE)/node_modules/.bin:$(CURDIR)/$(BIN):$$PATH" vite build
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

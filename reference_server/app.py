@@ -6,7 +6,7 @@ import asyncpg
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from reference_server.api import articles, events, health, internal, legacy_websocket, processes
+from reference_server.api import articles, console, events, health, internal, legacy_websocket, processes
 from reference_server.api.cors import ApiCors
 from reference_server.api.legacy_generation import LegacyTools
 from reference_server.api.legacy_supervisor import LegacySupervisor
@@ -66,6 +66,9 @@ def build_app(server: ServerContext) -> FastAPI:
     if Role.API in server.roles:
         for router in (processes.router, events.router, articles.router, internal.router, legacy_websocket.router):
             app.include_router(router)
+        if server.settings.console_enabled:
+            app.include_router(console.router)
+            app.mount(console.PATH, console.files(server.settings), name="console")
     if server.schema_follower.realtime is not None:
         app.router.routes.extend(realtime_routes(server.schema_follower.realtime))
     return app

@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     supabase_jwt_secret: SecretStr | None = None
     supabase_jwks_url: str | None = None
 
+    console_enabled: bool = True
+    supabase_url: str | None = None
+    supabase_anon_key: str | None = None
+
     generation_transport: Transport = Transport.REALTIME
 
     writer_seed: int = 0
@@ -105,7 +109,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("supabase_jwks_url", "openai_base_url")
+    @field_validator("supabase_jwks_url", "supabase_url", "openai_base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):

@@ -24,6 +24,15 @@ def test_its_types_are_strict(package: Path) -> None:
     npm("tsc", "--noEmit", cwd=package)
 
 
+def test_the_consoles_built_files_are_those_of_its_sources(package: Path, tmp_path: Path) -> None:
+    npm("vite", "build", "--logLevel", "error", "--outDir", str(tmp_path / "built"), cwd=package)
+    built = {file.name: file.read_text() for file in (tmp_path / "built").iterdir()}
+    kept = {file.name: file.read_text() for file in (package / "static").iterdir()}
+    assert built.keys() == kept.keys()
+    stale = [name for name in kept if built[name] != kept[name]]
+    assert not stale, "run `make console` and commit reference_server/console/static"
+
+
 def test_the_packed_package_is_used_without_react(package: Path, tmp_path: Path) -> None:
     copy = tmp_path / "package"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "tests"))

@@ -14,7 +14,13 @@ import {
   visibleSteps,
 } from '../generation/generation-state.ts'
 import { accessToken } from '../supabase-client.ts'
-import { eventOf, type RealtimeEvent, useSupabaseRealtime, type UseSupabaseRealtime } from './useSupabaseRealtime.ts'
+import {
+  eventOf,
+  type RealtimeEvent,
+  useSupabaseRealtime,
+  type UseSupabaseRealtime,
+  type UseSupabaseRealtimeOptions,
+} from './useSupabaseRealtime.ts'
 
 /** The state of the generation, with what the guide's components read beside it. */
 export interface ArticleGenerationState extends GenerationState {
@@ -23,14 +29,7 @@ export interface ArticleGenerationState extends GenerationState {
   readonly isFinished: boolean
 }
 
-export interface UseArticleGenerationRealtimeOptions {
-  readonly processId?: string | null | undefined
-  readonly userId?: string | null | undefined
-  readonly onEvent?: (event: RealtimeEvent) => void
-  readonly onError?: (error: Error) => void
-  readonly autoConnect?: boolean
-  readonly apiUrl?: string
-}
+export type UseArticleGenerationRealtimeOptions = UseSupabaseRealtimeOptions
 
 export interface UseArticleGenerationRealtime extends UseSupabaseRealtime {
   readonly state: ArticleGenerationState
