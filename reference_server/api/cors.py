@@ -30,6 +30,11 @@ class ApiCors:
                 "idempotency-key",
                 "x-client-info",
                 "x-request-id",
+                # What today's Supabase clients add by themselves.
+                "x-retry-count",
+                "traceparent",
+                "tracestate",
+                "baggage",
             ),
             expose_headers=(
                 "x-request-id",

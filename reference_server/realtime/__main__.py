@@ -1,6 +1,7 @@
 """`python -m reference_server.realtime`: the endpoint alone, on any database that has a publication.
 
-The environment gives DATABASE_URL and SUPABASE_JWT_SECRET. The line `ready http://HOST:PORT` says that it serves.
+The environment gives DATABASE_URL and SUPABASE_JWT_SECRET, and may give REALTIME_PRIVATE_ONLY and
+REALTIME_OWNER_DATABASE_URL. The line `ready http://HOST:PORT` says that it serves.
 """
 
 from __future__ import annotations
@@ -53,7 +54,13 @@ async def _serve(listener: socket.socket) -> int:
             print(f"The endpoint cannot start: {NO_REALTIME_THROUGH_A_POOLER}.", file=sys.stderr)  # noqa: T201
             return EXIT_ENVIRONMENT
     limits = Limits()
-    service = create_service(os.environ["DATABASE_URL"], os.environ["SUPABASE_JWT_SECRET"], limits=limits)
+    service = create_service(
+        os.environ["DATABASE_URL"],
+        os.environ["SUPABASE_JWT_SECRET"],
+        limits=limits,
+        private_only=os.environ.get("REALTIME_PRIVATE_ONLY", "").lower() in {"1", "true", "on", "yes"},
+        owner_dsn=os.environ.get("REALTIME_OWNER_DATABASE_URL") or None,
+    )
     config = uvicorn.Config(
         create_app(service),
         **uvicorn_options(limits),

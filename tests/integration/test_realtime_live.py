@@ -344,6 +344,10 @@ async def test_topics_and_events_of_the_http_broadcast_may_contain_slashes(db: s
             frame = await one.connection.recv()
             assert isinstance(frame, bytes)
             assert frame[5:].decode() == f'realtime:{topic}{event}{{"n":1}}'
+        preflight = await http.options(sending)
+        assert {"traceparent", "tracestate", "baggage", "x-retry-count", "apikey"} <= set(
+            preflight.headers["access-control-allow-headers"].split(", ")
+        )
         for path in ("/events/c", "a/events/", "a%2Fevents%2Fb"):
             assert (await http.post(f"{sending}/{path}", json={})).status_code == 404
 
@@ -403,3 +407,28 @@ async def test_a_private_channel_is_never_open_while_the_policies_cannot_be_read
     async with serving(create_app(service)) as port, client(port) as one:
         reply = await one.join("realtime:rw:x", {"private": True})
         assert reply[4]["response"]["reason"].startswith("UnableToConnectToProject")
+
+
+async def test_a_join_that_waits_for_changes_is_answered_when_they_flow_or_refused_in_words(db: str) -> None:
+    feed = GatedFeed(db)
+    service = create_service(db, SECRET, limits=LIMITS, feed=feed)
+    waits = {"postgres_changes": ITEMS, "postgres_changes_options": {"wait": True}}
+    async with serving(create_app(service)) as port, client(port) as one:
+        late = dict(waits, postgres_changes_options={"wait": "true", "timeout": "100"})
+        for config in (late, dict(waits, postgres_changes_options={"wait": True, "timeout": 100})):
+            assert (await one.join("realtime:late", config))[4]["response"]["reason"] == (
+                "PostgresChangesSubscribeTimeout: Timed out after 100ms waiting for the postgres_changes subscription"
+            )
+        feed.gate.open()
+        assert (await one.join("realtime:a", waits))[4]["status"] == "ok"
+        assert (await one.next())[4]["message"] == "Subscribed to PostgreSQL"
+        bad = dict(waits, postgres_changes=[{"event": "*", "schema": "public", "table": "nothing"}])
+        reason = (await one.join("realtime:b", bad))[4]["response"]["reason"]
+        assert reason.startswith(
+            "RealtimeDisabledForConfiguration: Unable to subscribe to changes with given parameters"
+        )
+        assert service.facts().channels == 1
+        # A client that does not ask to wait joins, and hears of its bindings afterwards.
+        told = await one.join("realtime:b", dict(bad, postgres_changes_options={"wait": False, "timeout": 5}))
+        assert told[4]["status"] == "ok"
+        assert (await one.next())[4]["status"] == "error"

@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +31,7 @@ from reference_server.tokens.verifier import TokenVerifier
 SECRET = "a-project-secret-that-is-long-enough-for-any-hmac-up-to-sha-512-bits"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
+ED_KEY = ed25519.Ed25519PrivateKey.generate()
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -38,11 +39,14 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def jwk(kid: str, key: Any) -> dict[str, Any]:
-    algorithm = jwt.get_algorithm_by_name("RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256")
+    names = {rsa.RSAPrivateKey: "RS256", ed25519.Ed25519PrivateKey: "EdDSA"}
+    algorithm = jwt.get_algorithm_by_name(
+        next((name for kind, name in names.items() if isinstance(key, kind)), "ES256")
+    )
     return {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid}
 
 
-JWKS = {"keys": [jwk("rsa-1", RSA_KEY), jwk("ec-1", EC_KEY)]}
+JWKS = {"keys": [jwk("rsa-1", RSA_KEY), jwk("ec-1", EC_KEY), jwk("ed-1", ED_KEY)]}
 
 
 def unsigned(header: dict[str, Any], payload: dict[str, Any], signature: bytes = b"") -> str:
@@ -56,7 +60,10 @@ async def test_accepts_tokens_of_the_secret(algorithm: str) -> None:
     assert (token.role, token.subject) == ("authenticated", "user-1")
 
 
-@pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA_KEY, "RS256", "rsa-1"), (EC_KEY, "ES256", "ec-1")])
+@pytest.mark.parametrize(
+    ("key", "algorithm", "kid"),
+    [(RSA_KEY, "RS256", "rsa-1"), (EC_KEY, "ES256", "ec-1"), (ED_KEY, "EdDSA", "ed-1")],
+)
 async def test_accepts_tokens_of_the_key_set(key: Any, algorithm: str, kid: str) -> None:
     verifier = TokenVerifier(SECRET, jwks=JWKS)
     assert (await verifier.verify(jwt.encode(claims(), key, algorithm, headers={"kid": kid}))).role == "authenticated"

@@ -27,7 +27,9 @@ CORS = {"access-control-allow-origin": "*"}
 PREFLIGHT = {
     **CORS,
     "access-control-allow-methods": "POST, OPTIONS",
-    "access-control-allow-headers": "authorization, apikey, content-type, x-client-info",
+    "access-control-allow-headers": (
+        "authorization, apikey, content-type, x-client-info, x-retry-count, traceparent, tracestate, baggage"
+    ),
 }
 Errors: TypeAlias = dict[str, list[Any]]
 

@@ -14,6 +14,7 @@ from reference_server.realtime.protocol.limits import Limits
 from reference_server.realtime.sockets.broadcast_api import BroadcastApi
 from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.realtime.sockets.socket import SocketEndpoint, plain_get
+from reference_server.realtime.sockets.tenant_health import TenantHealth
 
 # The platform's gateway serves /realtime/v1, the server behind it the bare paths; clients know both.
 PREFIXES = ("/realtime/v1", "")
@@ -47,7 +48,10 @@ def uvicorn_options(limits: Limits) -> dict[str, Any]:
 
 def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
     """Socket, broadcast API and health; serve them with `uvicorn_options`."""
-    socket, api = SocketEndpoint(service), BroadcastApi(service)
+    socket, api, health = SocketEndpoint(service), BroadcastApi(service), TenantHealth(service)
+
+    async def tenant_health(request: Request) -> Response:
+        return await health(request)
 
     async def report_health(_: Request) -> Response:
         status, body = service.facts().health()
@@ -65,6 +69,7 @@ def realtime_routes(service: RealtimeService) -> list[BaseRoute]:
     for prefix in PREFIXES:
         routes += [
             Route(f"{prefix}/api/ping", ping),
+            Route(f"{prefix}/api/tenants/{{tenant}}/health", tenant_health),
             Route(f"{prefix}/api/broadcast", api.batch, methods=SENDING),
             Route(f"{prefix}/api/broadcast/{{topic:path}}/events/{{event:path}}", api.single, methods=SENDING),
         ]
