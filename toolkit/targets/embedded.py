@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ import asyncpg
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate import migrate_status, migrate_up, read_folder
 from toolkit.migrate.scratch.platform import prepare_platform
-from toolkit.postgres.cluster import MIGRATOR, THROWAWAY_SETTINGS, PostgresCluster, wheel_bin_dir
+from toolkit.postgres.cluster import MIGRATOR, THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
+from toolkit.postgres.servers import bin_dir_of
 from toolkit.resources import migrations_dir
 from toolkit.server_process import READY_DEADLINE_S, ServerHandle, server_environment
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
@@ -36,7 +37,8 @@ class EmbeddedTarget:
 
     `schema`: "bare" (a new Supabase project), "legacy" (the state before the migration) or "realtime" (every
     migration). `postgres_port`: also listen on that loopback TCP port. `throwaway`: faster, and the data
-    may be lost when the machine (not a process) crashes.
+    may be lost when the machine (not a process) crashes. `bin_dir`: on these programs; otherwise on the version that
+    made the folder, a new one on the version that has these `extensions`.
 
     Postgres and the servers also end when this process is killed outright. Raises EnvironmentError_ when another
     process uses the folder or something does not start.
@@ -50,13 +52,14 @@ class EmbeddedTarget:
         postgres_port: int | None = None,
         throwaway: bool = False,
         bin_dir: Path | None = None,
+        extensions: Iterable[str] = (),
         server_command: Sequence[str] = (sys.executable, "-m", "reference_server"),
     ) -> None:
         self.data = DataDir(data_dir)
         self.schema = schema
         self.postgres = PostgresCluster(
             self.data.postgres,
-            bin_dir=bin_dir or wheel_bin_dir(),
+            bin_dir=bin_dir or bin_dir_of(self.data.postgres, extensions),
             tcp_port=postgres_port,
             settings=THROWAWAY_SETTINGS if throwaway else {},
         )

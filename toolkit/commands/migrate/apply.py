@@ -16,6 +16,7 @@ from toolkit.commands._run import run_async
 from toolkit.commands.migrate._shared import (
     common,
     confirm,
+    database_for,
     finish,
     frame_of,
     patience,
@@ -51,7 +52,7 @@ def status_command(*, choice: TargetChoice, folder: Path, as_json: bool) -> None
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target:
+        async with database_for(choice, folder) as target:
             found = await migrate_status(target.get("DATABASE_URL"), read_folder(folder))
             frame = frame_of("migrate status", started, target, folder)
         finish(reports.of_status(frame, found), {"versions": [asdict(v) for v in found.versions]}, as_json)
@@ -82,7 +83,7 @@ def plan_command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target:
+        async with database_for(choice, folder) as target:
             frame = frame_of("migrate plan", started, target, folder)
             with refusals(frame, as_json):
                 found = await migrate_plan(target.get("DATABASE_URL"), read_folder(folder), request)
@@ -118,7 +119,7 @@ def up_command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+        async with database_for(choice, folder) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate up", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)
@@ -215,7 +216,7 @@ def down_command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+        async with database_for(choice, folder) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate down", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)
@@ -262,7 +263,7 @@ def verify_command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+        async with database_for(choice, folder) as target, progress() as tell:
             frame, contents = frame_of("migrate verify", started, target, folder), read_folder(folder)
             probes = {} if no_probes else probes_of(contents)
             if probes:

@@ -17,7 +17,7 @@ from toolkit.commands._formats import format_options
 from toolkit.commands._options import DATABASE, TargetChoice, target_options
 from toolkit.commands._output import make_writable, write_file
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import common, finish, frame_of, progress
+from toolkit.commands.migrate._shared import common, database_for, finish, frame_of, progress
 from toolkit.commands.migrate._start import start_options
 from toolkit.errors import UsageError
 from toolkit.migrate.catalog import document
@@ -153,7 +153,7 @@ def drift_command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+        async with database_for(choice, folder) as target, progress() as tell:
             dsn, frame = (
                 target.get("DATABASE_URL"),
                 frame_of("migrate drift", started, target, None if file is not None else folder),

@@ -21,7 +21,6 @@ from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import progress, refusals
 from toolkit.commands.migrate._start import START, start_options
 from toolkit.errors import UsageError
-from toolkit.postgres.cluster import EMBEDDED_VERSION
 from toolkit.report.frame import Frame
 from toolkit.report.record import Check, Report, Verdict, shortened, tool_version
 
@@ -94,7 +93,7 @@ class _Request:
 @reports_dir_option
 @json_option
 @format_options
-@start_options(str(EMBEDDED_VERSION))
+@start_options("by the extensions that the files create")
 @option(
     "--seed-data",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -215,7 +214,7 @@ async def _work(request: _Request, as_json: bool) -> tuple[Any, list[dict[str, o
     if since is not None and not since.versions:
         return _nothing_new(request, since, started), []
     if request.origin.scratch_url is None:
-        server = request.origin.postgres or f"the embedded {EMBEDDED_VERSION}"
+        server = request.origin.server_named(await request.origin.wanted(folder))
         click.echo(f"Starting a Postgres to prove on: {server}.", err=True)
     seed_data = await asyncio.to_thread(read_sql, request.seed_data) if request.seed_data else ()
     async with contextlib.AsyncExitStack() as stack:
@@ -284,7 +283,7 @@ async def _begin(
         chosen = _choose(request, folder, since, History())
         begin = begun_empty(request.origin, chosen.folder, chosen.earlier, options, cached=request.cached, say=say)
         return chosen, await stack.enter_async_context(begin)
-    scratch = await stack.enter_async_context(request.origin.server())
+    scratch = await stack.enter_async_context(request.origin.server(await request.origin.wanted(folder)))
     start = await request.origin.start(scratch)
     async with connected(scratch.dsn(start.template)) as conn:
         chosen = _choose(request, folder, since, await read_history(conn))

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from toolkit.commands._click import option, toolkit_command
 from toolkit.commands._options import TargetChoice
 from toolkit.commands._run import run_async
-from toolkit.commands.migrate._shared import common, confirm, finish, frame_of, progress, refusals
+from toolkit.commands.migrate._shared import common, confirm, database_for, finish, frame_of, progress, refusals
 from toolkit.errors import UsageError
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.repair import report as reports
@@ -60,7 +60,7 @@ def command(
 
     async def work() -> None:
         started = datetime.now(UTC)
-        async with choice.open(schema="bare", server=False) as target, progress() as tell:
+        async with database_for(choice, folder) as target, progress() as tell:
             dsn, frame = target.get("DATABASE_URL"), frame_of("migrate repair", started, target, folder)
             with refusals(frame, as_json):
                 contents = read_folder(folder)

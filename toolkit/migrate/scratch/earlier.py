@@ -57,9 +57,10 @@ async def begun_empty(
 ) -> AsyncIterator[Begun]:
     """A server on which `earlier` versions of the folder are applied to an empty project: as a kept state has it, or
     made and then kept. `say` is told where a kept state cannot be used."""
-    where = origin.embedded_bin_dir() if cached else None
+    wanted = await origin.wanted(folder)
+    where = origin.embedded_bin_dir(wanted) if cached else None
     if where is None:
-        async with origin.server() as scratch:
+        async with origin.server(wanted) as scratch:
             yield await after_earlier(scratch, await origin.start(scratch), folder, earlier, options)
         return
     replayed = [one for one in folder.migrations if one.version in earlier]

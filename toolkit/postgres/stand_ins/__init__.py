@@ -51,6 +51,15 @@ def stand_ins() -> dict[str, StandIn]:
     return {path.stem: _read(path) for path in sorted(_HERE.glob("*.sql"))}
 
 
+@cache
+def real_extensions(bin_dir: Path) -> frozenset[str]:
+    """The extensions that the server in `bin_dir` has itself; none where its layout is unknown."""
+    try:
+        return frozenset(path.stem for path in (_share_of(bin_dir.resolve()) / "extension").glob("*.control"))
+    except FileNotFoundError:
+        return frozenset()
+
+
 def with_stand_ins(bin_dir: Path) -> Path:
     """The `bin` folder of a prefix that has the stand-ins beside what the server in `bin_dir` has; made once.
 

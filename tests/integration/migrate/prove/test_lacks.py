@@ -16,10 +16,9 @@ LACKING = {
     "a version of a stand-in": ("create extension http with version '1.6';", "extension http", "http"),
     "a type": ("create table public.t (place geography);", "type geography", "postgis"),
     "an operator class": (
-        "create extension pg_trgm; create table public.t (name text);"
-        "create index on public.t using gin (name gin_trgm_ops);",
-        "operator class gin_trgm_ops",
-        "pg_trgm",
+        "create table public.t (place box); create index on public.t using gist (place gist_geometry_ops_2d);",
+        "operator class gist_geometry_ops_2d",
+        "postgis",
     ),
     "an access method": (
         "create table public.t (name text); create index on public.t using rum (name);",

@@ -94,10 +94,10 @@ PLANTS = {
         ),
         "index": ("create index late on app.t (a)", NOTHING, "added: index app.late", "CREATE INDEX late"),
         "extension": (
-            "create extension if not exists vector schema app",
+            "create extension if not exists pg_trgm schema app",
             NOTHING,
-            "added: extension vector",
-            "CREATE EXTENSION IF NOT EXISTS vector",
+            "added: extension pg_trgm",
+            "CREATE EXTENSION IF NOT EXISTS pg_trgm",
         ),
         "extended statistics": (
             "create statistics app.st on a, b from app.t",
@@ -249,7 +249,7 @@ HEALTHY = {
         "create type app.mood as enum ('up'); create table app.m (id int primary key, x app.mood);"
         "create function app.g() returns int language sql as 'select 1'; create index late on app.m (x);"
         "create policy p on app.m using (true); alter publication supabase_realtime add table app.m;"
-        "create extension vector; create statistics app.st on a, b from app.t;"
+        "create extension pg_trgm; create statistics app.st on a, b from app.t;"
         "create trigger late after insert on app.t for each row execute function app.f();"
         "grant select, insert on app.t to anon; grant update (a) on app.t to anon;"
         "revoke usage on schema app from anon; grant create on schema app to anon;"
@@ -259,7 +259,7 @@ HEALTHY = {
         "revoke create on schema app from anon; grant usage on schema app to anon;"
         "alter default privileges in schema app revoke select on tables from anon;"
         "revoke all on app.t from anon; revoke update (a) on app.t from anon;"
-        "drop trigger late on app.t; drop statistics app.st; drop extension vector;"
+        "drop trigger late on app.t; drop statistics app.st; drop extension pg_trgm;"
         "drop table app.m; drop function app.g(); drop type app.mood",
     ),
     "what was changed is changed back, what was dropped is made again": (
