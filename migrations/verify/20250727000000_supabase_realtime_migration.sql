@@ -7,7 +7,7 @@ from unnest(array['process_events', 'background_tasks', 'task_dependencies', 'pr
 where to_regclass('public.' || t.name) is null;
 
 -- check: RT-2 The state table has the new columns, of the right type
--- remedy: toolkit migrate down --last 2 && toolkit migrate up
+-- remedy: toolkit migrate down --last 3 && toolkit migrate up
 select w.name as column_name, w.type as expected, c.data_type as found
 from (values
   ('realtime_channel', 'text'), ('executing_step', 'text'), ('step_execution_start', 'timestamp with time zone'),
@@ -20,7 +20,7 @@ left join information_schema.columns c
 where c.data_type is distinct from w.type;
 
 -- check: RT-3 process_events and background_tasks have the columns of the guide
--- remedy: toolkit migrate down --last 2 && toolkit migrate up
+-- remedy: toolkit migrate down --last 3 && toolkit migrate up
 select w.tbl as table_name, w.name as missing_column
 from (values
   ('process_events', 'id'), ('process_events', 'process_id'), ('process_events', 'event_type'),
@@ -111,7 +111,9 @@ select t.name as table_name, r.name as role_name, v.name as privilege
 from unnest(array['process_events', 'background_tasks', 'task_dependencies', 'process_event_counters']) as t (name)
 cross join unnest(array['anon', 'authenticated']) as r (name)
 cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate']) as v (name)
-where has_table_privilege(r.name, 'public.' || t.name, v.name)
+-- Of background_tasks only some columns are read, from the version on that says which.
+where case when v.name in ('delete', 'truncate') then has_table_privilege(r.name, 'public.' || t.name, v.name)
+  else has_any_column_privilege(r.name, 'public.' || t.name, v.name) end
   <> (r.name = 'authenticated' and v.name = 'select' and t.name <> 'process_event_counters');
 
 -- check: RT-12 The server's role appends events by function only

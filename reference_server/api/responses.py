@@ -20,6 +20,7 @@ from reference_server.api.http_errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
+    PayloadTooLarge,
     ServerError,
     Unavailable,
     UnsupportedMediaType,
@@ -105,6 +106,12 @@ def worded(error: BaseException) -> ServerError:
                 code="schema_not_migrated",
                 remedy="Apply the migrations: `toolkit migrate up`.",
             )
+        case asyncpg.CheckViolationError(constraint_name="process_events_small"):
+            return PayloadTooLarge(
+                "what was sent makes an event larger than 262,144 bytes, which is as much as one holds",
+                code="event_too_large",
+                remedy="Send less; large contents belong into the process, not into an answer to its prompt.",
+            )
         case asyncpg.DiskFullError():
             return Unavailable(
                 "the database's disk is full: nothing can be written until there is room",
@@ -175,6 +182,7 @@ def install_error_handlers(app: FastAPI) -> None:
         HTTPException,
     ]
     kinds += [*_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY, asyncpg.ReadOnlySQLTransactionError]
+    kinds += [asyncpg.CheckViolationError]
     for kind in kinds:
         app.add_exception_handler(kind, handle)
 

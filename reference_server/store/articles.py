@@ -15,6 +15,16 @@ _SQL = queries("articles")
 Placeholder = tuple[str, str, str, str | None]  # id, Japanese description, English prompt, alt text
 
 
+class ForeignArticle(Exception):
+    """Another user's article claims to be the one of this process."""
+
+    def __init__(self, process_id: UUID) -> None:
+        super().__init__(
+            f"process {process_id} cannot be completed: an article of another user says that it was made by it. "
+            "An operator has to take it out of public.articles, or its generation_process_id."
+        )
+
+
 async def save(
     db: Connection,
     process_id: UUID,
@@ -25,10 +35,16 @@ async def save(
     target_audience: str | None,
     placeholders: Sequence[Placeholder],
 ) -> UUID:
-    """Saves the article of a process and its image placeholders; an article already there is returned as it is."""
-    article_id = await db.fetchval(_SQL["save"], process_id, title, content, list(keywords), target_audience)
-    if not isinstance(article_id, UUID):
+    """Saves the article of a process and its image placeholders; an article already there is returned as it is.
+
+    Raises ForeignArticle when that one belongs to another user than the process.
+    """
+    row = await db.fetchrow(_SQL["save"], process_id, title, content, list(keywords), target_audience)
+    if row is None:
         raise LookupError(f"process {process_id} does not exist")
+    if not row["own"]:
+        raise ForeignArticle(process_id)
+    article_id: UUID = row["id"]
     if placeholders:
         ids, descriptions, prompts, alts = (list(column) for column in zip(*placeholders, strict=True))
         await db.execute(_SQL["save_placeholders"], article_id, process_id, ids, descriptions, prompts, alts)

@@ -1,7 +1,7 @@
 -- Finished articles. These statements work on the legacy schema too.
 
 -- name: save
--- One article a process: saving again returns the one that is there.
+-- One article a process: saving again returns the one that is there, and whether it is the process's owner's.
 with added as (
   insert into public.articles (user_id, organization_id, generation_process_id, title, content, keywords, target_audience)
   select s.user_id, s.organization_id, s.id, $2, $3, $4, $5
@@ -9,9 +9,11 @@ with added as (
   on conflict (generation_process_id) where generation_process_id is not null do nothing
   returning id
 )
-select id from added
+select id, true as own from added
 union all
-select a.id from public.articles a where a.generation_process_id = $1
+select a.id, a.user_id = s.user_id
+from public.articles a join public.generated_articles_state s on s.id = a.generation_process_id
+where a.generation_process_id = $1
 limit 1;
 
 -- name: save_placeholders

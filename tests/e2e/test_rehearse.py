@@ -143,7 +143,7 @@ async def test_planted_defects_are_found_and_do_not_hide_the_other_phases(tmp_pa
     report, code = await rehearse(options, PlainLines(sys.stderr), phases)
     assert code is ExitCode.FAIL
     schema = next(check for check in report.checks if check.id == "legacy.schema")
-    assert "3 of the 4 files are the toolkit's" in schema.detail
+    assert "4 of the 5 files are the toolkit's" in schema.detail
     assert "not applied, since they come after the migration: 20260201000000_later" in schema.detail
     assert verdict(report, "migrate.rows") is Verdict.FAIL
     assert any("public.articles.content" in line for c in report.checks if c.id == "migrate.rows" for line in c.witness)

@@ -21,12 +21,15 @@ TRIGGER_SILENCE = (
 )
 
 
-def privileges(roles: str, names: str) -> str:
-    """JSON, role → those of the privileges `names` (quoted, with commas) that it holds on c and can reach; `roles` is
-    an expression of the type text[]."""
+def privileges(roles: str, names: str, *, of_any_column: bool = False) -> str:
+    """JSON, role → those of the privileges `names` (quoted, with commas) that it holds on c, or on any of its columns,
+    and can reach; `roles` is an expression of the type text[]."""
+    holds = "has_table_privilege(r.oid, c.oid, held)"
+    if of_any_column:
+        holds = f"case held when 'DELETE' then {holds} else has_any_column_privilege(r.oid, c.oid, held) end"
     return f"""(select coalesce(jsonb_object_agg(r.rolname, (
               select coalesce(jsonb_agg(held), '[]') from unnest(array[{names}]) held
-              where has_table_privilege(r.oid, c.oid, held))), '{{}}')
+              where {holds})), '{{}}')
             from pg_roles r where r.rolname = any ({roles})
               and has_schema_privilege(r.oid, c.relnamespace, 'USAGE'))"""  # noqa: S608
 

@@ -15,7 +15,7 @@ _MACROS = {
     ":identity_trouble": IDENTITY_TROUBLE,
     ":trigger_silence": TRIGGER_SILENCE,
     ":executors": executors(_ROLES),
-    ":privileges": privileges(_ROLES, "'SELECT', 'INSERT', 'UPDATE', 'DELETE'"),
+    ":privileges": privileges(_ROLES, "'SELECT', 'INSERT', 'UPDATE', 'DELETE'", of_any_column=True),
     ":no_probe": r"s.user_id not like 'toolkit\_probe\_%'",
     # What cleanup_old_events keeps of a process that has ended.
     ":kept": "('process_created', 'generation_completed', 'generation_cancelled', 'generation_error')",

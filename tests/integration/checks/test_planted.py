@@ -15,8 +15,8 @@ OLD = "set session_replication_role = replica;"
 NEW = "; set session_replication_role = origin"
 PLANTED: dict[str, tuple[str, set[str]]] = {
     "a migration forgotten": (
-        "delete from supabase_migrations.schema_migrations where version = '20250727000001';"
-        "delete from supabase_migrations.toolkit_events where version = '20250727000001'",
+        "delete from supabase_migrations.schema_migrations where version = '20250728000000';"
+        "delete from supabase_migrations.toolkit_events where version = '20250728000000'",
         {"MIG-1"},
     ),
     "an applied migration edited": (
@@ -38,6 +38,10 @@ PLANTED: dict[str, tuple[str, set[str]]] = {
     "row security off": ("alter table public.generated_articles_state disable row level security", {"RLS-1"}),
     "row security without a policy": ("drop policy process_events_read on public.process_events", {"RLS-2"}),
     "the schema closed": ("revoke usage on schema public from authenticated, public", {"GRT-1"}),
+    "a column granted": (
+        "grant update (event_data) on public.process_events to authenticated",
+        {"GRT-2"},
+    ),
     "select revoked": ("revoke select on public.process_events from authenticated", {"GRT-1"}),
     "anon may read": ("grant select on public.process_events to anon", {"GRT-2"}),
     "clients may write": ("grant insert on public.background_tasks to authenticated", {"GRT-2"}),

@@ -31,7 +31,7 @@ async def test_down_and_up_goes_on_counting(migrated_db: str, connect: Connect, 
     migrated = await snapshot(migrated_db)
     legacy = None
     for expected in (16, 17, 18):  # not only the first time
-        assert (await migrate_down(migrated_db, read_folder(folder), last=2, options=options)).ok
+        assert (await migrate_down(migrated_db, read_folder(folder), last=3, options=options)).ok
         before = legacy
         legacy = await snapshot(migrated_db)
         assert before is None or diff(before, legacy) == ()
@@ -56,7 +56,7 @@ async def test_a_counter_kept_twice_is_the_greater_one(migrated_db: str, connect
         f"create table {RETAINED} (process_id uuid primary key, last_sequence integer not null);"
         f"insert into {RETAINED} values ('{process}', 500)"
     )
-    assert (await migrate_down(migrated_db, read_folder(folder), last=2, options=options)).ok
+    assert (await migrate_down(migrated_db, read_folder(folder), last=3, options=options)).ok
     assert (await migrate_up(migrated_db, read_folder(folder), options=options)).ok
     assert await conn.fetchval(LAST, process) == 500
 
@@ -65,6 +65,6 @@ async def test_a_rollback_that_fails_keeps_nothing(migrated_db: str, connect: Co
     conn = await connect(migrated_db)
     await new_process(conn, 2)
     await conn.execute("create view public.in_the_way as select * from public.background_tasks")
-    result = await migrate_down(migrated_db, read_folder(migrations_dir()), last=2, options=options)
+    result = await migrate_down(migrated_db, read_folder(migrations_dir()), last=3, options=options)
     assert not result.ok
     assert await conn.fetchval("select to_regclass($1) is null", RETAINED)

@@ -72,7 +72,7 @@ async def worked_on(conn: asyncpg.Connection) -> str:
 
 async def exported(dsn: str, options: Options) -> Path:
     """Roll the project's migration back; where its rows were written to."""
-    result = await migrate_down(dsn, read_folder(migrations_dir()), last=2, options=options)
+    result = await migrate_down(dsn, read_folder(migrations_dir()), last=3, options=options)
     assert result.ok
     (folder,) = [step.export_dir for step in result.steps if step.export_dir]
     return folder

@@ -98,6 +98,13 @@ PLANTS: dict[str, Plant] = {
     "IDX-1": sql("drop index public.idx_active_processes"),
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
     "IDX-3": sql(f"alter table {STATE} drop constraint generated_articles_state_task_priority_check"),
+    "OWN-1": sql(
+        "alter policy articles_owner on public.articles with check (user_id = (select auth.jwt() ->> 'sub')"
+        " and (organization_id is null or public.is_organization_member(organization_id)))"
+    ),
+    "OWN-2": sql("grant select (claim_token) on public.background_tasks to authenticated"),
+    "OWN-3": sql("alter table public.process_events disable trigger trigger_refuse_process_event"),
+    "OWN-4": sql("grant execute on function public.refuse_process_event() to anon"),
 }
 
 # Further defects of checks that look at several things.
@@ -169,6 +176,24 @@ MORE: list[tuple[str, Plant]] = [
     ("RT-35", mutate("update_task_status", r"new\.completed_at := null;", "null;")),
     ("RT-36", mutate("mark_process_waiting_for_input", r"mins => p_timeout_minutes", "secs => p_timeout_minutes")),
     ("RT-36", mutate("mark_process_waiting_for_input", r"input_reminder_sent = false, ", "")),
+    (
+        "OWN-1",  # who sees a process, as the colleagues in its organisation do, makes no article of it
+        sql(
+            "alter policy articles_owner on public.articles with check (user_id = (select auth.jwt() ->> 'sub')"
+            " and (organization_id is null or public.is_organization_member(organization_id))"
+            " and (generation_process_id is null or exists"
+            f" (select from {STATE} s where s.id = generation_process_id)))"
+        ),
+    ),
+    (
+        "OWN-1",
+        sql(
+            "alter policy style_guide_templates_owner on public.style_guide_templates"
+            " with check (user_id = (select auth.jwt() ->> 'sub'))"
+        ),
+    ),
+    ("OWN-2", sql("revoke select (task_data) on public.background_tasks from authenticated")),
+    ("OWN-3", mutate("refuse_process_event", r"jsonb_typeof\(new\.event_data\),?(\s+using)", r"'scalar'\1")),
 ]
 
 

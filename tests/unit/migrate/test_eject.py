@@ -52,7 +52,7 @@ def test_migrations_are_copied_behind_the_projects_own_and_nothing_else_changes(
         (tmp_path / name).write_bytes(text)
     found = eject(read_folder(migrations_dir()), tmp_path, NOW)
     versions = [one.becomes.partition("_")[0] for one in found]
-    assert versions == ["20260801123501", "20260801123502", "20260801123503"]
+    assert versions == ["20260801123501", "20260801123502", "20260801123503", "20260801123504"]
     now, ours = contents(tmp_path), read_folder(migrations_dir()).migrations
     assert {name: now.pop(name) for name in own} == own
     assert set(now) == {file for one in found for file in one.files}

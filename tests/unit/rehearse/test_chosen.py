@@ -44,7 +44,7 @@ def test_ours_are_found_among_others(project: Path) -> None:
     chosen = choose(read_folder(project), OURS)
     assert names(chosen) == (["first", "second", *ours], ours, ours[0])
     assert (chosen.among_others, chosen.left_out) == (True, ("20270101000000_newest",))
-    assert "3 of the 5 files are the toolkit's" in chosen.described
+    assert "4 of the 6 files are the toolkit's" in chosen.described
     # Known by the text when it was renamed, by the name when it was edited.
     (legacy, migration, _) = sorted(path for path in project.glob("2026*.sql"))
     legacy.rename(project / "20260101000000_system_before.sql")
