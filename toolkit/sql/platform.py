@@ -51,6 +51,7 @@ MADE_BY_EXTENSION = {
     "cron": "pg_cron",
     "net": "pg_net",
     "pgmq": "pgmq",
+    "pgtle": "pg_tle",
     "tiger": "postgis_tiger_geocoder",
     "topology": "postgis",
 }

@@ -275,7 +275,8 @@ def refusal_of(statement: Statement, *, transactional: bool) -> Problem | None:
         return Problem(
             f"the file controls transactions itself ({' '.join(statement.body.upper().split()[:2])})",
             "Remove it: the runner wraps the file and its history row in one transaction. An authored COMMIT "
-            "would record half a file as applied. Statements that refuse a transaction belong in a file of their "
+            "would record half a file as applied. What needs a transaction after another, as the use of a new enum "
+            "value does, goes into the next version; statements that refuse a transaction belong in a file of their "
             "own that starts with `-- toolkit: transaction=false`.",
         )
     if statement.is_copy_from_stdin and statement.rows is None:

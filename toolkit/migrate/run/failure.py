@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import asyncpg
@@ -11,6 +12,11 @@ from toolkit.migrate.folder.statements import Statement
 from toolkit.sql.barred import barred
 
 _EXISTS = "It exists already, made outside the migrations: see `toolkit migrate status`, remove it or adopt it."
+_OUTSIDE = (
+    "Correct the name. Where it was made outside the folder (in the dashboard, say), put a file before this one that "
+    "makes it: `supabase db pull` writes one."
+)
+_NO_EXTENSION = re.compile(r'extension "(?P<name>[^"]+)" is not available')
 _REMEDIES: dict[str, str] = {
     "55P03": "Run again when the transactions named above have ended, or allow more with --lock-timeout.",
     "40P01": "Run again; if it persists, have the file take its locks in the order the application takes them.",
@@ -21,6 +27,13 @@ _REMEDIES: dict[str, str] = {
     "42710": _EXISTS,
     "42701": _EXISTS,
     "42723": _EXISTS,
+    "42P01": _OUTSIDE,
+    "42703": _OUTSIDE,
+    "42883": _OUTSIDE,
+    "42704": _OUTSIDE,
+    "3F000": _OUTSIDE,
+    "42P17": "What an index, a generated column or a partition computes may not depend on the moment: leave now() and "
+    "CURRENT_DATE out, and compare with them in the query.",
     "2BP01": "Something else depends on it: drop or change that first; CASCADE would drop it unseen.",
     "57014": "The statement was cancelled: by somebody, or by a statement timeout. Run again.",
     "57P01": "The server ended the connection. When it is back, run again.",
@@ -74,6 +87,8 @@ def failure_of(
         message += "; open transactions: " + " | ".join(context)
     remedy = (
         _barred(statement, sqlstate)
+        or _lacking(message)
+        or _torn(statement, error, sqlstate)
         or _REMEDIES.get(sqlstate)
         or _CLASS_REMEDIES.get(sqlstate[:2])
         or "See the message, then run again."
@@ -93,6 +108,23 @@ def _barred(statement: Statement | None, sqlstate: str) -> str:
     if sqlstate != "42501" or statement is None or statement.tree is None:
         return ""
     return next((one.remedy for one in barred(statement.tree) if one.kind == "owner"), "")
+
+
+def _lacking(message: str) -> str:
+    found = _NO_EXTENSION.search(message)
+    return (
+        f"This server does not have the extension {found['name']}. Apply the file where it is, to a hosted project for "
+        "example (--database-url), or install it on this server."
+        if found
+        else ""
+    )
+
+
+def _torn(statement: Statement | None, error: BaseException, sqlstate: str) -> str:
+    """A mistake behind the first line of a statement is often the semicolon that the line before it lacks."""
+    if sqlstate != "42601" or statement is None or _line(statement, error) == statement.line:
+        return ""
+    return f"Correct it there. The statement begins on line {statement.line}: a semicolon may be missing before this."
 
 
 def _line(statement: Statement, error: BaseException) -> int:

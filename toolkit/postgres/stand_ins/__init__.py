@@ -28,9 +28,12 @@ _LAYOUT = 2  # goes up when prefixes are made in another way than before
 _PROGRAMS = ("postgres", "initdb", "pg_ctl")
 # What a hosted project has not, for it reaches out of the database.
 _UNTRUSTED = re.compile(r"adminpack|file_fdw|lo|pl\w+u|\w*_pl\w+u|xml2")
-# Where the real one lives whatever CREATE EXTENSION says.
-_FIXED_SCHEMA = {"pg_cron": "pg_catalog", "supabase_vault": "vault", "pg_graphql": "graphql"}
-_REQUIRES = {"pgjwt": "pgcrypto"}
+# Where the real one lives whatever CREATE EXTENSION says; the first comment of others ends with `Schema <its own>.`
+_FIXED_SCHEMA = {"pg_cron": "pg_catalog", "pg_graphql": "graphql"}
+_OWN_SCHEMA = re.compile(r"Schema (\w+)\.$")
+_REQUIRES = {"pgjwt": "pgcrypto", "index_advisor": "hypopg"}
+# Its functions are called create, read and send: only with their schema do they say whose they are.
+_GENERIC = {"pgmq"}
 _MADE = re.compile(r"^create (?:function|table|view|domain|type) (?:@extschema@|\w+)\.(\w+)", re.MULTILINE)
 
 
@@ -76,7 +79,8 @@ def _read(path: Path) -> StandIn:
     declarations, _, body = (_HERE / "sha1.txt").read_text().partition("----\n")
     script = text.replace(":sha1_declarations\n", declarations).replace(":sha1_body\n", body)
     comment = " ".join(line.removeprefix("-- ") for line in text.partition("\n\n")[0].splitlines())
-    names = frozenset(name for name in _MADE.findall(text) if not name.startswith("toolkit_"))
+    made = [] if path.stem in _GENERIC else _MADE.findall(text)
+    names = frozenset(name for name in made if not name.startswith("toolkit_"))
     return StandIn(path.stem, comment.partition(": ")[2], script, names)
 
 
@@ -147,8 +151,9 @@ def _control(one: StandIn) -> str:
         "trusted = true",
         "relocatable = false",
     ]
-    if one.name in _FIXED_SCHEMA:
-        lines.append(f"schema = '{_FIXED_SCHEMA[one.name]}'")
+    own = _OWN_SCHEMA.search(one.says)
+    if schema := own[1] if own else _FIXED_SCHEMA.get(one.name):
+        lines.append(f"schema = '{schema}'")
     if one.name in _REQUIRES:
         lines.append(f"requires = '{_REQUIRES[one.name]}'")
     return "\n".join(lines) + "\n"

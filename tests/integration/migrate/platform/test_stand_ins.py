@@ -112,6 +112,18 @@ async def test_jobs_are_kept_by_name_and_never_run(conn: asyncpg.Connection) -> 
         await conn.fetchval("select cron.unschedule('clean')")
 
 
+async def test_a_queue_gives_each_message_once_until_its_time_is_over(conn: asyncpg.Connection) -> None:
+    await _create(conn, "pgmq")
+    await conn.execute("select pgmq.create('jobs')")
+    assert await conn.fetchval("select * from pgmq.send('jobs', '{\"n\": 1}')") == 1
+    read = "select msg_id, read_ct from pgmq.read('jobs', 3600, 5)"
+    assert [tuple(row) for row in await conn.fetch(read)] == [(1, 1)]
+    assert await conn.fetch(read) == []
+    assert await conn.fetchval("select pgmq.archive('jobs', 1)")
+    assert await conn.fetchval("select (pgmq.metrics('jobs')).queue_length") == 0
+    assert await conn.fetchval("select count(*) from pgmq.a_jobs") == 1
+
+
 async def test_the_trigger_stamps_its_column(conn: asyncpg.Connection) -> None:
     await _create(conn, "moddatetime")
     await conn.execute(

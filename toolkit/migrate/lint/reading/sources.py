@@ -175,11 +175,14 @@ def _refusal(file: str, refused: RefusalError) -> LintFinding:
 
 
 def _further(file: str, statements: tuple[Statement, ...], transactional: bool, told: set[int]) -> list[LintFinding]:
-    """The runner names the first statement it refuses; these are the others of the same file."""
+    """The runner names the first statement it refuses; these are the others of the same file. That it controls
+    transactions is told once."""
     found = []
+    controls = any(one.line in told and one.is_transaction_control for one in statements)
     for statement in statements:
-        if statement.line in told:
+        if statement.line in told or (controls and statement.is_transaction_control):
             continue
+        controls |= statement.is_transaction_control
         if (refused := refusal_of(statement, transactional=transactional)) is not None:
             found.append(REFUSED.found(At(file, statement.line), refused.what, refused.remedy))
     return found
