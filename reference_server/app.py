@@ -91,7 +91,12 @@ def wire(
         limits, api_roles = settings.realtime_limits, ApiRoles(settings.further_roles)
         realtime = RealtimeService(
             verifier=verifier,
-            feed=ChangeFeed(settings.dsn, api_roles=api_roles),
+            feed=ChangeFeed(
+                settings.dsn,
+                api_roles=api_roles,
+                conditions_per_channel=limits.conditions_per_channel,
+                conditions_per_client=limits.conditions_per_socket,
+            ),
             messages=MessageFeed(
                 settings.dsn,
                 owner_dsn=settings.realtime_owner_dsn,

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     realtime_max_users: Count = _LIMITS.users
     realtime_max_channels_per_socket: Count = _LIMITS.channels_per_socket
     realtime_max_bindings_per_channel: Count = _LIMITS.bindings_per_channel
+    realtime_max_conditions_per_channel: Count = _LIMITS.conditions_per_channel
+    realtime_max_conditions_per_socket: Count = _LIMITS.conditions_per_socket
     realtime_max_joins_per_second: Rate = _LIMITS.joins_per_second
     realtime_max_events_per_second: Rate = _LIMITS.events_per_second
     realtime_max_presence_calls: Count = _LIMITS.presence_calls

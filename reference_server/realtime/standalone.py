@@ -34,7 +34,13 @@ def create_service(
     limits, api_roles = limits or Limits(), ApiRoles(tuple(further_roles))
     return RealtimeService(
         verifier=TokenVerifier(jwt_secret),
-        feed=feed or ChangeFeed(dsn, api_roles=api_roles),
+        feed=feed
+        or ChangeFeed(
+            dsn,
+            api_roles=api_roles,
+            conditions_per_channel=limits.conditions_per_channel,
+            conditions_per_client=limits.conditions_per_socket,
+        ),
         messages=MessageFeed(dsn, owner_dsn=owner_dsn, timeout_s=limits.policy_s),
         parse_bindings=parse_bindings,
         policies=ChannelPolicies(dsn, timeout_s=limits.policy_s, api_roles=api_roles),

@@ -26,6 +26,7 @@ class Catalog:
     pool: Pool
     publication: str
     deadline_s: float = 10.0
+    joins: Pool | None = None  # for questions of joins, which deliveries do not wait for
     types: dict[int, PgType] = field(default_factory=dict)
     tables: dict[int, TableFacts] = field(default_factory=dict)
     _stale: set[int] = field(default_factory=set)
@@ -69,19 +70,20 @@ class Catalog:
 
     async def published(self, schema: str, table: str) -> list[TableFacts]:
         """Published tables that a binding names; `*` stands for every schema or table."""
-        rows = await self.pool.fetch(_PUBLISHED, self.publication, schema, table, timeout=self.deadline_s)
+        joins = self.joins or self.pool
+        rows = await joins.fetch(_PUBLISHED, self.publication, schema, table, timeout=self.deadline_s)
         # Asked anew each time: a subscription must be judged by the tables as they are now.
-        fresh = await self._load_tables([row["oid"] for row in rows])
-        await self.load_types(column.type_oid for facts in fresh for column in facts.columns.values())
+        fresh = await self._load_tables([row["oid"] for row in rows], joins)
+        await self.load_types((column.type_oid for facts in fresh for column in facts.columns.values()), joins)
         return fresh
 
-    async def load_types(self, oids: Iterable[int]) -> None:
+    async def load_types(self, oids: Iterable[int], pool: Pool | None = None) -> None:
         """Make sure `types` has these and everything they are made of."""
         wanted = self._unknown(oids)
         while wanted:
             # Before the answer: what is announced while we ask makes it stale again.
             self._stale -= wanted
-            rows = await self.pool.fetch(_TYPES, list(wanted), timeout=self.deadline_s)
+            rows = await (pool or self.pool).fetch(_TYPES, list(wanted), timeout=self.deadline_s)
             for row in rows:
                 fields = tuple(zip(row["field_names"] or (), row["field_types"] or (), strict=True))
                 self.types[row["oid"]] = PgType(
@@ -102,23 +104,24 @@ class Catalog:
     def _unknown(self, oids: Iterable[int]) -> set[int]:
         return {oid for oid in oids if oid not in self.types or oid in self._stale}
 
-    async def privileges(self, facts: TableFacts, role: str) -> RolePrivileges:
+    async def privileges(self, facts: TableFacts, role: str, *, at_join: bool = False) -> RolePrivileges:
         """What `role` may read of the table; no columns when it may not use the schema."""
         known = facts.privileges.get(role)
         now = time.monotonic()
         if known is not None and now - known.checked_at < PRIVILEGES_TRUSTED_S:
             return known
-        row = await self.pool.fetchrow(_PRIVILEGES, facts.oid, role, timeout=self.deadline_s)
+        pool = self.joins if at_join and self.joins is not None else self.pool
+        row = await pool.fetchrow(_PRIVILEGES, facts.oid, role, timeout=self.deadline_s)
         if row is None:  # the role or the table is gone
             return RolePrivileges(frozenset(), bypasses_rls=False, checked_at=now)
         privileges = RolePrivileges(frozenset(row["columns"] or ()), row["bypasses_rls"], now)
         facts.privileges[role] = privileges
         return privileges
 
-    async def _load_tables(self, oids: Sequence[int]) -> list[TableFacts]:
+    async def _load_tables(self, oids: Sequence[int], pool: Pool | None = None) -> list[TableFacts]:
         if not oids:
             return []
-        rows = await self.pool.fetch(_TABLES, list(oids), timeout=self.deadline_s)
+        rows = await (pool or self.pool).fetch(_TABLES, list(oids), timeout=self.deadline_s)
         found: dict[int, TableFacts] = {}
         for row in rows:
             facts = found.setdefault(

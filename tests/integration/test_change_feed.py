@@ -112,7 +112,9 @@ async def test_questions_leave_no_role_behind_in_the_pool(db: Database) -> None:
     for number in range(5):
         await db.run("insert into public.notes values ($1, 'me', 0, '')", number)
     await reader.count(5)
-    who = await db.feed._pool.fetchrow("select current_user as me, current_setting('request.jwt.claims', true) as c")
+    who = await db.feed._pools.rows.fetchrow(
+        "select current_user as me, current_setting('request.jwt.claims', true) as c"
+    )
     assert (who["me"], who["c"] or "") == ("postgres", "")
 
 

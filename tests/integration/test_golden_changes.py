@@ -228,6 +228,7 @@ class Rig:
         async with asyncio.timeout(DEADLINE_S):
             while json.loads(await self.probed.get())["record"]["id"] != self.probes:
                 pass
+            await self.feed._lanes.passed()
 
 
 @pytest.fixture(scope="module")

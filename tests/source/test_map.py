@@ -20,6 +20,7 @@ SQL_ROOMS = (
     "reference_server/store/",
     "reference_server/replication/",
     "reference_server/realtime/changes/visibility.py",  # statements made from bindings, by the rules of the protocol
+    "reference_server/realtime/changes/conditions.py",  # the same for filters
     "reference_server/realtime/sockets/policies.py",  # the question is the statement: may this role insert, may it see
     "reference_server/realtime/messages/",  # one table of the platform's: streamed, replayed, partitioned
     "reference_server/connection_kind.py",  # which session answers: asked before any other statement, of any address

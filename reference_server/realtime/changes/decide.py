@@ -1,7 +1,9 @@
 """From a batch of row changes to deliveries: which subscriber gets which data, in commit order.
 
-Questions that only Postgres can answer are collected for the whole batch and asked together. Nothing is delivered
-before the whole batch is decided, so that a batch that failed can be decided again change by change.
+Row security is asked before any filter that Postgres has to evaluate: who may not see a row learns nothing of it, not
+even that a filter failed or was slow. Questions about rows are collected for the batch and asked together. Filters
+that only Postgres can evaluate stay open here, and filter_lanes.py asks about each client's by itself. Nothing is
+delivered before the whole batch is decided, so that a batch that failed can be decided again change by change.
 """
 
 from __future__ import annotations
@@ -10,8 +12,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reference_server.realtime.changes.filters import ASK, Condition, Unknown
-from reference_server.realtime.changes.row_change import NO_PRIMARY_KEY, UNAUTHORIZED, RowChange, Values
+from reference_server.realtime.changes.filters import Condition, Unknown
+from reference_server.realtime.changes.matches import (
+    Delivery,
+    Match,
+    cannot_be_filtered,
+    without_what_policies_cannot_guard,
+)
+from reference_server.realtime.changes.row_change import RowChange, Values
 from reference_server.realtime.changes.subscriptions import Registration, Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import QuestionFailed, Visibility, VisibilityQuestion
 from reference_server.realtime.protocol.ports import Change
@@ -19,22 +27,9 @@ from reference_server.replication.facts import RolePrivileges, TableFacts
 
 # Matching subscriptions in one round. It bounds memory and time: with many subscribers a round takes few changes.
 MATCHES_AT_ONCE = 5_000
-# A change as it goes to one subscription.
-Delivery = tuple[Subscription, Change]
-
 
 # Subscriptions that cannot be served any longer, and why.
 Failures = dict[Subscription, str]
-
-
-@dataclass
-class _Match:
-    """A change and the registrations of one subscription that match it."""
-
-    change: RowChange
-    subscription: Subscription
-    registrations: list[Registration]
-    privileges: RolePrivileges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +48,18 @@ async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, visibil
     """
     failures: Failures = {}
     await _fill_generated(changes, visibility)
-    taken, matches = await _matches(changes, index, visibility, failures)
-    allowed: dict[tuple[int, str], RolePrivileges] = {}
-    for match in matches:
-        facts, role = match.change.plan.facts, match.subscription.identity.role
-        found = allowed.get((id(facts), role))
-        if found is None:
-            found = allowed[id(facts), role] = await visibility.catalog.privileges(facts, role)
-        match.privileges = found
+    taken, matches = _matches(changes, index)
+    matches = await _with_privileges(matches, visibility, failures)
     visible = await _visible(matches, visibility, failures)
     shared: dict[tuple[tuple[int, ...], int], Change] = {}
-    deliveries = []
+    deliveries: list[Delivery] = []
     for match in matches:
         if match.subscription in failures or not _may_see(match, visible):
             continue
-        for ids, data in _payloads(match):
+        if next(match.open_conditions(), None) is not None:
+            deliveries.append((match.subscription, match))
+            continue
+        for ids, data in match.payloads():
             key = ids, id(data)  # the same bytes object is the same content
             change = shared.get(key)
             if change is None:
@@ -79,42 +71,27 @@ async def decide(changes: Sequence[RowChange], index: SubscriptionIndex, visibil
 # -- filters ----------------------------------------------------------------------------------
 
 
-async def _matches(
-    changes: Sequence[RowChange], index: SubscriptionIndex, visibility: Visibility, failures: Failures
-) -> tuple[int, list[_Match]]:
-    questions: dict[Condition, dict[str, None]] = {}
-    open_cases: list[tuple[RowChange, list[Registration]]] = []
+def _matches(changes: Sequence[RowChange], index: SubscriptionIndex) -> tuple[int, list[Match]]:
+    """What the subscriptions ask for, as far as that is decided here."""
     taken = found_so_far = 0
+    matches = []
     for change in changes:
         if found_so_far > MATCHES_AT_ONCE:
             break
         taken += 1
         known: dict[Condition, bool | Unknown] = {}
         relation = change.plan.relation
-        candidates = []
-        for registration in index.candidates(relation.schema, relation.table, change.kind, change.tested):
-            results = [_test(condition, change.tested, known) for condition in registration.conditions]
-            if False in results:
-                continue
-            candidates.append(registration)
-            for condition, result in zip(registration.conditions, results, strict=True):
-                if result is ASK:
-                    questions.setdefault(condition, {})[_text(change.tested, condition)] = None
-        if candidates:
-            open_cases.append((change, candidates))
-            found_so_far += len(candidates)
-    answers = await visibility.passing({c: list(values) for c, values in questions.items()}) if questions else {}
-    matches = []
-    for change, candidates in open_cases:
         by_subscription: dict[Subscription, list[Registration]] = {}
-        for registration in candidates:
-            if _passes(registration, change, answers, failures):
+        for registration in index.candidates(relation.schema, relation.table, change.kind, change.tested):
+            if all(_test(condition, change.tested, known) for condition in registration.conditions):
                 by_subscription.setdefault(registration.subscription, []).append(registration)
-        matches += [_Match(change, subscription, found) for subscription, found in by_subscription.items()]
+                found_so_far += 1
+        matches += [Match(change, subscription, found) for subscription, found in by_subscription.items()]
     return taken, matches
 
 
 def _test(condition: Condition, values: Values, known: dict[Condition, bool | Unknown]) -> bool | Unknown:
+    """Whether the row passes; what only Postgres can say counts as passed here."""
     result = known.get(condition)
     if result is None:
         # A column that was not sent (an unchanged large value, the non-key part of an old row) matches nothing.
@@ -122,28 +99,24 @@ def _test(condition: Condition, values: Values, known: dict[Condition, bool | Un
     return result
 
 
-def _passes(
-    registration: Registration,
-    change: RowChange,
-    answers: dict[Condition, set[str] | QuestionFailed],
-    failures: Failures,
-) -> bool:
-    for condition in registration.conditions:
-        answer = answers.get(condition)
-        if answer is None or condition.test(change.tested[condition.column]) is not ASK:
+async def _with_privileges(matches: Sequence[Match], visibility: Visibility, failures: Failures) -> list[Match]:
+    """The matches whose filters may be tested, with what their role may read."""
+    allowed: dict[tuple[int, str], RolePrivileges] = {}
+    kept = []
+    for match in matches:
+        facts, role = match.change.plan.facts, match.subscription.identity.role
+        found = allowed.get((id(facts), role))
+        if found is None:
+            found = allowed[id(facts), role] = await visibility.catalog.privileges(facts, role)
+        match.privileges = found
+        why = cannot_be_filtered(facts, found)
+        if why is not None and any(registration.conditions for registration in match.registrations):
+            failures.setdefault(match.subscription, why)
             continue
-        if isinstance(answer, QuestionFailed):
-            failures.setdefault(registration.subscription, f"the filter on {condition.column} failed: {answer}")
-            return False
-        if _text(change.tested, condition) not in answer:
-            return False
-    return True
-
-
-def _text(values: Values, condition: Condition) -> str:
-    value = values[condition.column]
-    assert value is not None
-    return value.decode(errors="replace")
+        match.registrations = without_what_policies_cannot_guard(match)
+        if match.registrations:
+            kept.append(match)
+    return kept
 
 
 # -- rows -------------------------------------------------------------------------------------
@@ -151,32 +124,10 @@ def _text(values: Values, condition: Condition) -> str:
 _Seen = dict[tuple[int, object], set[tuple[str, ...]]]
 
 
-def _refusal(match: _Match) -> str | None:
-    """Why a subscriber gets no row at all: the table has no primary key to ask by, or the role may not read it."""
-    change = match.change
-    assert match.privileges is not None
-    if change.kind == "DELETE":
-        return None
-    if not change.plan.key or change.primary_key() is None:
-        return NO_PRIMARY_KEY
-    return None if change.plan.key <= match.privileges.columns else UNAUTHORIZED
-
-
-def _is_asked(match: _Match) -> bool:
-    assert match.privileges is not None
-    facts = match.change.plan.facts
-    return (
-        match.change.kind != "DELETE"
-        and facts.has_rls
-        and not match.privileges.bypasses_rls
-        and _refusal(match) is None
-    )
-
-
-async def _visible(matches: Sequence[_Match], visibility: Visibility, failures: Failures) -> _Seen:
+async def _visible(matches: Sequence[Match], visibility: Visibility, failures: Failures) -> _Seen:
     questions: dict[int, VisibilityQuestion] = {}
     for match in matches:
-        if not _is_asked(match):
+        if not match.is_asked:
             continue
         facts: TableFacts = match.change.plan.facts
         question = questions.setdefault(id(facts), VisibilityQuestion(facts))
@@ -199,36 +150,17 @@ async def _visible(matches: Sequence[_Match], visibility: Visibility, failures: 
                 seen[table, identity] = answer
     for match in matches:
         failed = denied.get((id(match.change.plan.facts), match.subscription.identity))
-        if failed is not None and _is_asked(match):
+        if failed is not None and match.is_asked:
             name = match.change.plan.facts.quoted
             failures.setdefault(match.subscription, f"the row policies of {name} failed: {failed}")
     return seen
 
 
-def _may_see(match: _Match, visible: _Seen) -> bool:
-    if not _is_asked(match):
+def _may_see(match: Match, visible: _Seen) -> bool:
+    if not match.is_asked:
         return True
     seen = visible.get((id(match.change.plan.facts), match.subscription.identity), set())
     return match.change.primary_key() in seen
-
-
-def _payloads(match: _Match) -> list[tuple[tuple[int, ...], bytes]]:
-    """One message for each distinct `select`; a refused row is one message for all bindings."""
-    assert match.privileges is not None
-    refusal = _refusal(match)
-    if refusal is not None:
-        return [(_ids(match.registrations), match.change.refused(refusal))]
-    groups: dict[frozenset[str] | None, list[Registration]] = {}
-    for registration in match.registrations:
-        select = registration.binding.select
-        groups.setdefault(None if select is None else frozenset(select), []).append(registration)
-    return [
-        (_ids(group), match.change.data(match.privileges.columns, group[0].binding.select)) for group in groups.values()
-    ]
-
-
-def _ids(registrations: Sequence[Registration]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(registration.binding.id for registration in registrations))
 
 
 # -- generated columns ------------------------------------------------------------------------

@@ -15,11 +15,14 @@ import asyncpg
 import structlog
 
 from reference_server.realtime.changes.backlog import Backlog, Queued
-from reference_server.realtime.changes.decide import Delivery, decide
+from reference_server.realtime.changes.decide import decide
+from reference_server.realtime.changes.filter_lanes import FilterLanes
+from reference_server.realtime.changes.matches import Delivery, Match
 from reference_server.realtime.changes.registrar import Registrar
 from reference_server.realtime.changes.row_change import RowChange, TablePlan, lag_s, plan_table, row_change
 from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import QuestionFailed, Visibility
+from reference_server.realtime.protocol.ports import Change
 from reference_server.replication.pgoutput import Relation
 from reference_server.replication.stream import StreamLost, WalStream
 
@@ -76,9 +79,10 @@ class Deliverer:
         self.backlog.clear()
         self._plans.clear()
 
-    async def run(self, visibility: Visibility, registrar: Registrar) -> None:
+    async def run(self, visibility: Visibility, registrar: Registrar, lanes: FilterLanes) -> None:
         """Serve what is added, until cancelled."""
         self._visibility, self._registrar, self._catalog = visibility, registrar, visibility.catalog
+        self._lanes = lanes
         while True:
             if not self.backlog:
                 self._wake.clear()
@@ -135,18 +139,25 @@ class Deliverer:
         return decided.taken, decided.deliveries
 
     async def _hand_out(self, deliveries: Sequence[Delivery], epoch: int) -> None:
-        for number, (subscription, change) in enumerate(deliveries, 1):
+        for number, (subscription, what) in enumerate(deliveries, 1):
             if number % DELIVERIES_A_TURN == 0:
                 await asyncio.sleep(0)
             if subscription.ended or epoch != self.epoch:
                 continue
-            try:
-                subscription.sink(change)
-            except Exception as error:
-                log.exception("realtime_sink_failed")
-                self._fail(subscription, f"the change could not be handed over: {brief(error)}")
-                continue
-            self.delivered += 1
+            if subscription.waiting or isinstance(what, Match):
+                self._lanes.of(subscription.client).put(subscription, what)
+            else:
+                self.hand(subscription, what)
+
+    def hand(self, subscription: Subscription, change: Change) -> None:
+        """Call the subscription's sink; one that raises ends its subscription."""
+        try:
+            subscription.sink(change)
+        except Exception as error:
+            log.exception("realtime_sink_failed")
+            self._fail(subscription, f"the change could not be handed over: {brief(error)}")
+            return
+        self.delivered += 1
 
     def _give_up(self, queued: Queued, reason: str) -> None:
         """A change that cannot be decided: end the subscriptions that cover its table, and tell them why."""

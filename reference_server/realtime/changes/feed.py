@@ -16,12 +16,15 @@ import structlog
 
 from reference_server.realtime.changes.backlog import Queued
 from reference_server.realtime.changes.bindings import Binding
+from reference_server.realtime.changes.conditions import Conditions
 from reference_server.realtime.changes.deliverer import DATABASE_LOST, Deliverer, brief
 from reference_server.realtime.changes.feed_facts import FeedFacts, FeedState
+from reference_server.realtime.changes.feed_pools import FeedPools
+from reference_server.realtime.changes.filter_lanes import FilterLanes
 from reference_server.realtime.changes.registrar import Registrar
 from reference_server.realtime.changes.row_change import lag_s
 from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
-from reference_server.realtime.changes.visibility import SESSION_FUNCTION, Identity, Visibility
+from reference_server.realtime.changes.visibility import Identity, Visibility
 from reference_server.realtime.protocol.ports import FeedAway, Sink, SubscribeRefused
 from reference_server.replication.api_roles import ApiRoles
 from reference_server.replication.catalog import Catalog
@@ -38,7 +41,7 @@ from reference_server.replication.pgoutput import (
     committed_at,
     lsn_text,
 )
-from reference_server.replication.stream import QUESTION_SETTINGS, StreamLost, WalStream
+from reference_server.replication.stream import StreamLost, WalStream
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +58,9 @@ class ChangeFeed:
         query_deadline_s: float = 10.0,
         live_deadline_s: float = 5.0,
         api_roles: ApiRoles | None = None,
+        conditions_per_channel: int = 200,
+        conditions_per_client: int = 1_000,
+        filter_deadline_s: float = 0.1,
     ) -> None:
         self.dsn = dsn
         self.publication = publication
@@ -62,6 +68,9 @@ class ChangeFeed:
         self.query_deadline_s = query_deadline_s
         self.live_deadline_s = live_deadline_s
         self.api_roles = api_roles or ApiRoles()
+        self.conditions_per_channel = conditions_per_channel
+        self.conditions_per_client = conditions_per_client
+        self.filter_deadline_s = filter_deadline_s
         self.state: FeedState = "starting"
         self._index = SubscriptionIndex()
         self._callbacks: list[Callable[[str], None]] = []
@@ -80,29 +89,28 @@ class ChangeFeed:
     async def start(self, deadline_s: float = 30) -> None:
         """Return when changes flow. Raises StreamLost, OSError, TimeoutError or an asyncpg error."""
         async with asyncio.timeout(deadline_s):
-            self._pool = await asyncpg.create_pool(
+            self._pools = await FeedPools.open(
                 self.dsn,
-                min_size=1,
-                max_size=self.pool_size,
-                init=_prepare_connection,
-                command_timeout=self.query_deadline_s,
-                timeout=10,
-                max_inactive_connection_lifetime=0,
-                server_settings={
-                    "application_name": "reference_server realtime visibility",
-                    "statement_timeout": str(int(self.query_deadline_s * 500)),
-                    **QUESTION_SETTINGS,
-                },
+                self.pool_size,
+                query_deadline_s=self.query_deadline_s,
+                filter_deadline_s=self.filter_deadline_s,
             )
-        self._catalog = Catalog(self._pool, self.publication, self.query_deadline_s)
-        self._visibility = Visibility(self._pool, self._catalog, self.query_deadline_s)
-        self._registrar = Registrar(self._catalog, self._visibility, self._index, self.api_roles)
+        self._catalog = Catalog(self._pools.rows, self.publication, self.query_deadline_s, self._pools.joins)
+        self._visibility = Visibility(self._pools.rows, self._catalog, self.query_deadline_s)
+        conditions = Conditions(self._pools.filters, self._catalog, self.filter_deadline_s)
+        self._lanes = FilterLanes(
+            conditions, self._deliverer.hand, self._fail, self.conditions_per_channel, self.conditions_per_client
+        )
+        # Deliveries wait while the conditions of a changed table are checked, so that is not done beside patterns.
+        again = Conditions(self._pools.rows, self._catalog, self.query_deadline_s)
+        self._registrar = Registrar(self._catalog, conditions, again, self._lanes, self._index, self.api_roles)
         try:
             await self._stream.start(deadline_s)
         except BaseException:
-            self._pool.terminate()
+            self._pools.terminate()
             raise
-        self._worker = asyncio.create_task(self._deliverer.run(self._visibility, self._registrar), name="change-feed")
+        delivering = self._deliverer.run(self._visibility, self._registrar, self._lanes)
+        self._worker = asyncio.create_task(delivering, name="change-feed")
 
     async def stop(self) -> None:
         """Close every connection; the slot goes with them. Safe to call twice."""
@@ -118,11 +126,8 @@ class ChangeFeed:
             await asyncio.wait([self._worker], timeout=10)
         await self._stream.stop()
         self._end_all()
-        try:
-            async with asyncio.timeout(5):
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
+        await self._lanes.stop()
+        await self._pools.close()
 
     def on_state(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with each new state. At "lost" every subscription has ended and channels must rejoin."""
@@ -160,8 +165,12 @@ class ChangeFeed:
         sink: Sink,
         *,
         on_error: Callable[[str], None] | None = None,
+        client: object = None,
     ) -> Subscription:
         """Subscribe; what commits after this returns is delivered. Raises SubscribeRefused, FeedAway.
+
+        Subscriptions of one `client` (any object, such as its socket) share a budget for filters; without one the
+        subscription is a client by itself.
 
         `sink` gets each Change in commit order, is synchronous and must not block. `on_error` is
         called once if this subscription alone can no longer be served (it has ended then); without
@@ -170,7 +179,7 @@ class ChangeFeed:
         # A change whose commit races with this call may be delivered too. It must not be cut off by
         # comparing WAL positions: a commit is in the WAL before others can see its rows, and a
         # client that reads the table after subscribing would see such a row neither there nor here.
-        subscription = Subscription(tuple(bindings), Identity("", ""), sink, on_error)
+        subscription = Subscription(tuple(bindings), Identity("", ""), sink, on_error, owner=client)
         try:
             async with asyncio.timeout(self.live_deadline_s + self.query_deadline_s):
                 while True:
@@ -180,7 +189,11 @@ class ChangeFeed:
                     # A table announced meanwhile may no longer be what the bindings were checked against.
                     if (epoch, announced) == (self._deliverer.epoch, self._catalog.announced) and self.state == "live":
                         break
+        except SubscribeRefused:
+            subscription.ended = True
+            raise
         except DATABASE_LOST as error:
+            subscription.ended = True
             raise FeedAway(f"The database does not answer ({brief(error)}); join again in a moment.") from None
         subscription.identity = identity
         self._index.add(subscription, registrations)
@@ -207,6 +220,8 @@ class ChangeFeed:
                             self._index.remove(subscription)
                             subscription.identity = identity
                             self._index.add(subscription, registrations)
+                # What was decided under the old claims comes before the answer.
+                await self._lanes.of(subscription.client).passed()
         except SubscribeRefused:
             self._end(subscription)
             raise
@@ -274,7 +289,7 @@ class ChangeFeed:
 
     async def _on_live(self) -> None:
         try:
-            await self._pool.expire_connections()
+            await self._pools.expire()
             await self._visibility.answers()
         except (*DATABASE_LOST, asyncpg.PostgresError) as error:
             raise StreamLost(f"the database does not answer questions: {brief(error)}") from error
@@ -297,7 +312,3 @@ class ChangeFeed:
                 callback(state)
             except Exception:  # one listener's mistake must not stop the feed or the other listeners
                 log.exception("realtime_state_callback_failed", state=state)
-
-
-async def _prepare_connection(connection: asyncpg.Connection) -> None:
-    await connection.execute(SESSION_FUNCTION, timeout=10)

@@ -83,6 +83,18 @@ class Condition:
             return ASK
         return result is not None and bool(result) != self.negated
 
+    @property
+    def way_of_comparing(self) -> tuple[object, ...]:
+        """Conditions that are the same in it are one piece of SQL with different operands."""
+        return self.type_sql, self.collation, self.operator, self.negated
+
+    @property
+    def operand_text(self) -> str | None:
+        """The operand as one text; of `in` an array literal."""
+        if self.operator != "in":
+            return self.operands[0]
+        return "{" + ",".join("NULL" if operand is None else _quoted(operand) for operand in self.operands) + "}"
+
     def index_keys(self) -> tuple[Hashable, ...] | None:
         """The keys of which a passing value has one, for an index; None when the condition cannot be indexed."""
         if self.negated or self.decision == "ask" or self.operator not in ("eq", "in"):
@@ -158,6 +170,12 @@ _SQL = {
     "match": "~",
     "imatch": "~*",
 }
+
+
+def _quoted(text: str) -> str:
+    """An element of an array literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def comparison_key(decision: Decision, text: str) -> Hashable:

@@ -16,7 +16,7 @@ from reference_server.realtime.changes.visibility import Identity
 from reference_server.realtime.protocol.ports import Sink
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Subscription:
     """One channel's bindings. After `ended` nothing is delivered to its sink."""
 
@@ -25,7 +25,14 @@ class Subscription:
     sink: Sink
     on_error: Callable[[str], None] | None = None
     ended: bool = False
+    owner: object = None  # the client whose subscription it is, None for one by itself
+    waiting: int = 0  # deliveries in the client's filter lane
     registrations: list[Registration] = field(default_factory=list, repr=False)
+
+    @property
+    def client(self) -> object:
+        """Whose budget its filters use."""
+        return self if self.owner is None else self.owner
 
 
 @dataclass(eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""What only Postgres can decide: whether a role may see a row, and whether a value passes a filter.
+"""What only Postgres can decide: whether a role may see a row.
 
 Everything is asked in batches. Row visibility is asked with the subscriber's role and claims in
 force, for as long as one statement: `set_config(…, true)` ends with the statement's transaction,
@@ -8,7 +8,6 @@ so no connection returns to the pool with a client's role.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,20 +15,9 @@ from typing import Any
 import asyncpg
 import orjson
 
-from reference_server.realtime.changes.bindings import Binding
-from reference_server.realtime.changes.filters import (
-    MAX_IN_VALUES,
-    PATTERNS,
-    Condition,
-    Predicate,
-    base_name,
-    decision_for,
-)
 from reference_server.replication.catalog import Catalog, Pool
-from reference_server.replication.facts import ColumnFacts, TableFacts, quote_ident
+from reference_server.replication.facts import TableFacts, quote_ident
 
-TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name", "citext"})
-IS_VALUES = frozenset({"null", "true", "false", "unknown"})
 # Identities asked about in one call; more calls run side by side on the pool.
 IDENTITIES_A_CALL = 50
 # A row can reach us before its transaction is visible to others: the WAL is flushed first.
@@ -58,12 +46,8 @@ end $$
 """
 
 
-class InvalidBinding(ValueError):
-    """A binding that Postgres refuses; the text is the whole message for the client."""
-
-
 class QuestionFailed(RuntimeError):
-    """Postgres could not say whether a row may be seen, or a value passes."""
+    """Postgres could not say whether a row may be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +69,7 @@ class VisibilityQuestion:
 
 @dataclass
 class Visibility:
-    """Asks Postgres about rows and values. Each statement has `deadline_s` seconds."""
+    """Asks Postgres about rows. Each statement has `deadline_s` seconds."""
 
     pool: Pool
     catalog: Catalog
@@ -94,85 +78,6 @@ class Visibility:
     async def answers(self) -> None:
         """Raises the error that keeps the database from answering."""
         await self.pool.fetchval("select true", timeout=self.deadline_s)
-
-    # -- subscribing --------------------------------------------------------------------------
-
-    async def check_binding(self, binding: Binding, facts: TableFacts, role: str) -> tuple[Condition, ...]:
-        """The binding's conditions on this table. Raises InvalidBinding."""
-        readable = (await self.catalog.privileges(facts, role)).columns
-        try:
-            for predicate in binding.predicates:
-                if predicate.column not in readable or predicate.column not in facts.columns:
-                    raise _raised(f"invalid column for filter {predicate.column}")
-            for name in binding.select or ():
-                if name not in readable or name not in facts.columns:
-                    raise _raised(f"invalid column for select {name}")
-            return tuple(
-                [await self.condition(predicate, facts.columns[predicate.column]) for predicate in binding.predicates]
-            )
-        except _Refused as refused:
-            raise InvalidBinding(
-                "Unable to subscribe to changes with given parameters. An exception happened so please check your "
-                f"connect parameters: {binding.shown()}. Exception: {refused}"
-            ) from None
-
-    async def condition(self, predicate: Predicate, column: ColumnFacts) -> Condition:
-        """The predicate with its operand cast to the column's type by Postgres."""
-        types = self.catalog.types
-        sql_type = column.type_sql
-        operator, value = predicate.operator, predicate.value
-        if operator in PATTERNS and base_name(column, types) not in TEXT_TYPES:
-            raise _raised(f"operator {operator} requires a text-compatible column type, got {column.type_name}")
-        if operator == "is":
-            if value not in IS_VALUES:
-                raise _raised("invalid value for is filter: must be null, true, false, or unknown")
-            if value != "null" and base_name(column, types) != "bool":
-                raise _raised(f"is {value} filter requires a boolean column, got {column.type_name}")
-        operands = await self._operands(operator, value, sql_type)
-        condition = Condition(
-            column.name,
-            column.type_oid,
-            sql_type,
-            column.collation,
-            decision_for(column, types),
-            operator,
-            operands,
-            predicate.negated,
-        )
-        if condition.decision == "ask" and operator != "is":
-            # The type may lack the operator: that is to be told at the join, not at the first change.
-            await self._ask(
-                f"select {condition.sql('null::text', 'null::text' if operator != 'in' else '$1::text[]')}",
-                *([list(operands)] if operator == "in" else []),
-            )
-        return condition
-
-    async def _operands(self, operator: str, value: str, sql_type: str) -> tuple[str | None, ...]:
-        if operator == "is":
-            return (value,)
-        if operator in PATTERNS:
-            if operator in ("match", "imatch"):
-                try:
-                    await self._ask("select '' ~ $1::text", value)
-                except _Refused as refused:
-                    raise _raised(f"invalid regular expression for {operator} filter: {refused.message}") from None
-            return (value,)
-        if operator == "in":
-            # Cast as one array, so that the literal is read by Postgres's own rules.
-            flat = tuple(await self._ask(_ELEMENTS.format(type=sql_type), value))
-            if len(flat) > MAX_IN_VALUES:
-                raise _raised(f"too many values for `in` filter. Maximum {MAX_IN_VALUES}")
-            return flat
-        # format() prints by the type's output function, as the stream does; a cast to text may not (bool).
-        return (await self._ask(f"select pg_catalog.format('%s', $1::text::{sql_type})", value),)
-
-    async def _ask(self, query: str, *args: object) -> Any:
-        try:
-            return await self.pool.fetchval(query, *args, timeout=self.deadline_s)
-        except (asyncpg.PostgresConnectionError, asyncpg.QueryCanceledError, asyncpg.InsufficientResourcesError):
-            raise
-        except asyncpg.PostgresError as error:
-            raise _Refused.from_postgres(error) from None
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -246,44 +151,6 @@ class Visibility:
                 ]
             return [{"who": 1, "ordinals": None, "snapshot": None, "failure": "the row policies took too long"}]
 
-    # -- values -------------------------------------------------------------------------------
-
-    async def passing(self, questions: Mapping[Condition, Sequence[str]]) -> dict[Condition, set[str] | QuestionFailed]:
-        """For each condition those of the values that pass."""
-        conditions = list(questions)
-        try:
-            return await self._passing(conditions, questions)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-            raise
-        except asyncpg.PostgresError as error:
-            if len(conditions) == 1:
-                return {conditions[0]: QuestionFailed(str(error))}
-        answers: dict[Condition, set[str] | QuestionFailed] = {}
-        for condition in conditions:  # find the one that fails, so that the others get their answers
-            answers |= await self.passing({condition: questions[condition]})
-        return answers
-
-    async def _passing(
-        self, conditions: Sequence[Condition], questions: Mapping[Condition, Sequence[str]]
-    ) -> dict[Condition, set[str] | QuestionFailed]:
-        arms: list[str] = []
-        args: list[object] = []
-        for at, condition in enumerate(conditions):
-            args += [
-                list(questions[condition]),
-                list(condition.operands) if condition.operator == "in" else condition.operands[0],
-            ]
-            operand = f"${len(args)}::text" + ("[]" if condition.operator == "in" else "")
-            test = condition.sql("v.x", operand)
-            # Types and operators come from the catalog and from our table, operands are parameters.
-            arms.append(f"select {at} as who, v.x from unnest(${len(args) - 1}::text[]) as v (x) where {test}")  # noqa: S608
-        answers: dict[Condition, set[str] | QuestionFailed] = {condition: set() for condition in conditions}
-        for row in await self.pool.fetch(" union all ".join(arms), *args, timeout=self.deadline_s):
-            passed = answers[conditions[row["who"]]]
-            assert isinstance(passed, set)
-            passed.add(row["x"])
-        return answers
-
     async def generated(
         self, facts: TableFacts, names: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str | None]]
     ) -> list[dict[str, str | None]]:
@@ -301,12 +168,6 @@ class Visibility:
             timeout=self.deadline_s,
         )
         return [dict(zip((column.name for column in wanted), row["made"], strict=True)) for row in found]
-
-
-_ELEMENTS = """
-select array(select case when e is not null then pg_catalog.format('%s', e) end
-             from pg_catalog.unnest($1::text::{type}[]) with ordinality as u (e, n) order by n)
-"""
 
 
 def in_progress(xid: int, snapshot: str) -> bool:
@@ -336,22 +197,3 @@ def visibility_query(facts: TableFacts) -> str:
         "from pg_catalog.jsonb_array_elements($1) with ordinality as e (v, n)) "
         f"select array(select k.n::int from k where ({found})), pg_catalog.pg_current_snapshot()::text"
     )
-
-
-class _Refused(Exception):
-    """A filter that Postgres refuses, or that is refused here in Postgres's words."""
-
-    def __init__(self, text: str, message: str) -> None:
-        super().__init__(text)
-        self.message = message
-
-    @classmethod
-    def from_postgres(cls, error: asyncpg.PostgresError) -> _Refused:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
-        message = str(error.args[0]) if error.args else str(error)
-        detail = f"\n\n{error.detail}" if getattr(error, "detail", None) else ""
-        return cls(f"ERROR {error.sqlstate} ({name}) {message}{detail}", message)
-
-
-def _raised(message: str) -> _Refused:
-    return _Refused(f"ERROR P0001 (raise_exception) {message}", message)

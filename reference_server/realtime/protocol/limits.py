@@ -13,6 +13,8 @@ class Limits:
     users: int = 200  # sockets that hold at least one channel
     channels_per_socket: int = 100
     bindings_per_channel: int = 100
+    conditions_per_channel: int = 200  # of the filters of postgres_changes bindings
+    conditions_per_socket: int = 1_000
     joins_per_second: float = 100
     events_per_second: float = 100  # broadcasts and presence calls of all clients
     presence_calls: int = 5  # of one channel, within presence_window_s

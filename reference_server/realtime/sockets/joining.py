@@ -185,6 +185,7 @@ class Joining:
                         token.claims,
                         member.change,
                         on_error=on_error,
+                        client=self._session,
                     )
                 return None
             except FeedAway as error:  # an error reply makes clients try again, a system message only some
