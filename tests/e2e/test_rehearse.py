@@ -22,7 +22,7 @@ from toolkit.rehearse.run import rehearse
 from toolkit.rehearse.stage.diary import QUICK, Options
 from toolkit.rehearse.stage.progress import PlainLines
 from toolkit.report import as_json
-from toolkit.report.record import Report, Verdict
+from toolkit.report.record import Report, Verdict, worst
 from toolkit.resources import migrations_dir
 from toolkit.signoff.criteria import STALL_LIMIT_MS
 from toolkit.signoff.sign_off import SignOffRequest, sign_off
@@ -69,12 +69,22 @@ def test_the_whole_rehearsal(tmp_path):
         check=False,
     )
     report = saved(tmp_path)
-    assert done.returncode == ExitCode.PASS, f"{bad_checks(report)}\n{done.stderr[-3000:]}"
+    # How the transports compare is this machine's affair: criteria 7 and 10 alone may be open for it.
+    bad = [line for line in bad_checks(report) if not line.startswith("load.compar")]
+    assert not bad, f"{bad}\n{done.stderr[-3000:]}"
+    assert done.returncode == report.exit_code
     assert as_json.load(done.stdout) == report, "stdout holds the report and nothing else"
     assert "[7/7]" in done.stderr
 
-    open_criteria = [check.id for check in report.criteria if check.verdict is not Verdict.PASS]
-    assert open_criteria == ["criterion-7"]
+    open_criteria = {check.id for check in report.criteria if check.verdict is not Verdict.PASS}
+    assert open_criteria <= {"criterion-7", "criterion-10"}
+    assert verdict(report, "criterion-7") is verdict(report, "load.comparison")
+    assert verdict(report, "criterion-10") is worst(
+        verdict(report, f"load.compare.{figure}") for figure in ("first-event", "reaction")
+    )
+    assert report.verdict is verdict(report, "criterion-10"), "the comparison alone does not make its verdict"
+    rule = next(check.detail for check in report.checks if check.id == "load.compare.reaction")
+    assert "interval" in rule or "generator" in rule
     run_dir = (tmp_path / "runs" / "latest").resolve()
     missing = [link.href for link in report.links if not (run_dir / link.href).exists()]
     assert not missing
@@ -88,7 +98,7 @@ def test_the_whole_rehearsal(tmp_path):
 
     judged = sign_off(SignOffRequest(tmp_path / "runs"))
     assert [check.verdict for check in judged.criteria] == [check.verdict for check in report.criteria]
-    assert judged.verdict is Verdict.UNKNOWN, "criterion 7 counts when the migration is signed off"
+    assert judged.verdict is worst(check.verdict for check in report.criteria), "criterion 7 counts at the sign-off"
 
 
 @pytest.mark.timeout(180)

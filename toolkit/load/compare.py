@@ -14,21 +14,22 @@ from toolkit.load.comparison import (
     compare_samples,
     verdict_of,
 )
-from toolkit.load.figures import CAUGHT_UP, FIGURES, FIRST_EVENT, GENERATION, REACTION, START
+from toolkit.load.figures import CAUGHT_UP, FIGURES, FIRST_EVENT, GENERATION, REACTION
 from toolkit.load.report import NAME
 from toolkit.load.rounds import Side
 from toolkit.report.record import Check, Curve, Link, Measurement, Report, Table, Timeline, Verdict, worst
 
 COMPARISON = "load.comparison"
 GROUP = "comparison"
-JUDGED = (START, FIRST_EVENT, REACTION, CAUGHT_UP, GENERATION)
-# What a person perceives as the answer to what they just did.
-PERCEIVED = frozenset({FIRST_EVENT, REACTION})
+# The start is told only: the old socket answers it with its first frame, so the first event holds it on both sides.
+JUDGED = (FIRST_EVENT, REACTION, CAUGHT_UP, GENERATION)
+# What a person perceives as the answer to what they just did: started, answered, opened the page again.
+PERCEIVED = frozenset({FIRST_EVENT, REACTION, CAUGHT_UP})
 RULE = (
     f"Each round gives one ratio, new to old; the ratio shown is their geometric mean, with its {INTERVAL}. Better: "
     f"the whole interval is below 1. Equal: it ends at or below {1 + TOLERANCE:g}. Worse: it begins above "
-    f"{1 + TOLERANCE:g}. Undecided: anything else, or too few rounds. First event and reaction, which people "
-    f"perceive, also count as equal while the new system's whole interval is below {PERCEIVED_MS:g} ms. What a "
+    f"{1 + TOLERANCE:g}. Undecided: anything else, or too few rounds. First event, reaction and back again, which "
+    f"people perceive, also count as equal while the new system's whole interval is below {PERCEIVED_MS:g} ms. What a "
     "generation costs is told, not judged."
 )
 

@@ -124,6 +124,8 @@ def _counts(facts: Facts, watched: Sequence[ProcessFacts], transport: str) -> di
         "requests": sum(record.kind == "invoke" for record in facts.records),
         "answers 5xx": sum(int(record.value["status"]) >= 500 for record in facts.answers),
     }
+    found["prompts put"] = sum(len(process.of_type("user_input_required")) for process in watched)
+    found["prompts answered"] = sum(record.kind == "ok" and record.op == "answer" for record in facts.records)
     if transport == "realtime":
         found["requests unanswered"] = found["requests"] - len(facts.answers)
         found["recovered by backfill"] = sum(record.via == "backfill" for record in delivered)

@@ -39,6 +39,8 @@ UNITS = {
     "clock offset": "ms",
     "CPU of the load generator": "s",
     "requests": "requests",
+    "prompts put": "prompts",
+    "prompts answered": "prompts",
     "requests unanswered": "requests",
     "answers 5xx": "answers",
     "reconnects": "connections",

@@ -16,6 +16,7 @@ MAX_AGE_DAYS = 7
 # The guide's four end-to-end scenarios, in its order: scenario.1 … scenario.4 in a rehearsal's report.
 SCENARIOS = ("complete-generation-flow", "process-recovery", "error-handling", "concurrent-processes")
 COMPARISON = "load.comparison"
+COMPARED = "load.compare."
 SIGN_OFF = "Sign-off"
 COMPLETED_ON = "Migration completed on"
 SIGNED_BY = "Signed off by"
@@ -57,6 +58,11 @@ class Evidence:
         )
 
 
+def compares(id: str) -> bool:
+    """Whether the check of this id compares the two transports: one of its figures, or all of them."""
+    return id == COMPARISON or id.startswith(COMPARED)
+
+
 def from_report(report: Report, source: str) -> Evidence:
     """The evidence in `report`, not yet weighed; `source` is its file."""
     if report.name == "rehearse":
@@ -65,11 +71,11 @@ def from_report(report: Report, source: str) -> Evidence:
     if report.name == "scenarios":
         return Evidence(_scenarios(report.checks, source), {}, None, (source,))
     if report.name == "load":
-        # Only a run over both transports compares them; no criterion needs the rest of a load report.
+        # Only a comparison of both transports is evidence; no criterion needs the rest of a load report.
         compared = {
             check.id: Item(check.verdict, check.detail, source, files_of(check))
             for check in report.checks
-            if check.id == COMPARISON
+            if compares(check.id)
         }
         return Evidence(compared, {}, None, (source,) if compared else ())
     return Evidence(reports=())

@@ -118,7 +118,7 @@ def test_a_system_as_good_as_the_old_passes_and_its_costs_are_told():
     found = compare((side("websocket", SLOW), side("realtime", SLOW)))
     assert {check.verdict for check in found.checks} == {Verdict.PASS}
     assert found.whole.id == COMPARISON
-    assert "judged: start, first event, reaction, back again, generation" in found.whole.title
+    assert "judged: first event, reaction, back again, generation" in found.whole.title
     assert "told, not judged: CPU of the servers 3.00×" in found.whole.detail
     (cost,) = (row for row in found.table.rows if row[0].startswith("CPU of the servers"))
     assert cost[-1].startswith("told, not judged; worse")

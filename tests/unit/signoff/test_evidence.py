@@ -169,6 +169,7 @@ def test_a_load_run_over_both_transports_answers_criterion_7_and_only_that(tmp_p
     save(tmp_path / "a-rehearsal", report(finished=datetime.now(UTC) - timedelta(hours=2)))
     compared = (
         Check("load.comparison", "compared", verdict, "1.03 of the WebSocket's time"),
+        Check("load.compare.reaction", "reaction", verdict, "worse: more than 10% slower, interval 1.20–1.30"),
         Check("migrate.apply", "not this room's word", Verdict.FAIL),
     )
     save(tmp_path / "b-load", report("load", *compared, finished=datetime.now(UTC) - timedelta(hours=1)))
