@@ -128,9 +128,7 @@ async def test_a_comparison_of_both_transports_in_rounds(system, tmp_path):
     assert {line.split(" ")[0] for line in not_passed(report) if not line.startswith("load.compar")} <= {
         "load.instrument"
     }, not_passed(report)
-    assert {f"load.compare.{name}" for name in ("first-event", "reaction", "back-again", "generation")} <= set(
-        seen
-    )
+    assert {f"load.compare.{name}" for name in ("first-event", "reaction", "back-again", "generation")} <= set(seen)
     assert seen["load.no-loss"] is Verdict.PASS
     for group in ("websocket", "realtime"):
         # Each round, and one generation that warmed everything up.
