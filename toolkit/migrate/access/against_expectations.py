@@ -108,6 +108,7 @@ def _truncate(relation: Relation, role: str, expectations: Expectations) -> Iter
 
 
 def _columns(matrix: Matrix, relation: Relation, role: str, expectations: Expectations) -> Iterator[str]:
+    yield from _readable(relation, role, expectations)
     said = expectations.columns(role, relation.name)
     if said is None or not relation.is_table:
         return
@@ -119,3 +120,18 @@ def _columns(matrix: Matrix, relation: Relation, role: str, expectations: Expect
             f"{expectations.file}:{rule.line}: {relation.name}: {role} should write no columns but "
             f"{', '.join(sorted(allowed)) or 'none'}, and can write {', '.join(sorted(more))}"
         )
+
+
+def _readable(relation: Relation, role: str, expectations: Expectations) -> Iterator[str]:
+    said = expectations.readable(role, relation.name)
+    if said is None:
+        return
+    allowed, rule = said
+    at = f"{expectations.file}:{rule.line}"
+    if missing := allowed - {column.name for column in relation.columns}:
+        yield f"{at}: expected columns of {relation.name}, got {', '.join(sorted(missing))}"
+    read = {column.name for column in relation.columns if "SELECT" in column.privileges.get(role, ())}
+    if more := read - allowed:
+        yield f"{at}: {relation.name}: {role} should not read {', '.join(sorted(more))}, and may"
+    if less := allowed - read - missing:
+        yield f"{at}: {relation.name}: {role} should read {', '.join(sorted(less))}, and may not"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,29 +50,46 @@ class _Rule(_Strict):
     truncate: Literal["allow", "deny"] | None = None
     execute: Literal["allow", "deny"] | None = None
     columns: list[str] | None = None
+    readable: list[str] | None = None
+
+
+class _Mended(_Strict):
+    by: str
+    objects: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
 class _File(_Strict):
     ids: Literal["uuid", "text"] | None = None
     owners: dict[str, Annotated[list[str], BeforeValidator(_listed)]] = {}
     members: list[_Member] = []
+    mended: list[_Mended] = []
     expect: list[_Rule] = []
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One entry of `expect`. `verbs`: verb → what is allowed; `columns`: those that may be updated, no others (None:
-    not said); `line` in the file."""
+    """One entry of `expect`. `verbs`: verb → what is allowed; `columns`: those that may be updated, `readable`: those
+    that may be selected, no others (None: not said); `line` in the file."""
 
     roles: tuple[Who, ...]
     objects: tuple[str, ...]
     verbs: Mapping[ExpectedVerb, Allowance]
     columns: frozenset[str] | None
     line: int
+    readable: frozenset[str] | None = None
 
     def names(self, name: str) -> bool:
         """Whether the entry is about this object; a function may be named with or without its arguments."""
         return any(_matches(pattern, name) for pattern in self.objects)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What earlier versions, which are applied and are not edited, have wrong with these objects; version `by` has to
+    have it right."""
+
+    by: str
+    objects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,7 @@ class Expectations:
     rules: tuple[Rule, ...]
     hints: Hints
     lines: tuple[tuple[str, int], ...]
+    mended: tuple[Mended, ...] = ()
 
     def allowance(self, role: str, name: str, verb: ExpectedVerb) -> tuple[Allowance, Rule] | None:
         """What the last entry about it allows; None without an entry."""
@@ -102,6 +120,22 @@ class Expectations:
             if role in rule.roles and rule.columns is not None and rule.names(name):
                 return rule.columns, rule
         return None
+
+    def readable(self, role: str, name: str) -> tuple[frozenset[str], Rule] | None:
+        """The only columns that the role may select; None when no entry limits them."""
+        for rule in reversed(self.rules):
+            if role in rule.roles and rule.readable is not None and rule.names(name):
+                return rule.readable, rule
+        return None
+
+    def mended_by(self, version: str) -> frozenset[str]:
+        """The objects that this version has to have right, although what was wrong was there before."""
+        return frozenset(name for one in self.mended if one.by == version for name in one.objects)
+
+    def mended_after(self, version: str, versions: Sequence[str]) -> Mapping[str, str]:
+        """Object → the version after this one, of these in their order, that mends it."""
+        later = versions[versions.index(version) + 1 :]
+        return {name: one.by for one in self.mended if one.by in later for name in one.objects}
 
     def unknown(self, objects: Iterable[str]) -> Iterator[str]:
         """A line for each name in the file that no object has."""
@@ -158,13 +192,19 @@ def parse(text: str, file: str = _SHIPPED_NAME) -> Expectations:
     ]
     lines += [(name, _line(root, ("owners", name))) for name in read.owners]
     lines += [(entry.table, _line(root, ("members", number, "table"))) for number, entry in enumerate(read.members)]
+    lines += [
+        (name, _line(root, ("mended", number, "objects")))
+        for number, entry in enumerate(read.mended)
+        for name in entry.objects
+    ]
     owners = {name: () if columns == ["nobody"] else tuple(columns) for name, columns in read.owners.items()}
     hints = Hints(
         owners,
         tuple((one.table, one.user, one.organisation) for one in read.members),
         None if read.ids is None else read.ids == "text",
     )
-    return Expectations(file, rules, hints, tuple(lines))
+    mended = tuple(Mended(one.by, tuple(one.objects)) for one in read.mended)
+    return Expectations(file, rules, hints, tuple(lines), mended)
 
 
 def _rule(entry: _Rule, line: int, file: str) -> Rule:
@@ -174,9 +214,11 @@ def _rule(entry: _Rule, line: int, file: str) -> Rule:
         if entry.all in {"allow", "deny"}:
             verbs |= {"truncate": entry.all, "execute": entry.all}
     verbs |= {verb: said for verb in VERBS if (said := getattr(entry, verb)) is not None}
-    if not verbs and entry.columns is None:
+    if not verbs and entry.columns is None and entry.readable is None:
         raise UsageError(
-            f"{file}:{line}: expected one of {', '.join(VERBS)}, all or columns, got an entry that says nothing", REMEDY
+            f"{file}:{line}: expected one of {', '.join(VERBS)}, all, columns or readable, got an entry that says "
+            "nothing",
+            REMEDY,
         )
     return Rule(
         tuple(entry.role),
@@ -184,6 +226,7 @@ def _rule(entry: _Rule, line: int, file: str) -> Rule:
         verbs,
         None if entry.columns is None else frozenset(entry.columns),
         line,
+        None if entry.readable is None else frozenset(entry.readable),
     )
 
 
@@ -233,7 +276,7 @@ def _problem(error: Any, root: yaml.Node, file: str) -> str:
     if error["type"] == "missing":
         return f"{file}:{line}: expected the key `{name}`, got nothing"
     if error["type"] == "extra_forbidden":
-        known = [*_File.model_fields, *_Rule.model_fields, *_Member.model_fields]
+        known = [name for model in (_File, _Rule, _Member, _Mended) for name in model.model_fields]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" (did you mean `{near[0]}`?)" if near else ""
         return f"{file}:{line}: expected no key `{name}` here{hint}, got `{name}`"

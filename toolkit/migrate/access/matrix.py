@@ -24,8 +24,9 @@ from toolkit.migrate.access.personas import (
 )
 from toolkit.migrate.access.privileges import AccessCatalog, Relation, Routine
 
-Verb = Literal["select", "insert", "update", "delete", "give away"]
-VERBS: tuple[Verb, ...] = ("select", "insert", "update", "delete", "give away")
+# "refer": put somebody else's row into a reference of a row of one's own.
+Verb = Literal["select", "insert", "update", "delete", "give away", "refer"]
+VERBS: tuple[Verb, ...] = ("select", "insert", "update", "delete", "give away", "refer")
 Kind = Literal["denied", "refused", "rows", "error"]
 
 _WORDS = {
@@ -45,7 +46,8 @@ class Cell:
 
     `denied`: no privilege. `refused`: by row level security. `rows`: it ran; `reached`: RowOwner → (rows reached, rows
     there are). `error`: `code` is the SQLSTATE. `lines`: digests of the rows that a view showed; `beyond`: how many of
-    them the session cannot read through the view's definition with its own rights.
+    them the session cannot read through the view's definition with its own rights. `refers`: the references that took
+    a row which the session does not see.
     """
 
     kind: Kind
@@ -54,6 +56,7 @@ class Cell:
     said: str = ""
     lines: frozenset[str] = frozenset()
     beyond: int = 0
+    refers: frozenset[str] = frozenset()
 
     @property
     def row_owners(self) -> frozenset[RowOwner]:
@@ -70,6 +73,8 @@ class Cell:
             return f"error {self.code}: {self.said}"
         if self.kind != "rows":
             return "no privilege" if self.kind == "denied" else "refused by row level security"
+        if self.refers:
+            return ", ".join(sorted(self.refers))
         if self.lines:
             return f"{len(self.lines)} rows"
         found = [
@@ -126,6 +131,7 @@ def same(before: Cell, after: Cell) -> bool:
         before.row_owners & both == after.row_owners & both
         and bool(before.lines) == bool(after.lines)
         and bool(before.beyond) == bool(after.beyond)
+        and after.refers <= before.refers
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from toolkit.migrate.access.against_expectations import unlike
-from toolkit.migrate.access.expectations import Expectations
-from toolkit.migrate.access.matrix import Cell, Matrix, Verb, effective, same
+from toolkit.migrate.access.expectations import Allowance, Expectations, Rule
+from toolkit.migrate.access.matrix import VERBS, Cell, Matrix, Verb, effective, same
+from toolkit.migrate.access.ownership import snake
 from toolkit.migrate.access.personas import (
     CLIENT_ROLES,
     EMPTY_SUB,
@@ -35,7 +37,14 @@ _DOING: Mapping[Verb, str] = {
     "update": "can update",
     "delete": "can delete",
     "give away": "can give away",
+    "refer": "can refer to",
 }
+# What tells who works on a row, or lets one write for it: of a table that clients do not write, operators' business.
+_OPERATORS = re.compile(
+    r"(^|_)(claim|lock|lease|fencing)_?(token|key|id|owner)$|^(claimed|locked|leased)_by$|(^|_)host_?(name|ip)$"
+    r"|(^|_)worker(_?(id|name|ip|host))?$|(^|_)(secret|password|passwd|private_key)(_|$)"
+    r"|(^|_)(access|refresh|api|secret)_?(token|key)(_hash)?$"
+)
 
 
 @dataclass
@@ -46,10 +55,12 @@ class Rulings:
     notes: list[str] = field(default_factory=list)
 
 
-def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Rulings:
-    """New objects by the rules; those that existed by comparison. What the expectations allow is excused, no more."""
+def judge(before: Matrix, after: Matrix, expectations: Expectations, renewed: frozenset[str] = frozenset()) -> Rulings:
+    """New objects, and those that are `renewed`, by the rules; those that existed by comparison. What the expectations
+    allow is excused, no more."""
     found = Rulings()
-    _cells(before, after, expectations, found)
+    _cells(before, after, expectations, renewed, found)
+    _operators_columns(before, after, expectations, renewed, found)
     _guards(before, after, expectations, found)
     _privileges(before, after, expectations, found)
     _columns(before, after, expectations, found)
@@ -60,7 +71,7 @@ def judge(before: Matrix, after: Matrix, expectations: Expectations) -> Rulings:
 # -- cells --------------------------------------------------------------------------------------------------------
 
 
-def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
+def _cells(before: Matrix, after: Matrix, expectations: Expectations, renewed: frozenset[str], found: Rulings) -> None:
     lines: dict[tuple[str, str, Verb, str], list[str]] = defaultdict(list)
     older: set[str] = set()
     for (name, session, verb), cell in after.cells.items():
@@ -68,12 +79,12 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
         error = claims_trouble(after, name, session, cell)
         trouble = error or rows_trouble(after, relation, session, verb, cell)
         part = "claims" if error else "rows" if relation.is_table else "views"
-        said = None if verb == "give away" else expectations.allowance(session.role, name, verb)
+        said = _said(expectations, session, name, verb)
         if said is not None and not error and unlike(session, cell, said[0]) is None:
             continue
         old = before.of(name, session, verb)
-        if old is None:
-            if trouble and name not in before.catalog.relations:
+        if old is None or (trouble and name in renewed):
+            if trouble and (name not in before.catalog.relations or name in renewed):
                 lines[part, name, verb, trouble].append(str(session))
             continue
         if same(old, cell):
@@ -93,6 +104,14 @@ def _cells(before: Matrix, after: Matrix, expectations: Expectations, found: Rul
         found.violations[part].append(f"{name}: {_people(who)} {what}")
     if older:
         found.notes.append(f"wrong before this version already, and not changed by it: {', '.join(sorted(older))}")
+
+
+def _said(expectations: Expectations, session: PersonaSession, name: str, verb: Verb) -> tuple[Allowance, Rule] | None:
+    match verb:
+        case "give away" | "refer":
+            return None
+        case _:
+            return expectations.allowance(session.role, name, verb)
 
 
 def _people(who: Iterable[str]) -> str:
@@ -127,6 +146,10 @@ def rows_trouble(matrix: Matrix, relation: Relation, session: PersonaSession, ve
     if verb == "give away":
         given = cell.row_owners & session.own
         return "can give own rows away to somebody else: no WITH CHECK holds the owner" if given else ""
+    if verb == "refer":
+        # Whatever acts on the reference with more rights takes one's row for the other one's own.
+        what = "can make own rows refer to somebody else's rows, which it does not see"
+        return f"{what}: no WITH CHECK ties {', '.join(sorted(cell.refers))}" if cell.refers else ""
     foreign = cell.row_owners & {*PEOPLES} - session.entitled
     if foreign:
         what = "a row in the name of others" if verb == "insert" else f"rows that are {_named(foreign)}"
@@ -274,6 +297,37 @@ def _columns(before: Matrix, after: Matrix, expectations: Expectations, found: R
             if (lost := was - now) and (now or role == "service_role") and expected is None:
                 found.violations["columns"].append(
                     f"{relation.name}: {role} may no longer write {', '.join(sorted(lost))}"
+                )
+
+
+def _operators_columns(
+    before: Matrix, after: Matrix, expectations: Expectations, renewed: frozenset[str], found: Rulings
+) -> None:
+    for relation in after.catalog.judged():
+        old = before.catalog.relations.get(relation.name) if relation.name not in renewed else None
+        for role in CLIENT_ROLES:
+            said = expectations.readable(role, relation.name)
+            reached = {
+                verb
+                for session in after.sessions
+                for verb in VERBS
+                if session.role == role and (cell := after.of(relation.name, session, verb)) is not None and cell.any
+            }
+            if "select" not in reached or reached & {"insert", "update"}:
+                continue
+            names = []
+            for column in relation.columns:
+                if "SELECT" not in column.privileges.get(role, ()) or not _OPERATORS.search(snake(column.name)):
+                    continue
+                was = old.column(column.name) if old is not None else None
+                if (said is None or column.name not in said[0]) and not (
+                    was is not None and "SELECT" in was.privileges.get(role, ())
+                ):
+                    names.append(column.name)
+            if names:
+                found.violations["columns"].append(
+                    f"{relation.name}: {role} reads {', '.join(names)}, which only operators need: they tell who works "
+                    "on a row, or let one write for it"
                 )
 
 

@@ -4,12 +4,13 @@ one block."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.migrate.access.matrix import Cell, Key, Verb
 from toolkit.migrate.access.personas import NOBODY, PEOPLES, SHARED, THEIRS, USERS, PersonaSession, RowOwner
 from toolkit.migrate.access.privileges import Column, Relation
+from toolkit.migrate.access.references import StrangersRow, strangers_rows
 from toolkit.migrate.access.staging import MOST_ROWS, Staging
 from toolkit.postgres.connection import Connection
 from toolkit.sql import prove_security as sql
@@ -38,7 +39,8 @@ class StatementResult:
 
 @dataclass(frozen=True)
 class _Question:
-    """One statement of one cell. `row_owner`: whose row an INSERT or a targeted write is about, else ""."""
+    """One statement of one cell. `row_owner`: whose row an INSERT or a targeted write is about, else "";
+    `refers`: whose row it puts into a reference."""
 
     name: str
     verb: Verb
@@ -46,6 +48,7 @@ class _Question:
     present: str | None = None
     lend: str = ""
     row_owner: RowOwner = ""
+    refers: StrangersRow | None = None
 
     def as_json(self) -> dict[str, str]:
         asked = {"sql": self.sql}
@@ -79,7 +82,11 @@ async def try_cells(
         for question, answer in zip(again, second, strict=True):
             answers[question.name, question.verb].append((question, answer))
         for (name, verb), pairs in answers.items():
-            found[name, verb] = session_cells.cell(name, verb, pairs)
+            if verb != "refer":
+                found[name, verb] = session_cells.cell(name, verb, pairs)
+        for (name, verb), pairs in answers.items():
+            if verb == "refer":
+                found[name, verb] = _refer_cell(pairs, found)
         cells |= {(name, session, verb): cell for (name, verb), cell in found.items()}
     return cells
 
@@ -151,7 +158,32 @@ class _SessionCells:
                 case "delete":
                     present = sql.PRESENT.format(table=table.quoted)
                     found.append(_Question(table.name, verb, sql.DELETE.format(table=table.quoted), present))
-        return found
+        return found if table.partition else [*found, *self._references(table)]
+
+    def _references(self, table: Relation) -> Iterator[_Question]:
+        """Rows of one's own that name somebody else's row in a reference: inserted, and updated."""
+        role = self.session.role
+        inserted = {c.name for c in table.columns if "INSERT" in c.privileges.get(role, ())}
+        for row_owner in sorted(self.session.own):
+            fresh = self.staging.fresh.get(table.name, {}).get(row_owner)
+            if fresh is None:
+                continue
+            places = [place for place, whose in self.staging.places[table.name].items() if whose == row_owner]
+            for refers in strangers_rows(self.staging, table):
+                statements: list[str | None] = []
+                if refers.values.keys() <= inserted:
+                    statements.append(self._insert(table, {**fresh, **refers.values}))
+                if len(refers.values) == 1 and refers.values.keys() <= table.writable(role):
+                    ((column, value),) = refers.values.items()
+                    chosen = f"array[{', '.join(map(literal, places))}]::text[]"
+                    statements.append(
+                        sql.UPDATE_WHERE.format(
+                            table=table.quoted, column=quote_identifier(column), value=literal(value), places=chosen
+                        )
+                    )
+                lend = self._lend(table)
+                for statement in filter(None, statements):
+                    yield _Question(table.name, "refer", statement, "", lend, row_owner, refers)
 
     def _of_view(self, view: Relation) -> list[_Question]:
         if not view.may(self.session.role, "SELECT"):
@@ -280,7 +312,7 @@ class _SessionCells:
         would filter. That needs SELECT, without which a session cannot choose rows."""
         table = self.catalog.relations[name]
         question, answer = pairs[0]
-        if verb in {"select", "insert"} or not table.is_table or not table.may(self.session.role, "SELECT"):
+        if verb in {"select", "insert", "refer"} or not table.is_table or not table.may(self.session.role, "SELECT"):
             return []
         if any(not one.code for _, one in pairs) or answer.privilege_lacks:
             return []
@@ -356,6 +388,22 @@ class _SessionCells:
         direct = pairs[1][1].places or frozenset()
         lines = shown.places or frozenset()
         return Cell("rows", lines=lines, beyond=len(lines - direct))
+
+
+def _refer_cell(pairs: Sequence[tuple[_Question, StatementResult]], cells: Mapping[tuple[str, Verb], Cell]) -> Cell:
+    """What took a reference to a row that the session does not see; who sees it may well refer to it."""
+    took: dict[RowOwner, set[str]] = {question.row_owner: set() for question, _ in pairs}
+    for question, answer in pairs:
+        assert question.refers is not None
+        seen = cells.get((question.refers.parent, "select"))
+        visible = seen is not None and THEIRS in seen.row_owners
+        # A constraint is checked after privileges and policies, so they had allowed the write.
+        if not visible and (answer.code.startswith(_CONSTRAINT) or (not answer.code and answer.touched)):
+            took[question.row_owner].add(question.refers.label)
+    reached = {row_owner: (len(labels), len(pairs)) for row_owner, labels in took.items()}
+    if any(took.values()):
+        return Cell("rows", reached, refers=frozenset().union(*took.values()))
+    return _trouble([answer for _, answer in pairs if answer.code], reached, any(not a.code for _, a in pairs))
 
 
 def _trouble(troubles: Sequence[StatementResult], reached: Mapping[RowOwner, tuple[int, int]], ran: bool) -> Cell:

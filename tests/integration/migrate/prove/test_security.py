@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ create policy notes_update on public.notes for update to authenticated using ({O
 NEW = "create table public.files (id uuid primary key default gen_random_uuid(), user_id text not null, name text);"
 RLS = "alter table public.files enable row level security;"
 GUARDED = NEW + RLS
+
+# Files of notes, and what workers do with files.
+OF_NOTES = (
+    "create table public.files (id uuid primary key default gen_random_uuid(), user_id text not null, "
+    "note_id uuid references public.notes (id));" + RLS
+)
+JOBS = (
+    "create table public.jobs (id uuid primary key default gen_random_uuid(), user_id text not null, state text, "
+    "claim_token uuid, worker_hostname text); alter table public.jobs enable row level security;"
+)
+OF_MINE = f"exists (select from public.notes n where n.id = note_id and n.{OWN})"
 
 
 def policy(rest: str, table: str = "files") -> str:
@@ -273,9 +285,57 @@ PLANTED = {
         "public.comments: signed-in",
         "",
     ),
+    "own rows refer to those of others": (
+        OF_NOTES + policy(f"for all to authenticated using ({OWN}) with check ({OWN})"),
+        "can make own rows refer to somebody else's rows, which it does not see: no WITH CHECK ties note_id",
+        "",
+    ),
+    "only an update refers to those of others": (
+        OF_NOTES
+        + policy(f"for select to authenticated using ({OWN})")
+        + f"create policy i on public.files for insert to authenticated with check ({OWN} and {OF_MINE});"
+        + f"create policy u on public.files for update to authenticated using ({OWN}) with check ({OWN});",
+        "can make own rows refer to somebody else's rows",
+        "",
+    ),
+    "own rows in a foreign organisation": (
+        "create table public.boards (id uuid primary key default gen_random_uuid(), user_id text not null, "
+        "organization_id uuid references public.organizations (id));"
+        "alter table public.boards enable row level security;"
+        + policy(f"for all to authenticated using ({OWN}) with check ({OWN})", "boards"),
+        "no WITH CHECK ties organization_id → public.organizations",
+        "",
+    ),
+    "who works on a row": (
+        JOBS + policy(f"for select to authenticated using ({OWN})", "jobs"),
+        "public.jobs: authenticated reads claim_token, worker_hostname, which only operators need",
+        "",
+    ),
 }
 
 HEALTHY = {
+    "own rows refer to own rows": (
+        OF_NOTES
+        + policy(f"for all to authenticated using ({OWN}) with check ({OWN} and (note_id is null or {OF_MINE}))"),
+        "",
+    ),
+    "rows that everybody signed in sees are referred to": (
+        OF_NOTES.replace("public.notes", "public.posts") + FINE,
+        "create table public.posts (id uuid primary key default gen_random_uuid(), user_id text not null);"
+        "alter table public.posts enable row level security;"
+        + policy("for select to authenticated using (true)", "posts"),
+    ),
+    "a claim that clients do not read": (
+        JOBS
+        + policy(f"for select to authenticated using ({OWN})", "jobs")
+        + "revoke all on public.jobs from anon, authenticated; grant select (id, user_id, state) on public.jobs "
+        "to authenticated;",
+        "",
+    ),
+    "a token of one's own that one writes": (
+        JOBS + policy(f"for all to authenticated using ({OWN}) with check ({OWN})", "jobs"),
+        "",
+    ),
     "row security and own rows": (GUARDED + FINE, ""),
     "a shared table that everybody reads": (
         "create table public.plans (id int primary key, name text); alter table public.plans enable row level security;"
@@ -452,6 +512,22 @@ async def test_our_own_migrations_hold_and_are_as_expected(subject_of: SubjectOf
     held = next(claim for claim in outcome.claims if claim.id.endswith("-expectations"))
     assert held.level is Level.PROVED
     assert int(held.basis.split()[0]) > 100
+
+
+async def test_what_the_newest_of_our_migrations_mends_is_found_without_it(
+    subject_of: SubjectOf, tmp_path: Path
+) -> None:
+    """Neither the folder nor its expectations say what to look for."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations_dir(), folder, ignore=shutil.ignore_patterns("20250728*", "expectations.yaml", "verify"))
+    subject = await subject_of(folder)
+    found = "\n".join([said(await PROOF.run(subject, version)) for version in subject.versions[:2]])
+    refers = "can make own rows refer to somebody else's rows, which it does not see: no WITH CHECK ties"
+    processes = "generation_process_id → public.generated_articles_state"
+    assert f"public.articles: owner (uuid sub, text sub) {refers} {processes}, organization_id" in found
+    assert f"public.style_guide_templates: owner (uuid sub, text sub) {refers} organization_id" in found
+    assert "public.background_tasks: authenticated reads worker_id, worker_hostname, claim_token" in found
+    assert len(found.splitlines()) == 3
 
 
 EXPECTED = """
