@@ -86,7 +86,7 @@ async def test_it_is_another_version_than_the_rest_of_the_suite_uses(system: Emb
 async def test_every_migration_round_trips(system: EmbeddedTarget, databases: Databases, tmp_path: Path) -> None:
     folder = read_folder(migrations_dir())
     versions = tuple(migration.version for migration in folder.migrations)
-    async with databases.clone("bare") as dsn, scratch_on(system.dsn) as scratch:
+    async with databases.clone("bare") as dsn, scratch_on(system.dsn, throwaway=True) as scratch:
         start = await scratch.create(urlsplit(dsn).path.removeprefix("/"))
         options = Options(export_dir=tmp_path / "exports")
         states = States(scratch, start, folder, versions, rows_each=3, options=options)

@@ -17,6 +17,6 @@ def replay_here(cluster: PostgresCluster, monkeypatch: pytest.MonkeyPatch) -> No
 
     def here(bin_dir: Path) -> AbstractAsyncContextManager[Scratch]:
         assert (bin_dir / "postgres").exists()
-        return scratch_on(cluster.admin_dsn(), MIGRATOR)
+        return scratch_on(cluster.admin_dsn(), MIGRATOR, throwaway=True)
 
     monkeypatch.setattr("toolkit.migrate.scratch.origin.embedded_scratch", here)

@@ -55,6 +55,7 @@ THROWAWAY_SETTINGS = {
     "full_page_writes": "off",
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
+    "jit": "off",  # Debian's Postgres has it: compiling takes longer than any of our queries
 }
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, count
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from toolkit.report import pictures
 from toolkit.report.links import is_link
 from toolkit.report.record import Check, Distribution, Report, Table, Timeline, Verdict
 from toolkit.report.visible import all_visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # Cells of figures, signs, units and placeholders for nothing: a column of only such cells is aligned to the right.
 _NUMBER = re.compile(r"[-+<≤]?[\d.,]+\s?(?:ms|s|min|%|x|MB|kB|B)?|[–—-]|")
@@ -116,31 +120,40 @@ def pages_of(files: Iterable[str], fact: str = "") -> list[str]:
     return list(dict.fromkeys(pages))
 
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("toolkit.report", "."),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters["code"] = as_code
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # here: most commands write no page
+
+    made = Environment(
+        loader=PackageLoader("toolkit.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["code"] = as_code
+    return made
 
 
 def render(report: Report) -> str:
     """The whole page as text."""
     report = all_visible(report)
-    return _ENVIRONMENT.get_template("report.html").render(
-        report=report,
-        sections=sections(report),
-        many=len(report.checks) > MANY,
-        marks=MARKS,
-        counts={verdict: report.count(verdict) for verdict in Verdict},
-        seconds=(report.finished_at - report.started_at).total_seconds(),
-        is_link=is_link,
-        anchor=Anchors(),
-        timeline=_timeline,
-        distributions=_distributions,
-        column_kinds=column_kinds,
-        pages_of=pages_of,
-        quantity=pictures.quantity,
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            sections=sections(report),
+            many=len(report.checks) > MANY,
+            marks=MARKS,
+            counts={verdict: report.count(verdict) for verdict in Verdict},
+            seconds=(report.finished_at - report.started_at).total_seconds(),
+            is_link=is_link,
+            anchor=Anchors(),
+            timeline=_timeline,
+            distributions=_distributions,
+            column_kinds=column_kinds,
+            pages_of=pages_of,
+            quantity=pictures.quantity,
+        )
     )

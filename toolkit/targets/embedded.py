@@ -16,8 +16,6 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from toolkit.errors import EnvironmentError_
-from toolkit.migrate import migrate_status, migrate_up, read_folder
-from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import MIGRATOR, THROWAWAY_SETTINGS, PostgresCluster
 from toolkit.postgres.lifetime import dismiss_guard, start_guard, uninterrupted
 from toolkit.postgres.servers import bin_dir_of
@@ -157,6 +155,9 @@ class EmbeddedTarget:
         return await uninterrupted(crash)
 
     async def _prepare_database(self) -> None:
+        # Here and below: most commands only look for a target that runs, and start sooner without the migration tools.
+        from toolkit.migrate.scratch.platform import prepare_platform
+
         admin = await asyncpg.connect(self.postgres.admin_dsn(), timeout=10)
         try:
             if not await admin.fetchval("select 1 from pg_database where datname = $1", DATABASE, timeout=10):
@@ -172,6 +173,8 @@ class EmbeddedTarget:
             await self._migrate(self.schema)
 
     async def _migrate(self, schema: Schema) -> None:
+        from toolkit.migrate import migrate_status, migrate_up, read_folder
+
         folder = read_folder(migrations_dir())
         pending = (await migrate_status(self.dsn, folder)).versions
         if schema == "legacy":

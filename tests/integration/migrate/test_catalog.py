@@ -57,7 +57,7 @@ async def test_every_planted_mutation_is_noticed_at_its_own_fact(subject: asyncp
 async def test_a_copy_is_recognised_until_its_own_settings_differ(cluster: PostgresCluster) -> None:
     """Settings and comments of databases are kept where all databases share them."""
     memory = CatalogMemory()
-    async with scratch_on(cluster.dsn()) as scratch:
+    async with scratch_on(cluster.dsn(), throwaway=True) as scratch:
         template = await scratch.create()
         one, other = await scratch.create(template), await scratch.create(template)
         async with connected(scratch.dsn(one)) as conn, connected(scratch.dsn(other)) as second:

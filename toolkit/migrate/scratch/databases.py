@@ -111,9 +111,9 @@ class Scratch:
 
 
 @asynccontextmanager
-async def scratch_on(admin_dsn: str, migrator: str = "") -> AsyncIterator[Scratch]:
+async def scratch_on(admin_dsn: str, migrator: str = "", *, throwaway: bool = False) -> AsyncIterator[Scratch]:
     """Scratch databases on a server that is there; all of them are dropped when the block ends."""
-    scratch = Scratch(admin_dsn, migrator)
+    scratch = Scratch(admin_dsn, migrator, throwaway=throwaway)
     try:
         yield scratch
     finally:

@@ -26,7 +26,7 @@ SubjectOf = Callable[..., Awaitable[Subject]]
 @pytest.fixture(scope="session")
 async def scratch(cluster: PostgresCluster) -> AsyncIterator[Scratch]:
     """Scratch databases on the run's own cluster."""
-    async with scratch_on(cluster.admin_dsn(), MIGRATOR) as made:
+    async with scratch_on(cluster.admin_dsn(), MIGRATOR, throwaway=True) as made:
         yield made
 
 
