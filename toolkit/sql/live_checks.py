@@ -51,12 +51,6 @@ SEQUENCES = spelt_out("""
 # With an index on the column this reads one entry. Row level security that would hide rows makes it fail instead.
 HIGHEST = "select max({column})::bigint from {table}"
 ALL_ROWS = "set local row_security = off"
-# Schemas of the project in which a client may create what a name then means.
-CREATABLE = spelt_out("""
-    select string_agg(r.rolname, ' and ' order by r.rolname) || ' may create in ' || n.nspname as line
-    from pg_namespace n join pg_roles r on r.rolname in ('anon', 'authenticated')
-    where has_schema_privilege(r.oid, n.oid, 'CREATE') and :project_schema(n.nspname) group by n.nspname order by 1
-""")
 # Functions of the project that triggers of Supabase Auth's tables fire, without a search_path of their own.
 AUTH_TRIGGERS = """
     select distinct p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as text

@@ -104,6 +104,12 @@ FUNCTIONS = spelt_out(
     order by 2
 """.replace(":executors", executors("$1"))
 )
+# Schemas of the project in which a client may create what a name then means.
+CREATABLE = spelt_out("""
+    select string_agg(r.rolname, ' and ' order by r.rolname) || ' may create in ' || n.nspname as line
+    from pg_namespace n join pg_roles r on r.rolname in ('anon', 'authenticated')
+    where has_schema_privilege(r.oid, n.oid, 'CREATE') and :project_schema(n.nspname) group by n.nspname order by 1
+""")
 # What a table or function made later will be given to clients.
 DEFAULT_PRIVILEGES = spelt_out("""
     select coalesce('schema ' || n.nspname, 'every schema') as place,

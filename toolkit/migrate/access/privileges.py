@@ -123,13 +123,14 @@ class Routine:
 class AccessCatalog:
     """Relations and routines by name. `defaults`: (place, kind of object, role, privilege) that objects made later give
     to clients; `roles`: those of anon, authenticated and service_role that the server has; `foreign_keys`: (quoted
-    table, name)."""
+    table, name); `creatable`: a line for each schema of the project in which a client may create objects."""
 
     relations: Mapping[str, Relation]
     routines: Mapping[str, Routine]
     defaults: frozenset[tuple[str, str, str, str]]
     roles: frozenset[str]
     foreign_keys: tuple[tuple[str, str], ...]
+    creatable: tuple[str, ...] = ()
 
     def judged(self) -> list[Relation]:
         """The relations that are judged: not the platform's, and no foreign tables."""
@@ -214,6 +215,7 @@ async def _read(conn: Connection) -> AccessCatalog:
         ),
         frozenset(roles),
         tuple(droppable),
+        tuple(row["line"] for row in await conn.fetch(sql.CREATABLE, timeout=_DEADLINE_S)),
     )
 
 

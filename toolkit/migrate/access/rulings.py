@@ -26,7 +26,7 @@ from toolkit.migrate.access.personas import (
     USERS,
     PersonaSession,
 )
-from toolkit.migrate.access.privileges import Relation
+from toolkit.migrate.access.privileges import Relation, Routine
 
 _BEYOND_RLS = ("TRUNCATE", "REFERENCES", "TRIGGER")
 _RECURSION = ("42P17", "54001")  # 54001: a function recurses until the stack limit
@@ -331,17 +331,25 @@ def _operators_columns(
                 )
 
 
+def _let_go(routine: Routine, old: Routine | None) -> bool:
+    """Whether it runs with its owner's rights by a path that is not pinned, and did not before."""
+    return routine.definer and not routine.pinned and (old is None or old.pinned or not old.definer)
+
+
 def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: Rulings) -> None:
     wrong = found.violations["functions"]
+    # Where no client may create anything, a path that is not pinned gives nobody more than he has.
+    told = wrong if after.catalog.creatable else found.notes
+    creators = f" ({'; '.join(after.catalog.creatable)})" if after.catalog.creatable else ""
     for routine in after.catalog.routines.values():
         old = before.catalog.routines.get(routine.name)
         clients = [role for role in CLIENT_ROLES if role in routine.executors]
         if not routine.callable:
             # Who fires a trigger needs no right to its function, and nobody can call it.
-            if routine.definer and not routine.pinned and (old is None or old.pinned or not old.definer):
-                wrong.append(
+            if _let_go(routine, old):
+                told.append(
                     f"{routine.name}: a trigger function with the rights of {routine.owner} whose search_path is not "
-                    "pinned: who can create objects decides what its names mean"
+                    f"pinned: who can create objects decides what its names mean{creators}"
                 )
             continue
         gained = [
@@ -354,10 +362,10 @@ def _routines(before: Matrix, after: Matrix, expectations: Expectations, found: 
         lost = old is not None and "service_role" in old.executors and "service_role" not in routine.executors
         if lost and expectations.allowance("service_role", routine.name, "execute") is None:
             wrong.append(f"{routine.name}: service_role may no longer execute it")
-        if routine.definer and not routine.pinned and clients and (old is None or old.pinned or not old.definer):
-            wrong.append(
+        if clients and _let_go(routine, old):
+            told.append(
                 f"{routine.name}: runs with the rights of {routine.owner}, {' and '.join(clients)} may execute it, and "
-                "its search_path is not pinned: who can create objects decides what its names mean"
+                f"its search_path is not pinned: who can create objects decides what its names mean{creators}"
             )
         earlier = {leak for call in before.calls.get(routine.name, ()) for leak in call.leaks}
         leaks: dict[str, list[str]] = defaultdict(list)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -94,7 +94,8 @@ class _Stager:
     ) -> None:
         self.conn, self.catalog, self.ownership, self.shapes = conn, catalog, ownership, shapes
         self.staging = Staging(catalog, ownership)
-        self._serial = _SERIAL
+        # For each table: one that the file adds may not make the rows of the others differ from those before it.
+        self._serials: Counter[str] = Counter()
         groups: dict[str, set[str]] = defaultdict(set)
         for membership in ownership.memberships:
             groups[membership.organisation].add(membership.table)
@@ -196,8 +197,7 @@ class _Stager:
                 transaction = self.conn.transaction()
                 await transaction.start()
                 try:
-                    self._serial += 1
-                    found = (await insert_row(self.conn, self.shapes, table, self._serial, given)).values
+                    found = (await insert_row(self.conn, self.shapes, table, self._serial(table), given)).values
                 except (RowRefused, asyncpg.PostgresError):
                     # A key that only one row can have: the existing row will do, since a unique index refuses it only
                     # after policies.
@@ -270,12 +270,15 @@ class _Stager:
             return NOBODY
         return REST if table.name in self.ownership.owned else SHARED
 
+    def _serial(self, table: str) -> int:
+        self._serials[table] += 1
+        return _SERIAL + self._serials[table]
+
     async def _insert(self, table: str, given: Mapping[str, str | None], row_owner: RowOwner) -> Row | None:
-        self._serial += 1
         transaction = self.conn.transaction()
         await transaction.start()
         try:
-            row = await insert_row(self.conn, self.shapes, table, self._serial, given)
+            row = await insert_row(self.conn, self.shapes, table, self._serial(table), given)
             # A deferred constraint or trigger would fail at the commit, which all rows share, so it is checked here.
             await self.conn.execute(sql.CHECK_NOW, timeout=_DEADLINE_S)
         except (RowRefused, asyncpg.PostgresError) as error:

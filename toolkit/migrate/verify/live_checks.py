@@ -119,7 +119,6 @@ async def _asked(
 
 
 async def _functions(conn: Connection, facts: LiveFacts) -> None:
-    facts.lines["creatable"] = tuple(row["line"] for row in await _asked(conn, facts, "creatable", sql.CREATABLE))
     fired = ((row["name"], unqualified(row["text"])) for row in await _asked(conn, facts, "auth", sql.AUTH_TRIGGERS))
     facts.lines["auth"] = tuple(
         f"{name} means {', '.join(tables)} without a schema" for name, tables in fired if tables
@@ -266,7 +265,7 @@ def _bypassing_views(facts: LiveFacts) -> list[str]:
 
 def _unpinned(facts: LiveFacts) -> list[str]:
     """Only who can create an object in a schema of the path decides what a name means there."""
-    if not (open_schemas := facts.lines.get("creatable", ())):
+    if not (open_schemas := facts.catalog.creatable):
         return []
     found = []
     for one in facts.catalog.routines.values():
@@ -378,7 +377,6 @@ CHECKS: tuple[LiveCheck, ...] = (
         "alter function <function> set search_path = '', with qualified names in its body; and revoke create on schema "
         "<schema> from anon, authenticated, public.",
         _unpinned,
-        ("creatable",),
     ),
     LiveCheck(
         "LIVE-11",

@@ -160,13 +160,14 @@ PLANTED = {
         "",
     ),
     "definer function without search_path": (
+        "grant create on schema public to authenticated;"
         "create function public.count_mine() returns bigint language sql security definer as "
         f"$$ select count(*) from public.notes where {OWN} $$",
         "its search_path is not pinned",
         "",
     ),
     "search_path is let go": (
-        "alter function public.is_member(uuid) reset search_path",
+        "grant create on schema public to authenticated; alter function public.is_member(uuid) reset search_path",
         "its search_path is not pinned",
         "",
     ),
@@ -342,6 +343,14 @@ HEALTHY = {
         + policy("for select using (true)", "plans"),
         "",
     ),
+    "a new table before one whose rows are told apart by a state": (
+        "create table public.alarms (id int primary key, user_id text not null);"
+        "alter table public.alarms enable row level security;"
+        + policy(f"for select to authenticated using ({OWN})", "alarms"),
+        "create table public.servers (id int primary key, user_id text, status text not null default 'new' "
+        "check (status in ('new', 'active', 'gone'))); alter table public.servers enable row level security;"
+        + policy("for select using (status = 'active')", "servers"),
+    ),
     "uuid ids with auth.uid()": (
         "create table public.files (id int primary key, user_id uuid not null); "
         + RLS
@@ -385,6 +394,7 @@ HEALTHY = {
         "revoke execute on function public.publish(uuid) from public, anon, authenticated",
         "",
     ),
+    "a search_path that no client can use": ("alter function public.is_member(uuid) reset search_path", ""),
     "a column beside": ("alter table public.notes add column tags text[] not null default '{}'", ""),
     "the same policy, written anew": (
         "drop policy notes_read on public.notes;"
