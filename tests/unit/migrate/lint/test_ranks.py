@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
 from tests.unit.migrate.lint.conftest import Look
 from toolkit.migrate.lint.reading.findings import Severity
+from toolkit.migrate.lint.report import of_lint
+from toolkit.migrate.lint.run import Linted
+from toolkit.report.frame import Frame
 
 BASE = (
     "create table notes (id uuid primary key, title text, user_id uuid); alter table notes enable row level security;\n"
@@ -81,3 +87,23 @@ def test_a_publication_made_anew_where_nobody_subscribes_yet_is_no_error(look: L
     assert [f.rule for f in later if f.severity is Severity.ERROR] == ["publication-recreated"]
     assert not [f for f in first if f.severity is Severity.ERROR]
     assert [f.rule for f in gone if f.severity is Severity.ERROR] == ["publication-recreated"]
+
+
+def test_the_worst_is_told_first(look: Look, tmp_path: Path) -> None:
+    found = look(
+        {
+            "1_a.sql": BASE,
+            "2_b.sql": VIEW.replace("view v", "view w") + "revoke all on w from anon, authenticated;\n"
+            "create function s() returns int language sql as 'select 1';\n" + VIEW,
+        }
+    )
+    report = of_lint(
+        Frame("migrate lint", datetime(2026, 1, 1, tzinfo=UTC), "x", "1"),
+        Linted(("1_a.sql", "2_b.sql"), tuple(found)),
+        Severity.ERROR,
+    )
+    told = [(check.group, check.title.partition(",")[0]) for check in report.checks if check.id != "file"]
+    assert told[0] == ("2_b.sql", "error")
+    ranks = [("error", "warning", "info").index(word) for file, word in told if file == "2_b.sql"]
+    assert ranks == sorted(ranks)
+    assert told[-1][0] == "1_a.sql"
