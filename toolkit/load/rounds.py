@@ -111,6 +111,7 @@ def sides_of(plan: RoundsPlan, target: Target, folder: Path) -> tuple[Side, Side
             made.take(figure, ms, error)
 
         loop = WorkerLoop(target, plan.transports[place], folder, "ab"[place], measure=take)
+        loop.writes_while_users_work = False
         made = Side(names[place], plan.transports[place], loop)
         return made
 
@@ -132,6 +133,7 @@ async def _round(  # noqa: PLR0917 - one call, in this module
     async with meter.measuring(side.readings):
         ends = await asyncio.gather(*(_user(plan, turn, side, user, number) for user in range(1, plan.users + 1)))
     after = cpu()
+    side.loop.write_history()
     done = ends.count("completed")
     side.completed += done
     used = {name: after[name] - before[name] for name in after if name in before}

@@ -36,6 +36,8 @@ from toolkit.targets.target import Target
 REACH_DEADLINE_S = 10.0
 READ_AT_ONCE = 4
 CLOCK_TRIES = 5
+WRITE_EVERY_S = 0.25
+WRITTEN_AT_ONCE = 25
 _OFFERS: dict[str, tuple[Transport, ...]] = {
     "both": ("realtime", "websocket"),
     "realtime": ("realtime",),
@@ -82,6 +84,8 @@ class WorkerLoop:
         self._stack = AsyncExitStack()
         self._environment: str | None = None
         self._tasks: set[asyncio.Task[Ending]] = set()
+        self._writer: asyncio.Task[None] | None = None
+        self.writes_while_users_work = True
         self._ending = False
         self._cpu_at_begin_s = 0.0
 
@@ -107,7 +111,7 @@ class WorkerLoop:
         self._stack.push_async_callback(self._accounts.aclose)
         await reach(self.target)
         self._verify = ssl.create_default_context()
-        self._history = History(self.path)
+        self._history = History(self.path, at_once=False)
         value = {"name": "load", "transport": self.transport, "target": self.target.describe(), "worker": self.worker}
         self._history.add("note", "run", "scenario", value=value)
         if self.target.database_url:
@@ -132,10 +136,27 @@ class WorkerLoop:
             )
             self._stack.push_async_callback(self._bystander.close)
             await self._bystander.open()
+        self._writer = asyncio.create_task(self._write_history(), name="writer of the history")
         self._cpu_at_begin_s = time.process_time()
+
+    async def _write_history(self) -> None:
+        """Write what waits in small portions, so that no user waits for it, unless the rounds do that in between."""
+        while self.writes_while_users_work:
+            await asyncio.sleep(WRITE_EVERY_S)
+            while self._history is not None and self._history.waiting:
+                self._history.write_out(WRITTEN_AT_ONCE)
+                await asyncio.sleep(0)
+
+    def write_history(self) -> None:
+        """Write what waits, at a moment in which nothing is measured."""
+        if self._history is not None:
+            self._history.write_out()
 
     async def close(self) -> None:
         """Close every connection and the history."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
         await self._stack.aclose()
         if self._history is not None:
             self._history.close()

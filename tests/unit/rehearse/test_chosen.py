@@ -46,7 +46,7 @@ def test_ours_are_found_among_others(project: Path) -> None:
     assert (chosen.among_others, chosen.left_out) == (True, ("20270101000000_newest",))
     assert "4 of the 6 files are the toolkit's" in chosen.described
     # Known by the text when it was renamed, by the name when it was edited.
-    (legacy, migration, _) = sorted(path for path in project.glob("2026*.sql"))
+    (legacy, migration, *_) = sorted(path for path in project.glob("2026*.sql"))
     legacy.rename(project / "20260101000000_system_before.sql")
     migration.write_text(migration.read_text() + "\nselect 1;")
     assert names(choose(read_folder(project), OURS))[1] == ["system_before", *ours[1:]]

@@ -57,3 +57,18 @@ def test_any_json_value_survives(value):
     history = History()
     record = history.add("note", "x", value={"v": value})
     assert record.value["v"] == value or "***" in str(record.value)
+
+
+def test_records_that_wait_are_written_in_portions_and_nobody_reads_a_secret(tmp_path):
+    history = History(tmp_path / "history.jsonl", at_once=False)
+    for number in range(3):
+        history.add("deliver", "watch:a", seq=number, value={"token": "eyJhbGciOi.x.y", "n": number})
+    assert (history.waiting, (tmp_path / "history.jsonl").read_bytes()) == (3, b"")
+    history.write_out(2)
+    assert (history.waiting, len(load(tmp_path / "history.jsonl"))) == (1, 2)
+    assert [record.value for record in history.records] == [{"token": "***", "n": number} for number in range(3)]
+    assert load(tmp_path / "history.jsonl") == history.records
+    history.add("note", "run", error="postgresql://me:secret@host/db")
+    history.close()
+    assert "secret" not in (tmp_path / "history.jsonl").read_text()
+    assert len(load(tmp_path / "history.jsonl")) == 4

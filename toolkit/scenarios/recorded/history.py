@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
@@ -60,11 +60,15 @@ class Record:
 class History:
     """The records of a run; each is appended to the file and flushed at once.
 
-    Without a `path` it is kept in memory only.
+    Without a `path` it is kept in memory only. `at_once` False: records wait, secrets included, until `write_out`,
+    `records` or `close` takes the secrets out and writes them. Whoever measures records in this way, since redacting
+    and writing cost many times what remembering does.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, at_once: bool = True) -> None:
         self.path = path
+        self._at_once = at_once
+        self._written = 0
         self._records: list[Record] = []
         self._file: IO[bytes] | None = path.open("wb") if path is not None else None
         self._calls = 0
@@ -84,7 +88,7 @@ class History:
         call: int | None = None,
         t_ns: int | None = None,
     ) -> Record:
-        """Append one record; secrets are taken out of `value` and `error` first.
+        """Append one record; secrets are taken out of `value` and `error` before anything is written or read.
 
         `t_ns` (`time.monotonic_ns()`): when it happened, if that was earlier than now.
         """
@@ -102,15 +106,34 @@ class History:
             seq,
             event_id,
             via,
-            redact_value(value),
-            None if error is None else redact(error),
+            value,
+            error,
             call,
         )
         self._records.append(record)
-        if self._file is not None:
-            self._file.write(_line(record))
-            self._file.flush()
+        if self._at_once:
+            self.write_out()
+            return self._records[-1]
         return record
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written."""
+        return len(self._records) - self._written
+
+    def write_out(self, most: int | None = None) -> None:
+        """Take the secrets out of the records that wait, at most `most` of them, and append them to the file."""
+        end = len(self._records) if most is None else min(len(self._records), self._written + most)
+        for place in range(self._written, end):
+            record = self._records[place]
+            error = None if record.error is None else redact(record.error)
+            record = replace(record, value=redact_value(record.value), error=error)
+            self._records[place] = record
+            if self._file is not None:
+                self._file.write(_line(record))
+        self._written = end
+        if self._file is not None:
+            self._file.flush()
 
     def next_call(self) -> int:
         """A number that joins an invocation with its outcome."""
@@ -120,10 +143,12 @@ class History:
     @property
     def records(self) -> tuple[Record, ...]:
         """All records so far, in order."""
+        self.write_out()
         return tuple(self._records)
 
     def close(self) -> None:
         """Close the file; the records stay readable."""
+        self.write_out()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -170,6 +195,6 @@ def _parse(line: bytes, path: Path, number: int) -> Record:
 
 
 def _line(record: Record) -> bytes:
-    fields = {key: value for key, value in asdict(record).items() if value is not None and value != ""}
+    fields = {key: value for key, value in vars(record).items() if value is not None and value != ""}
     fields.setdefault("actor", record.actor)
     return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n"
