@@ -31,8 +31,8 @@ class Body:
 
     `performs` and `executes`: whether it has PERFORM, and EXECUTE of a text built at run time. `trouble` is the line
     and what Postgres' grammar says of a body that it does not read; it has no pieces then. In PL/pgSQL `events` are,
-    for each piece, the trigger events for which it can run, and `assigned` the targets of `target := value` in lower
-    case with their values.
+    for each piece, the trigger events for which it can run, `assigned` the targets of `target := value` in lower case
+    with their values, and `built` the texts that EXECUTE runs, each as the SELECT of an expression.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -42,6 +42,7 @@ class Body:
     trouble: tuple[int, str] | None = None
     events: tuple[frozenset[str], ...] = ()
     assigned: tuple[tuple[str, Piece], ...] = ()
+    built: tuple[Piece, ...] = ()
 
     def run_for(self, event: str) -> tuple[Piece, ...]:
         """The pieces that can run when a trigger fires for this event (insert, update, …)."""
@@ -132,6 +133,7 @@ def _plpgsql(statement: Piece, text: str, line: int) -> Body:
         reading.executes,
         events=tuple(reading.events),
         assigned=tuple(reading.assigned),
+        built=tuple(reading.built),
     )
 
 
@@ -217,6 +219,7 @@ class _Reading:
         self.ran: list[Piece] = []
         self.events: list[frozenset[str]] = []
         self.assigned: list[tuple[str, Piece]] = []
+        self.built: list[Piece] = []
         self.performs = self.executes = False
         self._reached = EVENTS  # the trigger events for which control comes here
 
@@ -242,6 +245,10 @@ class _Reading:
                     self._branches(branches, item.get("else_body", []), "", line)
                 elif key == "PLpgSQL_stmt_case":
                     self._case(item, line)
+                elif key == "PLpgSQL_stmt_dynexecute":
+                    first = len(self.pieces)
+                    self.look(item, line)  # its text comes before what it is given
+                    self.built += self.pieces[first : first + 1]
                 else:
                     self.look(item, line)
                     if key in _LEAVES or (key == "PLpgSQL_stmt_raise" and item.get("elog_level") == _EXCEPTION):

@@ -56,6 +56,14 @@ def trigger(body: str, when: str = "after insert", options: str = SAFE) -> str:
     )
 
 
+BUILT = [
+    ("'select from ' || what", "'select from ' || quote_ident(what)"),
+    ("format('select from %I where %s', 'notes', what)", "format('select from %s where %I', 'notes', what)"),
+    ("format('select %1$s from notes', lower(what))", "format('select %1$L from notes', lower(what))"),
+    ("'select ' || what::text using 1", "'select $1' using what"),
+]
+
+
 MOODS = """create type mood as enum ('a');
 create table x.moods (id int primary key, now mood);
 create table x.words (id int primary key, word text);
@@ -236,6 +244,17 @@ CASES = [
          "execute format('revoke execute on function %s from public, anon', f); end loop; end $$;"),
     Case("definer-executable-limited", "2_x.sql:1", then(definer(SAFE).replace("1", "current_setting('request.jwt.claims')")),
          then(definer(SAFE) + LOCK)),
+    *(Case("dynamic-sql-injection", "2_x.sql:2", then(
+         f"create function look(what text) returns void language plpgsql {SAFE} as $$ begin",
+         f"execute {planted}; end $$;"), then(
+         f"create function look(what text) returns void language plpgsql {SAFE} as $$ begin",
+         f"execute {healthy}; end $$; revoke execute on function look(text) from public, anon;"))
+      for planted, healthy in BUILT),
+    Case("dynamic-sql-concatenated", "2_x.sql:2",
+         then("create function look(what text) returns void language plpgsql set search_path = '' as $$ begin",
+              "execute 'select ' || coalesce(what, ''); end $$;"),
+         then("create function look(what int) returns void language plpgsql set search_path = '' as $$ begin",
+              "execute 'select ' || coalesce(what, 1); end $$;")),
     Case("auth-trigger-without-search-path", "2_x.sql:1",
          then("create function joined() returns trigger language plpgsql as $$ begin insert into notes (title)",
               " values (new.email); return new; end $$;",
