@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,9 @@ from toolkit.targets.embedded import EmbeddedTarget, Schema, named_target, runni
 from toolkit.targets.settings import TargetSettings, load_settings
 from toolkit.targets.target import Kind, Target, refuse_change
 from toolkit.tokens import too_short
+
+if TYPE_CHECKING:
+    from toolkit.migrate.folder.project_mode import ProjectMode
 
 _SETTINGS = "DATABASE_URL, API_URL or SUPABASE_URL in the environment or, under [target], in toolkit.toml"
 _WAYS = (
@@ -79,10 +82,12 @@ class TargetChoice:
         server: bool = True,
         transport: str = "realtime",
         extensions: Callable[[], Iterable[str]] = tuple,
+        project_mode: ProjectMode = "old",
     ) -> AsyncIterator[Target]:
         """The target, ready to use: the one behind the URLs; or the embedded one that `toolkit up` keeps running;
         or, where it was asked for, an embedded one for the length of the block (with a server unless `server` is
-        false; on a Postgres that has these `extensions`). Raises UsageError where none of them is meant: what passes
+        false; on a Postgres that has these `extensions`, as a
+        project of `project_mode`). Raises UsageError where none of them is meant: what passes
         on a system made a moment ago says nothing about any other."""
         if self.kind == "external":
             yield self.external()
@@ -93,7 +98,9 @@ class TargetChoice:
                 f"There is no target to work on: none is named, and none is running in {self.data_dir}.", _WAYS
             )
         else:
-            async with EmbeddedTarget(self.data_dir, schema=schema, extensions=extensions()) as embedded:
+            async with EmbeddedTarget(
+                self.data_dir, schema=schema, extensions=extensions(), project_mode=project_mode
+            ) as embedded:
                 if server:
                     await embedded.start_server("api", transport=transport)
                 yield embedded.target

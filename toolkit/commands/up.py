@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import httpx
@@ -21,6 +21,7 @@ import httpx
 from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._options import data_option
 from toolkit.commands._output import with_more
+from toolkit.commands._project_mode import project_mode_option
 from toolkit.commands._run import run_async
 from toolkit.contract.requests import Transport
 from toolkit.errors import EnvironmentError_, ExitCode
@@ -30,6 +31,9 @@ from toolkit.server_process import ServerHandle
 from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
 from toolkit.targets.embedded import EmbeddedTarget, Schema, running_target
 from toolkit.targets.target import Target
+
+if TYPE_CHECKING:
+    from toolkit.migrate.folder.project_mode import ProjectMode
 
 DEMO_USER = "user_demo"
 ANSWER_DEADLINE_S = 10.0
@@ -65,6 +69,7 @@ _ERROR = re.compile(r"^Error: (?P<what>.*)\n  → (?P<remedy>.*)\Z", re.DOTALL |
     metavar="N",
     help="Also let Postgres listen on this loopback TCP port.",
 )
+@project_mode_option
 @json_option
 @data_option(help="Keep the embedded target in this folder.")
 def command(
@@ -125,16 +130,20 @@ class _Wish:
     workers: int
     postgres_port: int | None
     port: int
+    project_mode: ProjectMode | None
 
     def as_arguments(self) -> list[str]:
         arguments = ["--transport", self.transport, "--workers", str(self.workers), "--port", str(self.port)]
         arguments += ["--legacy"] if self.legacy else []
+        arguments += ["--project-mode", self.project_mode] if self.project_mode else []
         return arguments + (["--postgres-port", str(self.postgres_port)] if self.postgres_port else [])
 
 
 async def _serve(data_dir: Path, wish: _Wish, as_json: bool, started: datetime) -> None:
     schema: Schema = "legacy" if wish.legacy else "realtime"
-    async with EmbeddedTarget(data_dir, schema=schema, postgres_port=wish.postgres_port) as embedded:
+    async with EmbeddedTarget(
+        data_dir, schema=schema, postgres_port=wish.postgres_port, project_mode=wish.project_mode or "old"
+    ) as embedded:
         if embedded.leftovers:
             click.echo(f"Ended what a crashed run had left: {', '.join(embedded.leftovers)}.", err=True)
         await embedded.start_server("api", transport=wish.transport, port=wish.port)

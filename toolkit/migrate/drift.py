@@ -27,6 +27,7 @@ from toolkit.migrate.run.history import read_history
 from toolkit.migrate.run.plan import VersionStatus, as_applied
 from toolkit.migrate.scratch.lacks import Lack, lack_of
 from toolkit.migrate.scratch.origin import Origin
+from toolkit.migrate.scratch.platform import mode_of_database
 from toolkit.migrate.scratch.start import Start
 from toolkit.postgres.connection import connected
 from toolkit.postgres.stand_ins import VERSION
@@ -214,8 +215,12 @@ class _NotReplayed(Exception):
 @asynccontextmanager
 async def _replayed(live_dsn: str, folder: Folder, origin: Origin, major: int) -> AsyncIterator[tuple[str, Start]]:
     """The address of a scratch database on which the migrations of this folder ran, and where it started."""
-    async with origin.server(replace(await origin.wanted(folder), like=major)) as scratch:
-        start = await origin.start(scratch)
+    wanted = replace(await origin.wanted(folder), like=major)
+    if origin.mode is None:
+        async with connected(live_dsn) as live:
+            wanted = replace(wanted, mode=await mode_of_database(live) or wanted.mode)
+    async with origin.server(wanted) as scratch:
+        start = await origin.start(scratch, wanted.mode)
         dsn = scratch.dsn(start.template)
         async with connected(dsn) as conn, connected(live_dsn) as live:
             if await live.fetchval(scratch_sql.IS_SUPERUSER, timeout=_DEADLINE_S):

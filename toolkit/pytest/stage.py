@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from toolkit.errors import ToolkitError, UsageError
 from toolkit.migrate.folder.files import read_folder
+from toolkit.migrate.folder.project_mode import mode_of_folder
 from toolkit.migrate.prove.run import PROOFS, prove
 from toolkit.migrate.prove.subject.claims import Claim, ProveOptions, Subject
 from toolkit.migrate.prove.subject.states import States
@@ -108,7 +109,7 @@ class Stage:
             scratch = await self._stack.enter_async_context(
                 embedded_scratch(wheel_bin_dir(version_for(extensions_of(folder))))
             )
-            start = await empty_project(scratch)
+            start = await empty_project(scratch, mode_of_folder(migrations) or "old")
             exports = self._stack.enter_context(throwaway_folder("toolkit-pytest-exports-"))
             expectations = migrations / "expectations.yaml"
             options = ProveOptions(

@@ -64,6 +64,22 @@ GRANT_BY_DEFAULT = (
     " grant all on {objects} to current_user, anon, authenticated, service_role"
 )
 
+# Of a project made since 30 May 2026, as its own default privileges leave it.
+DEFAULTS_ARE_SET = """
+select exists (
+  select from pg_default_acl d
+  where d.defaclrole = current_user::regrole and d.defaclnamespace = to_regnamespace('public')
+    and d.defaclobjtype = '{kind}'
+)
+"""
+_TAKE_BACK = (
+    "; alter default privileges in schema public revoke {verbs} on {objects} from anon, authenticated, service_role"
+)
+GRANT_LEFTOVERS = {
+    objects: (GRANT_BY_DEFAULT + _TAKE_BACK).format(objects=objects, verbs=verbs)
+    for objects, verbs in (("tables", "select, insert, update, delete"), ("sequences", "usage, select"))
+} | {"functions": "alter default privileges in schema public grant all on functions to current_user"}
+
 # Of the server, which no statement of a transaction changes.
 SERVER = """
 select current_setting('wal_level') as wal_level,

@@ -19,6 +19,18 @@ MIGRATOR = """
       then 'postgres' else 'current_user' end
 """
 
+# "old" where new tables of schema public are the API roles' to read, "new" where other default privileges hold.
+PROJECT_MODE = """
+    select case when exists (
+        select from aclexplode(d.defaclacl) a join pg_roles r on r.oid = a.grantee
+        where r.rolname in ('anon', 'authenticated') and a.privilege_type = 'SELECT'
+      ) then 'old' else 'new' end
+    from pg_default_acl d
+    where d.defaclnamespace = to_regnamespace('public') and d.defaclobjtype = 'r'
+      and d.defaclrole in (select oid from pg_roles where rolname in ('postgres', current_user))
+    order by d.defaclrole::regrole::text = 'postgres' desc limit 1
+"""
+
 IS_SUPERUSER = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
 MAKE_SUPERUSER = "alter role {role} superuser"
 

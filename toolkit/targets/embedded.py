@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import asyncpg
 
@@ -25,6 +25,9 @@ from toolkit.targets.data_dir import DEFAULT_DATA_DIR, DataDir, RunningTarget
 from toolkit.targets.settings import TargetSettings
 from toolkit.targets.target import Target
 
+if TYPE_CHECKING:
+    from toolkit.migrate.folder.project_mode import ProjectMode
+
 DATABASE = "app"
 Schema = Literal["bare", "legacy", "realtime"]
 T = TypeVar("T")
@@ -36,7 +39,8 @@ class EmbeddedTarget:
     `schema`: "bare" (a new Supabase project), "legacy" (the state before the migration) or "realtime" (every
     migration). `postgres_port`: also listen on that loopback TCP port. `throwaway`: faster, and the data
     may be lost when the machine (not a process) crashes. `bin_dir`: on these programs; otherwise on the version that
-    made the folder, a new one on the version that has these `extensions`.
+    made the folder, a new one on the version that has these `extensions`. A new database is that of a
+    project of `project_mode`.
 
     Postgres and the servers also end when this process is killed outright. Raises EnvironmentError_ when another
     process uses the folder or something does not start.
@@ -51,10 +55,12 @@ class EmbeddedTarget:
         throwaway: bool = False,
         bin_dir: Path | None = None,
         extensions: Iterable[str] = (),
+        project_mode: ProjectMode = "old",
         server_command: Sequence[str] = (sys.executable, "-m", "reference_server"),
     ) -> None:
         self.data = DataDir(data_dir)
         self.schema = schema
+        self.project_mode: ProjectMode = project_mode
         self.postgres = PostgresCluster(
             self.data.postgres,
             bin_dir=bin_dir or bin_dir_of(self.data.postgres, extensions),
@@ -166,7 +172,7 @@ class EmbeddedTarget:
             await admin.close(timeout=5)
         conn = await asyncpg.connect(self.postgres.admin_dsn(DATABASE), timeout=10)
         try:
-            await prepare_platform(conn)
+            await prepare_platform(conn, mode=self.project_mode)
         finally:
             await conn.close(timeout=5)
         if self.schema != "bare":

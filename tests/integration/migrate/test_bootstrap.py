@@ -17,6 +17,7 @@ from tests.support.scratch_here import replay_here  # noqa: F401 - a fixture
 from toolkit.cli import main
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.bootstrap.run import look, prepare
+from toolkit.migrate.scratch.platform import mode_of_database
 
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 Toolkit = Callable[..., tuple[int, dict[str, Any], str]]
@@ -129,3 +130,13 @@ def test_a_plan_names_what_the_files_need_and_nobody_makes(toolkit: Toolkit, wri
     (check,) = (one for one in report["checks"] if one["verdict"] == "fail")
     assert check["detail"] == "2_theirs.sql:2 names it"
     assert "does not make" in check["remedy"]
+
+
+async def test_it_is_prepared_as_a_newer_project_when_that_is_asked_for(plain_db: str, connect: Connect) -> None:
+    assert {"default-tables", "default-functions"} <= {part.id for part in (await look(plain_db, "new")).missing}
+    assert (await prepare(plain_db, "new")).missing == ()
+    conn = await connect(plain_db)
+    assert await mode_of_database(conn) == "new"
+    await conn.execute("create table public.t (id int)")
+    assert not await conn.fetchval("select has_table_privilege('anon', 'public.t', 'select')")
+    assert await conn.fetchval("select has_table_privilege('anon', 'public.t', 'truncate')"), "a hosted one leaves it"

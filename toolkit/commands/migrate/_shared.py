@@ -23,6 +23,7 @@ from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.errors import ExitCode, ToolkitError
 from toolkit.migrate import read_folder
 from toolkit.migrate.dry_run.run import DEADLINE_S
+from toolkit.migrate.folder.project_mode import mode_of_folder
 from toolkit.migrate.run import report as reports
 from toolkit.migrate.run.locks import LockPolicy
 from toolkit.migrate.run.plan import MigrationRefused
@@ -116,7 +117,7 @@ def database_for(choice: TargetChoice, folder: Path) -> AbstractAsyncContextMana
             return extensions_of(read_folder(folder))
         return frozenset()
 
-    return choice.open(schema="bare", server=False, extensions=extensions)
+    return choice.open(schema="bare", server=False, extensions=extensions, project_mode=mode_of_folder(folder) or "old")
 
 
 def frame_of(name: str, started: datetime, target: Target, folder: Path | None = None) -> Frame:

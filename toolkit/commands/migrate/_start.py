@@ -11,7 +11,9 @@ import click
 
 from toolkit.commands._address import address_of
 from toolkit.commands._click import option
+from toolkit.commands._project_mode import project_mode_option
 from toolkit.errors import UsageError
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.scratch.origin import Origin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,8 +21,8 @@ START = "Where to start"
 
 
 def start_options(embedded: str) -> Callable[[F], F]:
-    """Adds --from, --from-database, --postgres and --scratch-url; the command receives `origin: Origin`. `embedded`
-    says which embedded version is taken where none is named."""
+    """Adds --from, --from-database, --postgres, --scratch-url and --project-mode; the command receives
+    `origin: Origin`. `embedded` says which embedded version is taken where none is named."""
     return functools.partial(_with_start_options, embedded=embedded)
 
 
@@ -32,6 +34,7 @@ def _with_start_options(function: F, embedded: str) -> F:
         database: str | None,
         postgres: str | None,
         scratch_url: str | None,
+        project_mode: ProjectMode | None,
         **rest: Any,
     ) -> Any:
         if schema is not None and database is not None:
@@ -41,6 +44,7 @@ def _with_start_options(function: F, embedded: str) -> F:
             database and address_of(database, "--from-database"),
             postgres,
             scratch_url and address_of(scratch_url, "--scratch-url"),
+            project_mode,
         )
         return function(*args, origin=origin, **rest)
 
@@ -57,7 +61,7 @@ def _with_start_options(function: F, embedded: str) -> F:
         default=None,
         show_default=embedded,
         group=START,
-        help="Make them on this embedded Postgres, or on that of a folder with initdb.",
+        help="On this embedded Postgres, or a folder's.",
     )(decorated)
     decorated = option(
         "--from-database",
@@ -65,8 +69,9 @@ def _with_start_options(function: F, embedded: str) -> F:
         metavar="URL",
         default=None,
         group=START,
-        help="Start as this database is, which is only read; env:NAME names a variable.",
+        help="Start as this database is, only read; env:NAME names a variable.",
     )(decorated)
+    decorated = project_mode_option(decorated, group=START)
     offered: F = option(
         "--from",
         "schema",

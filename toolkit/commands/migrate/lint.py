@@ -12,9 +12,11 @@ import click
 from toolkit.commands._click import json_option, option, toolkit_command
 from toolkit.commands._formats import deliver, format_options
 from toolkit.commands._output import shown
+from toolkit.commands._project_mode import project_mode_option
 from toolkit.commands._run import run_async
 from toolkit.commands.migrate._folder import described, folder_options
 from toolkit.commands.migrate._shared import finish
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.lint import report as reports
 from toolkit.migrate.lint.reading.findings import LIMITS, severity_of
 from toolkit.migrate.lint.run import Linted, lint
@@ -45,6 +47,7 @@ from toolkit.report.record import Report, Verdict, tool_version
 )
 @option("--show-accepted", is_flag=True, help="Also list the findings that the files accept, with their reasons.")
 @option("--list-rules", is_flag=True, help="Show every rule with its severity, and end.")
+@project_mode_option
 @json_option
 @format_options
 def lint_command(
@@ -55,6 +58,7 @@ def lint_command(
     disabled: tuple[str, ...],
     show_accepted: bool,
     list_rules: bool,
+    project_mode: ProjectMode | None,
     as_json: bool,
 ) -> None:
     """Find mistakes in migrations and rollbacks by reading them; no database is asked.
@@ -67,7 +71,7 @@ def lint_command(
         finish(reports.of_rules(frame), {"rules": reports.rules_as_dicts()} if as_json else {}, as_json)
 
     async def work() -> None:
-        linted = await lint(folder, only=files, disabled=disabled)
+        linted = await lint(folder, only=files, disabled=disabled, mode=project_mode)
         report = reports.of_lint(frame, linted, severity_of(limit))
         places = reports.places_of(linted, severity_of(limit), folder)
         if as_json:

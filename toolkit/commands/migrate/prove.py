@@ -93,14 +93,14 @@ class _Request:
 @reports_dir_option
 @json_option
 @format_options
-@start_options("by the extensions that the files create")
+@start_options("by extensions")
 @option(
     "--seed-data",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     default=None,
     group=START,
     metavar="FILE",
-    help="Run this SQL, which inserts rows of your own, before each version.",
+    help="Run this SQL of inserts before each version.",
 )
 @option(
     "--rows",
@@ -160,8 +160,7 @@ def prove_command(
     behaviour   functions called, triggers fired
     delivery    no event lost on its way to Realtime, in any phase
 
-    Exit codes: 0 nothing refuted and nothing unchecked, 1 something is refuted, 3 something could not be checked,
-    4 the start state cannot be rebuilt here.
+    Exit codes: 0 all is proved, 1 something is refuted, 3 something is not checked, 4 there is no start.
     """
     ways = {"--version": versions, "--last": last is not None, "--since": since is not None, "--new": new}
     if len(given := [name for name, is_given in ways.items() if is_given]) > 1:
@@ -283,8 +282,9 @@ async def _begin(
         chosen = _choose(request, folder, since, History())
         begin = begun_empty(request.origin, chosen.folder, chosen.earlier, options, cached=request.cached, say=say)
         return chosen, await stack.enter_async_context(begin)
-    scratch = await stack.enter_async_context(request.origin.server(await request.origin.wanted(folder)))
-    start = await request.origin.start(scratch)
+    wanted = await request.origin.wanted(folder)
+    scratch = await stack.enter_async_context(request.origin.server(wanted))
+    start = await request.origin.start(scratch, wanted.mode)
     async with connected(scratch.dsn(start.template)) as conn:
         chosen = _choose(request, folder, since, await read_history(conn))
     return chosen, await after_earlier(scratch, start, chosen.folder, chosen.earlier, options)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.folder.statements import split
 from toolkit.migrate.scratch.platform import part_sql
 from toolkit.sql import bootstrap as sql
@@ -28,9 +29,9 @@ class Part:
 
 
 @cache
-def parts() -> tuple[Part, ...]:
-    """Every part, in the order in which they are made."""
-    return (*_roles(), *_auth(), *_public(), _publication())
+def parts(mode: ProjectMode = "old") -> tuple[Part, ...]:
+    """Every part, in the order in which they are made; `mode` says what new objects grant by themselves."""
+    return (*_roles(), *_auth(), *_public(mode), _publication())
 
 
 def _roles() -> list[Part]:
@@ -83,7 +84,7 @@ def _formatted(question: str, statement: str) -> tuple[str, str]:
     return question.format(schema="auth"), statement.format(schema="auth")
 
 
-def _public() -> list[Part]:
+def _public(mode: ProjectMode) -> list[Part]:
     return [
         Part(
             "usage-public",
@@ -91,16 +92,24 @@ def _public() -> list[Part]:
             sql.ALL_ARE_GRANTED_PUBLIC,
             sql.GRANT_PUBLIC,
         ),
-        *(
-            Part(
-                f"default-{objects}",
-                f"New {objects} in public are granted to these roles, as in a Supabase project",
-                sql.DEFAULTS_GRANT.format(kind=kind),
-                sql.GRANT_BY_DEFAULT.format(objects=objects),
-            )
-            for kind, objects in _KINDS.items()
-        ),
+        *(_default(kind, objects, mode) for kind, objects in _KINDS.items()),
     ]
+
+
+def _default(kind: str, objects: str, mode: ProjectMode) -> Part:
+    if mode == "new":
+        return Part(
+            f"default-{objects}",
+            f"New {objects} in public are granted to nobody but their owner, as in a new Supabase project",
+            sql.DEFAULTS_ARE_SET.format(kind=kind),
+            sql.GRANT_LEFTOVERS[objects],
+        )
+    return Part(
+        f"default-{objects}",
+        f"New {objects} in public are granted to these roles, as in a Supabase project",
+        sql.DEFAULTS_GRANT.format(kind=kind),
+        sql.GRANT_BY_DEFAULT.format(objects=objects),
+    )
 
 
 def _publication() -> Part:

@@ -8,6 +8,7 @@ import asyncpg
 
 from toolkit.errors import EnvironmentError_, RefusalError
 from toolkit.migrate.bootstrap.parts import Part, parts
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.scratch.platform import is_prepared
 from toolkit.postgres.connection import Connection, connected
 from toolkit.sql import bootstrap as sql
@@ -33,13 +34,13 @@ class Found:
     server: Server
 
 
-async def look(dsn: str) -> Found:
+async def look(dsn: str, mode: ProjectMode = "old") -> Found:
     """What is there and what is not; nothing is changed. Raises RefusalError for a Supabase project."""
     async with connected(dsn, "toolkit bootstrap") as conn:
-        return await _look(conn)
+        return await _look(conn, mode)
 
 
-async def prepare(dsn: str) -> Found:
+async def prepare(dsn: str, mode: ProjectMode = "old") -> Found:
     """Make what is missing, all of it or nothing, and look again.
 
     Raises RefusalError for a Supabase project, EnvironmentError_ when the role may not.
@@ -47,7 +48,7 @@ async def prepare(dsn: str) -> Found:
     async with connected(dsn, "toolkit bootstrap") as conn:
         async with conn.transaction():
             await conn.execute(sql.LOCK, timeout=_DEADLINE_S)
-            for part in (await _look(conn)).missing:
+            for part in (await _look(conn, mode)).missing:
                 try:
                     await conn.execute(part.statement, timeout=_DEADLINE_S)
                 except asyncpg.InsufficientPrivilegeError as error:
@@ -57,21 +58,21 @@ async def prepare(dsn: str) -> Found:
                         "Connect as a superuser. From Postgres 16 on, a role with CREATEROLE and BYPASSRLS that owns "
                         "the database may do it too; give it REPLICATION for Realtime.",
                     ) from error
-        return await _look(conn)
+        return await _look(conn, mode)
 
 
-async def _look(conn: Connection) -> Found:
+async def _look(conn: Connection, mode: ProjectMode) -> Found:
     if not await is_prepared(conn) and await conn.fetchval(sql.IS_SUPABASE, timeout=_DEADLINE_S):
         raise RefusalError(
             "This is a Supabase project: it contains what the generation system needs, and its roles and its schema "
             "auth are not ours to change.",
             "Go on with `toolkit migrate plan`.",
         )
-    there = {part.id for part in parts() if await conn.fetchval(part.question, timeout=_DEADLINE_S)}
+    there = {part.id for part in parts(mode) if await conn.fetchval(part.question, timeout=_DEADLINE_S)}
     server = await conn.fetchrow(sql.SERVER, timeout=_DEADLINE_S)
     assert server is not None
     return Found(
-        tuple(part for part in parts() if part.id not in there),
-        tuple(part for part in parts() if part.id in there),
+        tuple(part for part in parts(mode) if part.id not in there),
+        tuple(part for part in parts(mode) if part.id in there),
         Server(server["wal_level"], server["may_replicate"], server["free_slots"]),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.errors import UsageError
+from toolkit.migrate.folder.project_mode import ProjectMode, mode_of_folder
 from toolkit.migrate.lint import squawk
 from toolkit.migrate.lint.reading.findings import LintFinding, Rule, Severity, in_order
 from toolkit.migrate.lint.reading.sources import Folder, read
@@ -52,11 +53,13 @@ async def lint(
     disabled: Sequence[str] = (),
     program: Path | None = None,
     deadline_s: float = squawk.DEADLINE_S,
+    mode: ProjectMode | None = None,
 ) -> Linted:
     """Lint a folder; with `only`, tell what is found in these files, judged by the whole folder.
 
-    `disabled` are rules not to look for, `program` another squawk than the installed one. Raises UsageError for a
-    folder, file, rule or lint.toml that makes no sense, and EnvironmentError_ when squawk cannot be used.
+    `disabled` are rules not to look for, `program` another squawk than the installed one, `mode` the
+    project's where the folder does not tell. Raises UsageError for a folder, file, rule or lint.toml that makes no
+    sense, and EnvironmentError_ when squawk cannot be used.
     """
     _check_rules(disabled)
     folder = await asyncio.to_thread(read, path)
@@ -64,7 +67,15 @@ async def lint(
     chosen = _chosen(folder, only)
     sources = [source for source in folder.sources if source.file in chosen]
     theirs = await squawk.findings(sources, program=program, deadline_s=deadline_s) if sources else ()
-    return judge(folder, settings, theirs, disabled=frozenset(disabled), chosen=chosen, whole=not only)
+    return judge(
+        folder,
+        settings,
+        theirs,
+        disabled=frozenset(disabled),
+        chosen=chosen,
+        whole=not only,
+        mode=mode or mode_of_folder(path) or "old",
+    )
 
 
 def judge(
@@ -75,9 +86,10 @@ def judge(
     disabled: frozenset[str],
     chosen: frozenset[str],
     whole: bool,
+    mode: ProjectMode = "old",
 ) -> Linted:
     """Our findings and squawk's (`theirs`) together, graded, accepted, for the `chosen` files. Pure."""
-    ours = [*folder.refused, *look(Context(folder, settings.exposed))]
+    ours = [*folder.refused, *look(Context(folder, settings.exposed, mode))]
     graded = [replace(f, severity=settings.severity.get(f.rule, f.severity)) for f in (*ours, *theirs)]
     kept = [f for f in graded if f.rule not in disabled and f.severity > Severity.OFF]
     off = {rule for rule, severity in settings.severity.items() if severity is Severity.OFF}

@@ -16,7 +16,7 @@ from toolkit.migrate.scratch import kept
 from toolkit.migrate.scratch.databases import Scratch, embedded_scratch
 from toolkit.migrate.scratch.origin import Origin
 from toolkit.migrate.scratch.platform import make_partitions
-from toolkit.migrate.scratch.start import Start, empty_project
+from toolkit.migrate.scratch.start import EMPTY, Start, empty_project
 from toolkit.postgres.cluster import MIGRATOR
 from toolkit.postgres.connection import connected
 from toolkit.postgres.lifetime import throwaway_cluster, uninterrupted
@@ -61,10 +61,10 @@ async def begun_empty(
     where = origin.embedded_bin_dir(wanted) if cached else None
     if where is None:
         async with origin.server(wanted) as scratch:
-            yield await after_earlier(scratch, await origin.start(scratch), folder, earlier, options)
+            yield await after_earlier(scratch, await origin.start(scratch, wanted.mode), folder, earlier, options)
         return
     replayed = [one for one in folder.migrations if one.version in earlier]
-    key = await asyncio.to_thread(kept.key_of, replayed, where)
+    key = await asyncio.to_thread(kept.key_of, replayed, where, wanted.mode)
     found: kept.Kept | None = None
     note = f"{_named(earlier)} is a kept one, made of the same files, platform, server and toolkit."
     try:
@@ -74,12 +74,12 @@ async def begun_empty(
         note = f"{_named(earlier)} was made anew: the kept one was damaged ({damaged})."
     else:
         note = note if found else ""
-    made = Start("", "an empty Supabase project", (note,) if note else ())
+    made = Start("", EMPTY[wanted.mode], (note,) if note else ())
     try:
         if found is None:
             async with throwaway_cluster(where) as cluster:
                 scratch = Scratch(cluster.admin_dsn(), MIGRATOR, throwaway=True)
-                template = (await empty_project(scratch)).template
+                template = (await empty_project(scratch, wanted.mode)).template
                 if not await _applies(scratch, template, folder, earlier, options):
                     found = None
                 else:

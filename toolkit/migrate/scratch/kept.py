@@ -27,6 +27,7 @@ from typing import Any
 import toolkit
 from toolkit.errors import EnvironmentError_
 from toolkit.migrate.folder.files import Migration
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.scratch.platform import PLATFORM_VERSION, platform_sql
 from toolkit.postgres.cluster import PostgresCluster, postgres_user
 from toolkit.report.record import tool_version
@@ -61,7 +62,7 @@ def cache_folder() -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "realtime-migration-toolkit" / "states"
 
 
-def key_of(replayed: Iterable[Migration], bin_dir: Path) -> dict[str, Any]:
+def key_of(replayed: Iterable[Migration], bin_dir: Path, mode: ProjectMode = "old") -> dict[str, Any]:
     """Everything that a state depends on, to be compared as a whole."""
     server = (bin_dir / "postgres").resolve()
     told = subprocess.run([str(server), "--version"], capture_output=True, text=True, check=True, timeout=30, cwd="/")
@@ -69,7 +70,7 @@ def key_of(replayed: Iterable[Migration], bin_dir: Path) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "toolkit": [tool_version(), _own_code()],
-        "platform": [PLATFORM_VERSION, _digest("\0".join(platform_sql()).encode())],
+        "platform": [PLATFORM_VERSION, _digest("\0".join(platform_sql(mode)).encode())],
         "server": [told.stdout.strip(), str(server), facts.st_size, facts.st_mtime_ns],
         "machine": [platform.system(), platform.machine(), postgres_user() or ""],
         "replayed": [[one.version, one.name, one.up.path.name, one.up.sha256] for one in replayed],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.migrate.folder.files import Folder
+from toolkit.migrate.folder.project_mode import ProjectMode, mode_of_folder
 from toolkit.migrate.scratch.databases import Scratch, embedded_scratch, scratch_on
 from toolkit.migrate.scratch.needs import created_by, extensions_of
 from toolkit.migrate.scratch.start import Start, empty_project, from_database, from_schema, read_sql
@@ -19,10 +20,12 @@ from toolkit.sql import scratch as sql
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which extensions a server should have, and the major version that it should be like, if any."""
+    """Which extensions a server should have, the major version that it should be like, if any, and the kind of an empty
+    project on it."""
 
     extensions: frozenset[str] = frozenset()
     like: int | None = None
+    mode: ProjectMode = "old"
 
     @property
     def version(self) -> int:
@@ -35,13 +38,15 @@ class Origin:
     """An empty project on the embedded Postgres, unless something else is named.
 
     `schema` is a dump and `database` an address, of which one at most is given. `postgres` is an embedded version or a
-    folder with initdb, `scratch_url` the address of a server of the user's.
+    folder with initdb, `scratch_url` the address of a server of the user's. `mode` is what an empty project is made in;
+    where it is None, what the folder tells.
     """
 
     schema: Path | None = None
     database: str | None = None
     postgres: str | None = None
     scratch_url: str | None = None
+    mode: ProjectMode | None = None
 
     @property
     def from_empty(self) -> bool:
@@ -57,7 +62,7 @@ class Origin:
             async with connected(self.database, "toolkit migrate prove") as conn:
                 extensions |= {row["name"] for row in await conn.fetch(sql.EXTENSIONS, timeout=30)}
                 like = conn.get_server_version().major
-        return Wanted(frozenset(extensions), like)
+        return Wanted(frozenset(extensions), like, self.mode or mode_of_folder(folder.path) or "old")
 
     def server(self, wanted: Wanted) -> AbstractAsyncContextManager[Scratch]:
         """The server for scratch databases; the embedded one that suits best where none is named.
@@ -94,11 +99,11 @@ class Origin:
             )
         return bin_dir
 
-    async def start(self, scratch: Scratch) -> Start:
+    async def start(self, scratch: Scratch, mode: ProjectMode) -> Start:
         """The scratch database that stands for the start. Raises UsageError, RefusalError and EnvironmentError_ where
         it cannot be made of what is named."""
         if self.schema is not None:
-            return await from_schema(scratch, await asyncio.to_thread(read_sql, self.schema), self.schema.name)
+            return await from_schema(scratch, await asyncio.to_thread(read_sql, self.schema), self.schema.name, mode)
         if self.database is not None:
             return await from_database(scratch, self.database)
-        return await empty_project(scratch)
+        return await empty_project(scratch, mode)

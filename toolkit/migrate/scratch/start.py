@@ -13,6 +13,7 @@ from toolkit.errors import EnvironmentError_, RefusalError, UsageError
 from toolkit.migrate.catalog.pg_dump import dump_text
 from toolkit.migrate.catalog.stored_options import without_reserved
 from toolkit.migrate.folder.files import refusal_of
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
 from toolkit.migrate.run.history import prepare_history, read_history
 from toolkit.migrate.run.one_statement import run_statement
@@ -34,6 +35,10 @@ _OF_EXTENSIONS = frozenset({"EXTENSION", "COMMENT"})
 _EXISTS = ("42P06", "42710", "42723", "42P07", "42P16")
 _DEADLINE_S = 300
 _MOST_TOLD = 10
+EMPTY: dict[ProjectMode, str] = {
+    "old": "an empty Supabase project",
+    "new": "an empty Supabase project of after 30 May 2026",
+}
 
 
 @dataclass(frozen=True)
@@ -45,20 +50,22 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-async def empty_project(scratch: Scratch) -> Start:
-    """A database as a Supabase project looks on arrival."""
+async def empty_project(scratch: Scratch, mode: ProjectMode = "old") -> Start:
+    """A database as a Supabase project looks on arrival, one made since 30 May 2026 or an older one."""
     name = await scratch.create()
     async with connected(scratch.admin(name)) as conn:
-        await prepare_platform(conn)
-    return Start(name, "an empty Supabase project")
+        await prepare_platform(conn, mode=mode)
+    return Start(name, EMPTY[mode])
 
 
-async def from_schema(scratch: Scratch, statements: Sequence[Statement], source: str) -> Start:
+async def from_schema(
+    scratch: Scratch, statements: Sequence[Statement], source: str, mode: ProjectMode = "old"
+) -> Start:
     """A bare Supabase project plus the statements of a file, a dump by pg_dump or the Supabase CLI for example.
 
     Raises EnvironmentError_ naming the lines that cannot be restored.
     """
-    start = await empty_project(scratch)
+    start = await empty_project(scratch, mode)
     async with connected(scratch.dsn(start.template)) as conn, connected(scratch.admin(start.template)) as admin:
         if any(isinstance(statement.node, nodes.AlterDefaultPrivilegesStmt) for statement in statements):
             for clearing in sql.CLEAR_DEFAULTS:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.migrate.lint.reading.findings import LintFinding, Severity
 from toolkit.migrate.lint.reading.sources import read
 from toolkit.migrate.lint.run import IDS, judge
@@ -33,7 +34,9 @@ def look(tmp_path: Path) -> Look:
     """
     folder = tmp_path / "migrations"
 
-    def _look(files: Files, *, rollbacks: bool = False, disabled: frozenset[str] = frozenset()) -> list[LintFinding]:
+    def _look(
+        files: Files, *, rollbacks: bool = False, disabled: frozenset[str] = frozenset(), mode: ProjectMode = "old"
+    ) -> list[LintFinding]:
         named = {"2_x.sql": files} if isinstance(files, str) else files
         for name, text in named.items():
             file = folder / name
@@ -41,7 +44,8 @@ def look(tmp_path: Path) -> Look:
             file.write_text(text, encoding="utf-8")
         read_in = read(folder)
         chosen = frozenset(source.file for source in read_in.sources)
-        linted = judge(read_in, read_settings(folder, IDS), (), disabled=disabled, chosen=chosen, whole=True)
+        settings = read_settings(folder, IDS)
+        linted = judge(read_in, settings, (), disabled=disabled, chosen=chosen, whole=True, mode=mode)
         return [f for f in linted.findings if rollbacks or f.rule != "rollback-missing"]
 
     return _look

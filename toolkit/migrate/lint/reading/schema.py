@@ -119,9 +119,9 @@ class Schema:
         return self.row_security.get(table, (False, None))[0]
 
 
-def after(facts: Iterable[Fact]) -> Schema:
-    """The schema that these facts, in this order, leave."""
-    schema = Schema()
+def after(facts: Iterable[Fact], schema: Schema | None = None) -> Schema:
+    """The schema that these facts, in this order, leave of an empty one, or make of `schema`."""
+    schema = schema or Schema()
     for fact in facts:
         _apply(schema, fact)
     return schema

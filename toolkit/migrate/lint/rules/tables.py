@@ -74,7 +74,7 @@ def look(context: Context) -> Iterator[LintFinding]:
 def _row_security(context: Context, table: Table) -> Iterator[LintFinding]:
     schema = context.schema
     if table.name not in schema.row_security:
-        if not schema.may("row level security", table.name):
+        if context.open_to_clients(table.name) and not schema.may("row level security", table.name):
             yield WITHOUT_RLS.found(table.at, f"{table.name} is open to anon and authenticated")
     elif schema.has_rls(table.name) and table.name in schema.swept:
         yield POLICIES_LOST.found(schema.swept[table.name], f"{table.name} may have no policy left after this loop")

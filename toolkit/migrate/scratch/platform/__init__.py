@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
+from toolkit.migrate.folder.project_mode import ProjectMode
 from toolkit.postgres.connection import Connection
 from toolkit.sql import scratch as sql
 from toolkit.sql.quoting import quote_literal
-
-ProjectMode = Literal["old", "new"]
-"""Whether new objects in `public` are open to the API roles ("old": projects made before 30 May 2026) or not."""
 
 PLATFORM_VERSION = 3
 """Goes up whenever a file of this folder makes another database than before."""
@@ -72,6 +69,12 @@ async def is_prepared(conn: Connection) -> bool:
 def part_sql(name: str, migrator: str = "current_user") -> str:
     """One of the files. `migrator` is the role that runs migrations, as SQL."""
     return (_HERE / f"{name}.sql").read_text().replace(":migrator", migrator)
+
+
+async def mode_of_database(conn: Connection) -> ProjectMode | None:
+    """By what a new table of `public` grants that the role which runs migrations makes; None where nothing says so."""
+    found: ProjectMode | None = await conn.fetchval(sql.PROJECT_MODE, timeout=_DEADLINE_S)
+    return found
 
 
 async def prepare_roles(conn: Connection) -> None:
