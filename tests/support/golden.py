@@ -17,11 +17,11 @@ import re
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import httpx
@@ -41,6 +41,8 @@ from tests.support.golden_match import Mismatch, Names, match_frame, match_http
 FRAMES = Path(__file__).resolve().parents[1] / "golden" / "realtime-frames"
 FAN_OUT = re.compile(r'"(broadcast|presence_diff|postgres_changes|INSERT|UPDATE|DELETE)"[,}]')
 USER_BROADCAST = 4
+# Its rows tell that everything before them was delivered; who subscribed to everything gets them too.
+PROBE_TABLE = "feed_probe"
 SETUP = FRAMES / "setup.sql"
 SECRET = "golden-frames-secret-with-at-least-32-bytes"
 OWNERS = {
@@ -69,6 +71,14 @@ class Step:
         return bytes.fromhex(self.hex) if self.hex is not None else self.text
 
     @property
+    def statements(self) -> list[str]:
+        """The step's SQL; a note such as `50 commits, N = 51 .. 100` means one for each N."""
+        text, numbers = self.text or "", re.search(r"N = (\d+) \.\. (\d+)", self.note)
+        if numbers is None:
+            return [text]
+        return [text.replace("N,", f"{n},") for n in range(int(numbers[1]), int(numbers[2]) + 1)]
+
+    @property
     def silence_s(self) -> float | None:
         found = re.match(r"silence for (\d+) ms", self.note)
         return int(found[1]) / 1000 if found and self.dir == "server" and self.frame is None else None
@@ -83,6 +93,8 @@ class Step:
 
 
 Steps = list[Step]
+# Returns when everything that committed has been handed to the sockets.
+Settle: TypeAlias = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,16 @@ def last_leave_by_closing(name: str) -> Callable[[Steps], Steps]:
     return change
 
 
+Frame = TypeVar("Frame", str, bytes)
+
+
+def repeated(frame: Frame) -> Frame:
+    """The frame with its long values written out."""
+    if isinstance(frame, bytes):
+        return frame
+    return re.sub(r"<repeat:(.):(\d+)>", lambda found: found[1] * int(found[2]), frame)
+
+
 class Tokens:
     """Mints what the placeholders name; the same placeholder is the same token within a case."""
 
@@ -161,8 +183,7 @@ class Tokens:
         self._minted: dict[str, str] = {}
 
     def fill(self, text: str) -> str:
-        text = re.sub(r"<jwt:([^>]*)>", lambda found: self._token(found[1]), text)
-        return re.sub(r"<repeat:(.):(\d+)>", lambda found: found[1] * int(found[2]), text)
+        return repeated(re.sub(r"<jwt:([^>]*)>", lambda found: self._token(found[1]), text))
 
     def _token(self, name: str) -> str:
         if name not in self._minted:
@@ -214,7 +235,8 @@ class Socket:
     async def read(self) -> None:
         try:
             async for frame in self.connection:
-                self.frames.put_nowait(frame)
+                if f'"table":"{PROBE_TABLE}"' not in str(frame):
+                    self.frames.put_nowait(frame)
         except ConnectionClosed:
             pass
         self.frames.put_nowait(_Closed(self.connection.close_code or 1006))
@@ -223,7 +245,17 @@ class Socket:
 class Replay:
     """One run of one case."""
 
-    def __init__(self, port: int, dsn: str | None, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self,
+        port: int,
+        dsn: str | None,
+        *,
+        answer_s: float = ANSWER_S,
+        settle: Settle | None = None,
+        unordered: bool = False,
+    ) -> None:
+        self._settle = settle
+        self._unordered = unordered
         self._port = port
         self._dsn = dsn
         self._answer_s = answer_s
@@ -265,7 +297,8 @@ class Replay:
         step = steps[at]
         if step.dir == "sql":
             assert conn is not None, "this case needs a database"
-            await conn.execute(step.text or "", timeout=10)
+            for statement in step.statements:
+                await conn.execute(statement, timeout=10)
         elif step.dir == "http":
             await self._http_step(step, client)
         elif step.dir == "client":
@@ -301,12 +334,14 @@ class Replay:
         for name in dict.fromkeys(step.conn for step in run):
             wanted = [step for step in run if step.conn == name]
             got = [await self._next(step) for step in wanted]
+            if self._unordered:
+                wanted, got = sorted(wanted, key=_shape), sorted(got, key=_shape)
             for step, frame in zip(*_in_groups(wanted, got), strict=True):
                 if isinstance(frame, _Closed):
                     raise Mismatch(f"{step}\nthe server closed the socket, code {frame.code}")
                 assert step.frame is not None
                 try:
-                    match_frame(step.frame, frame, self._names)
+                    match_frame(repeated(step.frame), frame, self._names)
                 except Mismatch as error:
                     raise Mismatch(f"{step}\ngot {frame!r:.600}\n{error}") from None
 
@@ -319,6 +354,9 @@ class Replay:
 
     async def _silent(self, step: Step, exact_time: bool) -> None:
         assert step.silence_s is not None
+        if self._settle is not None and step.conn in self._sockets:
+            await self._settled(step, self._sockets[step.conn], self._settle)
+            return
         window = step.silence_s * TIME_SCALE if exact_time else min(step.silence_s * TIME_SCALE, SILENCE_S)
         try:
             async with asyncio.timeout(window):
@@ -326,6 +364,17 @@ class Replay:
         except TimeoutError:
             return
         raise Mismatch(f"{step}\nexpected silence, got {got!r:.400}")
+
+    async def _settled(self, step: Step, opened: Socket, settle: Settle) -> None:
+        """Silence without waiting: what was to be sent is on its way before a heartbeat's answer."""
+        await settle()
+        beat = {"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": "settle"}
+        await opened.connection.send(
+            json.dumps(beat if step.vsn == "1.0.0" else [None, *map(beat.get, ("ref", "topic", "event", "payload"))])
+        )
+        got = await self._next(step)
+        if not isinstance(got, str) or '"phoenix"' not in got:
+            raise Mismatch(f"{step}\nexpected silence, got {got!r:.400}")
 
     async def _http_step(self, step: Step, client: httpx.AsyncClient) -> None:
         text = self._tokens.fill(step.text or "")
@@ -366,6 +415,12 @@ class Replay:
         self._upgrades[name] = (101, b"")
         opened = self._sockets[name] = Socket(connection)
         opened.reader = asyncio.create_task(opened.read())
+
+
+def _shape(item: object) -> str:
+    """By which frames without an order are put into one: their keys, whatever order those are sent in."""
+    frame = item.frame if isinstance(item, Step) else item
+    return " ".join(sorted(re.findall(r'"[^"]+":', str(frame))))
 
 
 def _in_groups(wanted: Steps, got: list[Any]) -> tuple[Steps, list[Any]]:
