@@ -25,6 +25,8 @@ from toolkit.migrate.folder.headers import Destroyed, read_changes, read_header
 from toolkit.migrate.folder.statements import ROWS_END, SplitError, Statement, split, to_run
 
 FILE_NAME = re.compile(r"^([0-9]+)_(.*)\.sql$")
+TRAFFIC_FILE = "traffic.sql"
+"""Transactions of the application, beside the files: no migration."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def _migration_names(path: Path) -> tuple[dict[str, tuple[str, str]], tuple[str,
         if entry.is_dir() or entry.suffix.lower() != ".sql":
             continue
         if match is None:
+            if entry.name == TRAFFIC_FILE:
+                continue
             notices.append(f"{entry.name} is passed over: its name is not <version>_<name>.sql, the version in digits.")
         else:
             names[entry.name] = (match.group(1), match.group(2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import RefusalError, UsageError
-from toolkit.migrate.folder.files import FILE_NAME, Script, read_script, refusal_of
+from toolkit.migrate.folder.files import FILE_NAME, TRAFFIC_FILE, Script, read_script, refusal_of
 from toolkit.migrate.folder.statements import SplitError, Statement, split, to_run
 from toolkit.migrate.lint.reading.facts import Fact, Unread
 from toolkit.migrate.lint.reading.findings import At, LintFinding, Rule, Severity
@@ -85,7 +85,7 @@ def read(path: Path) -> Folder:
     notices = tuple(
         f"{file.name} is passed over: its name is not <version>_<name>.sql, the version in digits."
         for file in files
-        if file not in entries
+        if file not in entries and file.name != TRAFFIC_FILE
     )
     if not entries:
         raise UsageError(

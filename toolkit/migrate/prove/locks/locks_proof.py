@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.migrate.folder.files import Migration
+from toolkit.migrate.folder.files import TRAFFIC_FILE, Migration
 from toolkit.migrate.prove.locks.clients import RefusedStatement, newly_refused
 from toolkit.migrate.prove.locks.modes import in_words
 from toolkit.migrate.prove.locks.observed_runs import (
@@ -17,6 +17,7 @@ from toolkit.migrate.prove.locks.observed_runs import (
     meets,
     under_traffic,
 )
+from toolkit.migrate.prove.locks.orders import of_file, opposite
 from toolkit.migrate.prove.locks.report import figures, locks_table, timeline, traffic_tables
 from toolkit.migrate.prove.locks.stalls import Stall, circle_in_words, harmed, over_budget, session_names, stalls
 from toolkit.migrate.prove.locks.statement_locks import works_under_lock
@@ -40,6 +41,10 @@ _SIZE_REMEDY = (
 _STALL_REMEDY = (
     "Take the lock last and by itself: move what takes long before the statement, or to another file; never wait, "
     "read or fill tables while it is held. Two tables that others use together belong in two files."
+)
+_ORDER_REMEDY = (
+    "Each waits for the other until Postgres ends one of them. Take the tables in the order in which the application "
+    "does, or change them in two files."
 )
 _AHEAD_REMEDY = (
     "Let the statement run in a transaction, where the runner's lock timeout ends its waiting, or use the form that "
@@ -129,6 +134,7 @@ class LocksSeen:
         found: list[Claim] = []
         for number, look in enumerate(self.inspection.looks):
             found.append(self._size(look))
+            found += self._order(look)
             if look.failure:
                 found.append(self._fails(look))
                 continue
@@ -175,6 +181,25 @@ class LocksSeen:
         if not look.statements:
             level, basis = Level.NOT_CHECKED, "no statement ran to its end"
         return self._claim(look.direction, "size", title, level, basis, violations=violations, remedy=_SIZE_REMEDY)
+
+    def _order(self, look: ObservedRun) -> list[Claim]:
+        """Against the application's own transactions, where it gave them: a matter of order, not of time."""
+        given = self.inspection.transactions
+        if given is None:
+            return []
+        title = f"{_word(look)} takes no two tables in the opposite order of a transaction of the application"
+        count = len(given.taken) + len(given.failed)
+        basis = f"{len(given.taken)} of {counted(count, 'transaction')} in {TRAFFIC_FILE}, locks on tables, not on rows"
+        if given.failed:
+            basis += f"; the others do not run in the state before: {'; '.join(shortened(given.failed, 3))}"
+        if not given.taken:
+            return [self._claim(look.direction, "order", title, Level.NOT_CHECKED, basis)]
+        violations = opposite(of_file(look.statements), given.taken)
+        return [
+            self._claim(
+                look.direction, "order", title, Level.SAMPLED, basis, violations=violations, remedy=_ORDER_REMEDY
+            )
+        ]
 
     def _fails(self, look: ObservedRun) -> Claim:
         violations = (f"on a database with rows and without any traffic it fails: {look.failure}",)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from toolkit.migrate.folder.files import Migration
-from toolkit.migrate.prove.locks import traffic
+from toolkit.migrate.prove.locks import orders, traffic
 from toolkit.migrate.prove.locks.clients import Client, RefusedStatement, clients, refusals
 from toolkit.migrate.prove.locks.modes import READS, ROWS, WRITES, conflict, in_words, stops
 from toolkit.migrate.prove.locks.stalls import Passage
@@ -65,6 +65,7 @@ class Inspection:
     unfit: tuple[RefusedStatement, ...]
     looks: tuple[ObservedRun, ...]
     quoted: Mapping[str, str]  # table → the same for SQL
+    transactions: orders.Transactions | None = None  # of the application; None: it gave none
 
     def busy(self) -> frozenset[str]:
         """The tables on which somebody is stopped, or whose rows the file writes."""
@@ -102,6 +103,8 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
             shapes = await read_shapes(conn)
             old = await clients(conn, shapes)
             unfit = await refusals(conn, old)
+            given = await asyncio.to_thread(orders.read_transactions, subject.folder.path)
+            transactions = await orders.observe(conn, given) if given else None
         looks: list[ObservedRun] = []
         for direction in _directions(migration):
             script = migration.up if direction == "up" else migration.rollback
@@ -119,7 +122,7 @@ async def inspect(subject: Subject, migration: Migration) -> Inspection:
             looks.append(ObservedRun(direction, inside.statements, _failure(result), refused))
             if not result.ok:
                 break
-    return Inspection(old, unfit, tuple(looks), {table: shape.quoted for table, shape in shapes.items()})
+    return Inspection(old, unfit, tuple(looks), {table: shape.quoted for table, shape in shapes.items()}, transactions)
 
 
 async def under_traffic(
