@@ -29,6 +29,7 @@ from tests.support.awkward_defaults import awkward_defaults
 from tests.support.databases import Databases
 from tests.support.feeds import OWNER_A, OWNER_B, Subscriber, running_feed, subscribe, user
 from tests.support.plans import MOST_ROWS, ran_under_row_security, with_many_rows
+from tests.support.waiting import until
 from toolkit.migrate.scratch.platform import prepare_platform
 from toolkit.postgres.cluster import THROWAWAY_SETTINGS, PostgresCluster, free_port
 
@@ -252,6 +253,41 @@ async def test_a_wildcard_reaches_tables_published_later(db: Database) -> None:
     await every.count(3)
     await filtered.count(1)
     assert (every.column("id"), filtered.column("id")) == ([1, 2, 3], [2])
+
+
+NOT_SERVED = (
+    ("alter publication supabase_realtime drop table public.t0", "public.t0 is no longer published"),
+    ("drop table public.t1", "public.t1 is no longer published"),
+    ("alter table public.t2 rename to t", "public.t2 is no longer published"),
+    ("alter table public.t3 rename column n to number", "public.t3 has no column n any more"),
+    ("alter table public.t4 drop column note", "public.t4 has no column note any more"),
+    ("alter publication supabase_realtime set (publish = 'delete')", "no longer publishes INSERT"),
+    ("alter publication supabase_realtime set table public.open, public.t6 where (n > 5)", "row filter for public.t6"),
+)
+
+
+async def test_a_subscription_that_cannot_be_served_any_more_is_told(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference_server.realtime.changes.feed.EVERY_S", 0.05)
+    for number in range(len(NOT_SERVED)):
+        await db.run(
+            f"create table public.t{number} (id int primary key, n int, note text);"
+            f"alter publication supabase_realtime add table public.t{number}"
+        )
+    other = await subscribe(db.feed, user("me"), {"table": "open", "event": "DELETE"})
+    for number, (statement, words) in enumerate(NOT_SERVED):
+        if number == 6:
+            await db.run("alter publication supabase_realtime set (publish = 'insert, update, delete')")
+        asked = await subscribe(
+            db.feed, user("me"), {"table": f"t{number}", "filter": "n=gt.0", "select": ["n", "note"]}
+        )
+        looks = db.feed.looks
+        await until(lambda seen=looks: db.feed.looks > seen + 1, "a look at what is published")
+        await db.run(statement)
+        await asked.until(lambda me: bool(me.errors), 30)
+        assert words in asked.errors[0]
+    assert other.errors == []
 
 
 async def test_a_table_without_subscribers_costs_no_questions(db: Database) -> None:

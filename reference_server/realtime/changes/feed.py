@@ -25,6 +25,7 @@ from reference_server.realtime.changes.registrar import Registrar
 from reference_server.realtime.changes.row_change import lag_s
 from reference_server.realtime.changes.subscriptions import Subscription, SubscriptionIndex
 from reference_server.realtime.changes.visibility import Identity, Visibility
+from reference_server.realtime.changes.watch import EVERY_S, no_longer_served
 from reference_server.realtime.protocol.ports import FeedAway, Sink, SubscribeRefused
 from reference_server.replication.api_roles import ApiRoles
 from reference_server.replication.catalog import Catalog
@@ -41,6 +42,7 @@ from reference_server.replication.pgoutput import (
     committed_at,
     lsn_text,
 )
+from reference_server.replication.published import Published, published_now
 from reference_server.replication.stream import StreamLost, WalStream
 
 log = structlog.get_logger(__name__)
@@ -83,6 +85,7 @@ class ChangeFeed:
         self._worker: asyncio.Task[None] | None = None
         self._commit: Commit | None = None
         self._seen = self._failures = 0
+        self.looks = 0  # at what the publication publishes
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -111,6 +114,7 @@ class ChangeFeed:
             raise
         delivering = self._deliverer.run(self._visibility, self._registrar, self._lanes)
         self._worker = asyncio.create_task(delivering, name="change-feed")
+        self._watcher = asyncio.create_task(self._watch(), name="publication watch")
 
     async def stop(self) -> None:
         """Close every connection; the slot goes with them. Safe to call twice."""
@@ -123,7 +127,8 @@ class ChangeFeed:
         self._live.clear()
         if self._worker is not None:
             self._worker.cancel()
-            await asyncio.wait([self._worker], timeout=10)
+            self._watcher.cancel()
+            await asyncio.wait([self._worker, self._watcher], timeout=10)
         await self._stream.stop()
         self._end_all()
         await self._lanes.stop()
@@ -262,6 +267,25 @@ class ChangeFeed:
             subscription.on_error(reason)
         except Exception:  # one channel's mistake must not stop the feed
             log.exception("realtime_error_callback_failed", reason=reason)
+
+    async def _watch(self) -> None:
+        """Tell subscriptions of which nothing in the stream says that they cannot be served any more."""
+        before: Published | None = None
+        while True:
+            await asyncio.sleep(EVERY_S)
+            known = tuple(self._index)  # later ones may ask for what is published after we have looked
+            if self.state != "live":
+                before = None
+                continue
+            try:
+                now = await published_now(self._pools.joins, self.publication, self.query_deadline_s)
+            except (*DATABASE_LOST, asyncpg.PostgresError) as error:
+                log.warning("realtime_publication_not_read", error=brief(error))
+                continue
+            for subscription, why in no_longer_served(known, before, now).items():
+                self._fail(subscription, why)
+            before = now
+            self.looks += 1
 
     # -- stream -------------------------------------------------------------------------------
 
