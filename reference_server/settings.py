@@ -21,6 +21,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Rate = Annotated[float, Field(gt=0, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1024, le=67_108_864)]
+Share = Annotated[float, Field(gt=0, le=1)]
 _LIMITS = Limits()
 _ORIGIN = re.compile(r"https?://[^\s/?#@,]+")
 
@@ -84,6 +85,8 @@ class Settings(BaseSettings):
     realtime_max_conditions_per_socket: Count = _LIMITS.conditions_per_socket
     realtime_max_joins_per_second: Rate = _LIMITS.joins_per_second
     realtime_max_events_per_second: Rate = _LIMITS.events_per_second
+    realtime_max_user_share: Share = _LIMITS.user_share
+    realtime_max_address_share: Share = _LIMITS.address_share
     realtime_max_presence_calls: Count = _LIMITS.presence_calls
     realtime_max_broadcast_bytes: Bytes = _LIMITS.broadcast_bytes
     realtime_max_frame_bytes: Bytes = _LIMITS.frame_bytes

@@ -31,7 +31,8 @@ from reference_server.tokens.verifier import TokenVerifier
 from tests.support.golden import SECRET, mint, prepare, serving
 from tests.support.waiting import Gate, until
 
-LIMITS = replace(Limits(), refusal_delay_s=0, upgrade_refusal_delay_s=0)
+# One client has the endpoint for itself here; test_realtime_floods.py has several.
+LIMITS = replace(Limits(), refusal_delay_s=0, upgrade_refusal_delay_s=0, user_share=1, address_share=1)
 ITEMS = [{"event": "*", "schema": "public", "table": "gf_items"}]
 
 

@@ -203,6 +203,7 @@ def server_settings(users: int, step_latency_ms: float) -> dict[str, str]:
         "WORKER_CONCURRENCY": str(min(256, max(4, users))),
         "REALTIME_MAX_USERS": str(max(200, 2 * users)),
         "REALTIME_MAX_JOINS_PER_SECOND": str(max(100, 4 * users)),
+        "REALTIME_MAX_ADDRESS_SHARE": "1",  # every user comes from this machine
     }
 
 

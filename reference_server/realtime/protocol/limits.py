@@ -17,6 +17,9 @@ class Limits:
     conditions_per_socket: int = 1_000
     joins_per_second: float = 100
     events_per_second: float = 100  # broadcasts and presence calls of all clients
+    user_share: float = 0.5  # of joins_per_second and events_per_second that one user may take; refused ones count
+    address_share: float = 0.8  # the same for an address
+    headers_s: float = 15  # until the headers of a request must have arrived
     presence_calls: int = 5  # of one channel, within presence_window_s
     presence_window_s: float = 30
     broadcast_bytes: int = 3_000_000

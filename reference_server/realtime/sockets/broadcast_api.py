@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from reference_server.realtime.protocol.channel import TOPIC_PREFIX
 from reference_server.realtime.protocol.messages import Broadcast, Message, UserBroadcast
+from reference_server.realtime.sockets.budgets import Sender
 from reference_server.realtime.sockets.policies import PoliciesUnavailable
 from reference_server.realtime.sockets.service import RealtimeService
 from reference_server.replication.api_roles import RoleRefused
@@ -63,7 +64,7 @@ class BroadcastApi:
         items = read_batch(body, self._service.limits.broadcast_bytes)
         if isinstance(items, dict):
             return JSONResponse({"errors": items}, 422, headers=CORS)
-        if not self._service.admit_events(len(items)):
+        if not self._service.admit_events(len(items), _sender(request, token)):
             return JSONResponse({"message": "You have exceeded your rate limit"}, 429, headers=CORS)
         try:
             private = dict.fromkeys(item.topic for item in items if item.private)
@@ -107,7 +108,7 @@ class BroadcastApi:
         topic, event = named
         if max(len((TOPIC_PREFIX + topic).encode()), len(event.encode())) > 255:
             return JSONResponse({"errors": {"topic": ["topic and event end at 255 bytes"]}}, 422, headers=CORS)
-        if not self._service.admit_events(1):
+        if not self._service.admit_events(1, _sender(request, token)):
             return JSONResponse({"message": "Too many requests"}, 429, headers=CORS)
         private = request.query_params.get("private") == "true"
         try:
@@ -180,6 +181,10 @@ def _item_errors(message: Any, limit: int) -> Errors:
         except TypeError:  # nested deeper than can be sent on
             errors["payload"] = [INVALID]
     return errors
+
+
+def _sender(request: Request, token: VerifiedToken) -> Sender:
+    return Sender(request.client.host if request.client else "", token.subject)
 
 
 def _media_type(request: Request) -> str:

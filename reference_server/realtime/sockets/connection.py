@@ -26,6 +26,7 @@ from reference_server.realtime.protocol.session import (
     Session,
     Track,
 )
+from reference_server.realtime.sockets.budgets import Sender
 from reference_server.realtime.sockets.joining import EVERY_RIGHT, Joined, Joining, JoinPlace, JoinRefused
 from reference_server.realtime.sockets.lanes import Lanes, Work
 from reference_server.realtime.sockets.member import ChangeFrames, ChannelMember
@@ -46,13 +47,14 @@ class Endpoint(JoinPlace, Protocol):
     change_frames: ChangeFrames
 
     def admit(self, connection: Connection) -> str | None: ...
-    def count_event(self) -> bool: ...
+    def admit_events(self, count: int, sender: Sender) -> bool: ...
 
 
 class Connection:
     """Messages of one topic are handled in order and do not wait for other topics: a slow join delays no heartbeat."""
 
-    def __init__(self, endpoint: Endpoint, session: Session, send: AsgiSend) -> None:
+    def __init__(self, endpoint: Endpoint, session: Session, send: AsgiSend, sender: Sender) -> None:
+        self.sender = sender
         self.session = session
         self.closed = asyncio.Event()
         self.outbox = Outbox(send, endpoint.limits, self._farewell, endpoint.congestion)
@@ -323,7 +325,7 @@ class Connection:
             message = UserBroadcast(message.topic, message.event, message.payload, message.is_json)
         endpoint.hub.publish(channel.key, message, sender=member)
         effects = self.session.published(channel, effect.ref)
-        if not endpoint.count_event():
+        if not endpoint.admit_events(1, self.sender):
             effects += self.session.expel(channel, refusals.TOO_MANY_MESSAGES, endpoint.clock())
         return effects
 
@@ -336,4 +338,6 @@ class Connection:
             endpoint.hub.untrack(member)
         else:
             endpoint.hub.track(member, effect.meta)
-        return [] if endpoint.count_event() else session.expel(channel, refusals.TOO_MANY_MESSAGES, endpoint.clock())
+        if endpoint.admit_events(1, self.sender):
+            return []
+        return session.expel(channel, refusals.TOO_MANY_MESSAGES, endpoint.clock())

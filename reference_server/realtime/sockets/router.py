@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import h11
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from reference_server.realtime.protocol.limits import Limits
@@ -35,11 +38,40 @@ class DenyingProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = True
 
 
+class HeaderDeadline(H11Protocol):
+    """Cuts a connection whose request headers do not arrive in time: it would stay open for ever."""
+
+    headers_s: float = Limits().headers_s
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(self.headers_s, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:  # the beginning of headers
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(self.headers_s, self.transport.abort)
+        else:
+            self._arrived()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def _arrived(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
 def uvicorn_options(limits: Limits) -> dict[str, Any]:
     """What uvicorn must be told for these routes: the fastest of its protocols, the largest frame, and
     no compression, which would cost every receiver of a change its own deflate."""
     return {
         "ws": DenyingProtocol,
+        "http": type("HeaderDeadline", (HeaderDeadline,), {"headers_s": limits.headers_s}),
         "ws_max_size": limits.frame_bytes,
         "ws_per_message_deflate": False,
         "timeout_keep_alive": KEEP_ALIVE_S,

@@ -13,19 +13,21 @@ import structlog
 
 from reference_server.realtime.protocol import refusals
 from reference_server.realtime.protocol.channel import TOPIC_PREFIX
-from reference_server.realtime.protocol.limits import Limits, RateMeter
-from reference_server.realtime.protocol.messages import UserBroadcast, Vsn
+from reference_server.realtime.protocol.limits import Limits
+from reference_server.realtime.protocol.messages import UserBroadcast
 from reference_server.realtime.protocol.ports import Feed, ParseBindings, StoredMessage, StoredMessages
 from reference_server.realtime.protocol.session import Session
+from reference_server.realtime.sockets.budgets import Sender, SharedBudget
 from reference_server.realtime.sockets.connection import AsgiReceive, Connection
 from reference_server.realtime.sockets.hub import Hub
 from reference_server.realtime.sockets.member import ChangeFrames
 from reference_server.realtime.sockets.outbox import AsgiSend, Congestion
 from reference_server.realtime.sockets.policies import ChannelPolicies
-from reference_server.tokens.token import VerifiedToken
 from reference_server.tokens.verifier import TokenVerifier
 
 SERVICE_RESTART: Final = 1012
+# A client may hold sockets before it joins, and while it reconnects.
+SOCKETS_A_USER: Final = 2
 log = structlog.get_logger(__name__)
 
 
@@ -89,8 +91,9 @@ class RealtimeService:
         self.change_frames = ChangeFrames()
         self.no_changes: str | None = None  # the text with which joins that ask for changes are refused
         self._connections: set[Connection] = set()
-        self._joins = RateMeter()
-        self._events = RateMeter()
+        shares = self.limits.user_share, self.limits.address_share
+        self._joins = SharedBudget(self.limits.joins_per_second, *shares)
+        self._events = SharedBudget(self.limits.events_per_second, *shares)
         self._background: set[asyncio.Task[None]] = set()
         self._sent = self._ignored = self._slow = 0
         feed.on_state(self._feed_state)
@@ -125,18 +128,23 @@ class RealtimeService:
 
     # Sockets
 
-    def refuse_upgrade(self) -> str | None:
-        """The limit that forbids one more socket, if any."""
+    def refuse_upgrade(self, sender: Sender) -> str | None:
+        """The limit that forbids one more socket of this user and address, if any."""
         if self._users() >= self.limits.users:
             return "Too many connected users"
-        if self._joins.mean(self.clock()) > self.limits.joins_per_second:
+        if self._joins.spent(self.clock(), sender):
             return "Too many joins per second"
+        most = self.limits.users * SOCKETS_A_USER
+        idle = [connection for connection in self._connections if not connection.is_user]
+        if len(self._connections) >= most + self.limits.users or (
+            sum(connection.sender.address == sender.address for connection in idle) >= most * self.limits.address_share
+        ):
+            return "Too many sockets without a channel"
         return None
 
-    async def serve(self, vsn: Vsn, raw_token: str, token: VerifiedToken, receive: AsgiReceive, send: AsgiSend) -> bool:
+    async def serve(self, session: Session, address: str, receive: AsgiReceive, send: AsgiSend) -> bool:
         """Serve an accepted socket until it closes; False when it must be cut."""
-        session = Session(vsn, raw_token, token, self.limits, self.clock())
-        connection = Connection(self, session, send)
+        connection = Connection(self, session, send, Sender(address, session.token.subject))
         self._connections.add(connection)
         try:
             return await connection.run(receive)
@@ -151,27 +159,15 @@ class RealtimeService:
 
     def admit(self, connection: Connection) -> str | None:
         """Count a join of this socket; the reason to refuse it, if a limit is passed."""
-        now = self.clock()
-        self._joins.add(now)
-        if self._joins.mean(now) > self.limits.joins_per_second:
+        if not self._joins.take(self.clock(), connection.sender):
             return refusals.TOO_MANY_JOINS
         if not connection.is_user and self._users() >= self.limits.users:
             return refusals.TOO_MANY_USERS
         return None
 
-    def count_event(self) -> bool:
-        """Count a message that was sent on; False when there are too many."""
-        now = self.clock()
-        self._events.add(now)
-        return self._events.mean(now) <= self.limits.events_per_second
-
-    def admit_events(self, count: int) -> bool:
-        """Count messages if there is room for all of them: refused ones must not cost other clients theirs."""
-        now = self.clock()
-        if self._events.mean(now, with_more=count) > self.limits.events_per_second:
-            return False
-        self._events.add(now, count)
-        return True
+    def admit_events(self, count: int, sender: Sender) -> bool:
+        """Count messages, if there is room for all of them: refused ones do not cost other clients theirs."""
+        return self._events.take(self.clock(), sender, count)
 
     def unsubscribe_soon(self, subscription: Any) -> None:
         """Cancel a subscription in the background; its member has been detached, so nothing of it is delivered."""

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from reference_server.realtime.protocol import codec, refusals
-from reference_server.realtime.protocol.messages import Vsn
+from reference_server.realtime.protocol.session import Session
+from reference_server.realtime.sockets.budgets import Sender
 from reference_server.realtime.sockets.connection import AsgiReceive
 from reference_server.realtime.sockets.outbox import CLIENT_GONE, AsgiSend
 from reference_server.realtime.sockets.service import RealtimeService
@@ -44,7 +45,8 @@ class SocketEndpoint:
             await send({"type": "websocket.close", "code": 1008})  # before accept: an empty 403
             return
         raw_token = _header(scope, b"x-api-key") or query.get("apikey")
-        outcome = await self._admit(raw_token)
+        address = scope["client"][0] if scope.get("client") else ""
+        outcome = await self._admit(raw_token, address)
         if isinstance(outcome, tuple):
             status, reason = outcome
             log.info("realtime upgrade refused", status=status, reason=reason)
@@ -57,9 +59,11 @@ class SocketEndpoint:
             await send({"type": "websocket.accept"})
         except CLIENT_GONE:
             return
-        await self._pump(vsn, raw_token, outcome, receive, send)
+        session = Session(vsn, raw_token, outcome, self._service.limits, self._service.clock())
+        if not await self._service.serve(session, address, receive, send):
+            _cut(receive)
 
-    async def _admit(self, raw_token: str | None) -> VerifiedToken | tuple[int, str]:
+    async def _admit(self, raw_token: str | None, address: str) -> VerifiedToken | tuple[int, str]:
         if not raw_token:
             return 401, MISSING_KEY
         try:
@@ -68,12 +72,8 @@ class SocketEndpoint:
             return 503, error.message
         except TokenError as error:
             return 401, refusals.at_connect(error)
-        limit = self._service.refuse_upgrade()
+        limit = self._service.refuse_upgrade(Sender(address, token.subject))
         return token if limit is None else (429, limit)
-
-    async def _pump(self, vsn: Vsn, raw_token: str, token: VerifiedToken, receive: AsgiReceive, send: AsgiSend) -> None:
-        if not await self._service.serve(vsn, raw_token, token, receive, send):
-            _cut(receive)
 
 
 async def plain_get(request: Request) -> Response:
