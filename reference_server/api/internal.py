@@ -21,13 +21,9 @@ log = structlog.get_logger(__name__)
 async def background_tasks_status(request: Request, caller: CallerDep) -> schemas.TaskStatus:
     server = server_of(request)
     server.require_migrated()
-    status = await server.service.queue_status()
-    workers = [asdict(worker) for worker in status.workers]
-    if not caller.is_service:
-        # Everybody may see how many workers there are and whether they live; only operators see on which machines.
-        hidden = ("worker_id", "hostname")
-        workers = [{key: value for key, value in worker.items() if key not in hidden} for worker in workers]
-    return schemas.TaskStatus(**{**asdict(status), "workers": workers})
+    # Operators see everything, a user what the user's own processes have in the queue.
+    status = await server.service.queue_status(None if caller.is_service else caller.user_id or "")
+    return schemas.TaskStatus(**asdict(status))
 
 
 @router.get("/transport", summary="Which transport new processes use", responses=errors(403))

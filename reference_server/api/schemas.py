@@ -310,7 +310,7 @@ class TaskStatus(Answer):
     by_type: dict[str, dict[str, int]]
     workers: list[dict[str, Any]] = Field(
         description="Those that hold tasks and those that are connected, each {worker_id, hostname, running, "
-        "last_heartbeat, connected, listening}; names of hosts and workers only for the service role."
+        "last_heartbeat, connected, listening}; only for the service role. Users see their own processes' tasks alone."
     )
     expired_leases: int
 

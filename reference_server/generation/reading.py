@@ -28,7 +28,9 @@ from reference_server.generation.views import (
     WorkerSeen,
 )
 from reference_server.store import articles, events, operator_facts, processes
+from reference_server.store.values import as_object
 from toolkit.contract.prompts import BY_INPUT_TYPE, InputType
+from toolkit.contract.requests import Transport
 from toolkit.contract.statuses import Status
 from toolkit.contract.tasks import TaskStatus, realtime_channel
 
@@ -59,15 +61,15 @@ async def process(pool: asyncpg.Pool, process_id: UUID) -> ProcessView:
         prompt=prompt,
         user_input_timeout=row["user_input_timeout"],
         image_mode=row["image_mode"],
-        image_settings=row["image_settings"],
+        image_settings=as_object(row["image_settings"]),
         error_message=row["error_message"],
         article_id=row["article_id"],
         realtime_channel=row["realtime_channel"] or realtime_channel(str(process_id)),
         last_event_sequence=row["last_sequence"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        generated_content=row["generated_content"],
-        transport=row["transport"],
+        generated_content=None if row["generated_content"] is None else as_object(row["generated_content"]),
+        transport=row["transport"] if row["transport"] in set(Transport) else Transport.WEBSOCKET,
         resume_from_step=row["resume_from_step"],
         context=context,
     )
@@ -103,7 +105,7 @@ def event(process_id: UUID, row: Row) -> StoredEvent:
         id=row["id"],
         process_id=process_id,
         event_type=row["event_type"],
-        event_data=row["event_data"],
+        event_data=as_object(row["event_data"]),
         event_sequence=row["event_sequence"],
         event_category=row["event_category"],
         event_source=row["event_source"],
@@ -132,9 +134,10 @@ async def list_articles(pool: asyncpg.Pool, user_id: str, limit: int, cursor: st
     return ArticlePage(tuple(_article(row) for row in rows[:limit]), _cursor(rows, limit))
 
 
-async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
-    counts = await operator_facts.queue_counts(pool)
-    oldest, expired = await operator_facts.queue_facts(pool, lease_s)
+async def queue_status(pool: asyncpg.Pool, lease_s: float, user_id: str | None) -> QueueStatus:
+    """The whole queue with its workers, or what a user has in it; workers are no user's business."""
+    counts = await operator_facts.queue_counts(pool, user_id)
+    oldest, expired = await operator_facts.queue_facts(pool, lease_s, user_id)
     queue = dict.fromkeys((str(status) for status in TaskStatus), 0)
     by_type: dict[str, dict[str, int]] = {}
     for row in counts:
@@ -149,7 +152,7 @@ async def queue_status(pool: asyncpg.Pool, lease_s: float) -> QueueStatus:
             row["connected"],
             row["listening"],
         )
-        for row in await operator_facts.workers(pool)
+        for row in (await operator_facts.workers(pool) if user_id is None else ())
     )
     return QueueStatus(queue, by_type, oldest, expired, workers)
 

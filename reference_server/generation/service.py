@@ -242,8 +242,9 @@ class GenerationService:
         """The user's own articles. Raises InvalidCursor."""
         return await read(lambda: reading.list_articles(self._pool, user_id, limit, cursor))
 
-    async def queue_status(self) -> QueueStatus:
-        return await read(lambda: reading.queue_status(self._pool, self._settings.lease_seconds))
+    async def queue_status(self, user_id: str | None = None) -> QueueStatus:
+        """The whole queue and its workers; with `user_id` the tasks of that user's processes alone."""
+        return await read(lambda: reading.queue_status(self._pool, self._settings.lease_seconds, user_id))
 
     async def _transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         return await transact(self._pool, work)

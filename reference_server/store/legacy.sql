@@ -15,7 +15,8 @@ returning id;
 -- name: take_over
 -- A newer socket: from here on the writes of an older run find nothing.
 update public.generated_articles_state
-set process_metadata = process_metadata || jsonb_build_object('transport', 'websocket',
+set process_metadata = case jsonb_typeof(process_metadata) when 'object' then process_metadata else '{}' end
+      || jsonb_build_object('transport', 'websocket',
       'runner', jsonb_build_object('id', $2::text, 'seen_at', clock_timestamp()))
 where id = $1 and coalesce(process_metadata ->> 'transport', 'websocket') = 'websocket'
   and status not in ('completed', 'cancelled')
@@ -61,7 +62,8 @@ select article_id from public.generated_articles_state where id = $1 and status 
 -- name: adopt
 -- Gives a process whose socket is gone to the workers: paused where it stood, ready to be resumed.
 update public.generated_articles_state
-set process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}',
+set process_metadata = case jsonb_typeof(process_metadata) when 'object' then process_metadata - 'runner' else '{}' end
+      || '{"transport": "realtime"}',
     resume_from_step = case when status in ('paused', 'error') then resume_from_step else current_step_name end,
     status = case when status = 'error' then status else 'paused' end
 where id = $1 and status not in ('completed', 'cancelled')

@@ -17,14 +17,14 @@ async def answers(db: Connection | asyncpg.Pool) -> None:
     await db.execute(_SQL["answers"])
 
 
-async def queue_counts(db: Connection | asyncpg.Pool) -> list[asyncpg.Record]:
-    """Rows of task_type, status, tasks."""
-    return await db.fetch(_SQL["queue"])
+async def queue_counts(db: Connection | asyncpg.Pool, user_id: str | None = None) -> list[asyncpg.Record]:
+    """Rows of task_type, status, tasks: of everybody's processes, or of the user's."""
+    return await db.fetch(_SQL["queue"], user_id)
 
 
-async def queue_facts(db: Connection | asyncpg.Pool, lease_s: float) -> tuple[float, int]:
+async def queue_facts(db: Connection | asyncpg.Pool, lease_s: float, user_id: str | None = None) -> tuple[float, int]:
     """Seconds the oldest due task has waited (0 when none waits), and running tasks with an expired lease."""
-    row = await db.fetchrow(_SQL["queue_facts"], timedelta(seconds=lease_s))
+    row = await db.fetchrow(_SQL["queue_facts"], timedelta(seconds=lease_s), user_id)
     assert row is not None
     return row["oldest_pending_seconds"], row["expired_leases"]
 

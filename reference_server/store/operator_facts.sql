@@ -4,8 +4,11 @@
 select;
 
 -- name: queue
+-- Of every process, or of one user's.
 select t.task_type, t.status, count(*)::integer as tasks
 from public.background_tasks t
+where $1::text is null or exists (
+  select from public.generated_articles_state s where s.id = t.process_id and s.user_id = $1)
 group by t.task_type, t.status;
 
 -- name: queue_facts
@@ -16,7 +19,9 @@ select coalesce(extract(epoch from clock_timestamp() - min(greatest(t.created_at
        (count(*) filter (where t.status = 'running' and t.heartbeat_at < clock_timestamp() - $1::interval))::integer
          as expired_leases
 from public.background_tasks t
-where t.status in ('pending', 'running');
+where t.status in ('pending', 'running')
+  and ($2::text is null or exists (
+    select from public.generated_articles_state s where s.id = t.process_id and s.user_id = $2));
 
 -- name: workers
 -- Those that hold tasks, dead or alive, and those whose connections of their own are open (workers/link.py names them).

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-import orjson
 
 from reference_server.connection_kind import ConnectionKind
 from reference_server.store.session_settings import PooledConnection, set_up_session
+from reference_server.store.values import read_instant, read_json, write_instant, write_json
 
 T = TypeVar("T")
 Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
@@ -92,12 +92,16 @@ def connection_options(kind: ConnectionKind) -> dict[str, Any]:
 
 
 async def prepare_connection(connection: asyncpg.Connection, deadline_s: float) -> None:
-    """Teaches a new connection that jsonb columns hold Python values, and sets it up for the server's statements."""
+    """Teaches a new connection to read whatever jsonb and instants there are as Python values, and sets it up for the
+    server's statements."""
     if type(connection) is PooledConnection:  # asyncpg's isinstance() takes any of its connections for any other
         await connection.set_up_transactions(deadline_s)
     else:
         await set_up_session(connection, deadline_s)
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dump, decoder=orjson.loads)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=write_json, decoder=read_json)
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=write_instant, decoder=read_instant, format="tuple"
+    )
 
 
 async def transact(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -161,7 +165,3 @@ async def _once(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[T]]) 
 
 
 async def _nothing(_connection: Connection) -> None: ...
-
-
-def _dump(value: Any) -> str:
-    return orjson.dumps(value).decode()

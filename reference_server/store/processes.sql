@@ -11,7 +11,8 @@ for no key update;
 -- name: lock_briefly
 -- As `lock`, without the context: for a worker that brings its own.
 select s.status::text as status, s.progress_percentage,
-       coalesce((s.article_context ->> 'revision')::integer, 0) as revision
+       case when jsonb_typeof(s.article_context -> 'revision') = 'number'
+         then least(greatest((s.article_context ->> 'revision')::numeric, 0), 2147483647)::integer else 0 end as revision
 from public.generated_articles_state s
 where s.id = $1
 for no key update;
@@ -72,7 +73,8 @@ set status = $2::text::public.generation_status, current_step_name = $3, executi
     step_execution_start = clock_timestamp(), progress_percentage = $4, background_task_id = $5,
     task_priority = (select t.priority from public.background_tasks t where t.id = $5),
     is_waiting_for_input = false, input_type = null, error_message = null, resume_from_step = null,
-    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
+    process_metadata = case jsonb_typeof(process_metadata) when 'object' then process_metadata - 'runner' else '{}' end
+      || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: enter_step
@@ -90,7 +92,8 @@ update public.generated_articles_state
 set status = $2::text::public.generation_status, article_id = $3, generated_content = $4,
     executing_step = null, background_task_id = null,
     total_processing_time = make_interval(secs => (
-      select coalesce(sum(value::double precision), 0) from jsonb_each_text(step_durations)))
+      select coalesce(sum(case when jsonb_typeof(value) = 'number' then least(value::numeric, 1e9) end), 0)
+      from jsonb_each(case jsonb_typeof(step_durations) when 'object' then step_durations else '{}' end)))
 where id = $1;
 
 -- name: fail
@@ -113,14 +116,16 @@ set status = $2::text::public.generation_status, current_step_name = $3, article
     progress_percentage = $5, error_message = null, resume_from_step = null, auto_resume_eligible = false,
     is_waiting_for_input = false, input_type = null, user_input_timeout = null,
     background_task_id = coalesce($6, background_task_id),
-    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
+    process_metadata = case jsonb_typeof(process_metadata) when 'object' then process_metadata - 'runner' else '{}' end
+      || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: reopen
 -- A paused gate on its way to being asked again; opening the prompt sets the rest.
 update public.generated_articles_state
 set current_step_name = $2, article_context = $3, error_message = null, resume_from_step = null,
-    process_metadata = process_metadata - 'runner' || '{"transport": "realtime"}'
+    process_metadata = case jsonb_typeof(process_metadata) when 'object' then process_metadata - 'runner' else '{}' end
+      || '{"transport": "realtime"}'
 where id = $1;
 
 -- name: cancel
@@ -145,7 +150,9 @@ where id = $1;
 -- name: answered_with_key
 select entry ->> 'input_type' as input_type, entry ->> 'request_digest' as digest,
        entry ->> 'next_step' as next_step, (entry ->> 'regenerates')::boolean as regenerates
-from public.generated_articles_state s, jsonb_array_elements(s.interaction_history) entry
+from public.generated_articles_state s,
+     jsonb_array_elements(
+       case jsonb_typeof(s.interaction_history) when 'array' then s.interaction_history else '[]' end) entry
 where s.id = $1 and entry ->> 'idempotency_key' = $2
 limit 1;
 

@@ -49,7 +49,8 @@ def event_from_row(row: Mapping[str, Any], *, via: Via, received_at: float) -> P
         sequence=int(row["event_sequence"]),
         id=str(row["id"]),
         type=str(row["event_type"]),
-        data=data if isinstance(data, Mapping) else {},
+        # Others may have written what is no object, where nothing refused it.
+        data=data if isinstance(data, Mapping) else {} if data is None else {"value": data},
         created_at=str(row.get("created_at") or ""),
         process_id=str(row.get("process_id") or ""),
         category=str(row.get("event_category") or ""),
