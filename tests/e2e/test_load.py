@@ -218,7 +218,7 @@ async def test_a_lying_realtime_is_seen_by_users_without_recovery_and_healed_by_
 
 
 async def test_a_broken_limit_fails_the_run(system, tmp_path):
-    plan = Plan(users=2, thresholds=replace(PATIENT, p95_start=0.001))
+    plan = Plan(users=2, client="official", thresholds=replace(PATIENT, p95_start=0.001))
     result = await run_load(plan, system.target, reports_dir=tmp_path)
     assert result.exit_code is ExitCode.FAIL
     assert {line.split(" ")[0] for line in not_passed(result.report)} == {"load.p95-start"}

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from toolkit.client.auth import TokenProvider, TokenSource
-from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame, RealtimeEndpoint
+from toolkit.client.connection import CLOSE_DEADLINE_S, Connection, Endpoint, Frame, Listener, RealtimeEndpoint
 from toolkit.client.effects import (
     Connect,
     Deliver,
@@ -278,7 +278,7 @@ class ProcessEventStream:
                 case Deliver(event):
                     self._pending.append(event)
                 case Connect(epoch):
-                    connection = Connection(epoch, self._endpoint, self.process_id, self._tokens, _Ear(self, epoch))
+                    connection = self._connection_of(epoch, _Ear(self, epoch))
                     self._connection = self._spawn(connection.run(), f"connection {epoch} of {self.process_id}")
                 case Disconnect():
                     if self._connection is not None:
@@ -300,6 +300,9 @@ class ProcessEventStream:
             self._held_back = True
             self._recovery.hold()
         self._notify()
+
+    def _connection_of(self, epoch: int, listener: Listener) -> Connection:
+        return Connection(epoch, self._endpoint, self.process_id, self._tokens, listener)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -45,8 +45,9 @@ def locustfile() -> None:
 
     Settings then come from the environment. Those of the target are API_URL, SUPABASE_URL, SUPABASE_ANON_KEY,
     SUPABASE_JWT_SECRET and DATABASE_URL, as `toolkit up --env` prints them. Those of the run are LOAD_TRANSPORT,
-    LOAD_GENERATIONS, LOAD_GENERATION_DEADLINE_S in seconds, LOAD_MAX_FAILURES, LOAD_REPORTS_DIR, and LOAD_P95_START,
-    LOAD_P95_FIRST_EVENT, LOAD_P95_ANSWER, LOAD_P95_DELIVERY and LOAD_P95_GENERATION in milliseconds.
+    LOAD_CLIENT (light or official), LOAD_GENERATIONS, LOAD_GENERATION_DEADLINE_S in seconds, LOAD_MAX_FAILURES,
+    LOAD_REPORTS_DIR, and LOAD_P95_START, LOAD_P95_FIRST_EVENT, LOAD_P95_ANSWER, LOAD_P95_DELIVERY and
+    LOAD_P95_GENERATION in milliseconds.
     """
     from toolkit.load.run import LOCUSTFILE
 
@@ -106,6 +107,14 @@ def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
     default=1.0,
     show_default=True,
     help="Let the embedded target's writer take this long a step.",
+)
+@option(
+    "--client",
+    type=click.Choice(["light", "official"]),
+    default="light",
+    show_default=True,
+    metavar="NAME",
+    help="Subscribe by a light client, or by the official one, which costs the generator more.",
 )
 @reports_dir_option
 @option(
@@ -217,6 +226,14 @@ def run(choice: TargetChoice, **options: Any) -> None:
     show_default=True,
     help="Let the embedded target's writer take this long a step.",
 )
+@option(
+    "--client",
+    type=click.Choice(["light", "official"]),
+    default="light",
+    show_default=True,
+    metavar="NAME",
+    help="Subscribe by a light client, or by the official one, which costs the generator more.",
+)
 @reports_dir_option
 @option(
     "--html",
@@ -253,6 +270,7 @@ def compare(choice: TargetChoice, **options: Any) -> None:
         arrivals_s=options["arrivals"],
         think_s=options["think"],
         seed=options["seed"],
+        client=options["client"],
         generation_deadline_s=options["generation_deadline"],
     )
     target = choice.external() if choice.kind == "external" else None
@@ -277,6 +295,7 @@ def _plan(options: dict[str, Any]) -> Plan:
     return Plan(
         users=options["users"],
         transport=options["transport"],
+        client=options["client"],
         ramp_s=options["ramp"] or 0.0,
         generations=options["generations"],
         processes=options["processes"],

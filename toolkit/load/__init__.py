@@ -1,6 +1,9 @@
 """Load: many users at once, each a whole generation, on either transport, judged like any other run.
 
-    run.py           starts the target and `python -m locust -f locustfile.py`
+    run.py           starts the target, and `python -m locust -f locustfile.py` or the rounds of a comparison
+    rounds.py        the same users on two transports in turns; comparison.py and compare.py judge them
+    instrument.py    the generator measured by itself
+    light_client.py  the subscriber that costs the generator little
     locustfile.py    what Locust loads: its users (users.py) and what is attached to its events (hooks.py)
     worker.py        the greenlets' side of a Locust worker
     bridge.py        from greenlets to one event loop in a real thread, and back

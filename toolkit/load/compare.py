@@ -17,6 +17,7 @@ from toolkit.load.comparison import (
 from toolkit.load.figures import CAUGHT_UP, FIGURES, FIRST_EVENT, GENERATION, REACTION
 from toolkit.load.report import NAME
 from toolkit.load.rounds import Side
+from toolkit.report.pictures import quantity
 from toolkit.report.record import Check, Curve, Link, Measurement, Report, Table, Timeline, Verdict, worst
 
 COMPARISON = "load.comparison"
@@ -154,7 +155,9 @@ def _times(one: Compared) -> str:
 
 
 def _amounts(one: Compared) -> str:
-    return "–" if one.old is None or one.new is None else f"{one.new:.3g} against {one.old:.3g} ms"
+    if one.old is None or one.new is None:
+        return "–"
+    return f"{quantity(one.new, 'ms')} against {quantity(one.old, 'ms')}"
 
 
 def _row(name: str, one: Compared, *, judged: bool) -> tuple[str, ...]:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toolkit.client.stream import ProcessEventStream
 from toolkit.errors import EnvironmentError_
 from toolkit.load import report as reports
 from toolkit.load.comparison import LEAST_ROUNDS
 from toolkit.load.figures import Thresholds
 from toolkit.load.instrument import Instrument, Reading, figures_of, instrument, judge_instrument
-from toolkit.load.settings import Transport
+from toolkit.load.light_client import stream_of
+from toolkit.load.settings import Client, Transport
 from toolkit.load.worker_loop import Habits, WorkerLoop
 from toolkit.report.record import Report, worst
 from toolkit.targets.target import Target
@@ -46,6 +46,7 @@ class RoundsPlan:
     arrivals_s: float = 1.0
     think_s: float = 0.5
     seed: int = 1
+    client: Client = "light"
     generation_deadline_s: float = 120.0
 
 
@@ -121,7 +122,7 @@ def sides_of(plan: RoundsPlan, target: Target, folder: Path) -> tuple[Side, Side
 async def _warm_up(plan: RoundsPlan, sides: tuple[Side, Side]) -> int:
     """One generation of one user on each side, which nobody counts: the first of all pays for everybody's caches."""
     for side in sides:
-        await side.loop.generate(1, 1, ProcessEventStream, plan.generation_deadline_s)
+        await side.loop.generate(1, 1, stream_of(plan.client), plan.generation_deadline_s)
     return 2
 
 
@@ -151,7 +152,7 @@ async def _user(plan: RoundsPlan, turn: int, side: Side, user: int, number: int)
         return rng.lognormvariate(math.log(plan.think_s), THINK_SPREAD) if plan.think_s else 0.0
 
     habits = Habits(think_s, comes_back=True)
-    return await side.loop.generate(user, number, ProcessEventStream, plan.generation_deadline_s, habits)
+    return await side.loop.generate(user, number, stream_of(plan.client), plan.generation_deadline_s, habits)
 
 
 async def _settle(plan: RoundsPlan, side: Side, target: Target, began: datetime) -> None:

@@ -19,7 +19,7 @@ from toolkit.load.compare import compare, report_of
 from toolkit.load.figures import Thresholds
 from toolkit.load.processor import cpu_seconds
 from toolkit.load.rounds import RoundsPlan, Say, run_rounds
-from toolkit.load.settings import Transport
+from toolkit.load.settings import Client, Transport
 from toolkit.load.worker_loop import must_offer, reach
 from toolkit.postgres.cluster import free_port
 from toolkit.postgres.throwaway import throwaway_folder
@@ -47,6 +47,7 @@ class Plan:
 
     users: int = 10
     transport: Transport = "realtime"
+    client: Client = "light"
     ramp_s: float = 0.0
     generations: int = 1
     processes: int = 1
@@ -253,6 +254,7 @@ def environment(plan: Plan, target: Target, place: Path) -> dict[str, str]:
     """The environment of Locust's processes, secrets included."""
     settings = {
         "LOAD_TRANSPORT": plan.transport,
+        "LOAD_CLIENT": plan.client,
         "LOAD_GENERATIONS": str(plan.generations),
         "LOAD_GENERATION_DEADLINE_S": f"{plan.generation_deadline_s:g}",
         "LOAD_RUN_DIR": str(place.resolve()),

@@ -13,6 +13,7 @@ from toolkit.errors import UsageError
 from toolkit.load.figures import Thresholds
 
 Transport = Literal["realtime", "websocket"]
+Client = Literal["light", "official"]
 Milliseconds = Annotated[float, Field(gt=0, le=3_600_000)]
 _DEFAULTS = Thresholds()
 
@@ -27,6 +28,7 @@ class LoadSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOAD_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     transport: Transport = "realtime"
+    client: Client = "light"
     generations: int = Field(1, ge=0, le=100_000)
     generation_deadline_s: float = Field(120.0, gt=0, le=86_400)
     reports_dir: Path = Path("reports")

@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 import gevent
 from locust import User, task
 
-from toolkit.client.stream import ProcessEventStream
+from toolkit.load.light_client import stream_of
 from toolkit.load.settings import Transport
 from toolkit.load.worker import Worker
 
 
 class GenerationUser(User):
     """One user. `make_stream` makes the application's stream; any class with the interface of ProcessEventStream will
-    do."""
+    do. None: that of the client which the settings name."""
 
     abstract = True
     transport: ClassVar[Transport]
-    make_stream: ClassVar[Any] = ProcessEventStream
+    make_stream: ClassVar[Any] = None
     _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
 
     def on_start(self) -> None:
@@ -31,7 +31,7 @@ class GenerationUser(User):
         """Run all generations of this user, then idle: Locust would start another user for one that ends."""
         worker = Worker.current()
         for number in itertools.count(1):
-            worker.generate(self.number, number, type(self).make_stream)
+            worker.generate(self.number, number, type(self).make_stream or stream_of(worker.settings.client))
             if worker.stopping or number == worker.settings.generations:
                 break
         worker.finished(self.number)
