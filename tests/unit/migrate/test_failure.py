@@ -41,6 +41,10 @@ def test_what_the_platform_owns_is_to_be_left_alone_and_the_rest_asks_for_its_ow
         (asyncpg.UndefinedColumnError('column "rating" does not exist'), "Correct the name. Where it was made outside"),
         (asyncpg.FeatureNotSupportedError('extension "postgis" is not available'), "This server does not have the ext"),
         (
+            asyncpg.ForeignKeyViolationError('violates foreign key constraint "a_fkey"'),
+            "The row that it refers to is",
+        ),
+        (
             asyncpg.InvalidObjectDefinitionError("functions in index predicate must be marked IMMUTABLE"),
             "What an index",
         ),

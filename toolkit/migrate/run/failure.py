@@ -34,6 +34,8 @@ _REMEDIES: dict[str, str] = {
     "3F000": _OUTSIDE,
     "42P17": "What an index, a generated column or a partition computes may not depend on the moment: leave now() and "
     "CURRENT_DATE out, and compare with them in the query.",
+    "23503": "The row that it refers to is not there: an existing row breaks the new key, or the file counts on data "
+    "of one database. Insert that row first, or write the statement so that it does nothing where the row is missing.",
     "2BP01": "Something else depends on it: drop or change that first; CASCADE would drop it unseen.",
     "57014": "The statement was cancelled: by somebody, or by a statement timeout. Run again.",
     "57P01": "The server ended the connection. When it is back, run again.",
