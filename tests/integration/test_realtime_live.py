@@ -50,21 +50,26 @@ async def running(dsn: str, **limits: Any) -> AsyncIterator[tuple[int, RealtimeS
 
 
 class Client:
-    """A plain 2.0.0 client."""
+    """A plain client of either version; frames are shown in the form of 2.0.0."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, vsn: str = "2.0.0") -> None:
         self.connection = connection
+        self._vsn = vsn
         self._refs = 0
+
+    async def _send(self, frame: list[Any]) -> None:
+        names = ("join_ref", "ref", "topic", "event", "payload")
+        await self.connection.send(json.dumps(frame if self._vsn == "2.0.0" else dict(zip(names, frame, strict=True))))
 
     async def push(self, topic: str, event: str, payload: Any) -> str:
         self._refs += 1
-        await self.connection.send(json.dumps(["1", str(self._refs), topic, event, payload]))
+        await self._send(["1", str(self._refs), topic, event, payload])
         return str(self._refs)
 
     async def join(self, topic: str, config: dict[str, Any] | None = None) -> Any:
         self._refs += 1
         ref = str(self._refs)
-        await self.connection.send(json.dumps([ref, ref, topic, "phx_join", {"config": config or {}}]))
+        await self._send([ref, ref, topic, "phx_join", {"config": config or {}}])
         return await self.next("phx_reply")
 
     async def next(self, event: str | None = None) -> Any:
@@ -72,6 +77,8 @@ class Client:
         async with asyncio.timeout(15):
             while True:
                 frame = json.loads(await self.connection.recv())
+                if isinstance(frame, dict):
+                    frame = [None, frame["ref"], frame["topic"], frame["event"], frame["payload"]]
                 if event is None or frame[3] == event:
                     return frame
 
@@ -85,10 +92,10 @@ class Client:
 
 
 @asynccontextmanager
-async def client(port: int, **options: Any) -> AsyncIterator[Client]:
-    url = f"ws://127.0.0.1:{port}/realtime/v1/websocket?vsn=2.0.0&apikey={mint('authenticated:owner-a')}"
+async def client(port: int, vsn: str = "2.0.0", **options: Any) -> AsyncIterator[Client]:
+    url = f"ws://127.0.0.1:{port}/realtime/v1/websocket?vsn={vsn}&apikey={mint('authenticated:owner-a')}"
     async with connect(url, ping_interval=None, close_timeout=1, **options) as connection:
-        yield Client(connection)
+        yield Client(connection, vsn)
 
 
 async def join_under_load(dsn: str, port: int, joins: int) -> None:
@@ -304,8 +311,10 @@ async def test_a_slow_reader_is_cut_off_and_costs_the_others_nothing(db: str) ->
             await slow.closed()
 
 
-async def test_too_many_messages_close_the_channel_but_deliver_the_last(db: str) -> None:
-    async with running(db, events_per_second=5) as (port, _), client(port) as one:
+@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+async def test_too_many_messages_close_the_channel_but_deliver_the_last(db: str, vsn: str) -> None:
+    """Conformance case L02."""
+    async with running(db, events_per_second=5) as (port, _), client(port, vsn) as one:
         await one.join("realtime:room", {"broadcast": {"self": True}})
         for n in range(6):
             await one.push("realtime:room", "broadcast", {"event": "e", "payload": n})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from websockets.asyncio.client import connect
 
 from reference_server.replication.stream import StreamLost
 from tests.integration.checks.conftest import results
@@ -123,7 +126,29 @@ async def test_a_generation_with_a_worker_and_a_subscription(system: EmbeddedTar
         assert article.stream.delivered["live"] > 0
         stored = await article.client.events_since(article.process_id)
         assert [event.id for event in stored] == [event.id for event in article.events]
+    await a_message_of_the_database_arrives(system)
     await system.stop_server("api")
+
+
+async def a_message_of_the_database_arrives(system: EmbeddedTarget) -> None:
+    target = system.target
+    assert target.supabase_url is not None
+    socket = target.supabase_url.replace("http", "ws", 1)
+    conn = await asyncpg.connect(system.dsn, timeout=10)
+    async with connect(
+        f"{socket}/realtime/v1/websocket?vsn=2.0.0&apikey={target.user_token('user_of_messages')}", open_timeout=10
+    ) as client:
+        join = {"config": {"broadcast": {"replication_ready": True}}}
+        await client.send(json.dumps(["1", "1", "realtime:room", "phx_join", join]))
+        async with asyncio.timeout(30):
+            while "Replication connection established" not in str(await client.recv()):
+                pass
+            await conn.execute("select realtime.send('{\"n\": 1}', 'e', 'room', false)")
+            assert b'"n": 1' in await client.recv(decode=False)
+    # The server has made them as the owner, for which its own role is too weak.
+    made = "select count(*) from pg_inherits where inhparent = 'realtime.messages'::regclass"
+    assert await conn.fetchval(made) >= 5
+    await conn.close(timeout=5)
 
 
 async def test_generated_columns_are_told_although_a_large_value_was_left_alone(databases: Databases) -> None:
