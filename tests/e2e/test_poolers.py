@@ -48,5 +48,7 @@ async def test_realtime_asks_for_a_direct_connection(emptied_db: str) -> None:
 async def test_a_generation_on_a_database_with_awkward_defaults(emptied_db: str) -> None:
     async with awkward_defaults(emptied_db), running_server(emptied_db) as server, server.client() as http:
         assert await finish(http, await start(http)) == list(ANSWERS)
-        assert [line for line in server.log.splitlines() if '"level":"info"' not in line] == []
+        told = [line for line in server.log.splitlines() if '"level":"info"' not in line]
+        # The role of this server does not own realtime.messages, which is said, and no business of this test.
+        assert [line for line in told if "realtime.messages is not published" not in line] == []
         assert await server.stop() == 0
