@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from toolkit.errors import UsageError
 from toolkit.migrate.access.ownership import Hints
 from toolkit.resources import doc
+from toolkit.yaml_text import compose
 
 REMEDY = f"Correct that line; {doc('reference/expectations.md')} explains each word."
 Allowance = Literal["allow", "deny", "own", "member"]
@@ -168,7 +169,7 @@ def load(path: Path) -> Expectations:
 def parse(text: str, file: str = _SHIPPED_NAME) -> Expectations:
     """The expectations in `text`. Raises UsageError."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose(text)
         plain = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

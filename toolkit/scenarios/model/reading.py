@@ -16,6 +16,7 @@ from toolkit.resources import doc, scenarios_dir
 from toolkit.scenarios.judges import BY_ID
 from toolkit.scenarios.judges.guards import parse as parse_guard
 from toolkit.scenarios.model.scenario_file import VERBS, EditAnswer, Scenario, SelectAnswer
+from toolkit.yaml_text import compose
 
 REMEDY = (
     "Correct that line; `toolkit scenarios schema` prints the form, "
@@ -61,7 +62,7 @@ def parse(text: str, file: str = "<scenario>") -> Scenario:
     """The scenario in `text`. Raises ScenarioError."""
     marks: dict[Place, yaml.Mark] = {}
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = compose(text)
         if node is None:
             raise ScenarioError([Problem(file, 1, 1, "a scenario", "an empty file")])
         plain = _plain(node, (), marks, file)
