@@ -11,7 +11,7 @@ WORKERS ?= 4
 # Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: rehearse test unit check bench serve docs console lock format
+.PHONY: rehearse test unit check bench redteam serve docs console lock format
 
 rehearse: $(READY)
 	$(BIN)/toolkit rehearse --target embedded
@@ -31,6 +31,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/pytest tests/benchmarks -q -s -p no:cacheprovider
+
+# Attacks on a server on loopback, five times as much of each as in the suite, with the figures of a bystander.
+redteam: $(READY)
+	REDTEAM_SIZE=5 $(BIN)/pytest tests/redteam -q -s -p no:cacheprovider
 
 serve: $(READY)
 	$(BIN)/toolkit up --foreground
