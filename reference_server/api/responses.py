@@ -182,7 +182,6 @@ def install_error_handlers(app: FastAPI) -> None:
         HTTPException,
     ]
     kinds += [*_SCHEMA_DIFFERS, *_DATABASE_AWAY, *_DATABASE_BUSY, asyncpg.ReadOnlySQLTransactionError]
-    kinds += [asyncpg.CheckViolationError]
     for kind in kinds:
         app.add_exception_handler(kind, handle)
 

@@ -49,4 +49,14 @@ async def test_a_full_disk_is_said_in_words(migrated_db: str) -> None:
         answer = await client.post("/api/articles/generation/start", json=start)
         assert (answer.status_code, code_of(answer)) == (503, "database_disk_full")
         assert answer.headers["retry-after"] == "60"
-        assert (await client.post("/api/articles/generation/start", json=start)).status_code == 201
+        again = await client.post("/api/articles/generation/start", json=start)
+        assert again.status_code == 201
+        # An event larger than one may be, as a long answer to a prompt makes one.
+        await server.pool.execute(
+            "create function public.lengthen() returns trigger language plpgsql as"
+            " $$ begin new.event_data := jsonb_build_object('a', repeat('a', 300000)); return new; end $$;"
+            "create trigger a_lengthen before insert on public.process_events"
+            " for each row execute function public.lengthen()"
+        )
+        answer = await client.post(f"/api/articles/generation/{again.json()['process_id']}/test-event")
+        assert (answer.status_code, code_of(answer)) == (413, "event_too_large")

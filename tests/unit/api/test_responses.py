@@ -15,7 +15,11 @@ from reference_server.store.pool import CommitUnknown
 from toolkit.contract.prompts import InputType
 from toolkit.contract.statuses import Action, IllegalTransition, Status
 
+TOO_LARGE = asyncpg.CheckViolationError("x")
+TOO_LARGE.constraint_name = "process_events_small"
 CASES = [
+    (TOO_LARGE, 413, "event_too_large"),
+    (asyncpg.CheckViolationError("x"), 500, "internal_error"),
     (Conflict("m", code="c"), 409, "c"),
     (IllegalTransition(Status.COMPLETED, Action.PAUSE), 409, "illegal_transition"),
     (generation.NotFound("process", uuid.uuid4()), 404, "not_found"),
