@@ -144,6 +144,27 @@ async def test_a_comparison_of_both_transports_in_rounds(system, tmp_path):
     assert "eyJ" not in text, "a token was written down"
 
 
+async def test_a_comparison_that_is_stopped_leaves_a_report_of_what_there_is(system, tmp_path):
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("round 3 "):
+            task.cancel()
+
+    plan = RoundsPlan(users=1, arrivals_s=0.01, think_s=0.01)
+    task = asyncio.create_task(run_compare(plan, system.target, reports_dir=tmp_path, say=say))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (saved,) = tmp_path.glob("*/report.json")
+    report = as_json.load(saved.read_bytes())
+    assert "Stopped from outside after 2 of 5 rounds." in said[-1]
+    assert verdicts(report)["load.comparison"] is Verdict.UNKNOWN
+    reaction = next(check for check in report.checks if check.id == "load.compare.reaction")
+    assert "only 2 rounds with both" in reaction.detail
+    assert value(report, "generations completed", "websocket") == 3
+
+
 async def test_a_transport_that_the_server_does_not_offer_is_said_before_anybody_starts(tmp_path):
     async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

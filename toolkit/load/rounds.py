@@ -75,15 +75,18 @@ async def run_rounds(
     target: Target,
     folder: Path,
     *,
+    sides: tuple[Side, Side] | None = None,
     cpu: Callable[[], Mapping[str, float]] = dict,
     say: Say = lambda _: None,
 ) -> tuple[Side, Side]:
     """Run all rounds and judge each side's history; the first of the two is the old system.
 
-    `cpu`: CPU seconds used so far, by whose. Raises EnvironmentError_ when the target is not reached.
+    `sides`: those of `sides_of`. `cpu`: CPU seconds used so far, by whose. A cancellation is let through after both
+    sides are settled, with the rounds that both had come to the end of. Raises EnvironmentError_ when the target is not
+    reached.
     """
     began = datetime.now(UTC)
-    sides = sides_of(plan, target, folder)
+    sides = sides or sides_of(plan, target, folder)
     async with AsyncExitStack() as stack:
         meter = await stack.enter_async_context(instrument())
         for side in sides:
@@ -91,14 +94,18 @@ async def run_rounds(
             await side.loop.open()
             if side.loop.environment is not None:
                 raise EnvironmentError_(side.loop.environment, "Start it, or correct its URLs.")
-        number = await _warm_up(plan, sides)
-        for turn in range(plan.rounds):
-            for side in sides if turn % 2 == 0 else reversed(sides):
-                say(f"round {turn + 1} of {plan.rounds}: {plan.users} users over {side.name}")
-                await _round(plan, turn, side, number, meter, cpu)
-            number += 1
-        for side in sides:
-            await _settle(plan, side, target, began)
+        try:
+            number = await _warm_up(plan, sides)
+            for turn in range(plan.rounds):
+                for side in sides if turn % 2 == 0 else reversed(sides):
+                    say(f"round {turn + 1} of {plan.rounds}: {plan.users} users over {side.name}")
+                    await _round(plan, turn, side, number, meter, cpu)
+                number += 1
+        finally:
+            whole = min(len(side.costs) for side in sides)
+            for side in sides:
+                del side.samples[whole:], side.costs[whole:]
+                await _settle(plan, side, target, began)
     return sides
 
 

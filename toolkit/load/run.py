@@ -18,14 +18,14 @@ from toolkit.load import report as reports
 from toolkit.load.compare import compare, report_of
 from toolkit.load.figures import Thresholds
 from toolkit.load.processor import cpu_seconds
-from toolkit.load.rounds import RoundsPlan, Say, run_rounds
+from toolkit.load.rounds import RoundsPlan, Say, run_rounds, sides_of
 from toolkit.load.settings import Client, Transport
 from toolkit.load.worker_loop import must_offer, reach
 from toolkit.postgres.cluster import free_port
 from toolkit.postgres.throwaway import throwaway_folder
 from toolkit.redact import redact
 from toolkit.report import as_json
-from toolkit.report.files import REPORT_FILE, new_folder, write
+from toolkit.report.files import PAGE, REPORT_FILE, new_folder, write
 from toolkit.report.record import Measurement, Report
 from toolkit.server_process import server_environment
 from toolkit.targets.embedded import EmbeddedTarget
@@ -120,7 +120,15 @@ async def run_compare(
                 "Leave it out and give SUPABASE_SERVICE_ROLE_KEY: then users are made for the run.",
             )
         folder = new_folder(reports_dir, f"load-compare-{plan.users}")
-        sides = await run_rounds(plan, system.target, folder, cpu=system.cpu, say=say)
+        sides = sides_of(plan, system.target, folder)
+        try:
+            await run_rounds(plan, system.target, folder, sides=sides, cpu=system.cpu, say=say)
+        except asyncio.CancelledError:
+            if all(side.report is not None for side in sides):
+                note = f"Stopped from outside after {len(sides[0].costs)} of {plan.rounds} rounds."
+                write(report_of(sides, compare(sides), [note]), folder)
+                say(f"{note} Report: {folder / PAGE}")
+            raise
     notes = [f"seed {plan.seed}; load of the machine (1, 5, 15 min): " + ", ".join(f"{n:.1f}" for n in os.getloadavg())]
     notes += [_STEP.format(step_latency_ms)] if target is None else []
     report = report_of(sides, compare(sides), notes)

@@ -82,3 +82,33 @@ def test_a_process_that_the_end_of_the_run_cut_off_accuses_nobody():
 
     assert cut(failed=False) is Verdict.UNKNOWN
     assert cut(failed=True) is Verdict.FAIL
+
+
+def realtime_history(processes=100, events=100, *, lost=()):
+    history = History(at_once=False)
+    history.add("note", "run", "scenario", value={"name": "load", "transport": "realtime"})
+    for number in range(processes):
+        process, name = f"6f1c1a53-8e31-4bc9-9a83-{number:012}", f"user-{number}/1"
+        told = {"name": name, "user": f"user-{number}", "transport": "realtime"}
+        history.add("note", "run", "process", process=process, value=told)
+        history.add("note", f"watch:{name}", "watch", process=process, value={"user": f"user-{number}", "since": 0})
+        for seq in range(1, events + 1):
+            type_ = "generation_completed" if seq == events else "research_progress"
+            row = {"process": process, "seq": seq, "event_id": f"{number}-{seq}", "value": {"type": type_, "data": {}}}
+            if (number, seq) not in lost:
+                history.add("deliver", f"watch:{name}", via="live", **row)
+            history.add("db", "database", "event", **row)
+        history.add("db", "database", "state", process=process, value={"status": "completed"})
+    return gather(history.records)
+
+
+def test_one_lost_event_in_ten_thousand_is_found():
+    def seen(facts):
+        checks, counts, _ = check_history(facts, "realtime", sql=False, clock_known=True)
+        return next(check for check in checks if check.id == "load.no-loss"), counts
+
+    whole, counts = seen(realtime_history())
+    assert (whole.verdict, counts["events in the database"], counts["lost"]) == (Verdict.PASS, 10_000, 0)
+    holed, counts = seen(realtime_history(lost={(73, 41)}))
+    assert (holed.verdict, counts["lost"]) == (Verdict.FAIL, 1)
+    assert "41" in holed.seen
