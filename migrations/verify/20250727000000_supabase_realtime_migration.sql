@@ -1101,3 +1101,302 @@ begin
     end;
   end loop;
 end $$;
+
+-- check: RT-37 Columns refuse what they must not hold, to the last value, and take what lies beside it
+-- remedy: compare the CHECK and NOT NULL of the table with the migration file.
+do $$
+declare
+  probe uuid;
+  task uuid;
+  other uuid;
+  one record;
+begin
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  insert into public.background_tasks (process_id, task_type, max_retries) values (probe, 'toolkit_verify', 9) returning id into task;
+  insert into public.background_tasks (process_id, task_type) values (probe, 'toolkit_verify') returning id into other;
+  insert into public.task_dependencies (parent_task_id, dependent_task_id) values (task, other);
+  for one in
+    select * from (values
+      ('generated_articles_state', 'task_priority = -1', false), ('generated_articles_state', 'task_priority = 0', true),
+      ('generated_articles_state', 'task_priority = 10', true), ('generated_articles_state', 'task_priority = 11', false),
+      ('generated_articles_state', 'progress_percentage = -1', false), ('generated_articles_state', 'progress_percentage = 0', true),
+      ('generated_articles_state', 'progress_percentage = 100', true), ('generated_articles_state', 'progress_percentage = 101', false),
+      ('process_event_counters', 'last_sequence = 0', false), ('process_event_counters', 'last_sequence = 1', true),
+      ('background_tasks', 'task_type = ''''', false), ('background_tasks', 'status = ''sleeping''', false),
+      ('background_tasks', 'status = ''pending''', true), ('background_tasks', 'status = ''paused''', true),
+      ('background_tasks', 'status = ''completed''', true), ('background_tasks', 'status = ''failed''', true),
+      ('background_tasks', 'status = ''cancelled''', true), ('background_tasks', 'status = ''running''', false),
+      ('background_tasks', 'status = ''running'', claim_token = id', true),
+      ('background_tasks', 'priority = -1', false), ('background_tasks', 'priority = 0', true),
+      ('background_tasks', 'priority = 10', true), ('background_tasks', 'priority = 11', false),
+      ('background_tasks', 'retry_count = -1', false), ('background_tasks', 'retry_count = max_retries', true),
+      ('background_tasks', 'retry_count = max_retries + 1', false), ('background_tasks', 'max_retries = -1', false),
+      ('background_tasks', 'max_retries = 0', true),
+      ('background_tasks', 'retry_delay_seconds = -1', false), ('background_tasks', 'retry_delay_seconds = 0', true),
+      ('background_tasks', 'rescue_count = -1', false), ('background_tasks', 'rescue_count = 0', true),
+      ('background_tasks', 'pending_dependencies = -1', false), ('background_tasks', 'pending_dependencies = 1', true),
+      ('task_dependencies', 'dependency_type = ''never''', false), ('task_dependencies', 'dependency_type = ''always''', true),
+      ('task_dependencies', 'dependency_type = ''sequential''', true),
+      ('task_dependencies', 'parent_task_id = dependent_task_id', false)) as v (tbl, change, fits)
+  loop
+    begin
+      execute format(
+        'update public.%I set %s where %s', one.tbl, one.change,
+        case one.tbl
+          when 'generated_articles_state' then format('id = %L', probe)
+          when 'task_dependencies' then format('parent_task_id = %L', task)
+          when 'background_tasks' then format('id = %L', task)
+          else format('process_id = %L', probe) end);
+      if not one.fits then
+        raise exception '% took: %', one.tbl, one.change using errcode = 'assert_failure';
+      end if;
+      raise exception 'taken back' using errcode = 'triggered_action_exception';
+    exception
+      when triggered_action_exception then null;
+      when check_violation then
+        if one.fits then
+          raise exception '% refused: %', one.tbl, one.change;
+        end if;
+    end;
+  end loop;
+  for one in
+    select * from (values
+      ('', '{}'::jsonb, 5, false), (repeat('t', 100), '{}', 5, true), (repeat('t', 101), '{}', 5, false),
+      ('toolkit_verify', '{}', 0, false), ('toolkit_verify', to_jsonb(repeat('x', 262142)), 5, true),
+      ('toolkit_verify', to_jsonb(repeat('x', 262143)), 5, false)) as v (kind, data, sequence, fits)
+  loop
+    begin
+      insert into public.process_events (process_id, event_type, event_data, event_sequence)
+      values (probe, one.kind, one.data, one.sequence);
+      if not one.fits then
+        raise exception 'an event was taken: type of % characters, data of % bytes, sequence %',
+          length(one.kind), octet_length(one.data::text), one.sequence using errcode = 'assert_failure';
+      end if;
+      raise exception 'taken back' using errcode = 'triggered_action_exception';
+    exception
+      when triggered_action_exception then null;
+      when check_violation then
+        if one.fits then
+          raise exception 'an event was refused: type of % characters, data of % bytes, sequence %',
+            length(one.kind), octet_length(one.data::text), one.sequence;
+        end if;
+    end;
+  end loop;
+end $$;
+
+-- check: RT-38 Columns that always have a value refuse NULL
+-- remedy: alter table public.… alter column … set not null;
+select w.tbl as table_name, c.name as nullable_column
+from (values
+  ('process_events', array['id', 'process_id', 'event_type', 'event_data', 'event_sequence', 'created_at', 'acknowledged_by',
+    'event_category', 'event_source']),
+  ('process_event_counters', array['process_id', 'last_sequence']),
+  ('background_tasks', array['id', 'process_id', 'task_type', 'task_data', 'status', 'priority', 'scheduled_for',
+    'retry_count', 'max_retries', 'retry_delay_seconds', 'rescue_count', 'pending_dependencies', 'created_at', 'updated_at']),
+  ('task_dependencies', array['id', 'parent_task_id', 'dependent_task_id', 'dependency_type', 'created_at']),
+  ('generated_articles_state', array['task_priority', 'input_reminder_sent', 'interaction_history', 'step_durations'])
+  ) as w (tbl, names) cross join unnest(w.names) as c (name)
+left join pg_attribute a on a.attrelid = to_regclass('public.' || w.tbl) and a.attname = c.name
+where a.attnotnull is distinct from true;
+
+-- check: RT-39 A new row has the values that the migration promises where none are given
+-- remedy: compare the defaults of the table with the migration file.
+do $$
+declare
+  probe uuid;
+  state public.generated_articles_state;
+  event public.process_events;
+  task public.background_tasks;
+  edge public.task_dependencies;
+  began constant timestamptz := now();
+begin
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning * into state;
+  probe := state.id;
+  if state.task_priority <> 5 or state.input_reminder_sent or state.interaction_history <> '[]' or state.step_durations <> '{}' then
+    raise exception 'a new process is: %', to_jsonb(state);
+  end if;
+  insert into public.process_events (process_id, event_type, event_sequence)
+  values (probe, 'toolkit_verify', 7) returning * into event;
+  if event.id is null or event.event_data <> '{}' or event.acknowledged_by <> '{}' or event.event_category <> 'system'
+     or event.event_source <> 'backend' or event.created_at < began then
+    raise exception 'a new event is: %', to_jsonb(event);
+  end if;
+  insert into public.background_tasks (process_id, task_type) values (probe, 'toolkit_verify') returning * into task;
+  if task.task_data <> '{}' or task.status <> 'pending' or task.priority <> 5 or task.retry_count <> 0 or task.max_retries <> 3
+     or task.retry_delay_seconds <> 60 or task.rescue_count <> 0 or task.pending_dependencies <> 0
+     or task.scheduled_for not between began and clock_timestamp() or task.created_at not between began and clock_timestamp()
+     or task.updated_at not between began and clock_timestamp() then
+    raise exception 'a new task is: %', to_jsonb(task);
+  end if;
+  insert into public.background_tasks (process_id, task_type) values (probe, 'toolkit_verify');
+  insert into public.task_dependencies (parent_task_id, dependent_task_id)
+  select task.id, t.id from public.background_tasks t where t.process_id = probe and t.id <> task.id returning * into edge;
+  if edge.id is null or edge.dependency_type <> 'sequential' or edge.created_at not between began and clock_timestamp() then
+    raise exception 'a new dependency is: %', to_jsonb(edge);
+  end if;
+end $$;
+
+-- check: RT-40 Functions have the rights, the search_path and the defaults of the migration
+-- remedy: alter function … security definer or invoker, set search_path = ''; compare the arguments with the file.
+select w.name as function_name, p.prosecdef as security_definer, p.proconfig as settings,
+       pg_get_function_arguments(p.oid) as arguments
+from (values
+  ('append_process_event', false, ''), ('append_process_events', false, ''),
+  ('create_process_event', true, '{}|manual|application'), ('guard_process_event', false, ''),
+  ('acknowledge_process_event', true, ''), ('cleanup_old_events', true, '7'), ('publish_process_event', true, ''),
+  ('set_realtime_channel', false, ''), ('update_task_status', false, ''), ('notify_background_task', false, ''),
+  ('enqueue_background_task', false, '{}|5|gen_random_uuid()|now()|3|60|NULL|{}|sequential'),
+  ('claim_background_task', false, 'NULL|NULL'), ('heartbeat_background_tasks', false, ''),
+  ('settle_task_dependents', false, ''), ('complete_background_task', false, ''), ('fail_background_task', false, 'NULL|true'),
+  ('release_background_task', false, ''), ('rescue_background_tasks', false, '5'), ('refuse_task_write', false, ''),
+  ('checkpoint_task_step', true, 'false'), ('finish_task_step', true, 'NULL|NULL|[]|NULL|NULL|[]'),
+  ('mark_process_waiting_for_input', true, '30|{}|false'), ('resolve_user_input', true, 'in_progress')) as w (name, definer, given)
+join pg_proc p on p.proname = w.name and p.pronamespace = 'public'::regnamespace
+cross join lateral (
+  select coalesce(string_agg(trim(both '''' from regexp_replace(
+    regexp_replace(m[1], '::.*$', ''), '(CURRENT_TIMESTAMP|transaction_timestamp\(\))', 'now()')), '|' order by n), '') as given
+  from regexp_matches(pg_get_function_arguments(p.oid), 'DEFAULT ([^,]+)', 'g') with ordinality as r (m, n)) as found
+where p.prosecdef <> w.definer or not coalesce('search_path=""' = any (p.proconfig), false) or found.given <> w.given;
+
+-- check: RT-41 Foreign keys lead to where they should, and what is deleted takes along what belongs to it
+-- remedy: compare the foreign keys of the table with the migration file.
+select w.tbl as table_name, w.col as column_name, w.parent, w.on_delete
+from (values
+  ('process_events', 'process_id', 'generated_articles_state', 'c'),
+  ('process_event_counters', 'process_id', 'generated_articles_state', 'c'),
+  ('background_tasks', 'process_id', 'generated_articles_state', 'c'),
+  ('task_dependencies', 'parent_task_id', 'background_tasks', 'c'),
+  ('task_dependencies', 'dependent_task_id', 'background_tasks', 'c'),
+  ('generated_articles_state', 'background_task_id', 'background_tasks', 'n')) as w (tbl, col, parent, on_delete)
+where not exists (
+  select from pg_constraint k
+  join pg_attribute a on a.attrelid = k.conrelid and k.conkey = array[a.attnum]
+  where k.contype = 'f' and k.conrelid = to_regclass('public.' || w.tbl) and a.attname = w.col
+    and k.confrelid = to_regclass('public.' || w.parent) and k.confdeltype::text = w.on_delete and k.confupdtype = 'a');
+
+-- check: RT-42 The indexes cover the columns, in the order and for the rows that the queries ask for
+-- remedy: create the index again from the migration file.
+select w.name as index_name, w.columns as expected, i.indexdef as found
+from (values
+  ('idx_process_events_created', '(created_at)'), ('idx_process_events_type', '(event_type, created_at)'),
+  ('idx_background_tasks_queue', '(priority DESC, scheduled_for, created_at) WHERE ((status = ''pending''::text) AND (pending_dependencies = 0))'),
+  ('idx_background_tasks_running', '(worker_id) WHERE (status = ''running''::text)'),
+  ('idx_background_tasks_process', '(process_id, status)'), ('idx_task_dependencies_dependent', '(dependent_task_id)'),
+  ('unique_process_sequence', '(process_id, event_sequence)'),
+  ('unique_task_dependency', '(parent_task_id, dependent_task_id)')) as w (name, columns)
+left join pg_indexes i on i.schemaname = 'public' and i.indexname = w.name
+where i.indexdef is null or regexp_replace(i.indexdef, '^.* USING btree ', '') <> w.columns
+  or (w.name like 'unique%') <> (i.indexdef like 'CREATE UNIQUE%');
+
+-- check: RT-43 What is done for one process leaves every other as it was
+-- remedy: look for a condition that is missing in the function that is named.
+do $$
+declare
+  probe uuid;
+  bystander uuid;
+  task uuid;
+  token uuid;
+  dependent uuid;
+  calls text[] := array[
+    'select public.create_process_event($1, ''toolkit_verify'', ''{}'')',
+    'select public.acknowledge_process_event($1, (select id from public.process_events where process_id = $1 limit 1), ''toolkit_verify'')',
+    'select public.heartbeat_background_tasks(array[$3])',
+    'select public.checkpoint_task_step($1, $2, $3, ''{"a": 1}'', 20, ''[]'', ''toolkit_verify'', true)',
+    'select public.mark_process_waiting_for_input($1, ''select_theme'')',
+    'select public.resolve_user_input($1, ''{}'')',
+    'select public.finish_task_step($1, $2, $3, ''a'', ''{"b": 1}'', ''[]'', ''toolkit_verify'', ''b'', 30)',
+    'update public.background_tasks set status = ''running'', claim_token = $3 where id = $2',
+    'select public.release_background_task($2, $3)',
+    'update public.background_tasks set status = ''running'', claim_token = $3 where id = $2',
+    'select public.fail_background_task($2, $3, ''toolkit_verify'')',
+    'update public.background_tasks set status = ''running'', claim_token = $3 where id = $2',
+    'update public.background_tasks set heartbeat_at = now() - interval ''30 days'' where id = $2',
+    'select public.rescue_background_tasks(interval ''29 days'')',
+    'update public.background_tasks set status = ''running'', claim_token = $3 where id = $2',
+    'update public.background_tasks set heartbeat_at = now() - interval ''30 days'', rescue_count = 5 where id = $2',
+    'select public.rescue_background_tasks(interval ''29 days'')'];
+  call text;
+  before text;
+  after text;
+begin
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into bystander;
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify') returning id into probe;
+  update public.generated_articles_state set status = 'in_progress' where id = probe;
+  perform public.enqueue_background_task(bystander, 'toolkit_verify');
+  update public.background_tasks set status = 'running', claim_token = gen_random_uuid(), worker_id = 'toolkit_verify'
+  where process_id = bystander;
+  update public.generated_articles_state set status = 'in_progress', executing_step = 'research' where id = bystander;
+  task := public.enqueue_background_task(probe, 'toolkit_verify');
+  dependent := public.enqueue_background_task(probe, 'toolkit_verify', p_depends_on => array[task]);
+  token := gen_random_uuid();
+  update public.background_tasks set status = 'running', claim_token = token where id = task;
+  foreach call in array calls loop
+    select md5(concat(s, (select string_agg(t::text, '' order by t.id) from public.background_tasks t where t.process_id = s.id),
+                      (select string_agg(e::text, '' order by e.event_sequence) from public.process_events e where e.process_id = s.id)))
+    into before from public.generated_articles_state s where s.id = bystander;
+    execute call using probe, task, token;
+    select md5(concat(s, (select string_agg(t::text, '' order by t.id) from public.background_tasks t where t.process_id = s.id),
+                      (select string_agg(e::text, '' order by e.event_sequence) from public.process_events e where e.process_id = s.id)))
+    into after from public.generated_articles_state s where s.id = bystander;
+    if after is distinct from before then
+      raise exception 'another process changed with: %', call;
+    end if;
+  end loop;
+  if (select t.status from public.background_tasks t where t.id = task) <> 'failed'
+     or (select t.status from public.background_tasks t where t.id = dependent) <> 'cancelled' then
+    raise exception 'a task that killed five workers is %, and what depends on it %',
+      (select t.status from public.background_tasks t where t.id = task),
+      (select t.status from public.background_tasks t where t.id = dependent);
+  end if;
+end $$;
+
+-- check: RT-44 Functions say by their SQLSTATE that there is no such process, and what they are given is refused at its limit
+-- remedy: compare the guard at the beginning of the function that is named with the migration file.
+do $$
+declare
+  nobody constant uuid := gen_random_uuid();
+  one record;
+begin
+  perform from public.generated_articles_state limit 1;
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify');
+  for one in
+    select * from (values
+      ('select public.create_process_event($1, ''toolkit_verify'', ''{}'')', '23503', 'process %does not exist'),
+      ('select public.mark_process_waiting_for_input($1, ''select_theme'')', 'P0002', 'process %does not exist'),
+      ('select public.resolve_user_input($1, ''{}'')', 'P0002', 'process %does not exist'),
+      ('select public.cleanup_old_events(-1)', '22023', '%'), ('select public.cleanup_old_events(null)', '22023', '%'),
+      ('select public.cleanup_old_events(0)', '', '%')) as v (call, state, said)
+  loop
+    begin
+      execute one.call using nobody;
+      if one.state <> '' then
+        raise exception 'this was carried out: %', one.call using errcode = 'assert_failure';
+      end if;
+    exception
+      when assert_failure then raise;
+      when others then
+        if sqlstate <> one.state or sqlerrm not like one.said then
+          raise exception '% ended with % [%]', one.call, sqlerrm, sqlstate;
+        end if;
+    end;
+  end loop;
+  if public.refuse_task_write(nobody, nobody, nobody) is distinct from 'the process was deleted' then
+    raise exception 'a process that was deleted may be written for: %', public.refuse_task_write(nobody, nobody, nobody);
+  end if;
+end $$;
+
+-- check: RT-45 Nobody but the functions reads counters, whatever is granted
+-- remedy: create policy process_event_counters_none … using (false);
+do $$
+declare
+  told bigint;
+begin
+  insert into public.generated_articles_state (user_id) values ('toolkit_verify');
+  grant select on public.process_event_counters to authenticated;
+  set local role authenticated;
+  select count(*) into told from public.process_event_counters;
+  reset role;
+  if told > 0 then
+    raise exception 'with the privilege alone, authenticated reads % counters', told;
+  end if;
+end $$;

@@ -28,12 +28,16 @@ __all__ = [
     "Token",
     "Unreadable",
     "as_function",
+    "bare",
+    "copied",
+    "expression",
     "label",
     "nodes",
     "plpgsql",
     "statements",
     "strings",
     "tokens",
+    "written",
 ]
 
 GRAMMAR = postgast.parse("").version // 10_000  # the major version of Postgres whose grammar this is
@@ -236,6 +240,42 @@ def _plain(type_name: Any) -> None:
     if not known:
         type_name.ClearField("names")
         type_name.names.add().string.sval = bare
+
+
+def bare(text: str) -> Any:
+    """The tree of a text's only statement, as a message that may be changed. Raises Unreadable."""
+    read = statements(text.encode())
+    if len(read) != 1:
+        raise Unreadable(f"{len(read)} statements where one is asked for", None)
+    tree = pg_query_pb2.Node()
+    inner = read[0][0]._pb
+    field = next(one for one in tree.DESCRIPTOR.fields if one.message_type is inner.DESCRIPTOR)
+    getattr(tree, field.name).CopyFrom(inner)
+    return tree
+
+
+def expression(text: str) -> Any:
+    """The tree of an expression, to be put into another tree. Raises Unreadable."""
+    return bare(f"SELECT {text}").select_stmt.target_list[0].res_target.val
+
+
+def copied(tree: Any) -> Any:
+    """A tree that can be changed while the first stays as it is."""
+    copy = type(tree)()
+    copy.CopyFrom(tree)
+    return copy
+
+
+def written(tree: Any) -> str:
+    """The text of a statement's tree, on as few lines as its strings allow. Raises Unreadable for a tree that is
+    no statement."""
+    whole = pg_query_pb2.ParseResult()
+    whole.stmts.add().stmt.CopyFrom(tree)
+    try:
+        text: str = postgast.deparse(whole)
+    except postgast.PgQueryError as error:
+        raise Unreadable(error.message, None) from error
+    return text
 
 
 def label(enum: str, value: int) -> str:

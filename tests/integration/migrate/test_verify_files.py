@@ -95,6 +95,18 @@ PLANTS: dict[str, Plant] = {
     "RT-34": mutate("finish_task_step", r"t\.priority >= next_priority", "t.priority > next_priority"),
     "RT-35": mutate("update_task_status", r"new\.updated_at := clock_timestamp\(\);", "null;"),
     "RT-36": mutate("resolve_user_input", r"p_next_status not in \('in_progress', 'auto_progressing'\)", "false"),
+    "RT-37": sql("alter table public.process_events drop constraint process_events_small"),
+    "RT-38": sql("alter table public.background_tasks alter column status drop not null"),
+    "RT-39": sql("alter table public.background_tasks alter column max_retries set default 4"),
+    "RT-40": sql("alter function public.heartbeat_background_tasks(uuid[]) reset search_path"),
+    "RT-41": sql("alter table public.process_event_counters drop constraint process_event_counters_process_id_fkey"),
+    "RT-42": sql(
+        "drop index public.idx_background_tasks_queue; create index idx_background_tasks_queue on "
+        "public.background_tasks (priority desc, scheduled_for, created_at) where status = 'pending'"
+    ),
+    "RT-43": mutate("resolve_user_input", r"where id = p_process_id;(\s+perform)", r";\1"),
+    "RT-44": mutate("create_process_event", r"if not exists .*? end if;", ""),
+    "RT-45": sql("alter policy process_event_counters_none on public.process_event_counters using (true)"),
     "IDX-1": sql("drop index public.idx_active_processes"),
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
     "IDX-3": sql(f"alter table {STATE} drop constraint generated_articles_state_task_priority_check"),
@@ -105,6 +117,10 @@ PLANTS: dict[str, Plant] = {
     "OWN-2": sql("grant select (claim_token) on public.background_tasks to authenticated"),
     "OWN-3": sql("alter table public.process_events disable trigger trigger_refuse_process_event"),
     "OWN-4": sql("grant execute on function public.refuse_process_event() to anon"),
+    "IDX-4": sql(
+        "drop index public.idx_generated_articles_state_input_timeout; create index "
+        f"idx_generated_articles_state_input_timeout on {STATE} (user_input_timeout)"
+    ),
 }
 
 # Further defects of checks that look at several things.

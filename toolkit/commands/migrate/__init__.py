@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from toolkit.commands._click import Group
-from toolkit.commands.migrate import apply, catalog, eject, lint, prove, repair
+from toolkit.commands.migrate import apply, catalog, eject, lint, mutate, prove, repair
 
 
 @click.group("migrate", cls=Group)
@@ -20,6 +20,7 @@ def command() -> None:
 for _command in (
     lint.lint_command,
     prove.prove_command,
+    mutate.mutate_command,
     apply.plan_command,
     apply.up_command,
     apply.verify_command,
