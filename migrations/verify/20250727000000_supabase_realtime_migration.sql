@@ -1162,8 +1162,8 @@ begin
   for one in
     select * from (values
       ('', '{}'::jsonb, 5, false), (repeat('t', 100), '{}', 5, true), (repeat('t', 101), '{}', 5, false),
-      ('toolkit_verify', '{}', 0, false), ('toolkit_verify', to_jsonb(repeat('x', 262142)), 5, true),
-      ('toolkit_verify', to_jsonb(repeat('x', 262143)), 5, false)) as v (kind, data, sequence, fits)
+      ('toolkit_verify', '{}', 0, false), ('toolkit_verify', jsonb_build_object('x', repeat('x', 262135)), 5, true),
+      ('toolkit_verify', jsonb_build_object('x', repeat('x', 262136)), 5, false)) as v (kind, data, sequence, fits)
   loop
     begin
       insert into public.process_events (process_id, event_type, event_data, event_sequence)

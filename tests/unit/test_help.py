@@ -14,7 +14,8 @@ from toolkit.commands._click import TARGET, Command, Duration, Option, option
 
 LINES, COLUMNS = 50, 100
 UNITS = re.compile(r"\bMiB\b|share \(0 to 1\)")
-MIGRATE = ["lint", "prove", "plan", "up", "verify", "status", "down", "snapshot", "diff", "drift", "repair", "eject"]
+MIGRATE = ["lint", "prove", "mutate", "plan", "up", "verify", "status", "down", "snapshot", "diff", "drift"]
+MIGRATE += ["repair", "eject"]
 CHANGING = {"migrate up", "migrate down", "migrate verify", "migrate repair", "scenarios run"}
 CHANGING |= {"load run", "load compare", "bootstrap", "doctor", "monitor"}  # their probe writes
 LEGACY_NAMES = {"--report-dir", "--runs-dir", "--max-age-days", "--jwks-url"}

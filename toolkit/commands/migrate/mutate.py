@@ -57,7 +57,7 @@ class _Request:
     commands: tuple[str, ...]
     pgtap: tuple[Path, ...]
     workers: int
-    min_score: float | None
+    min_score: int | None
     cached: bool
 
 
@@ -98,14 +98,20 @@ def _named_judges(_ctx: click.Context, _param: click.Parameter, value: str) -> t
     metavar="FOLDER",
     help="Where the pgTAP files are.",
 )
-@option("--min-score", type=click.FloatRange(0, 100), default=None, metavar="P", help="Fail below P percent only.")
+@option("--min-score", type=click.IntRange(0, 100), default=None, metavar="P", help="Fail below P percent only.")
 @option("--list", "listing", is_flag=True, help="List the mutants and judge none.")
 @option("--no-cache", is_flag=True, help="Use and keep no outcome of an earlier run.")
 @reports_dir_option
 @json_option
 @format_options
 @start_options("by the extensions that the files create")
-@option("--budget", type=Duration(1), default=None, group=LIMITS, help="Take no new mutant after this time.")
+@option(
+    "--budget",
+    type=Duration(1),
+    default=None,
+    group=LIMITS,
+    help="Take no new mutant after this time, `10m` for example.",
+)
 @option(
     "--deadline",
     type=Duration(1),
@@ -135,7 +141,7 @@ def mutate_command(
     judges: tuple[str, ...],
     commands: tuple[str, ...],
     pgtap: Path | None,
-    min_score: float | None,
+    min_score: int | None,
     listing: bool,
     no_cache: bool,
     reports_dir: Path,

@@ -12,11 +12,11 @@ from toolkit.migrate.folder.files import Folder, Migration
 from toolkit.migrate.folder.statements import Statement
 from toolkit.migrate.mutate.mutant import Mutant
 from toolkit.migrate.mutate.objects import columns_of, named, rows_of
-from toolkit.migrate.mutate.operator import Operator
 from toolkit.migrate.mutate.operators import OPERATORS
 from toolkit.migrate.mutate.operators.commands import STATEMENT_REMOVED, TextOperator, cuts
-from toolkit.migrate.mutate.outline import Part, Unclear, outline
-from toolkit.migrate.mutate.places import Surroundings, inner, places, strings
+from toolkit.migrate.mutate.operators.operator import Operator
+from toolkit.migrate.mutate.operators.outline import Part, Unclear, outline
+from toolkit.migrate.mutate.operators.places import Surroundings, inner, places, strings
 from toolkit.sql import parse
 from toolkit.sql.bodies import body_of
 from toolkit.sql.parse import Piece, Source, Unreadable, nodes

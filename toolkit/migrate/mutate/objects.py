@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.migrate.folder.files import Folder
 from toolkit.migrate.folder.statements import Statement
-from toolkit.migrate.mutate.places import inner, strings
+from toolkit.migrate.mutate.operators.places import inner, strings
 from toolkit.sql import parse
 from toolkit.sql.bodies import run_by
 from toolkit.sql.parse import label, nodes

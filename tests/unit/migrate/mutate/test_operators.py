@@ -9,7 +9,7 @@ import pytest
 from toolkit.migrate.folder.files import read_folder
 from toolkit.migrate.mutate.derive import Derived, derive, sample
 from toolkit.migrate.mutate.operators import OPERATORS, TEXT_OPERATORS
-from toolkit.migrate.mutate.outline import outline
+from toolkit.migrate.mutate.operators.outline import outline
 
 # Operator, statement, and a part of what it becomes.
 CHANGES = [

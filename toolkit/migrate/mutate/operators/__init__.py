@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolkit.migrate.mutate.operator import Operator
 from toolkit.migrate.mutate.operators import access, commands, conditions, tables, values
+from toolkit.migrate.mutate.operators.operator import Operator
 
 OPERATORS: tuple[Operator, ...] = (
     *conditions.OPERATORS,

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migrate.mutate.operator import Operator
-from toolkit.migrate.mutate.places import Change, Place, cleared, inner, kind_of, named, negated, set_to, without
+from toolkit.migrate.mutate.operators.operator import Operator
+from toolkit.migrate.mutate.operators.places import (
+    Change,
+    Place,
+    cleared,
+    inner,
+    kind_of,
+    named,
+    negated,
+    set_to,
+    without,
+)
 from toolkit.sql import parse
+from toolkit.sql.mutants import SECURITY_DEFINER
 from toolkit.sql.parse import label
 
 
@@ -119,7 +130,7 @@ def _rights(place: Place) -> Iterator[Change]:
     elif place.kind == "CreateFunctionStmt":
 
         def with_owner(node: Any, _wrapper: Any) -> None:
-            example = parse.bare("create function f() returns int language sql security definer as ''")
+            example = parse.bare(SECURITY_DEFINER)
             node.options.add().CopyFrom(
                 next(one for one in example.create_function_stmt.options if one.def_elem.defname == "security")
             )

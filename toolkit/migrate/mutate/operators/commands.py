@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.migrate.mutate.outline import Outline
+from toolkit.migrate.mutate.operators.outline import Outline
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migrate.mutate.operator import Operator
-from toolkit.migrate.mutate.places import Change, Place, cleared, column_name, kind_of, named, negated, replaced
+from toolkit.migrate.mutate.operators.operator import Operator
+from toolkit.migrate.mutate.operators.places import (
+    Change,
+    Place,
+    cleared,
+    column_name,
+    kind_of,
+    named,
+    negated,
+    replaced,
+)
 from toolkit.sql import parse
 from toolkit.sql.parse import label
 

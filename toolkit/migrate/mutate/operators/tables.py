@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migrate.mutate.operator import Operator
-from toolkit.migrate.mutate.places import Change, Place, cleared, named, set_to, without
+from toolkit.migrate.mutate.operators.operator import Operator
+from toolkit.migrate.mutate.operators.places import Change, Place, cleared, named, set_to, without
 from toolkit.sql.parse import label
 
 _EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16}

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.migrate.mutate.operator import Operator
-from toolkit.migrate.mutate.places import Change, Place, cleared, kind_of, named, replaced, strings, without
+from toolkit.migrate.mutate.operators.operator import Operator
+from toolkit.migrate.mutate.operators.places import Change, Place, cleared, kind_of, named, replaced, strings, without
 from toolkit.sql import parse
 from toolkit.sql.parse import label
 

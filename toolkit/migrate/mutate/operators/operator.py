@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from toolkit.migrate.mutate.places import Change, Place
+from toolkit.migrate.mutate.operators.places import Change, Place
 
 
 @dataclass(frozen=True)

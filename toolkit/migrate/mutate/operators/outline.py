@@ -114,7 +114,13 @@ class _Reader:
             return
         start, end = self.tokens[first].start, self.tokens[last - 1].end
         self.found.parts.append(
-            Part(start, end, f"SELECT {self._text(first, last)}", lambda sql: _behind(sql, "SELECT"), condition)
+            Part(
+                start,
+                end,
+                _as_statement(self._text(first, last)),
+                lambda sql: _behind(sql, "SELECT"),
+                condition,
+            )
         )
 
     def _statement(self, first: int, last: int) -> None:
@@ -259,7 +265,7 @@ class _Reader:
         first, last = self._upto(";")
         if word == "perform":
             start, end = self.tokens[first].start, self.tokens[last - 1].end
-            sql = f"SELECT {self._text(first + 1, last)}"
+            sql = _as_statement(self._text(first + 1, last))
             self.found.parts.append(Part(start, end, sql, lambda sql: f"perform {_behind(sql, 'SELECT')}"))
             return word
         if word == "return":
@@ -289,6 +295,10 @@ class _Reader:
                 n += 1
             n += 1
         return n if n < last and self.words[n] in {":=", "="} else None
+
+
+def _as_statement(expression: str) -> str:
+    return parse.as_statement(expression).decode()
 
 
 def _behind(sql: str, word: str) -> str:
