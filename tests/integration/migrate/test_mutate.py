@@ -115,6 +115,6 @@ OURS = (
 
 def test_chosen_mutants_of_our_own_migration_are_noticed(mutate) -> None:  # type: ignore[no-untyped-def]
     chosen = [word for pattern in OURS for word in ("--mutant", pattern)]
-    arguments = ("--version", "20250727000000", *chosen, "--sample", "12", "--seed", "7", "--no-cache", "--json")
+    arguments = ("--version", "20250727000000", *chosen, "--sample", "6", "--seed", "7", "--no-cache", "--json")
     report = json.loads((mutate(migrations_dir(), *arguments, code=0)).stdout)
     assert {one["name"]: one["value"] for one in report["measurements"]}["score"] == 100

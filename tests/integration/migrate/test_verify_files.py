@@ -95,7 +95,7 @@ PLANTS: dict[str, Plant] = {
     "RT-34": mutate("finish_task_step", r"t\.priority >= next_priority", "t.priority > next_priority"),
     "RT-35": mutate("update_task_status", r"new\.updated_at := clock_timestamp\(\);", "null;"),
     "RT-36": mutate("resolve_user_input", r"p_next_status not in \('in_progress', 'auto_progressing'\)", "false"),
-    "RT-37": sql("alter table public.process_events drop constraint process_events_small"),
+    "RT-37": sql("alter table public.background_tasks drop constraint background_tasks_retries"),
     "RT-38": sql("alter table public.background_tasks alter column status drop not null"),
     "RT-39": sql("alter table public.background_tasks alter column max_retries set default 4"),
     "RT-40": sql("alter function public.heartbeat_background_tasks(uuid[]) reset search_path"),

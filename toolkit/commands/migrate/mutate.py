@@ -110,7 +110,7 @@ def _named_judges(_ctx: click.Context, _param: click.Parameter, value: str) -> t
     type=Duration(1),
     default=None,
     group=LIMITS,
-    help="Take no new mutant after this time, `10m` for example.",
+    help="Take no new mutant after this time, 600s for example.",
 )
 @option(
     "--deadline",
@@ -253,8 +253,9 @@ async def _work(request: _Request, folder: Folder, derived: Derived, chosen: Seq
     click.echo(f"{len(chosen)} of {len(derived.mutants)} mutants are looked at.", err=True)
     async with contextlib.AsyncExitStack() as stack:
         exports = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toolkit-mutate-")))
-        scratch = await stack.enter_async_context(request.origin.server(await request.origin.wanted(folder)))
-        start = await request.origin.start(scratch)
+        wanted = await request.origin.wanted(folder)
+        scratch = await stack.enter_async_context(request.origin.server(wanted))
+        start = await request.origin.start(scratch, wanted.mode)
         frame = Frame(
             "migrate mutate", started, f"scratch databases, migrations: {described(request.folder)}", tool_version()
         )
@@ -266,7 +267,7 @@ async def _work(request: _Request, folder: Folder, derived: Derived, chosen: Seq
             workers=request.workers,
         )
         names = [*request.judges, *request.commands, *map(str, request.pgtap)]
-        key = f"{request.origin!r} {start.described}"
+        key = f"{request.origin!r} {wanted} {start.described}"
         outcomes = outcomes_of(folder, key, names, kept=request.cached and not request.commands)
         with refusals(frame, as_json):
             judged = await judge_mutants(
