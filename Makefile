@@ -36,6 +36,10 @@ bench: $(READY)
 redteam: $(READY)
 	REDTEAM_SIZE=5 $(BIN)/pytest tests/redteam -q -s -p no:cacheprovider
 
+# A sample of wrong versions of our own migrations, always the same one: who would notice them?
+mutants: $(READY)
+	$(BIN)/toolkit migrate mutate --bundled --sample 300 --seed 1 --budget 9m --min-score 90
+
 serve: $(READY)
 	$(BIN)/toolkit up --foreground
 

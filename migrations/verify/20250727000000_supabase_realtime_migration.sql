@@ -1400,3 +1400,24 @@ begin
     raise exception 'with the privilege alone, authenticated reads % counters', told;
   end if;
 end $$;
+
+-- check: RT-46 Policies are for reading, and each role holds what the migration gives it, no less and no more
+-- remedy: grant, revoke or create the policy again as the migration file has it.
+select p.tablename || ' has a policy for ' || p.cmd || ': ' || p.policyname as problem
+from pg_policies p
+where p.schemaname = 'public' and p.policyname in ('process_events_read', 'background_tasks_read', 'task_dependencies_read',
+    'process_event_counters_none') and (p.cmd <> 'SELECT' or p.permissive <> 'PERMISSIVE')
+union all
+select format('service_role %s %s on %s', case when v.may then 'lacks' else 'holds' end, v.verb, t.name)
+from unnest(array['background_tasks', 'task_dependencies']) as t (name)
+cross join (values ('select', true), ('insert', true), ('update', true), ('delete', true), ('truncate', false),
+  ('trigger', false)) as v (verb, may)
+where has_table_privilege('service_role', 'public.' || t.name, v.verb) <> v.may
+union all
+select format('%s may execute %s', r.name, p.oid::regprocedure)
+from pg_proc p cross join unnest(array['anon', 'authenticated', 'service_role']) as r (name)
+where p.pronamespace = 'public'::regnamespace
+  and (p.proname in ('append_process_event', 'append_process_events')
+    or r.name <> 'service_role' and p.proname in ('guard_process_event', 'publish_process_event', 'set_realtime_channel',
+      'update_task_status', 'notify_background_task'))
+  and has_function_privilege(r.name, p.oid, 'execute');

@@ -107,6 +107,7 @@ PLANTS: dict[str, Plant] = {
     "RT-43": mutate("resolve_user_input", r"where id = p_process_id;(\s+perform)", r";\1"),
     "RT-44": mutate("create_process_event", r"if not exists .*? end if;", ""),
     "RT-45": sql("alter policy process_event_counters_none on public.process_event_counters using (true)"),
+    "RT-46": sql("grant execute on function public.append_process_events(uuid, jsonb, text) to service_role"),
     "IDX-1": sql("drop index public.idx_active_processes"),
     "IDX-2": sql(f"drop index {START_KEY}; create index idx_generated_articles_state_start_key on {STATE} (user_id)"),
     "IDX-3": sql(f"alter table {STATE} drop constraint generated_articles_state_task_priority_check"),
