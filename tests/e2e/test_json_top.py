@@ -37,6 +37,7 @@ TABLE = {
     "migrate repair": (["--bundled", "--database-url", "{closed}"], 4),
     "migrate eject": (["project"], 0),
     "migrate prove": (["--migrations", "absent", "--reports-dir", "runs"], 2),
+    "migrate mutate": (["--migrations", "absent", "--reports-dir", "runs"], 2),
     "scenarios list": ([], 0),
     "scenarios run": (["no-such-scenario"], 2),
     "scenarios check": (["absent"], 2),

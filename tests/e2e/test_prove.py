@@ -101,7 +101,7 @@ def test_a_rollback_that_loses_rows_is_refuted_by_name(tmp_path):
         (("--version", "1", "--last", "1"), "exclude each other"),
         (("--from", "schema.sql", "--from-database", "postgresql://nobody@127.0.0.1:1/x"), "exclude each other"),
         (("--from-database", "env:NO_SUCH_ADDRESS"), "NO_SUCH_ADDRESS"),
-        (("--postgres", "7"), "No embedded Postgres 7"),
+        (("--postgres", "7"), "no version 7"),
         (("--postgres", "here"), "no initdb"),
         (("--seed-data", "copy.sql"), "copy.sql:1"),
         (

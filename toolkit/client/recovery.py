@@ -4,10 +4,11 @@ Realtime has no replay: what commits while nobody listens, or before a subscript
 sent. So the log is read over HTTP from the last delivered sequence on, whenever something may have
 been missed:
 
-    join → the subscription is live → fetch, page by page → deliver in order, each sequence once a sequence jumps → keep
-    what came, fetch what is missing the log ends below what was asked for → it is another one: say so, begin at its
-    beginning the socket is lost → wait (full jitter) → connect again → the same nothing received for a while, connected
-    or not → read the log
+    join, and fetch meanwhile → the subscription is live → fetch, page by page → deliver in order, each sequence once
+    a sequence jumps → keep what came, fetch what is missing
+    the log ends below what was asked for → it is another one: say so, begin at its beginning
+    the socket is lost → wait (full jitter) → connect again → the same
+    nothing received for a while, connected or not → read the log
 
 A fetch that begins after the subscription is live sees everything that committed before, and the
 subscription brings everything after; sequence order is commit order, so nothing can appear later below
@@ -127,9 +128,9 @@ class Recovery:
     # -- inputs -------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
-        """Begin."""
+        """Begin: connect, and read meanwhile what is there, since nobody should wait for a join to see it."""
         self._heard_at = now
-        return self._connect(now)
+        return self._connect(now) + self._catch_up(now)
 
     def joined(self, epoch: int, now: float) -> list[Effect]:
         """The join was answered ok; the subscription may or may not be live yet."""

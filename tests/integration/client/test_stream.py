@@ -65,6 +65,7 @@ async def test_history_comes_by_reading_and_news_live(process: Process, realtime
         application = Application(stream)
         await stream.wait_live()
         await until(lambda: len(application.events) == 13, "the history")  # and the trigger's own process_created
+        await until(lambda: stream._recovery._baseline is not None, "the read that follows the subscription")
         for _ in range(5):
             await process.write()
         await process.write("generation_completed", title="t")

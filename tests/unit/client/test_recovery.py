@@ -33,9 +33,12 @@ class Highest(random.Random):
         return b
 
 
-def machine(**options: object) -> Recovery:
-    recovery = Recovery(limits=LIMITS, rng=Highest(), **options)  # type: ignore[arg-type]
+def machine(limits: RecoveryLimits = LIMITS, **options: object) -> Recovery:
+    """A machine that is connecting, and has found an empty log meanwhile; its tickets begin anew, at 1."""
+    recovery = Recovery(limits=limits, rng=Highest(), **options)  # type: ignore[arg-type]
     recovery.start(0)
+    recovery.page(1, EventPage((), options.get("since", 0), 0), 0)  # type: ignore[arg-type]
+    recovery._ticket = 0
     return recovery
 
 
@@ -58,11 +61,22 @@ def sequences(effects: list[Effect]) -> list[int]:
     return [effect.event.sequence for effect in effects if isinstance(effect, Deliver)]
 
 
-def test_the_first_fetch_waits_until_the_subscription_is_live() -> None:
+def test_what_is_there_is_read_while_joining_and_again_when_the_subscription_is_live() -> None:
     recovery = Recovery(limits=LIMITS)
-    assert recovery.start(0) == [Connect(1)]
+    assert recovery.start(0) == [Connect(1), Fetch(1, 0)]
+    assert sequences(recovery.page(1, pages(1, 2), 0.5)) == [1, 2]
     assert recovery.joined(1, 1) == []
-    assert recovery.live(1, 1.1) == [Fetch(1, 0)]
+    assert recovery.live(1, 1.1) == [Fetch(2, 2)]
+    recovery.page(2, pages(3), 1.2)
+    assert recovery.missed_live == 0, "nothing was live yet"
+
+
+def test_a_read_that_began_before_the_subscription_was_live_is_repeated_when_it_is() -> None:
+    recovery = Recovery(limits=LIMITS)
+    recovery.start(0)
+    recovery.joined(1, 1)
+    assert recovery.live(1, 1.1) == []  # one read at a time
+    assert recovery.page(1, pages(1), 1.2)[-1] == Fetch(2, 1)
 
 
 def test_a_server_that_never_says_live_is_taken_as_live_and_asked_again_when_it_does() -> None:
@@ -109,8 +123,7 @@ def test_a_jump_is_filled_before_anything_behind_it_is_delivered() -> None:
 
 
 def test_the_buffer_is_bounded_and_what_overflows_is_fetched() -> None:
-    recovery = Recovery(limits=RecoveryLimits(max_buffer=2))
-    recovery.start(0)
+    recovery = machine(RecoveryLimits(max_buffer=2))
     caught_up(recovery, 1)
     for sequence in (3, 4, 5, 6):
         recovery.change(event(sequence), 2)

@@ -120,10 +120,10 @@ export class Recovery {
 
   // -- inputs --------------------------------------------------------------------------------
 
-  /** Begin. */
+  /** Begin: connect, and read meanwhile what is there, since nobody should wait for a join to see it. */
   start(now: number): Effect[] {
     this.#heardAt = now
-    return this.#connect(now)
+    return [...this.#connect(now), ...this.#catchUp(now)]
   }
 
   /** The join was answered ok; the subscription may or may not be live yet. */
