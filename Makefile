@@ -11,7 +11,7 @@ WORKERS ?= 4
 # Compiled files are kept, whatever the caller's environment says: the tests start some hundred Python processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: rehearse test unit check bench redteam serve docs console lock format
+.PHONY: rehearse test unit check lint bench redteam serve docs console lock format
 
 rehearse: $(READY)
 	$(BIN)/toolkit rehearse --target embedded
@@ -22,12 +22,14 @@ test: $(READY) $(JS_READY) $(CONSOLE_READY)
 unit: $(READY)
 	$(BIN)/pytest tests/unit -q -n 2
 
-check: $(READY)
+check: lint
+	$(BIN)/pytest tests/source -q -n 2
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/source -q -n 2
 
 bench: $(READY)
 	$(BIN)/pytest tests/benchmarks -q -s -p no:cacheprovider

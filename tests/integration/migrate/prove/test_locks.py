@@ -451,6 +451,6 @@ async def test_a_table_that_takes_no_row_is_only_read_and_named(subject_of: Subj
 async def test_our_own_migrations_hold_nobody_up(subject_of: SubjectOf) -> None:
     # A budget that a busy machine keeps; the figures are those of the benchmark.
     subject = await subject_of(migrations_dir(), rows_each=5, traffic_s=0.1, stall_budget_ms=800.0)
-    for version in subject.versions:
+    for version in subject.versions[1:]:  # the first makes tables, which nobody uses yet
         outcome = await locks.run(subject, version)
         assert refuted(outcome) == [], said(outcome)
