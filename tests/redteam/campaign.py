@@ -53,20 +53,20 @@ async def campaign(target: Target, attacks: Sequence[Attack], size: int) -> list
     """Run the attacks; the target must serve the bystander throughout."""
     found = []
     for attack in attacks:
-        before = await _deliveries(target, asyncio.create_task(asyncio.sleep(0)), at_least=20 * size)
+        before = await _deliveries(target, None, at_least=20 * size)
         running = asyncio.create_task(attack.run(target, size))
         during = await _deliveries(target, running, at_least=20 * size)
         found.append(Attacked(attack, await running, before, during, target.memory_mb()))
     return found
 
 
-async def _deliveries(target: Target, beside: asyncio.Task[object], *, at_least: int) -> Latency:
-    """Commit to frame, of a row at a time, until `beside` has ended."""
+async def _deliveries(target: Target, beside: asyncio.Task[Outcome] | None, *, at_least: int) -> Latency:
+    """Commit to frame, of `at_least` rows, one at a time, and until the attack `beside` them has ended."""
     waits = []
     async with target.socket(token("bystander")) as socket:
         await socket.join("realtime:bystander", "")
         await socket.until("system")
-        while not beside.done() or len(waits) < at_least:
+        while len(waits) < at_least or (beside is not None and not beside.done()):
             started = time.perf_counter()
             number = await target.insert("bystander")
             while (await socket.until("postgres_changes"))["data"]["record"]["id"] != number:

@@ -65,6 +65,48 @@ def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
     )
 
 
+def _how_users_work(command: F) -> F:
+    """What a run and a comparison have in common: the users' client and pace, and where the report goes."""
+    options = (
+        option(
+            "--step-latency",
+            type=Duration(0, 60),
+            default=1.0,
+            show_default=True,
+            help="Let the embedded target's writer take this long a step.",
+        ),
+        option(
+            "--client",
+            type=click.Choice(["light", "official"]),
+            default="light",
+            show_default=True,
+            metavar="NAME",
+            help="Subscribe by a light client, or by the official one, which costs the generator more.",
+        ),
+        reports_dir_option,
+        option(
+            "--html",
+            type=click.Path(path_type=Path),
+            default=None,
+            metavar="PATH",
+            help="Also write the page to this file, or all pages to this folder.",
+        ),
+        junit_option,
+        json_option,
+        option(
+            "--generation-deadline",
+            type=Duration(0.001, 86_400),
+            default=120.0,
+            show_default=True,
+            group=LIMITS,
+            help="Count a generation that takes longer as failed.",
+        ),
+    )
+    for one in reversed(options):  # a decorator that stands first is applied last
+        command = one(command)
+    return command
+
+
 @command.command(
     "run", examples=("toolkit load run --users 2", "toolkit load run --users 50 --transport websocket --ramp 10s")
 )
@@ -101,39 +143,7 @@ def _p95(name: str, seconds: float, what: str) -> Callable[[F], F]:
     metavar="N",
     help="Spread the users over this many Locust workers.",
 )
-@option(
-    "--step-latency",
-    type=Duration(0, 60),
-    default=1.0,
-    show_default=True,
-    help="Let the embedded target's writer take this long a step.",
-)
-@option(
-    "--client",
-    type=click.Choice(["light", "official"]),
-    default="light",
-    show_default=True,
-    metavar="NAME",
-    help="Subscribe by a light client, or by the official one, which costs the generator more.",
-)
-@reports_dir_option
-@option(
-    "--html",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="PATH",
-    help="Also write the page to this file, or all pages to this folder.",
-)
-@junit_option
-@json_option
-@option(
-    "--generation-deadline",
-    type=Duration(0.001, 86_400),
-    default=120.0,
-    show_default=True,
-    group=LIMITS,
-    help="Count a generation that takes longer as failed.",
-)
+@_how_users_work
 @option(
     "--max-failures",
     type=click.IntRange(min=0),
@@ -219,39 +229,7 @@ def run(choice: TargetChoice, **options: Any) -> None:
     show_default=True,
     help="Let users think this long before an answer, in the median.",
 )
-@option(
-    "--step-latency",
-    type=Duration(0, 60),
-    default=1.0,
-    show_default=True,
-    help="Let the embedded target's writer take this long a step.",
-)
-@option(
-    "--client",
-    type=click.Choice(["light", "official"]),
-    default="light",
-    show_default=True,
-    metavar="NAME",
-    help="Subscribe by a light client, or by the official one, which costs the generator more.",
-)
-@reports_dir_option
-@option(
-    "--html",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="PATH",
-    help="Also write the page to this file, or all pages to this folder.",
-)
-@junit_option
-@json_option
-@option(
-    "--generation-deadline",
-    type=Duration(0.001, 86_400),
-    default=120.0,
-    show_default=True,
-    group=LIMITS,
-    help="Count a generation that takes longer as failed.",
-)
+@_how_users_work
 @target_options(*SYSTEM, changes=True)
 def compare(choice: TargetChoice, **options: Any) -> None:
     """Compare two transports in interleaved rounds.

@@ -12,6 +12,7 @@ import asyncpg
 
 from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.realtime.protocol.ports import MessagesUnavailable, StoredMessage
+from reference_server.replication.question_pool import QuestionPool
 from reference_server.replication.stream import QUESTION_SETTINGS
 
 PUBLICATION: Final = "supabase_realtime_messages_publication"
@@ -59,11 +60,9 @@ class MessageTable:
 
     def __init__(self, dsn: str, *, owner_dsn: str | None = None, timeout_s: float = 5.0) -> None:
         self.owner_dsn = owner_dsn or dsn
-        self._dsn = dsn
         self._timeout_s = timeout_s
         self._binary = "binary_payload"
-        self._pool: asyncpg.Pool | None = None
-        self._lock = asyncio.Lock()
+        self._pool = QuestionPool(dsn, "realtime messages", connections=2, timeout_s=timeout_s)
 
     async def publish(self) -> None:
         """See to it that inserted messages are published. Raises MessagesUnavailable with what has to be done."""
@@ -118,13 +117,7 @@ class MessageTable:
         return found
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
+        await self._pool.close()
 
     @asynccontextmanager
     async def as_owner(self) -> AsyncIterator[asyncpg.Connection]:
@@ -155,28 +148,11 @@ class MessageTable:
     async def _asking(self) -> AsyncIterator[Any]:
         try:
             async with asyncio.timeout(self._timeout_s):
-                pool = await self._open()
+                pool = await self._pool.open()
                 async with pool.acquire() as connection:
                     yield connection
         except DATABASE_TROUBLE as error:
             raise MessagesUnavailable(_brief(error)) from error
-
-    async def _open(self) -> asyncpg.Pool:
-        async with self._lock:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._dsn,
-                    min_size=0,
-                    max_size=2,
-                    timeout=self._timeout_s,
-                    command_timeout=self._timeout_s,
-                    server_settings={
-                        "application_name": "realtime messages",
-                        "statement_timeout": f"{self._timeout_s * 1000:.0f}ms",
-                        **QUESTION_SETTINGS,
-                    },
-                )
-        return self._pool
 
 
 def _message(row: Any) -> StoredMessage:

@@ -19,7 +19,7 @@ import orjson
 
 from reference_server.database_trouble import DATABASE_TROUBLE
 from reference_server.replication.api_roles import ApiRoles
-from reference_server.replication.stream import QUESTION_SETTINGS
+from reference_server.replication.question_pool import QuestionPool
 
 # With ids of ours, by which they are found again: a topic may have hundreds of thousands of messages.
 PROBE_ROWS = """
@@ -62,12 +62,9 @@ class ChannelPolicies:
     def __init__(
         self, dsn: str, *, timeout_s: float = 5.0, connections: int = 4, api_roles: ApiRoles | None = None
     ) -> None:
-        self._dsn = dsn
         self._api_roles = api_roles or ApiRoles()
         self._timeout_s = timeout_s
-        self._connections = connections
-        self._pool: asyncpg.Pool | None = None
-        self._lock = asyncio.Lock()
+        self._pool = QuestionPool(dsn, "realtime policies", connections=connections, timeout_s=timeout_s)
 
     async def may_read(self, topic: str, claims: Mapping[str, Any]) -> ChannelRights:
         """What this token may receive on `topic`; raises RoleRefused and PoliciesUnavailable."""
@@ -104,19 +101,13 @@ class ChannelPolicies:
         return True
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
+        await self._pool.close()
 
     @asynccontextmanager
     async def _probe(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """A connection in a transaction that is always rolled back."""
         async with asyncio.timeout(self._timeout_s):
-            pool = await self._open()
+            pool = await self._pool.open()
             async with pool.acquire() as connection:
                 transaction = connection.transaction()
                 await transaction.start()
@@ -124,23 +115,6 @@ class ChannelPolicies:
                     yield connection
                 finally:
                     await transaction.rollback()
-
-    async def _open(self) -> asyncpg.Pool:
-        async with self._lock:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._dsn,
-                    min_size=0,
-                    max_size=self._connections,
-                    timeout=self._timeout_s,
-                    command_timeout=self._timeout_s,
-                    server_settings={
-                        "application_name": "realtime policies",
-                        "statement_timeout": f"{self._timeout_s * 1000:.0f}ms",
-                        **QUESTION_SETTINGS,
-                    },
-                )
-        return self._pool
 
 
 async def _become(connection: asyncpg.pool.PoolConnectionProxy, topic: str, claims: Mapping[str, Any]) -> None:
